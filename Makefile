@@ -1,0 +1,103 @@
+# Every step of development and CI is a target here; `make help` prints them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The tools live beside the virtual environment so that `uv sync` never removes them.
+UV      := .venv-tools/bin/uv
+PY      := .venv/bin/python
+RUN     := .venv/bin
+CLUSTER_CMD := $(PY) -m tests.localcluster
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help
+help: ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: .venv/.synced ## Install the locked environment into .venv
+
+# Debian ships python3 without ensurepip; where that is so, python3-venv comes from its packages.
+.venv-tools/bin/uv:
+	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; }
+	@python3 -m venv .venv-tools
+	@.venv-tools/bin/python -m pip install -q --disable-pip-version-check "uv>=0.13,<0.14"
+
+.venv/.synced: pyproject.toml uv.lock | .venv-tools/bin/uv
+	@$(UV) sync --frozen --quiet
+	@touch $@
+
+# ---- checks -------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: install ## Format, lint, types, import contracts, generated files, Dockerfiles, chart (< 60 s)
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy operator/batchjob worker-image/batchjob_processors tests
+	$(RUN)/lint-imports --no-logo
+	$(PY) -m batchjob.api.crd --check
+	$(RUN)/hadolint operator/Dockerfile worker-image/Dockerfile tests/support/neighbours/Dockerfile tests/localcluster/redis.Dockerfile
+	$(CLUSTER_CMD) helm lint --strict charts/batchjob-operator
+
+.PHONY: format
+format: install ## Format the code and mend what the linter can
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+.PHONY: generate
+generate: install ## Write the generated files (CRDs) from the models
+	$(PY) -m batchjob.api.crd
+
+# ---- tests --------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: check test-unit test-store test-chart test-cluster test-e2e ## Everything but the benches: the one test command
+
+.PHONY: test-unit
+test-unit: install ## Pure functions: no socket, no file outside a temporary folder
+	$(RUN)/pytest tests/unit --disable-socket --allow-unix-socket
+
+.PHONY: test-store
+test-store: install redis-server ## The store, the worker and the processors against real servers on loopback
+	$(RUN)/pytest tests/store
+
+.PHONY: test-chart
+test-chart: install ## The chart: rendered, compared, validated
+	$(RUN)/pytest tests/chart
+
+.PHONY: test-cluster
+test-cluster: install redis-server ## The operator against a real API server, without pods
+	$(RUN)/pytest tests/cluster
+
+.PHONY: test-e2e
+test-e2e: cluster-up ## Real pods on the cluster
+	$(RUN)/pytest tests/e2e -p no:randomly
+
+.PHONY: bench
+bench: install redis-server ## Benchmarks: figures are reported, never asserted
+	$(PY) -m tests.bench
+
+.PHONY: redis-server
+redis-server:
+	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
+
+# ---- the cluster and the demo -------------------------------------------------------------------------
+
+.PHONY: cluster-up cluster-down cluster-status
+cluster-up: install ## Start the test cluster and load the product's images (CLUSTER=local|kind|existing)
+	$(CLUSTER_CMD) up
+	$(CLUSTER_CMD) images
+
+cluster-down: install ## Stop the test cluster; leaves nothing behind
+	$(CLUSTER_CMD) down
+
+cluster-status: install ## What of the test cluster runs
+	$(CLUSTER_CMD) status
+
+.PHONY: demo demo-down
+demo: cluster-up ## Annotate 3,708 reviews in pods, export them, send a mail; live progress
+	$(PY) -m tests.demo
+
+demo-down: install ## Remove what the demo installed and stop the cluster
+	$(PY) -m tests.demo down
+	$(CLUSTER_CMD) down

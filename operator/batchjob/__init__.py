@@ -1,0 +1,1 @@
+"""Batch jobs on Kubernetes: an operator, its item store and its workers."""
