@@ -1,0 +1,1 @@
+"""The resources: pydantic models of `batchjob.dev`, without I/O; the CRDs are generated from them."""

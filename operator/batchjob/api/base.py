@@ -1,0 +1,54 @@
+"""The ground all resource models stand on: one base class, bounded scalars and the CEL rules beside a model.
+
+Every string, list and map carries a bound, because the CRD is fully structural and the API server charges CEL
+rules by the largest value a field may have. Models are frozen and ignore fields they do not know: the API server
+has already refused unknown fields from people, and an older operator must read a newer object.
+"""
+
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+
+GROUP: Final = "batchjob.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+# Largest name of a BatchJob: "-" + 5 hash characters + "-" + a slot number must still fit in a pod's 63.
+MAX_NAME: Final = 52
+
+VALIDATIONS: Final = "x-kubernetes-validations"
+
+
+def cel(rule: str, message: str, *, field: str | None = None) -> dict[str, JsonValue]:
+    """One CEL validation of the API server; `message` names the field and the way out.
+
+    `field` is the JSON path reported as the error's field, relative to where the rule stands (such as `.source`).
+    """
+    validation: dict[str, JsonValue] = {"rule": rule, "message": message}
+    return validation | {"fieldPath": field} if field else validation
+
+
+def immutable(name: str, way_out: str = "Delete the BatchJob, or create one with another name") -> dict[str, JsonValue]:
+    """Schema extra of a field that may not change once the object exists."""
+    return {VALIDATIONS: [cel("self == oldSelf", f"{name} is immutable. {way_out}.")]}
+
+
+class Model(BaseModel):
+    """A frozen resource model whose fields are camelCase in JSON and snake_case in Python."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form: camelCase names, absent fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+Name = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+]  # a DNS subdomain, as Kubernetes names its objects (RFC 1123)
+Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]  # key of a ConfigMap or Secret
+ItemId = Annotated[str, Field(min_length=1, max_length=128)]
+Url = Annotated[str, Field(min_length=1, max_length=2048)]
+Quantity = Annotated[str, Field(min_length=1, max_length=32)]  # Kubernetes resource quantity, such as 500m or 256Mi
+Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]  # RFC 3339, UTC

@@ -1,0 +1,102 @@
+"""What a worker pod is told: the run, its access to the store, and where each reference is mounted.
+
+The operator writes both documents into the run's own Secret; the pod finds them as files below `RUN_DIR`. A user's
+Secrets and ConfigMaps are mounted below `REFERENCES_DIR/<purpose>/`, one folder a purpose, file names = keys: the
+pod needs no access to Kubernetes, and its runtime only reads files.
+"""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from pydantic import Field
+
+from batchjob.api.base import Model
+from batchjob.api.source import Location
+from batchjob.api.status import Effective
+from batchjob.api.v1alpha1 import BatchJobSpec
+
+RUN_DIR: Final = "/etc/batchjob/run"
+REFERENCES_DIR: Final = "/etc/batchjob/references"
+RUN_FILE: Final = "run.json"
+STORE_FILE: Final = "store.json"
+
+EXIT_CLOSED: Final = 0  # the run is closed: nothing is left to do
+EXIT_CONFIGURATION: Final = 64  # EX_USAGE: the same pod would fail again, so the Job fails at once
+EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL: worth another pod
+EXIT_DRAINED: Final = 143  # 128 + SIGTERM: asked to go, so no failure
+
+
+class Run(Model):
+    """The run as a worker sees it."""
+
+    uid: str = Field(description="UID of the BatchJob: names the run in the store.")
+    namespace: str
+    name: str
+    epoch: str = Field(description="Names the store's memory of this run.")
+    spec: BatchJobSpec
+    effective: Effective
+    results_of_uid: str | None = Field(None, description="UID of the run whose results are the source.")
+
+
+class StoreAccess(Model):
+    """How to reach the store as this run alone."""
+
+    url: str
+    username: str | None = None
+    password: str | None = None
+
+
+class Purpose(StrEnum):
+    """What a mounted reference is for; names its folder."""
+
+    SOURCE = "source"
+    SOURCE_CREDENTIALS = "source-credentials"
+    SOURCE_CA = "source-ca"
+    DESTINATION_CREDENTIALS = "destination-credentials"
+    DESTINATION_CA = "destination-ca"
+    RESULTS_CREDENTIALS = "results-credentials"
+    RESULTS_CA = "results-ca"
+    MODEL = "model"
+    SMTP = "smtp"
+
+
+class Reference(NamedTuple):
+    """A Secret or ConfigMap that a run needs."""
+
+    kind: str  # Secret or ConfigMap
+    name: str
+    key: str | None  # the key that must exist; None: any
+    purpose: Purpose
+    field: str  # JSON path in the spec, for messages
+
+
+def _location(place: Location, credentials: Purpose, authority: Purpose, field: str) -> list[Reference]:
+    found = []
+    if place.credentials_secret_ref:
+        name = place.credentials_secret_ref.name
+        found.append(Reference("Secret", name, None, credentials, f"{field}.credentialsSecretRef"))
+    if place.ca_bundle_ref:
+        bundle = place.ca_bundle_ref
+        found.append(Reference("ConfigMap", bundle.name, bundle.key, authority, f"{field}.caBundleRef"))
+    return found
+
+
+def references(spec: BatchJobSpec) -> list[Reference]:
+    """Every Secret and ConfigMap that the pods of this spec mount, each with its purpose."""
+    found: list[Reference] = []
+    if source := spec.source.config_map_ref:
+        found.append(Reference("ConfigMap", source.name, source.key, Purpose.SOURCE, "spec.source.configMapRef"))
+    if spec.source.uri:
+        found += _location(spec.source.uri, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, "spec.source.uri")
+    if spec.results and spec.results.destination:
+        field = "spec.results.destination"
+        found += _location(spec.results.destination, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA, field)
+    if spec.export:
+        field = "spec.export.destination"
+        place = spec.export.destination
+        found += _location(place, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA, field)
+    if spec.ai_batch and (key := spec.ai_batch.model.api_key_secret_ref):
+        found.append(Reference("Secret", key.name, key.key, Purpose.MODEL, "spec.aiBatch.model.apiKeySecretRef"))
+    if spec.email and (login := spec.email.smtp.credentials_secret_ref):
+        found.append(Reference("Secret", login.name, None, Purpose.SMTP, "spec.email.smtp.credentialsSecretRef"))
+    return found

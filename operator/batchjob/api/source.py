@@ -1,0 +1,140 @@
+"""Where a run's items come from, and the references (Secrets, ConfigMaps, claims) its pods mount."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import ConfigDict, Field
+
+from batchjob.api.base import VALIDATIONS, ItemId, Key, Model, Name, Url, cel
+
+MAX_INLINE_BYTES: Final = 64 * 1024  # of spec.source.items as JSON: keeps the object small for every watcher
+
+
+class SourceFormat(StrEnum):
+    """How a file of items is written."""
+
+    JSONL = "jsonl"
+    JSON = "json"
+    CSV = "csv"
+
+
+Scalar = Annotated[
+    str | int, Field(json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 4096})
+]  # what an inline item may hold; deeper data goes through `json`
+
+
+class InlineItem(Model):
+    """One item written into the manifest."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "has(self.data) != has(self.json)",
+                    "an item has either data (a flat map) or json (a JSON object as text): set exactly one",
+                )
+            ]
+        }
+    )
+
+    id: ItemId = Field(description="Name of the item, unique in its run.")
+    data: Annotated[dict[str, Scalar], Field(max_length=64)] | None = Field(
+        None, description="The item's fields: strings and integers."
+    )
+    json_text: Annotated[str, Field(max_length=4096)] | None = Field(
+        None, alias="json", description="The item's fields as the text of a JSON object, for nested data."
+    )
+
+
+class FileRef(Model):
+    """A key of a ConfigMap in the BatchJob's namespace that holds a file of items."""
+
+    name: Name = Field(description="Name of the ConfigMap, in the namespace of the BatchJob.")
+    key: Key = Field(description="Key whose value is the file.")
+    format: SourceFormat = Field(SourceFormat.JSONL, description="How the file is written.")
+
+
+class SecretName(Model):
+    """A Secret in the BatchJob's namespace."""
+
+    name: Name = Field(description="Name of the Secret, in the namespace of the BatchJob.")
+
+
+class SecretKey(Model):
+    """One key of a Secret in the BatchJob's namespace."""
+
+    name: Name = Field(description="Name of the Secret, in the namespace of the BatchJob.")
+    key: Key = Field(description="Key in the Secret.")
+
+
+class CaBundle(Model):
+    """A ConfigMap with the certificates to trust for a private endpoint."""
+
+    name: Name = Field(description="Name of the ConfigMap, in the namespace of the BatchJob.")
+    key: Key = Field("ca.crt", description="Key that holds the PEM certificates.")
+
+
+class Location(Model):
+    """A place in an object store, on a mounted claim or on the web."""
+
+    url: Url = Field(
+        description="s3://bucket/key, https://host/path, or file:///path below a mount of spec.worker.volumes.",
+    )
+    endpoint: Url | None = Field(
+        None, description="S3 endpoint, such as http://minio.storage:9000; default: AWS by region."
+    )
+    credentials_secret_ref: SecretName | None = Field(
+        None, description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION, if any)."
+    )
+    ca_bundle_ref: CaBundle | None = Field(
+        None, description="Certificates to trust for this endpoint, besides the system's."
+    )
+
+
+class UriSource(Location):
+    """A file of items by URL."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "self.url.startsWith('s3://') || self.url.startsWith('https://') || self.url.startsWith('file:///')",
+                    "source.uri.url must begin with s3://, https:// or file:///",
+                    field=".url",
+                )
+            ]
+        }
+    )
+
+    format: SourceFormat = Field(SourceFormat.JSONL, description="How the file is written.")
+
+
+class ResultsOf(Model):
+    """The results of another BatchJob; the run waits until that one is Complete."""
+
+    batch_job_name: Name = Field(description="Name of the other BatchJob, in the same namespace.")
+
+
+class Source(Model):
+    """Where the items come from: exactly one member."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "[has(self.items), has(self.configMapRef), has(self.uri), has(self.resultsOf)].exists_one(x, x)",
+                    "spec.source needs exactly one of items, configMapRef, uri, resultsOf",
+                ),
+            ]
+        }
+    )
+
+    items: Annotated[list[InlineItem], Field(min_length=1, max_length=1000)] | None = Field(
+        None, description="Items in the manifest itself: at most 1,000 and 64 KiB. For more, use a file."
+    )
+    config_map_ref: FileRef | None = Field(None, description="A file in a ConfigMap.")
+    uri: UriSource | None = Field(None, description="A file by URL: an object store, the web or a mounted claim.")
+    results_of: ResultsOf | None = Field(None, description="The results of another BatchJob, one item each.")
+    id_field: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        "id", description="Field of a file's records that names the item. Unique in the file."
+    )

@@ -1,0 +1,156 @@
+"""The status of a BatchJob: a printed summary (phase, progress, duration), exact counts, and conditions.
+
+Strings that are printed (`progress`, `duration`, `rate`) are strings on purpose: a date column of kubectl would keep
+growing after the end.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from batchjob.api.base import Model, Timestamp
+
+Text = Annotated[str, Field(max_length=256)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Phase(StrEnum):
+    """One word for people; the conditions are the truth (`core.phases` has the table)."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    FINALIZING = "Finalizing"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+class ConditionType(StrEnum):
+    """The conditions of a BatchJob; Reconciling and Stalled as kstatus reads them."""
+
+    QUEUED = "Queued"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    SUSPENDED = "Suspended"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class Condition(Model):
+    """Exactly metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=64)] = Field(description="Name of the condition.")
+    status: Annotated[str, Field(pattern=r"^(True|False|Unknown)$", max_length=7)] = Field(
+        description="True, False or Unknown."
+    )
+    reason: Annotated[str, Field(max_length=64)] = Field(description="Why, as one CamelCase word.")
+    message: Annotated[str, Field(max_length=2048)] = Field("", description="Why, as a sentence, and what to do.")
+    last_transition_time: Timestamp = Field(description="When the status last changed.")
+    observed_generation: Count = Field(0, description="metadata.generation this was computed from.")
+
+
+class Counts(Model):
+    """Items by state; waiting + delayed + active + succeeded + failed + cancelled = total once it is loaded."""
+
+    total: Count = Field(0, description="Items in the run; 0 until the source is loaded.")
+    waiting: Count = Field(0, description="Items that wait for a worker.")
+    delayed: Count = Field(0, description="Items that wait for their next attempt.")
+    active: Count = Field(0, description="Items in the hands of a worker.")
+    succeeded: Count = Field(0, description="Items done.")
+    failed: Count = Field(0, description="Items given up (dead-lettered).")
+    cancelled: Count = Field(0, description="Items not done because the run was cancelled.")
+    retried_after_loss: Count = Field(
+        0, description="Times an item may have run again because its worker or the store was lost."
+    )
+
+
+class ItemError(Model):
+    """One of the last errors."""
+
+    item_id: Annotated[str, Field(max_length=128)] = Field(description="Name of the item.")
+    error_class: Annotated[str, Field(max_length=64)] = Field(
+        description="timeout, rate-limited, invalid-input, upstream, infrastructure, permission, refused or internal."
+    )
+    message: Text = Field(description="What the processor said.")
+
+
+class JobReference(Model):
+    """A child Job."""
+
+    name: Annotated[str, Field(max_length=253)] = Field(description="Name of the Job.")
+    uid: Annotated[str, Field(max_length=64)] = Field(description="UID of the Job.")
+
+
+class ResultsStatus(Model):
+    """Where the results are."""
+
+    uri: Annotated[str, Field(max_length=2304)] | None = Field(None, description="Manifest of the written files.")
+    manifest_sha256: Annotated[str, Field(max_length=64)] | None = Field(None, description="SHA-256 of the manifest.")
+
+
+class SourceStatus(Model):
+    """What was loaded."""
+
+    sha256: Annotated[str, Field(max_length=64)] | None = Field(None, description="SHA-256 of the source's bytes.")
+    etag: Text | None = Field(None, description="ETag of the source, where it has one.")
+
+
+class Effective(Model):
+    """The values in force after defaults."""
+
+    max_attempts: Count = Field(description="Attempts of an item.")
+    max_losses: Count = Field(description="Losses of an item.")
+    backoff_strategy: Annotated[str, Field(max_length=16)] = Field(description="exponential or fixed.")
+    initial_delay_seconds: Count = Field(description="Wait before the second attempt.")
+    max_delay_seconds: Count = Field(description="Longest wait.")
+    jitter_percent: Count = Field(description="Random part of the wait.")
+    item_timeout_seconds: Count = Field(description="Longest time for one attempt.")
+
+
+class BatchJobStatus(Model):
+    """What became of a BatchJob, as the operator last saw it."""
+
+    observed_generation: Count = Field(0, description="metadata.generation this status was computed from.")
+    phase: Phase = Field(Phase.PENDING, description="Summary of the conditions in one word.")
+    progress: Annotated[str, Field(max_length=32)] = Field(
+        "", description="Finished items of all, such as 1200/1500; 0/? until the source is loaded."
+    )
+    percent: Annotated[str, Field(max_length=8)] = Field("", description="Finished items in percent.")
+    duration: Annotated[str, Field(max_length=16)] = Field("", description="Time since the start, pauses included.")
+    rate: Annotated[str, Field(max_length=16)] = Field("", description="Items finished a second, lately.")
+    counts: Counts = Field(default_factory=Counts, description="Items by state.")
+    failed_items: Annotated[str, Field(max_length=1024)] = Field(
+        "", description="Positions of failed items in the source from 0, as ranges such as 17,301-303."
+    )
+    last_errors: Annotated[list[ItemError], Field(max_length=10)] = Field(
+        default_factory=list, description="The last errors that ended an item."
+    )
+    usage: Annotated[dict[Annotated[str, Field(max_length=64)], int], Field(max_length=16)] = Field(
+        default_factory=dict,
+        description="What the run used: promptTokens, completionTokens, emailsSent, rowsExported, bytesWritten.",
+    )
+    start_time: Timestamp | None = Field(None, description="When the first pod could run.")
+    completion_time: Timestamp | None = Field(None, description="When it ended.")
+    jobs_created: Count = Field(0, description="Child Jobs made so far.")
+    jobs: Annotated[list[JobReference], Field(max_length=4)] = Field(
+        default_factory=list, description="The current child Job."
+    )
+    active_workers: Count = Field(0, description="Worker pods that run.")
+    store_epoch: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="Names the store's memory of this run; another one means that the store was lost."
+    )
+    source: SourceStatus | None = Field(None, description="What was loaded.")
+    effective: Effective | None = Field(None, description="The values in force after defaults.")
+    results: ResultsStatus | None = Field(None, description="Where the results are.")
+    conditions: Annotated[list[Condition], Field(max_length=8)] = Field(
+        default_factory=list,
+        description="Queued, Reconciling, Stalled, Suspended, Complete, Failed.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of that type, if present."""
+        return next((c for c in self.conditions if c.type == kind), None)

@@ -1,0 +1,180 @@
+"""The kind BatchJob: spec, and the object as the API server hands it out. The status has a room of its own.
+
+This page holds what works; `crds/` is generated from it (`batchjob.api.crd`). Rules over several fields stand as
+CEL beside the class they belong to, so that `kubectl apply` refuses a bad manifest before anything runs.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import ConfigDict, Field, JsonValue
+
+from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, cel, immutable
+from batchjob.api.blocks import AiBatch, Custom, Destination, Email, Export
+from batchjob.api.pods import Worker
+from batchjob.api.retry import Retry
+from batchjob.api.source import Source
+from batchjob.api.status import BatchJobStatus
+
+KIND: Final = "BatchJob"
+PLURAL: Final = "batchjobs"
+
+
+class JobType(StrEnum):
+    """What a BatchJob does with its items."""
+
+    AI_BATCH = "ai-batch"
+    EXPORT = "export"
+    EMAIL = "email"
+    CUSTOM = "custom"
+
+
+class Results(Model):
+    """Where the results of the items go."""
+
+    destination: Destination | None = Field(
+        None,
+        description="Where to write results: JSONL part files and manifest.json, below <url>/<name of the BatchJob>/. "
+        "Default: they stay in the store until the BatchJob is deleted.",
+    )
+
+
+BLOCKS: Final = {
+    JobType.AI_BATCH: "aiBatch",
+    JobType.EXPORT: "export",
+    JobType.EMAIL: "email",
+    JobType.CUSTOM: "custom",
+}  # the typed block each type needs
+
+
+def _block_rules() -> list[JsonValue]:
+    return [
+        cel(
+            f"(self.type == '{kind}') == has(self.{block})",
+            f"type {kind} needs the block spec.{block}, and no other type may have it",
+            field=f".{block}",
+        )
+        for kind, block in BLOCKS.items()
+    ]
+
+
+class BatchJobSpec(Model):
+    """What to run: items from a source, a typed block that says what to do with each, and limits."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                *_block_rules(),
+                cel(
+                    "!(oldSelf.cancel && !self.cancel)",
+                    "spec.cancel goes one way: a cancelled BatchJob stays cancelled. Create another one to run again.",
+                    field=".cancel",
+                ),
+                cel(
+                    "has(self.results) == has(oldSelf.results) && has(self.worker) == has(oldSelf.worker) "
+                    "&& has(self.retry) == has(oldSelf.retry)",
+                    "spec.results, spec.worker and spec.retry are immutable. "
+                    "Delete the BatchJob, or create one with another name.",
+                ),
+            ]
+        }
+    )
+
+    type: JobType = Field(
+        description="What to do with the items: ai-batch, export, email or custom.",
+        json_schema_extra=immutable("spec.type"),
+    )
+    suspend: bool = Field(
+        False, description="true pauses: pods go, items and their attempts stay; false goes on where it was."
+    )
+    cancel: bool = Field(False, description="true ends the run as Cancelled. There is no way back.")
+    source: Source = Field(
+        description="Where the items come from: exactly one member.",
+        json_schema_extra=immutable("spec.source"),
+    )
+    ai_batch: AiBatch | None = Field(
+        None,
+        description="For type ai-batch: a model annotates each item.",
+        json_schema_extra=immutable("spec.aiBatch"),
+    )
+    export: Export | None = Field(
+        None, description="For type export: items out to files.", json_schema_extra=immutable("spec.export")
+    )
+    email: Email | None = Field(
+        None, description="For type email: one mail an item.", json_schema_extra=immutable("spec.email")
+    )
+    custom: Custom | None = Field(
+        None,
+        description="For type custom: a processor of your own.",
+        json_schema_extra=immutable("spec.custom"),
+    )
+    parallelism: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Worker pods (slots) that share the items. May change while it runs."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=256)] = Field(
+        8, description="Items in flight in one pod.", json_schema_extra=immutable("spec.concurrency")
+    )
+    retry: Retry | None = Field(
+        None,
+        description="How often an item is tried, and when. Default by type, shown in status.effective.",
+        json_schema_extra=immutable("spec.retry"),
+    )
+    item_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
+        None,
+        description="Longest time for one attempt of an item. Default by type: 300, export 120, email 60.",
+    )
+    results: Results | None = Field(
+        None, description="Where the results go.", json_schema_extra=immutable("spec.results")
+    )
+    worker: Worker | None = Field(
+        None, description="What the worker pods look like.", json_schema_extra=immutable("spec.worker")
+    )
+
+
+class ObjectMeta(Model):
+    """The part of Kubernetes' metadata that we read."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: str = ""
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class BatchJob(Model):
+    """A BatchJob as the API server hands it out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    f"size(self.metadata.name) <= {MAX_NAME}",
+                    f"metadata.name must be at most {MAX_NAME} characters: pods are named after it. Choose a shorter one.",
+                    field=".metadata.name",
+                ),
+                cel(
+                    "!self.metadata.name.contains('.')",
+                    "metadata.name must not contain a dot: pods are named after it. Use a dash.",
+                    field=".metadata.name",
+                ),
+            ]
+        }
+    )
+
+    metadata: ObjectMeta
+    spec: BatchJobSpec = Field(description="What to run.")
+    status: BatchJobStatus | None = Field(None, description="What became of it, as the operator last saw it.")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(namespace, name)."""
+        return self.metadata.namespace, self.metadata.name
+
+    @classmethod
+    def parse(cls, body: Any) -> "BatchJob":
+        """Read an object of the API server's; raises pydantic's ValidationError if it is none of ours."""
+        return cls.model_validate(body)

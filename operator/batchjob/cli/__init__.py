@@ -1,0 +1,40 @@
+"""The command `batchjob`. It imports what a command needs only when that command runs."""
+
+import sys
+from typing import Final
+
+USAGE: Final = """usage: batchjob <command>
+
+  operator   run the operator (in the cluster)
+  worker     run a worker (in a pod of a BatchJob)
+  version    print the version
+"""
+
+
+def main() -> None:
+    """Entry point; exits with the command's code, 2 for a wrong command line."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    match arguments:
+        case ["operator"]:
+            from batchjob.controller import main as operator
+
+            return operator()
+        case ["worker"]:
+            from batchjob.worker import main as worker
+
+            return worker()
+        case ["version"]:
+            from importlib.metadata import version
+
+            print(version("batchjob"))
+            return 0
+        case [] | ["-h"] | ["--help"] | ["help"]:
+            print(USAGE, end="")
+            return 0
+        case _:
+            print(f"batchjob: unknown command {' '.join(arguments)!r}\n\n{USAGE}", end="", file=sys.stderr)
+            return 2

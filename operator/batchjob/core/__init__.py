@@ -1,0 +1,1 @@
+"""The rules: pure functions and values; clock and randomness are arguments."""

@@ -1,0 +1,80 @@
+"""Items, chunks and outcomes: the words that store and worker share.
+
+An item is named by its position in the source (from 0) and by its id; a chunk is a group of items under one lease.
+Every outcome is a value, so that deciding what becomes of an item stays apart from writing it down.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class ErrorClass(StrEnum):
+    """Why an attempt failed. Part of the API: users filter and alert by it."""
+
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate-limited"
+    INVALID_INPUT = "invalid-input"
+    UPSTREAM = "upstream"
+    INFRASTRUCTURE = "infrastructure"
+    PERMISSION = "permission"
+    REFUSED = "refused"
+    INTERNAL = "internal"  # an exception of the processor's that says nothing more
+
+
+class RunState(StrEnum):
+    """Where a run stands in the store."""
+
+    LOADING = "loading"  # the source streams in; nothing may be claimed
+    OPEN = "open"  # items may be claimed
+    SEALING = "sealing"  # every item is terminal; results are being finished
+    CLOSED = "closed"  # nothing is left to do
+    FAILED = "failed"  # cannot go on (bad source, results not writable); nothing may be claimed
+    CANCELLED = "cancelled"  # told to end; nothing may be claimed
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One item as a worker receives it."""
+
+    position: int
+    id: str
+    data: dict[str, Any]
+    attempt: int = 1  # this attempt, from 1
+    losses: int = 0  # how often its worker was lost so far
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """Items under one lease; `fence` is the token every commit must name. Finished items are not in `items`."""
+
+    id: str
+    fence: int
+    items: tuple[Item, ...]
+
+
+class Succeeded(msgspec.Struct, frozen=True, tag="succeeded"):
+    """The item is done; `result` is a JSON document of the processor's, or None."""
+
+    position: int
+    result: bytes | None = None
+
+
+class Retried(msgspec.Struct, frozen=True, tag="retried"):
+    """The attempt failed; the item comes back after `delay_ms`. `counts` is False where no attempt was spent."""
+
+    position: int
+    error_class: str
+    message: str
+    delay_ms: int
+    counts: bool = True
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The item is given up: a dead letter."""
+
+    position: int
+    error_class: str
+    message: str
+
+
+Outcome = Succeeded | Retried | Failed

@@ -1,0 +1,38 @@
+"""Reasons of conditions and Events. They are API: CamelCase, a reason why, never renamed."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a condition has its status, or why an Event was posted."""
+
+    # on the way
+    ACCEPTED = "Accepted"
+    LOADING = "Loading"
+    RUNNING = "Running"
+    DEPENDENCY_NOT_MET = "DependencyNotMet"
+    SUSPENDED_BY_USER = "SuspendedByUser"
+    RESUMED = "Resumed"
+    FINALIZING = "Finalizing"
+    # stalled, and healing by itself once the cause is gone
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
+    CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
+    KEY_NOT_FOUND = "KeyNotFound"
+    BATCH_JOB_NOT_FOUND = "BatchJobNotFound"
+    CLAIM_NOT_FOUND = "ClaimNotFound"
+    SOURCE_UNREACHABLE = "SourceUnreachable"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    POD_UNSCHEDULABLE = "PodUnschedulable"
+    NAME_TAKEN = "NameTaken"
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    # the end
+    SUCCEEDED = "Succeeded"
+    ITEMS_FAILED = "ItemsFailed"
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_SOURCE = "InvalidSource"
+    DEPENDENCY_FAILED = "DependencyFailed"
+    WORKERS_FAILED = "WorkersFailed"
+    WORKER_MISCONFIGURED = "WorkerMisconfigured"
+    RESULTS_FAILED = "ResultsFailed"
+    STORE_LOST = "StoreLost"
+    CANCELLED = "Cancelled"

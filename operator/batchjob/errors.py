@@ -1,0 +1,109 @@
+"""The errors of BatchJob. Each is translated at the door it comes through, so that nobody catches a library's.
+
+BatchJobError
+├── ConfigurationError        settings or mounted files that cannot work; the same start would fail again
+├── StoreError
+│   ├── StoreUnavailable      the store did not answer; worth another try
+│   ├── StoreNotReady         NOSCRIPT or NOAUTH: the operator has not prepared the store (again) yet
+│   ├── RunGone               the store does not know the run: deleted, or its memory was lost
+│   └── LeaseLost             another worker holds what we thought was ours; nothing was changed
+├── SourceError
+│   ├── InvalidSource         the source can be read and is wrong; the message names line and field
+│   └── SourceUnreachable     the source cannot be read now
+├── ResultsError              results cannot be written
+└── KubernetesError
+    ├── NotFound              404
+    ├── AlreadyExists         409 on create
+    ├── Conflict              409 on a precondition
+    ├── Gone                  410: list again
+    ├── Invalid               422: the object is wrong
+    ├── Forbidden             401, 403
+    └── ApiUnavailable        429, 5xx, or no answer in time
+"""
+
+
+class BatchJobError(Exception):
+    """Anything that BatchJob raises on purpose."""
+
+
+class ConfigurationError(BatchJobError):
+    """Settings or mounted files that cannot work; the message says which and what to do."""
+
+
+class StoreError(BatchJobError):
+    """The store refused or failed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer; worth another try."""
+
+
+class StoreNotReady(StoreError):
+    """The store lacks our scripts or our user; the operator makes both again."""
+
+
+class RunGone(StoreError):
+    """The store does not know the run: it was deleted, or the store's memory was lost."""
+
+
+class LeaseLost(StoreError):
+    """Another worker holds what we thought was ours; nothing was changed."""
+
+
+class SourceError(BatchJobError):
+    """The source of items cannot be used."""
+
+
+class InvalidSource(SourceError):
+    """The source can be read and is wrong; the message names line and field."""
+
+
+class SourceUnreachable(SourceError):
+    """The source cannot be read now."""
+
+
+class ResultsError(BatchJobError):
+    """Results cannot be written."""
+
+
+class KubernetesError(BatchJobError):
+    """The Kubernetes API refused or failed; `status` is the HTTP status, 0 for no answer."""
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class NotFound(KubernetesError):
+    """404."""
+
+
+class AlreadyExists(KubernetesError):
+    """409 on create: the name is taken."""
+
+
+class Conflict(KubernetesError):
+    """409: the object changed since it was read."""
+
+
+class Gone(KubernetesError):
+    """410: the resource version is too old; list again."""
+
+
+class Invalid(KubernetesError):
+    """422: the object is wrong."""
+
+
+class Forbidden(KubernetesError):
+    """401 or 403."""
+
+
+class ApiUnavailable(KubernetesError):
+    """429, 5xx, or no answer in time; `retry_after_seconds` where the server named it."""
+
+    def __init__(
+        self, message: str, *, status: int = 0, reason: str = "", retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message, status=status, reason=reason)
+        self.retry_after_seconds = retry_after_seconds
