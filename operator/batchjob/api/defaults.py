@@ -1,5 +1,6 @@
-"""The defaults of each job type. They are not CRD defaults, because they depend on the type; `status.effective` shows
-the values in force.
+"""The defaults of each job type.
+
+They are not CRD defaults, because they depend on the type; `status.effective` shows the values in force.
 """
 
 from typing import Final

@@ -153,7 +153,8 @@ class BatchJob(Model):
             VALIDATIONS: [
                 cel(
                     f"size(self.metadata.name) <= {MAX_NAME}",
-                    f"metadata.name must be at most {MAX_NAME} characters: pods are named after it. Choose a shorter one.",
+                    f"metadata.name must be at most {MAX_NAME} characters: "
+                    "pods are named after it. Choose a shorter one.",
                     field=".metadata.name",
                 ),
                 cel(
