@@ -1,0 +1,1 @@
+"""`make demo`: the product at work on real text, on a real cluster, for a person to watch."""
