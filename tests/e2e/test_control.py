@@ -1,0 +1,80 @@
+"""Suspend, resume, cancel and delete, on real pods."""
+
+import time
+
+import pytest
+from tests.support.neighbours.client import Neighbours
+
+from tests.e2e.test_three_types import chat_answers
+from tests.support.cluster_jobs import Jobs
+from tests.support.installation import Installation
+from tests.support.kubectl import wait_until
+from tests.support.manifests import ai_batch, inline
+
+ITEMS = 120
+SLOW = [{"match": "", "action": "delay", "delay_seconds": 0.4, "times": None}]
+GRACE_SECONDS = 30
+
+
+@pytest.fixture
+def running(jobs: Jobs, neighbours: Neighbours, request: pytest.FixtureRequest) -> str:
+    """A slow BatchJob in mid-run."""
+    name = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
+    neighbours.set_faults("chat", SLOW)
+    jobs.apply(ai_batch(name, inline(ITEMS), concurrency=4))
+    jobs.wait_finished(name, at_least=8)
+    return name
+
+
+def test_suspend_stops_and_resume_goes_on_without_a_spent_attempt(
+    running: str, jobs: Jobs, neighbours: Neighbours
+) -> None:
+    uid = jobs.uid(running)
+    jobs.kubectl("patch", "batchjob", running, "--type=merge", "-p", '{"spec":{"suspend":true}}')
+    asked = time.time()
+    wait_until(lambda: not jobs.pods(running), "the pods to go", timeout=GRACE_SECONDS + 5)
+    jobs.wait_condition(running, "Suspended", "SuspendedByUser")
+    late = [row for row in chat_rows(neighbours, uid) if row["time"] > asked + 2]
+    assert not late, "an item started more than 2 s after the suspend"
+
+    jobs.kubectl("patch", "batchjob", running, "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    status = jobs.wait_complete(running)
+    assert status["counts"]["succeeded"] == ITEMS
+    assert status["counts"].get("retriedAfterLoss", 0) == 0
+    assert set(chat_answers(neighbours, uid).values()) == {1}
+
+
+def test_cancel_ends_in_phase_cancelled_with_condition_failed(running: str, jobs: Jobs) -> None:
+    jobs.kubectl("patch", "batchjob", running, "--type=merge", "-p", '{"spec":{"cancel":true}}')
+    jobs.wait_condition(running, "Failed", "Cancelled")
+    status = jobs.status(running)
+    counts = status["counts"]
+    assert status["phase"] == "Cancelled"
+    assert counts["succeeded"] + counts["failed"] + counts["cancelled"] == ITEMS
+    wait_until(lambda: not jobs.pods(running), "the pods to go", timeout=GRACE_SECONDS + 5)
+
+
+def test_delete_leaves_nothing_behind(running: str, jobs: Jobs, installation: Installation) -> None:
+    uid = jobs.uid(running)
+    assert redis(installation, "ACL", "USERS").count(uid) == 1
+    jobs.delete(running)
+
+    def left() -> list[str]:
+        selector = f"batchjob.dev/uid={uid}"
+        children = jobs.kubectl("get", "jobs,pods,secrets", "-l", selector, "-o", "name").split()
+        users = [line for line in redis(installation, "ACL", "USERS").splitlines() if uid in line]
+        return children + users + redis(installation, "--scan", "--pattern", f"*{uid}*").split()
+
+    wait_until(left, "Job, pods, Secret, ACL user and keys to go", timeout=60, until=lambda found: not found)
+
+
+def chat_rows(neighbours: Neighbours, uid: str) -> list[dict[str, float]]:
+    """The chat server's ledger of one run."""
+    return [row for row in neighbours.ledger("chat") if row["item"].startswith(f"{uid}:")]
+
+
+def redis(installation: Installation, *arguments: str) -> str:
+    """redis-cli in the Redis pod, as the operator."""
+    pod = installation.cluster.items("pods", "-l", "app.kubernetes.io/component=redis")[0]["metadata"]["name"]
+    script = 'REDISCLI_AUTH="$REDIS_PASSWORD" exec redis-cli --no-auth-warning "$@"'
+    return installation.cluster("exec", pod, "--", "sh", "-c", script, "redis-cli", *arguments)

@@ -1,0 +1,27 @@
+"""Test equipment: a processor that does to its pod what an item tells it to."""
+
+import asyncio
+import ctypes
+from typing import Any
+
+from batchjob.worker import Context, Fail, Item, Processor, Retry
+
+
+class Chaos(Processor):
+    """`do` of an item: nothing, sleep (`seconds`), fail, retry (until attempt `attempts`), or crash."""
+
+    async def process(self, item: Item, context: Context) -> dict[str, Any]:
+        """Do it."""
+        match item.data.get("do"):
+            case "sleep":
+                await asyncio.sleep(float(item.data["seconds"]))
+            case "fail":
+                raise Fail("told to fail")
+            case "retry" if item.attempt < int(item.data["attempts"]):
+                raise Retry("told to come back", after=0.1)
+            case "crash":
+                context.logger.warning("crashing")
+                ctypes.string_at(0)  # a segmentation fault: process 1 of a container ignores its own SIGKILL
+            case _:
+                pass
+        return {"attempt": item.attempt}
