@@ -1,0 +1,26 @@
+"""The door to Redis: runs and their items. Nothing else in the house speaks to it.
+
+A run's items live in chunks under leases with fencing tokens. Every change to a run is one Lua script over the keys
+of that run's hash tag (`keys.py` lists them), so the counts conserve at every moment and a process may be killed at
+any line. The operator uses `Store`; a worker, which may touch one run only, uses `Store.run()`.
+"""
+
+from batchjob.store.load import LoadLease
+from batchjob.store.run import Commit, Grant, RunStore, Standing
+from batchjob.store.runs import Store
+from batchjob.store.seal import SealLease
+from batchjob.store.snapshot import DeadLetter, ItemResult, LastError, Snapshot
+
+__all__ = [
+    "Commit",
+    "DeadLetter",
+    "Grant",
+    "ItemResult",
+    "LastError",
+    "LoadLease",
+    "RunStore",
+    "SealLease",
+    "Snapshot",
+    "Standing",
+    "Store",
+]

@@ -1,0 +1,59 @@
+"""What can be read of a run: a snapshot for the status, dead letters, results. Values only; no I/O."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from batchjob.api.status import Counts
+from batchjob.core.items import RunState
+
+
+class LastError(NamedTuple):
+    """One of the last errors that ended an item."""
+
+    item_id: str
+    error_class: str
+    message: str
+
+
+class ItemResult(NamedTuple):
+    """The result of one item: `result` is the JSON document that its processor returned."""
+
+    position: int
+    id: str
+    result: bytes
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """An item that was given up. `data` is its JSON, `attempts` those spent, `at_ms` the store's clock."""
+
+    position: int
+    id: str
+    error_class: str
+    message: str
+    attempts: int
+    losses: int
+    data: bytes
+    at_ms: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A run at one moment. Counts of one snapshot conserve: they add up to `total` once that is known."""
+
+    epoch: str
+    state: RunState
+    paused: bool
+    total: int | None  # None until the source is loaded
+    counts: Counts
+    usage: dict[str, int]
+    failed_positions: list[int]  # sorted, the first 1000
+    last_errors: list[LastError]  # newest first, at most 10
+    reason: str | None  # why the run failed or was abandoned
+    message: str | None
+    load_error: tuple[str, str] | None  # class and message; temporary, gone once the source is loaded
+    source_sha256: str | None
+    source_etag: str | None
+    results_uri: str | None
+    manifest_sha256: str | None
+    next_due_ms: int | None  # milliseconds from now until the earliest delayed item is due
+    version: int  # grows with each change
