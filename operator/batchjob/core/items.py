@@ -77,4 +77,11 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Outcome = Succeeded | Retried | Failed
+class Cancelled(msgspec.Struct, frozen=True, tag="cancelled"):
+    """The item is not to be done any more: neither a success nor a dead letter."""
+
+    position: int
+    message: str
+
+
+Outcome = Succeeded | Retried | Failed | Cancelled
