@@ -1,0 +1,44 @@
+"""Building one mail: rendered fields become a message that cannot carry a header of the item's choosing. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+
+from batchjob.worker import Fail
+
+
+def build_message(headers: Mapping[str, str], text: str, now: dt.datetime) -> EmailMessage:
+    """A text mail. `headers` holds From, To, Subject, Message-ID and whatever else.
+
+    Raises:
+        Fail: a header holds a line break (header injection), or an address is none.
+    """
+    message = EmailMessage(policy=SMTP)
+    for name, value in headers.items():
+        if any(character in value for character in "\r\n\0"):
+            raise Fail(f"{name} holds a line break, which could smuggle in a header: {value!r:.80}")
+        try:
+            message[name] = address(name, value) if name in {"From", "To", "Reply-To"} else value
+        except (ValueError, MessageError) as error:
+            raise Fail(f"{name} is not valid: {error}") from None
+    message["Date"] = format_datetime(now)
+    message.set_content(text)
+    return message
+
+
+def address(field: str, value: str) -> Address:
+    """The one address in `user@host` or `Name <user@host>`; raises Fail where there is none."""
+    name, plain = parseaddr(value)
+    user, at, host = plain.rpartition("@")
+    if not (user and at and host) or any(character.isspace() for character in plain):
+        raise Fail(f"{field} is not an address: {value!r:.80}")
+    return Address(display_name=name, username=user, domain=host)
+
+
+def message_id(uid: str, position: int, sender: str) -> str:
+    """The same for every attempt of an item (RFC 5322 §3.6.4), so that a repeated mail can be recognised."""
+    return f"<{uid}.{position}@{address('From', sender).domain}>"
