@@ -1,0 +1,3 @@
+module batchjob.local/localcluster/pause
+
+go 1.26.0

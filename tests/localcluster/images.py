@@ -1,0 +1,189 @@
+"""Images without Docker: the project's own, unmodified Dockerfiles, built by buildah.
+
+The base image is made here from Debian's packages and carries the name that the Dockerfiles ask for. The machine's
+certificates and pip settings are mounted into the build, so that nothing of them lands in an image. Two gates keep
+a repeated call short: an unchanged context (by its hash) is not built at all, and a build that ends in the same
+image (by buildah's layer cache) is not packed again. What a node loads is a docker archive in the cache.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.localcluster import mounts, programs
+from tests.localcluster.context import content_hash
+from tests.localcluster.errors import ClusterError
+from tests.localcluster.node import PAUSE_IMAGE
+from tests.localcluster.places import HERE, REPOSITORY, cache_folder
+from tests.localcluster.processes import run
+from tests.localcluster.progress import step
+
+BASE: Final = "docker.io/library/debian:bookworm-slim"
+# As the published slim image leaves out; ca-certificates comes on top, because a build here sees the machine's
+# certificates mounted read-only, on which installing that package would fail.
+BASE_RECIPE: Final = (
+    "--variant=minbase",
+    "--include=ca-certificates",
+    *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "info", "locale", "man")),
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "bookworm",
+)
+MACHINE: Final = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/uv/uv.toml")  # how this machine reaches registries
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by its full name, and what it is built from."""
+
+    name: str
+    dockerfile: Path
+    context: Path = REPOSITORY
+
+    @property
+    def file_name(self) -> str:
+        """The name as that of a file."""
+        return self.name.replace("/", "_").replace(":", "_")
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image that was built: the hash of its context, buildah's id, and the archive to load."""
+
+    key: str
+    image_id: str
+    archive: str
+
+
+PRODUCT: Final = tuple(
+    Image(f"batchjob.local/{name}:dev", REPOSITORY / dockerfile)
+    for name, dockerfile in (
+        ("operator", "operator/Dockerfile"),
+        ("worker", "worker-image/Dockerfile"),
+        ("neighbours", "tests/support/neighbours/Dockerfile"),
+        ("redis", "tests/localcluster/redis.Dockerfile"),
+    )
+)
+
+
+def named(names: Sequence[str]) -> list[Image]:
+    """The product's images by short or full name, all of them for none; raises ClusterError on an unknown one."""
+    chosen = [image for image in PRODUCT if not names or image.name in names or _short(image) in names]
+    if names and len(chosen) < len(set(names)):
+        raise ClusterError(f"Images are {', '.join(map(_short, PRODUCT))}; asked for {', '.join(names)}.")
+    return chosen
+
+
+def pause() -> Image:
+    """The image of the process that every pod's sandbox holds on to."""
+    return Image(PAUSE_IMAGE, HERE / "go" / "pause" / "Dockerfile", programs.built(programs.PAUSE))
+
+
+def current(image: Image) -> Built | None:
+    """What was built from exactly this content, if it was."""
+    kept = _record(image)
+    if not kept.exists() or not image.dockerfile.exists():
+        return None
+    built = Built(**json.loads(kept.read_text()))
+    return built if built.key == _key(image) and Path(built.archive).exists() else None
+
+
+def build(image: Image) -> Built:
+    """The image built from the present content; nothing is done when it was before."""
+    if built := current(image):
+        return built
+    if not image.dockerfile.exists():
+        raise ClusterError(f"{image.name} has no Dockerfile: {image.dockerfile} is missing")
+    if "FROM scratch" not in image.dockerfile.read_text():
+        _ensure_base()
+    key = _key(image)
+    with step(f"building {image.name}"):
+        image_id = _bud(image)
+        archive = _folder() / f"{image.file_name}-{image_id.removeprefix('sha256:')[:12]}.tar"
+        if not archive.exists():
+            _pack(image, archive)
+    built = Built(key, image_id, str(archive))
+    _record(image).write_text(json.dumps(asdict(built)))
+    return built
+
+
+def end_builds() -> None:
+    """Undo what an interrupted build left: mounts of its working containers, and its temporary files."""
+    mounts.unmount_below(_storage())
+    for folder in ("run", "tmp"):
+        mounts.wipe(_storage() / folder)
+
+
+def _short(image: Image) -> str:
+    return image.name.rpartition("/")[2].partition(":")[0]
+
+
+def _key(image: Image) -> str:
+    return content_hash(image.context, image.dockerfile.read_bytes(), repr(BASE_RECIPE).encode())
+
+
+def _folder() -> Path:
+    folder = cache_folder() / "images"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _storage() -> Path:
+    return cache_folder() / "buildah"
+
+
+def _temporary() -> Path:
+    folder = _storage() / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _record(image: Image) -> Path:
+    return _folder() / f"{image.file_name}.json"
+
+
+def _buildah(*arguments: str | Path, log: Path | None = None) -> str:
+    where = ("--root", _storage() / "root", "--runroot", _storage() / "run", "--storage-driver", "overlay")
+    return run(["buildah", *where, *arguments], env={"TMPDIR": str(_temporary())}, log=log).strip()
+
+
+def _ensure_base() -> None:
+    recipe = _folder() / "base.recipe"
+    known = recipe.exists() and recipe.read_text() == repr(BASE_RECIPE)
+    if known and _buildah("images", "--quiet", "--filter", f"reference={BASE}"):
+        return
+    with step(f"base image {BASE} from Debian's packages"):
+        archive = _folder() / "base.tar"
+        temporary = {"TMPDIR": str(_temporary())}
+        run(["mmdebstrap", *BASE_RECIPE, archive], env=temporary, log=cache_folder() / "logs" / "mmdebstrap.log")
+        container = _buildah("from", "scratch")
+        _buildah("add", "--quiet", container, archive, "/")
+        _buildah("config", "--cmd", "bash", container)
+        _buildah("commit", "--quiet", "--rm", container, BASE)
+        archive.unlink()
+        recipe.write_text(repr(BASE_RECIPE))
+
+
+def _bud(image: Image) -> str:
+    mounts = [part for path in MACHINE if Path(path).exists() for part in ("--volume", f"{path}:{path}:ro")]
+    id_file = _folder() / f"{image.file_name}.{os.getpid()}.id"
+    try:
+        _buildah(
+            *("bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never", *mounts),
+            *("--iidfile", id_file, "--tag", image.name, "--file", image.dockerfile, image.context),
+            log=cache_folder() / "logs" / f"build-{image.file_name}.log",
+        )
+        return id_file.read_text().strip()
+    finally:
+        id_file.unlink(missing_ok=True)
+
+
+def _pack(image: Image, archive: Path) -> None:
+    unfinished = archive.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    _buildah("push", "--quiet", "--disable-compression", image.name, f"docker-archive:{unfinished}:{image.name}")
+    for older in _folder().glob(f"{image.file_name}-*.tar"):
+        older.unlink()
+    unfinished.rename(archive)
