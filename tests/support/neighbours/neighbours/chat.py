@@ -1,0 +1,207 @@
+"""The chat server: OpenAI's `POST /v1/chat/completions` over the lexicon model of `form`.
+
+It checks a request's shape as strictly as the real one, since a client that gets away with a malformed request here
+would fail in production. A row goes to the ledger before the answer leaves; rows of failed answers carry their status.
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from .faults import Faults, Rule
+from .form import SENTIMENT_FORM, UnsupportedSchemaError, embedded_schema, fill, read, spoil
+from .ledger import Ledger
+
+ITEM_HEADER: Final = "X-BatchJob-Item"
+MODELS: Final = ("vader",)
+ROLES: Final = ("developer", "system", "user", "assistant", "tool")
+MAX_REQUEST_BYTES: Final = 16 * 2**20
+DISCONNECTED: Final = 0  # the status of a row whose answer never left
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request that has the right shape. `schema` is None where plain text is wanted."""
+
+    model: str
+    text: str
+    schema: dict[str, Any] | None
+    max_tokens: int | None
+    prompt_tokens: int
+
+
+class ChatServer:
+    """Handlers of the chat server's routes."""
+
+    def __init__(self, ledger: Ledger, faults: Faults) -> None:
+        self._ledger = ledger
+        self._faults = faults
+
+    def build_app(self) -> web.Application:
+        """The web application."""
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        app.router.add_post("/v1/chat/completions", self.complete)
+        app.router.add_get("/v1/models", self.models)
+        return app
+
+    async def models(self, request: web.Request) -> web.Response:
+        """List the models; a request may name any other as well."""
+        if not _has_token(request):
+            return _error(401, "no API key")
+        return web.json_response({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
+
+    async def complete(self, request: web.Request) -> web.Response:
+        """Answer one chat request, or fail the way a rule says."""
+        arrived, item = time.time(), request.headers.get(ITEM_HEADER, "")
+        try:
+            ask = parse_ask(await request.read())
+        except ValueError as error:
+            self._ledger.append(time=arrived, item=item, status=400)
+            return _error(400, str(error))
+        text_sha256 = hashlib.sha256(ask.text.encode()).hexdigest()
+        row: dict[str, Any] = {"time": arrived, "item": item or text_sha256, "text_sha256": text_sha256}
+        if not _has_token(request):
+            self._ledger.append(status=401, **row)
+            return _error(401, "no API key")
+        verdict = self._faults.decide(row["item"], ask.text)
+        if verdict.delay_seconds:
+            await asyncio.sleep(verdict.delay_seconds)
+        if verdict.rule is not None:
+            row["fault"] = verdict.rule.action
+        return self._answer(request, ask, verdict.rule, row)
+
+    def _answer(self, request: web.Request, ask: Ask, rule: Rule | None, row: dict[str, Any]) -> web.Response:
+        action = rule.action if rule else ""
+        if rule and action == "status":
+            self._ledger.append(status=rule.status, **row)
+            return _error(rule.status, "a fault that a test asked for", rule.retry_after)
+        if action == "disconnect":
+            self._ledger.append(status=DISCONNECTED, **row)
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response()
+        try:
+            content = _content(ask, action)
+        except UnsupportedSchemaError as error:
+            self._ledger.append(status=400, **row)
+            return _error(400, str(error))
+        self._ledger.append(status=200, **row)
+        return web.json_response(_completion(ask, content))
+
+
+def parse_ask(body: bytes) -> Ask:
+    """Check a request's shape; ValueError names the field that is wrong."""
+    raw = json.loads(body)
+    if not isinstance(raw, dict) or not isinstance(raw.get("model"), str) or not raw["model"]:
+        raise ValueError("model: a name is required")
+    if raw.get("stream") or raw.get("n", 1) != 1:
+        raise ValueError("stream, n: this server gives one whole answer")
+    temperature = raw.get("temperature")
+    if temperature is not None and not (isinstance(temperature, int | float) and 0 <= temperature <= 2):
+        raise ValueError("temperature: from 0 to 2")
+    limit = raw.get("max_completion_tokens") or raw.get("max_tokens")
+    if limit is not None and not (isinstance(limit, int) and limit > 0):
+        raise ValueError("max_completion_tokens: a whole number from 1 up")
+    messages = _messages(raw.get("messages"))
+    schema = _schema(raw.get("response_format"), [content for _, content in messages])
+    prompt_tokens = sum(_tokens(content) for _, content in messages)
+    return Ask(raw["model"], _item_text(messages), schema, limit, prompt_tokens)
+
+
+def _messages(raw: Any) -> list[tuple[str, str]]:
+    if not isinstance(raw, list) or not raw:
+        raise ValueError("messages: a list with at least one message is required")
+    messages = []
+    for message in raw:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise ValueError(f"messages: each has a role of {ROLES}")
+        content = message.get("content")
+        if isinstance(content, list) and all(isinstance(p, dict) and p.get("type") == "text" for p in content):
+            content = "".join(str(part.get("text", "")) for part in content)
+        if not isinstance(content, str):
+            raise ValueError("messages: content is a string or a list of text parts")  # noqa: TRY004  # as every refusal
+        messages.append((message["role"], content))
+    if not any(role == "user" for role, _ in messages):
+        raise ValueError("messages: a message of the user is required")
+    return messages
+
+
+def _schema(response_format: Any, contents: list[str]) -> dict[str, Any] | None:
+    match response_format:
+        case None | {"type": "text"}:
+            return None
+        case {"type": "json_schema", "json_schema": {"name": str(), "schema": dict() as schema}}:
+            return schema
+        case {"type": "json_object"}:
+            if not any("json" in content.lower() for content in contents):
+                raise ValueError("messages: with response_format json_object the word JSON must appear in them")
+            return next((found for found in map(embedded_schema, contents) if found), SENTIMENT_FORM)
+    raise ValueError("response_format: text, json_object, or json_schema with a name and a schema")
+
+
+def _item_text(messages: list[tuple[str, str]]) -> str:
+    """The text of the item: `text` of the last user message that is JSON, else the last user message as it stands.
+
+    A client that shows the model its invalid answer adds a message of plain words; the item is still the one in JSON.
+    """
+    said = [content for role, content in messages if role == "user"]
+    for content in reversed(said):
+        try:
+            item = json.loads(content) if content.lstrip().startswith("{") else None
+        except json.JSONDecodeError:
+            continue
+        if isinstance(item, dict) and isinstance(item.get("text"), str):
+            return str(item["text"])
+    return said[-1]
+
+
+def _content(ask: Ask, action: str) -> str:
+    if action == "invalid_json":
+        return '{"sentiment": "posi'
+    if ask.schema is None:
+        return f"The text reads {read(ask.text).label}."
+    answer = spoil(ask.schema) if action == "wrong_answer" else fill(ask.schema, read(ask.text))
+    return json.dumps(answer)
+
+
+def _completion(ask: Ask, content: str) -> dict[str, Any]:
+    finish_reason = "stop"
+    if ask.max_tokens is not None and _tokens(content) > ask.max_tokens:
+        content, finish_reason = " ".join(content.split(" ")[: ask.max_tokens * 3 // 4]), "length"
+    completion_tokens = _tokens(content)
+    message = {"role": "assistant", "content": content, "refusal": None}
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": ask.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}],
+        "usage": {
+            "prompt_tokens": ask.prompt_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": ask.prompt_tokens + completion_tokens,
+        },
+    }
+
+
+def _tokens(text: str) -> int:
+    """About four tokens to three words, the rule of thumb for English."""
+    return -(-len(text.split()) * 4 // 3)
+
+
+def _has_token(request: web.Request) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and bool(token.strip())
+
+
+def _error(status: int, message: str, retry_after: int | None = None) -> web.Response:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return web.json_response(body, status=status, headers=headers)
