@@ -1,33 +1,56 @@
-"""The load lease: one worker streams the source into chunks; the run opens when all of it is there."""
+"""The load lease: one worker streams the source into chunks; the run opens when all of it is there.
+
+An item is packed as its id and its JSON, side by side in one msgpack array a chunk: Lua can pick an item without
+ever reading its JSON, whose numbers it would change. (As text: Redis' cmsgpack does not know msgpack's binary type.)
+"""
 
 from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
 
 from batchjob.core.items import Item
+from batchjob.store import scripts
+from batchjob.store.connection import Connection
+from batchjob.store.duty import Duty
+
+CHUNK_LIMIT: Final = 1024  # items; bounds what one script call can move
 
 
-class LoadLease:
-    """The right to load, for 10 s after each call. Errors: LeaseLost when another worker took over."""
+class LoadLease(Duty):
+    """The right to load, for `lease_ms` after each call. Errors: LeaseLost when another worker took over."""
+
+    kind = "load"
+
+    def __init__(self, connection: Connection, uid: str, token: int) -> None:
+        super().__init__(connection, uid, token)
+        self._next_position = 0
 
     async def put(self, chunks: Sequence[Sequence[Item]]) -> None:
-        """Add chunks of at most 1024 items; positions go on from 0 without gaps. Renews the lease."""
-        raise NotImplementedError
-
-    async def renew(self) -> None:
-        """Keep the lease while the source is slow."""
-        raise NotImplementedError
+        """Add chunks of 1 to 1024 items; positions go on from 0 without gaps (ValueError). Renews the lease."""
+        arguments: list[Any] = []
+        position = self._next_position
+        for chunk in chunks:
+            arguments += (position, len(chunk), _pack(chunk, position))
+            position += len(chunk)
+        await self._call(scripts.LOAD_PUT, self._token, *arguments)
+        self._next_position = position
 
     async def finish(self, total: int, sha256: str | None, etag: str | None) -> None:
         """Open the run, after checking that `total` items arrived (StoreError if not)."""
-        raise NotImplementedError
-
-    async def fail(self, reason: str, message: str) -> None:
-        """The source is wrong: the run ends as failed."""
-        raise NotImplementedError
+        await self._call(scripts.LOAD_FINISH, self._token, total, sha256 or "", etag or "")
 
     async def trouble(self, error_class: str, message: str) -> None:
         """The source cannot be read now; shown in the snapshot until it is loaded. Renews the lease."""
-        raise NotImplementedError
+        await self._call(scripts.DUTY_KEEP, self.kind, self._token, error_class, message)
 
-    async def release(self) -> None:
-        """Give the lease back; the next loader begins at position 0."""
-        raise NotImplementedError
+
+def _pack(chunk: Sequence[Item], first: int) -> bytes:
+    if not 1 <= len(chunk) <= CHUNK_LIMIT:
+        raise ValueError(f"a chunk holds 1 to {CHUNK_LIMIT} items, not {len(chunk)}")
+    packed: list[str] = []
+    for position, item in enumerate(chunk, start=first):
+        if item.position != position:
+            raise ValueError(f"item {item.id!r} is at position {item.position}, but {position} comes next")
+        packed += (item.id, msgspec.json.encode(item.data).decode())
+    return msgspec.msgpack.encode(packed)

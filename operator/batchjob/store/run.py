@@ -1,19 +1,25 @@
 """One run as its workers use it: claim, commit, wait, load, seal.
 
-The heart is `exchange`: one Lua call commits what is finished, returns the chunks of lost workers, promotes due
+The heart is `exchange`: one Lua call commits what is finished, takes back the chunks of lost workers, promotes due
 retries and leases the next chunks. A worker never waits for a round trip per item.
 """
 
 import itertools
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from batchjob.core.items import Chunk, Outcome, RunState
+from batchjob.core.items import Cancelled, Chunk, Failed, Item, Outcome, Retried, RunState, Succeeded
+from batchjob.errors import RunGone
+from batchjob.store import keys, scripts
+from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, mark_dirty
 from batchjob.store.load import LoadLease
+from batchjob.store.results import iterate
 from batchjob.store.seal import SealLease
 from batchjob.store.snapshot import ItemResult
+
+MESSAGE_LIMIT: Final = 1024  # characters kept of an error message
 
 _numbers = itertools.count(1)
 
@@ -62,16 +68,29 @@ class Grant(msgspec.Struct, frozen=True):
 class RunStore:
     """One run, for one worker. Errors: StoreUnavailable, StoreNotReady, RunGone."""
 
+    def __init__(self, connection: Connection, uid: str, worker: str) -> None:
+        self.uid = uid
+        self.worker = worker
+        self._connection = connection
+
     async def state(self) -> Standing:
         """Where the run stands."""
-        raise NotImplementedError
+        meta = keys.run_key(self.uid, "meta")
+        epoch, state, paused, total = await self._connection.command("HMGET", meta, "epoch", "state", "paused", "total")
+        if epoch is None:
+            raise RunGone(f"the store does not know run {self.uid}: it was deleted, or the store was emptied")
+        return Standing(RunState(state.decode()), paused == b"1", None if total is None else int(total), epoch.decode())
 
     async def claim_load(self) -> LoadLease | None:
         """The right to load the source; None if another worker holds it, or the run is not loading.
 
         Taking over from a loader whose lease ended discards what it had loaded: begin at position 0.
         """
-        raise NotImplementedError
+        return await LoadLease.claim(self._connection, self.uid, self.worker)
+
+    async def claim_seal(self) -> SealLease | None:
+        """The right to finish the results; None if another worker holds it, or the run is not sealing."""
+        return await SealLease.claim(self._connection, self.uid, self.worker)
 
     async def exchange(self, commits: Sequence[Commit], want: int, concurrency: int = 1) -> Grant:
         """Commit, and lease chunks of up to `want` items together (0: none).
@@ -79,37 +98,85 @@ class RunStore:
         `concurrency`: items this worker can run at once. Near the end of a run a grant shrinks so that the last items
         spread over the workers, but not below this number.
         """
-        raise NotImplementedError
+        packed = msgspec.msgpack.encode([_pack(commit) for commit in commits])
+        exchange = call(scripts.EXCHANGE, self.uid, self.worker, want, concurrency, packed)
+        marked = any(commit.outcomes or commit.release or commit.usage for commit in commits)
+        answers = await self._connection.commands([exchange, mark_dirty(self.uid)] if marked else [exchange])
+        state, paused, finished, next_ms, changed, lost, granted = answered(answers[0])
+        if changed and not marked:
+            await self._connection.command(*mark_dirty(self.uid))
+        return Grant(
+            chunks=[_unpack(*chunk) for chunk in granted],
+            state=RunState(state.decode()),
+            paused=bool(paused),
+            lost=[chunk.decode() for chunk in lost],
+            next_ms=next_ms,
+            finished=bool(finished),
+        )
 
     async def wait(self, ms: int) -> None:
         """Wait until there may be something to claim or the state changed, at most `ms` (-1: no limit) and 5 s."""
-        raise NotImplementedError
-
-    async def claim_seal(self) -> SealLease | None:
-        """The right to finish the results; None if another worker holds it, or the run is not sealing."""
-        raise NotImplementedError
+        seconds = BLOCK_LIMIT_SECONDS if ms < 0 else min(ms / 1000, BLOCK_LIMIT_SECONDS)
+        if seconds > 0:  # BLPOP takes 0 as for ever
+            await self._connection.command("BLPOP", keys.run_key(self.uid, "wake"), max(seconds, 0.001))
 
     def results(self) -> AsyncIterator[ItemResult]:
         """Results in the order of positions; items without a result are left out."""
-        raise NotImplementedError
+        return iterate(self._connection, self.uid)
 
     async def parts(self) -> dict[str, bytes]:
         """What commits wrote as `parts`: name → JSON."""
-        raise NotImplementedError
+        flat = await self._connection.command("HGETALL", keys.run_key(self.uid, "parts"))
+        return {name.decode(): part for name, part in flat.items()}
 
     async def ledger_mark(self, position: int, note: bytes) -> None:
         """Note something about an item apart from its outcome, such as "this mail is being sent"."""
-        raise NotImplementedError
+        await self._connection.command(*call(scripts.LEDGER, self.uid, position, note))
 
     async def ledger_get(self, position: int) -> bytes | None:
         """The note of an item."""
-        raise NotImplementedError
+        note: bytes | None = await self._connection.command("HGET", keys.run_key(self.uid, "ledger"), position)
+        return note
 
     async def ledger_clear(self, position: int) -> None:
         """Forget the note of an item."""
-        raise NotImplementedError
+        await self._connection.command(*call(scripts.LEDGER, self.uid, position))
 
-    def __init__(self, connection: Any, uid: str, worker: str) -> None:
-        self.uid = uid
-        self.worker = worker
-        self._connection = connection
+
+def _pack(commit: Commit) -> list[Any]:
+    """A commit as exchange.lua reads it: successes without a result, the common case on the hot path, as bare ints."""
+    succeeded: list[int] = []
+    results: list[int | str] = []
+    others: list[list[Any]] = []
+    for outcome in commit.outcomes:
+        match outcome:
+            case Succeeded(position, bytes() as result):
+                results += (position, result.decode())
+            case Succeeded(position):
+                succeeded.append(position)
+            case Retried(position, error_class, message, delay_ms, counts):
+                others.append(["retried", position, error_class, _clean(message), delay_ms, counts])
+            case Failed(position, error_class, message):
+                others.append(["failed", position, error_class, _clean(message)])
+            case Cancelled(position):
+                others.append(["cancelled", position])
+    head = [commit.chunk, commit.fence, commit.number, commit.started, commit.release]
+    parts = {name: part.decode() for name, part in commit.parts.items()}
+    return [*head, succeeded, results, others, commit.usage, parts]
+
+
+def _clean(message: str) -> str:
+    """A message that can be written as UTF-8: an exception may carry half a surrogate pair from a file name."""
+    return message[:MESSAGE_LIMIT].encode("utf-8", "replace").decode()
+
+
+def _unpack(chunk: bytes, fence: int, payload: bytes | list[bytes], attempts: int, losses: int) -> Chunk:
+    """A granted chunk; its items come packed where the chunk is a whole field."""
+    flat: list[Any] = msgspec.msgpack.decode(payload) if isinstance(payload, bytes) else payload
+    first = int(chunk[chunk.index(b"/") + 1 : chunk.rindex(b"-")])
+    decode = msgspec.json.decode
+    items = tuple(
+        Item(position, item_id if isinstance(item_id, str) else item_id.decode(), decode(data), attempts + 1, losses)
+        for position, (item_id, data) in enumerate(zip(flat[::2], flat[1::2], strict=True), start=first)
+    )
+    return Chunk(chunk.decode(), fence, items)

@@ -1,24 +1,41 @@
 """All runs as the operator sees them: open, grant, read, pause, cancel, delete."""
 
 from collections.abc import AsyncIterator, Iterable
-from typing import Any, Self
+from typing import Any, Final, Self
+
+import structlog
 
 from batchjob.api.run import StoreAccess
+from batchjob.core.items import RunState
+from batchjob.errors import ConfigurationError, StoreError, StoreNotReady
+from batchjob.store import keys, scripts
+from batchjob.store.access import user_rules
+from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call
+from batchjob.store.results import iterate
 from batchjob.store.run import RunStore
-from batchjob.store.snapshot import DeadLetter, ItemResult, Snapshot
+from batchjob.store.snapshot import DeadLetter, ItemResult, Snapshot, read_dead_letter, read_snapshot
+
+OLDEST_SERVER: Final = (7, 0)  # ACL key permissions by read and write
+ABANDON_BATCH: Final = 2000  # items a call: some milliseconds, in which nobody else is served
+CHANGED_BATCH: Final = 1000  # runs a call
+
+log = structlog.get_logger(__name__)
 
 
 class Store:
     """The store. Errors of every call: StoreUnavailable, StoreNotReady; RunGone where the run is unknown."""
 
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
     @classmethod
     def connect(cls, access: StoreAccess, *, name: str) -> Self:
-        """A store at `access`; `name` shows in CLIENT LIST. Connects with the first call; close it, or use `async with`."""
-        raise NotImplementedError
+        """A store at `access`, connected with the first call; `name` shows in CLIENT LIST."""
+        return cls(Connection(access, name))
 
     async def close(self) -> None:
         """Close every connection."""
-        raise NotImplementedError
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -28,57 +45,83 @@ class Store:
 
     def run(self, uid: str, worker: str) -> RunStore:
         """One run, for one worker."""
-        raise NotImplementedError
+        return RunStore(self._connection, uid, worker)
 
     async def check(self) -> None:
         """Ask whether this server can hold runs: ConfigurationError if not; warns if it forgets at a restart."""
-        raise NotImplementedError
+        info = await self._connection.command("INFO")
+        version = tuple(int(part) for part in info["redis_version"].split(".")[:2])
+        if version < OLDEST_SERVER:
+            raise ConfigurationError(f"the store is Redis {info['redis_version']}; 7.0 or newer is needed")
+        if info["maxmemory_policy"] != "noeviction":
+            raise ConfigurationError(
+                f"the store's maxmemory-policy is {info['maxmemory_policy']}, which would drop items when memory is "
+                "short; set it to noeviction"
+            )
+        if not info["aof_enabled"]:
+            log.warning("the store has no append-only file: a restart loses what happened since its last snapshot")
 
     async def load_scripts(self) -> None:
         """Give the server our scripts; idempotent."""
-        raise NotImplementedError
+        await self._connection.load(scripts.ALL)
 
     async def open_run(self, uid: str, *, epoch: str, max_losses: int, created_for: str, lease_ms: int = 10_000) -> str:
         """Create the run if it does not exist; returns the epoch in force, another one than given if it did."""
-        raise NotImplementedError
+        created = (epoch, max_losses, lease_ms, created_for)
+        in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created)
+        return in_force.decode()
 
     async def grant(self, uid: str, password: str, *, reads: str | None = None) -> None:
         """Make the user `bj-<uid>`, who may use this run alone and read the results of the run `reads`.
 
         Loads the scripts too, since that user may not. Idempotent; to be repeated after a restart of the server.
         """
-        raise NotImplementedError
+        await self.load_scripts()
+        rules = user_rules(uid, password, reads)
+        await self._connection.command("ACL", "SETUSER", keys.user_name(uid), *rules)
 
     async def revoke(self, uid: str) -> None:
         """Remove the user of a run; its connections close."""
-        raise NotImplementedError
+        await self._connection.command("ACL", "DELUSER", keys.user_name(uid))
 
     async def user_names(self) -> set[str]:
         """UIDs of the runs that have a user."""
-        raise NotImplementedError
+        users = [user.decode() for user in await self._connection.command("ACL", "USERS")]
+        return {user.removeprefix(keys.USER_PREFIX) for user in users if user.startswith(keys.USER_PREFIX)}
 
     async def snapshot(self, uid: str) -> Snapshot | None:
         """The run at this moment; None if the store does not know it."""
-        raise NotImplementedError
+        reply = await self._call(scripts.SNAPSHOT, uid)
+        return None if reply is None else read_snapshot(reply)
 
     async def snapshots(self, uids: Iterable[str]) -> dict[str, Snapshot | None]:
         """Many runs in one round trip; each snapshot is consistent in itself."""
-        raise NotImplementedError
+        uids = list(uids)
+        replies = await self._connection.commands([call(scripts.SNAPSHOT, uid) for uid in uids])
+        found: dict[str, Snapshot | None] = {}
+        for uid, reply in zip(uids, replies, strict=True):
+            try:
+                found[uid] = None if reply is None else read_snapshot(answered(reply))
+            except StoreNotReady:
+                raise
+            except StoreError as error:  # one tenant's damage must not hide the others
+                log.warning("a run cannot be read", run=uid, error=str(error))
+        return found
 
     async def pause(self, uid: str) -> None:
         """Grant nothing more until `resume`; workers are told with each exchange."""
-        raise NotImplementedError
+        await self._call(scripts.PAUSE, uid, 1)
 
     async def resume(self, uid: str) -> None:
         """Grant again."""
-        raise NotImplementedError
+        await self._call(scripts.PAUSE, uid, 0)
 
     async def cancel(self, uid: str) -> None:
         """End the run: every item that is not terminal becomes cancelled, and later commits of it are refused.
 
         Does nothing to a run that has ended.
         """
-        raise NotImplementedError
+        await self._call(scripts.CONCLUDE, uid, RunState.CANCELLED, "", "")
 
     async def abandon(self, uid: str, message: str) -> None:
         """Dead-letter every item that is not terminal as `infrastructure`, and close the run (reason WorkersFailed).
@@ -86,34 +129,54 @@ class Store:
         A run that was not loaded yet has no items to give up: it ends as failed. Nothing seals an abandoned run:
         results so far stay in the store. Does nothing to a run that has ended.
         """
-        raise NotImplementedError
+        while await self._call(scripts.ABANDON, uid, ABANDON_BATCH, message):
+            pass
 
     async def fail(self, uid: str, reason: str, message: str) -> None:
         """End the run as failed; items that are not terminal become cancelled. Nothing to a run that has ended."""
-        raise NotImplementedError
+        await self._call(scripts.CONCLUDE, uid, RunState.FAILED, reason, message)
 
     async def delete_run(self, uid: str) -> None:
         """Remove every key of the run; idempotent."""
-        raise NotImplementedError
+        for answer in await self._connection.commands([("UNLINK", *keys.run_keys(uid)), ("ZREM", keys.DIRTY, uid)]):
+            answered(answer)
 
     async def runs(self) -> set[str]:
         """UIDs of every run that has a key; walks the key space, so for a periodic sweep."""
-        raise NotImplementedError
+        cursor, found = 0, set()
+        while True:
+            cursor, page = await self._connection.command(
+                "SCAN", cursor, "MATCH", keys.run_key("*", "*"), "COUNT", 1000
+            )
+            found |= {keys.uid_of(key) for key in page}
+            if cursor == 0:
+                return found
 
     async def changed(self, timeout_s: float) -> list[str]:
         """UIDs of runs that changed since the last call, oldest first; waits up to `timeout_s` (at most 5) for one."""
-        raise NotImplementedError
+        seconds = min(max(timeout_s, 0.001), BLOCK_LIMIT_SECONDS)  # BZPOPMIN takes 0 as for ever
+        first = await self._connection.command("BZPOPMIN", keys.DIRTY, seconds)
+        if first is None:
+            return []
+        rest = await self._connection.command("ZPOPMIN", keys.DIRTY, CHANGED_BATCH)
+        return [first[1].decode(), *(uid.decode() for uid, _ in rest)]
 
     async def dead_letters(self, uid: str, limit: int, cursor: int = 0) -> list[DeadLetter]:
         """Dead letters in the order of positions, from position `cursor` on; go on at the last position + 1."""
-        raise NotImplementedError
+        failed = keys.run_key(uid, "failed")
+        bounds = (cursor, "+inf", "BYSCORE", "LIMIT", 0, limit)
+        positions = [int(position) for position in await self._connection.command("ZRANGE", failed, *bounds)]
+        if not positions:
+            return []
+        packed = await self._connection.command("HMGET", keys.run_key(uid, "dead"), *positions)
+        return [read_dead_letter(*letter) for letter in zip(positions, packed, strict=True) if letter[1] is not None]
 
     def results(self, uid: str) -> AsyncIterator[ItemResult]:
         """Results of a run in the order of positions; items without a result are left out.
 
         Reads with plain commands: the user of a run that was granted `reads=uid` can do it too.
         """
-        raise NotImplementedError
+        return iterate(self._connection, uid)
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    async def _call(self, script: scripts.Script, uid: str, *arguments: Any) -> Any:
+        return await self._connection.command(*call(script, uid, *arguments))

@@ -1,21 +1,14 @@
 """The seal lease: when every item is terminal, one worker finishes the results and closes the run."""
 
+from batchjob.store import scripts
+from batchjob.store.duty import Duty
 
-class SealLease:
-    """The right to seal, for 10 s after each call. Errors: LeaseLost when another worker took over."""
 
-    async def renew(self) -> None:
-        """Keep the lease while writing takes time."""
-        raise NotImplementedError
+class SealLease(Duty):
+    """The right to seal, for `lease_ms` after each call. Errors: LeaseLost when another worker took over."""
+
+    kind = "seal"
 
     async def finish(self, results_uri: str | None, manifest_sha256: str | None) -> None:
         """Close the run; both None where the results stay in the store."""
-        raise NotImplementedError
-
-    async def fail(self, reason: str, message: str) -> None:
-        """The results cannot be finished: the run ends as failed."""
-        raise NotImplementedError
-
-    async def release(self) -> None:
-        """Give the lease back; another worker seals from the beginning."""
-        raise NotImplementedError
+        await self._call(scripts.SEAL_FINISH, self._token, results_uri or "", manifest_sha256 or "")

@@ -1,11 +1,16 @@
 """What can be read of a run: a snapshot for the status, dead letters, results. Values only; no I/O."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from batchjob.api.status import Counts
 from batchjob.core.items import RunState
+from batchjob.errors import StoreError
+
+# Lua packs every string as text; JSON is UTF-8, so it comes back unchanged.
+_error = msgspec.msgpack.Decoder(tuple[str, str, str])
+_letter = msgspec.msgpack.Decoder(tuple[str, str, str, int, int, str, int])
 
 
 class LastError(NamedTuple):
@@ -57,3 +62,51 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     manifest_sha256: str | None
     next_due_ms: int | None  # milliseconds from now until the earliest delayed item is due
     version: int  # grows with each change
+
+
+def read_snapshot(reply: list[Any]) -> Snapshot:
+    """A snapshot from what snapshot.lua answered. Raises StoreError if a tenant wrote nonsense into its own keys."""
+    try:
+        return _snapshot(reply)
+    except (ValueError, KeyError, msgspec.MsgspecError) as error:  # pydantic's errors are ValueErrors
+        raise StoreError(f"what the store remembers of the run is damaged: {error}") from error
+
+
+def _snapshot(reply: list[Any]) -> Snapshot:
+    meta, counters, usage, failed, errors, due = reply
+    facts = _texts(meta)
+    total = int(facts["total"]) if "total" in facts else None
+    trouble = facts.get("load_error_class"), facts.get("load_error_message")
+    return Snapshot(
+        epoch=facts["epoch"],
+        state=RunState(facts["state"]),
+        paused=facts.get("paused") == "1",
+        total=total,
+        counts=Counts(total=total or 0, **_numbers(counters)),
+        usage=_numbers(usage),
+        failed_positions=[int(position) for position in failed],
+        last_errors=[LastError(*_error.decode(entry)) for entry in errors],
+        reason=facts.get("reason"),
+        message=facts.get("message"),
+        load_error=(trouble[0], trouble[1] or "") if trouble[0] else None,
+        source_sha256=facts.get("source_sha256") or None,
+        source_etag=facts.get("source_etag") or None,
+        results_uri=facts.get("results_uri") or None,
+        manifest_sha256=facts.get("manifest_sha256") or None,
+        next_due_ms=None if due < 0 else due,
+        version=int(facts["version"]),
+    )
+
+
+def read_dead_letter(position: int, packed: bytes) -> DeadLetter:
+    """A dead letter from its packed form."""
+    item_id, error_class, message, attempts, losses, data, at_ms = _letter.decode(packed)
+    return DeadLetter(position, item_id, error_class, message, attempts, losses, data.encode(), at_ms)
+
+
+def _texts(flat: list[bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _numbers(flat: list[bytes]) -> dict[str, int]:
+    return {name: int(value) for name, value in _texts(flat).items()}

@@ -1,0 +1,133 @@
+"""The connection to Redis: time limits on every call, scripts by SHA, errors translated.
+
+A lost connection is tried again a few times at once: every call here may be repeated, since scripts recognise what
+they have seen before. What stays down longer is the caller's to wait for.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from batchjob.api.run import StoreAccess
+from batchjob.errors import ConfigurationError, LeaseLost, RunGone, StoreError, StoreNotReady, StoreUnavailable
+from batchjob.store import keys
+from batchjob.store.scripts import Script
+
+CALL_TIMEOUT_SECONDS: Final = 8.0  # below the lease of 10 s, so that a worker learns of a dead server in time
+BLOCK_LIMIT_SECONDS: Final = 5.0  # longest blocking read: well below the time limit of a call
+RETRIES: Final = 3  # within a second or so: enough for a dropped connection, not for a restart
+
+# What the scripts and the server say, by the first word of the message.
+_BY_CODE: Final[dict[str, type[Exception]]] = {
+    "RUNGONE": RunGone,
+    "LEASELOST": LeaseLost,
+    "NEWERSCHEMA": ConfigurationError,
+    "INCOMPLETE": StoreError,
+}
+_NOT_READY: Final = (
+    exceptions.NoScriptError,
+    exceptions.AuthenticationError,
+    exceptions.AuthorizationError,
+    exceptions.NoPermissionError,
+)
+_NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM", "NOSCRIPT")
+_UNAVAILABLE: Final = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    OSError,
+)
+_UNAVAILABLE_CODES: Final = ("BUSY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+
+
+def translate(error: Exception) -> Exception:
+    """The error of ours that a library's error means."""
+    text = str(error)
+    code, _, rest = text.partition(" ")
+    if isinstance(error, exceptions.ResponseError) and code in _BY_CODE:
+        return _BY_CODE[code](rest.partition(" script: ")[0])
+    if isinstance(error, _NOT_READY) or code in _NOT_READY_CODES:
+        return StoreNotReady(f"the store has not been prepared for this user or these scripts: {text}")
+    if isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES:
+        return StoreUnavailable(f"the store does not answer: {text}")
+    return StoreError(f"the store refused: {text}")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns the library's errors into ours."""
+    try:
+        yield
+    except (exceptions.RedisError, OSError) as error:
+        raise translate(error) from error
+
+
+class Connection:
+    """A pool of connections as one user."""
+
+    def __init__(self, access: StoreAccess, name: str) -> None:
+        try:
+            self.client: Redis = Redis.from_url(
+                access.url,
+                username=access.username,
+                password=access.password,
+                client_name=name,
+                protocol=2,  # one AUTH instead of HELLO: any server and any ACL user can do it
+                socket_timeout=CALL_TIMEOUT_SECONDS,
+                socket_connect_timeout=CALL_TIMEOUT_SECONDS,
+                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), RETRIES),
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"the store's URL cannot be used: {error}") from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.client.aclose()
+
+    async def command(self, *arguments: Any) -> Any:
+        """One plain command."""
+        with translated():
+            return await self.client.execute_command(*arguments)  # type: ignore[no-untyped-call]
+
+    async def commands(self, batch: Sequence[Sequence[Any]]) -> list[Any]:
+        """Several commands in one round trip, not in one step; an error of one is its answer, translated."""
+        pipeline = self.client.pipeline(transaction=False)
+        for arguments in batch:
+            pipeline.execute_command(*arguments)
+        with translated():
+            answers = await pipeline.execute(raise_on_error=False)
+        return [translate(answer) if isinstance(answer, Exception) else answer for answer in answers]
+
+    async def call_and_mark(self, uid: str, script: Script, *arguments: Any) -> Any:
+        """Run a script on a run and tell the operator that it changed, in one round trip."""
+        answer, _ = await self.commands([call(script, uid, *arguments), mark_dirty(uid)])
+        return answered(answer)
+
+    async def load(self, scripts: Sequence[Script]) -> None:
+        """Give the server scripts; idempotent."""
+        for answer in await self.commands([("SCRIPT", "LOAD", script.source) for script in scripts]):
+            answered(answer)
+
+
+def answered(answer: Any) -> Any:
+    """An answer of `Connection.commands`, raised if it is an error."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def call(script: Script, uid: str, *arguments: Any) -> tuple[Any, ...]:
+    """The command that runs a script on a run: all keys of the run, then the arguments."""
+    return ("EVALSHA", script.sha, len(keys.NAMES), *keys.run_keys(uid), *arguments)
+
+
+def mark_dirty(uid: str) -> tuple[Any, ...]:
+    """The command that tells the operator of a change; the time only orders the runs that wait to be read."""
+    return ("ZADD", keys.DIRTY, "NX", time.time_ns() // 1_000_000, uid)

@@ -1,0 +1,47 @@
+-- Give up what is not terminal, at least `limit` items a call where there are as many. ARGV: limit, message.
+-- Returns the items still to do: call again until it is 0. Writes every key but usage, results, parts, ledger.
+
+local function next_chunk(run)
+  local leased = redis.call('ZRANGE', KEY.lease, 0, 0)[1]
+  if leased then
+    local chunk = read_lease(leased)
+    end_lease(chunk)
+    put_back_open(run, chunk, chunk.first)
+  end
+  local due = redis.call('ZPOPMIN', KEY.retry)[1]
+  if due then
+    redis.call('RPUSH', KEY.pending, due)
+    move(1, 'delayed', 'waiting')
+  end
+  local id = redis.call('LPOP', KEY.suspects) or redis.call('LPOP', KEY.pending)
+  return id and parse_chunk(id)
+end
+
+local run = read_run()
+if run.ended then
+  return 0
+end
+if run.state == 'loading' then
+  conclude(run, 'failed', 'WorkersFailed', ARGV[2])
+  return 0
+end
+redis.call('HSET', KEY.meta, 'abandoned', 1)
+local room, chunk = tonumber(ARGV[1]), next_chunk(run)
+while chunk do
+  for position = chunk.first, chunk.last do
+    bury(chunk, position, 'infrastructure', ARGV[2], 0)
+  end
+  move(size(chunk), 'waiting', 'failed')
+  room = room - size(chunk)
+  chunk = room > 0 and next_chunk(run)
+end
+drop_finished_fields()
+save_counts()
+local open = 0
+for _, n in ipairs(redis.call('HMGET', KEY.counters, 'waiting', 'delayed', 'active')) do
+  open = open + tonumber(n or 0)
+end
+if open == 0 then
+  conclude(run, 'closed', 'WorkersFailed', ARGV[2])
+end
+return open

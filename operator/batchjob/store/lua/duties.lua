@@ -1,0 +1,20 @@
+-- Shared by the scripts of the two duties that one worker has for all: to load (state loading) and to seal (state
+-- sealing). The holder is in `duty` with a token of its own; a token that is not current stops the script.
+
+local DUTY_OF = {loading = 'load', sealing = 'seal'}
+
+local function hold(run, kind, token, worker)
+  redis.call('HSET', KEY.duty, 'kind', kind, 'token', token, 'worker', worker, 'deadline', now_ms() + run.lease_ms)
+end
+
+local function check_duty(kind, token)
+  local f = redis.call('HMGET', KEY.duty, 'kind', 'token', 'worker')
+  if f[1] ~= kind or f[2] ~= token then
+    stop('LEASELOST', 'another worker has the duty to ' .. kind .. ' now')
+  end
+  return f[3]
+end
+
+local function renew_duty(run, kind, token)
+  hold(run, kind, token, check_duty(kind, token))
+end

@@ -1,0 +1,231 @@
+-- Commit, reap, promote and grant in one step. ARGV: worker, want (items), concurrency, msgpack of the commits
+-- [[chunk, fence, number, started, release, succeeded, results, others, usage, parts], …] where
+--   succeeded = [position, …]   results = [position, JSON, …]   usage, parts = {name: value}
+--   others = [["retried", position, class, message, delay ms, counts], ["failed", position, class, message],
+--             ["cancelled", position], …]
+-- Writes every key but duty and ledger.
+-- Returns state, paused, finished, ms until something falls due, changed, lost chunks,
+-- granted chunks [[id, fence, packed field | [id, JSON, …], attempts, losses], …].
+
+local REAPED = 32 -- expired leases that one call takes back, so that no call takes long
+local PROMOTED = 256 -- due retries that one call takes back
+
+-- Marks an item as out of its chunk. False: it is not in it, or this was said before.
+local function leave(chunk, position)
+  if position < chunk.first or position > chunk.last or chunk.done[position] then
+    return false
+  end
+  chunk.done[position] = true
+  chunk.open = chunk.open - 1
+  return true
+end
+
+local function succeed(chunk, positions, results)
+  for i = 1, #results, 2 do
+    local position = results[i]
+    if leave(chunk, position) then
+      local id = item_of(chunk.field, position)
+      redis.call('HSET', KEY.results, position, cmsgpack.pack({id, results[i + 1]}))
+      forget(chunk, position)
+      move(1, 'active', 'succeeded')
+    end
+  end
+  for _, position in ipairs(positions) do
+    if leave(chunk, position) then
+      forget(chunk, position)
+      move(1, 'active', 'succeeded')
+    end
+  end
+end
+
+local settle = {}
+
+function settle.retried(chunk, o)
+  if o[6] then
+    redis.call('HINCRBY', KEY.attempts, o[2], 1)
+  end
+  redis.call('ZADD', KEY.retry, now + o[5], chunk_id(chunk.field, o[2], o[2]))
+  move(1, 'active', 'delayed')
+end
+
+function settle.failed(chunk, o)
+  bury(chunk, o[2], o[3], o[4], 1)
+  move(1, 'active', 'failed')
+end
+
+function settle.cancelled(chunk, o)
+  forget(chunk, o[2])
+  move(1, 'active', 'cancelled')
+end
+
+-- False: the fence is not current, and nothing was written.
+local function commit(run, c)
+  local chunk = read_lease(c[1])
+  if not chunk or chunk.fence ~= c[2] then
+    return false
+  end
+  if c[3] > chunk.number then
+    succeed(chunk, c[6], c[7])
+    for _, outcome in ipairs(c[8]) do
+      if leave(chunk, outcome[2]) then
+        settle[outcome[1]](chunk, outcome)
+      end
+    end
+    for name, n in pairs(c[9]) do
+      redis.call('HINCRBY', KEY.usage, name, n)
+      touch()
+    end
+    for name, part in pairs(c[10]) do
+      redis.call('HSET', KEY.parts, name, part)
+    end
+    chunk.number = c[3]
+    chunk.started = math.max(chunk.started, c[4])
+  end
+  if chunk.open == 0 then
+    end_lease(chunk)
+  elseif c[5] then
+    end_lease(chunk)
+    put_back_open(run, chunk, chunk.first)
+  else
+    write_lease(run, chunk)
+  end
+  return true
+end
+
+local function reap(run)
+  for _, id in ipairs(redis.call('ZRANGE', KEY.lease, '-inf', now, 'BYSCORE', 'LIMIT', 0, REAPED)) do
+    expire(run, id)
+  end
+end
+
+-- A due item goes to the head: it has waited its time already.
+local function promote(run)
+  for _, id in ipairs(redis.call('ZRANGE', KEY.retry, '-inf', now, 'BYSCORE', 'LIMIT', 0, PROMOTED)) do
+    local chunk = parse_chunk(id)
+    redis.call('ZREM', KEY.retry, id)
+    put_back(run, 'LPUSH', chunk.field, chunk.first, chunk.last)
+    move(1, 'delayed', 'waiting')
+  end
+end
+
+-- What a worker needs of the items: the field as it was packed where the chunk is all of it, else the items.
+local function payload(chunk)
+  if chunk.field == chunk.first .. '+' .. size(chunk) then
+    return redis.call('HGET', KEY.data, chunk.field)
+  end
+  local items = {}
+  for position = chunk.first, chunk.last do
+    items[#items + 1], items[#items + 2] = item_of(chunk.field, position)
+  end
+  return items
+end
+
+local function lease(run, chunk, worker)
+  chunk.fence = redis.call('HINCRBY', KEY.meta, 'fence', 1)
+  chunk.started, chunk.number, chunk.worker, chunk.open = 0, 0, worker, size(chunk)
+  write_lease(run, chunk)
+  move(size(chunk), 'waiting', 'active')
+  local attempts, losses = 0, 0
+  if size(chunk) == 1 then
+    attempts = tonumber(redis.call('HGET', KEY.attempts, chunk.first) or 0)
+    losses = tonumber(redis.call('HGET', KEY.losses, chunk.first) or 0)
+  end
+  return {chunk.id, chunk.fence, payload(chunk), attempts, losses}
+end
+
+-- The next chunk of at most `limit` items; the rest of a larger one stays at the head.
+local function take(limit)
+  local id = redis.call('LPOP', KEY.pending)
+  if not id then
+    return nil
+  end
+  local chunk = parse_chunk(id)
+  if size(chunk) > limit then
+    redis.call('LPUSH', KEY.pending, chunk_id(chunk.field, chunk.first + limit, chunk.last))
+    chunk.last = chunk.first + limit - 1
+    chunk.id = chunk_id(chunk.field, chunk.first, chunk.last)
+  end
+  return chunk
+end
+
+-- Guided self-scheduling: at most half of a fair share of what waits, so that the last items spread over all workers.
+local function fair_share(held, concurrency)
+  local workers = redis.call('HLEN', KEY.held) + (held and 0 or 1)
+  if workers == 1 then
+    return math.huge
+  end
+  local waiting = tonumber(redis.call('HGET', KEY.counters, 'waiting') or 0) + (delta.waiting or 0)
+  return math.max(concurrency, math.ceil(waiting / (2 * workers)))
+end
+
+local function grant(run, worker, want, concurrency)
+  local held = redis.call('HGET', KEY.held, worker)
+  if run.state ~= 'open' or run.paused or run.abandoned or want < 1 or held == 'alone' then
+    return {}
+  end
+  local suspect = not held and redis.call('LPOP', KEY.suspects)
+  if suspect then
+    redis.call('HSET', KEY.held, worker, 'alone')
+    return {lease(run, parse_chunk(suspect), worker)}
+  end
+  local granted, room = {}, math.min(want, fair_share(held, concurrency))
+  while room > 0 do
+    local chunk = take(room)
+    if not chunk then
+      break
+    end
+    granted[#granted + 1] = lease(run, chunk, worker)
+    room = room - size(chunk)
+  end
+  if #granted > 0 then
+    redis.call('HINCRBY', KEY.held, worker, #granted)
+  end
+  return granted
+end
+
+-- Tokens for what this call made available and did not take; none may be left over when nothing waits.
+local function tell_waiting_workers()
+  if redis.call('LLEN', KEY.pending) + redis.call('LLEN', KEY.suspects) == 0 then
+    redis.call('DEL', KEY.wake)
+  elseif returned > 0 then
+    wake(returned)
+  end
+end
+
+local function next_ms()
+  local soonest = math.huge
+  for _, key in ipairs({KEY.retry, KEY.lease}) do
+    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    soonest = math.min(soonest, tonumber(first[2] or math.huge))
+  end
+  return soonest == math.huge and -1 or math.max(0, soonest - now)
+end
+
+local run = read_run()
+local worker, want, concurrency = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local lost = {}
+for _, c in ipairs(cmsgpack.unpack(ARGV[4])) do
+  if not commit(run, c) then
+    lost[#lost + 1] = c[1]
+  end
+end
+local granted = {}
+if run.state == 'open' then
+  reap(run)
+  promote(run)
+  granted = grant(run, worker, want, concurrency)
+  tell_waiting_workers()
+end
+drop_finished_fields()
+local changed = save_counts()
+local open = 0
+for _, n in ipairs(redis.call('HMGET', KEY.counters, 'waiting', 'delayed', 'active')) do
+  open = open + tonumber(n or 0)
+end
+if run.state == 'open' and open == 0 then
+  run.state = 'sealing'
+  set_state('sealing')
+  changed = true
+end
+local finished = open == 0 and run.state ~= 'loading'
+return {run.state, run.paused and 1 or 0, finished and 1 or 0, next_ms(), changed and 1 or 0, lost, granted}

@@ -1,0 +1,18 @@
+-- Open the run. ARGV: token, number of items, sha256, etag (empty: unknown).
+-- Writes meta (state, total, source_*, loaded_by; clears load_error_*), duty, wake.
+-- Sent twice by the same loader it does nothing more.
+
+read_run()
+local token, total = ARGV[1], tonumber(ARGV[2])
+if redis.call('HGET', KEY.meta, 'loaded_by') == token then
+  return
+end
+check_duty('load', token)
+local loaded = tonumber(redis.call('HGET', KEY.counters, 'waiting') or 0)
+if loaded ~= total then
+  stop('INCOMPLETE', 'the source has ' .. total .. ' items, but ' .. loaded .. ' arrived in the store')
+end
+redis.call('HSET', KEY.meta, 'total', total, 'loaded_by', token, 'source_sha256', ARGV[3], 'source_etag', ARGV[4])
+redis.call('HDEL', KEY.meta, 'load_error_class', 'load_error_message')
+redis.call('UNLINK', KEY.duty)
+set_state(total > 0 and 'open' or 'sealing')

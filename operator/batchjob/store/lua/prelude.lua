@@ -1,0 +1,99 @@
+-- What every script begins with. Above this stand two lines made from keys.py: `local SCHEMA` and `local KEY`, the
+-- table of this run's keys by name (all of KEYS).
+
+local WAKE_ALL = 64 -- tokens that reach every waiting worker of any sensible run
+
+local function stop(code, sentence)
+  error({err = code .. ' ' .. sentence})
+end
+
+-- The run; its absence stops the script, so that nothing can make keys of a deleted or lost run again.
+local function read_run()
+  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned')
+  if not f[1] then
+    stop('RUNGONE', 'the store does not know this run: it was deleted, or the store was emptied')
+  end
+  if tonumber(f[1]) > SCHEMA then
+    stop('NEWERSCHEMA', 'the run was made by a newer version (schema ' .. f[1] .. '); upgrade this one')
+  end
+  return {
+    state = f[2],
+    paused = f[3] == '1',
+    max_losses = tonumber(f[4]),
+    lease_ms = tonumber(f[5]),
+    abandoned = f[6] == '1',
+    ended = f[2] == 'closed' or f[2] == 'failed' or f[2] == 'cancelled',
+  }
+end
+
+-- The server's clock in milliseconds: the only one that leases and retries know.
+local function now_ms()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- Counters change by `move` only (and by loading), so they conserve; `save_counts` writes them in one go.
+local delta = {}
+
+local function count(name, n)
+  delta[name] = (delta[name] or 0) + n
+end
+
+local function move(n, from, to)
+  count(from, -n)
+  count(to, n)
+end
+
+local function touch()
+  redis.call('HINCRBY', KEY.meta, 'version', 1)
+end
+
+-- Returns whether anything changed.
+local function save_counts()
+  local changed = false
+  for name, n in pairs(delta) do
+    if n ~= 0 then
+      redis.call('HINCRBY', KEY.counters, name, n)
+      changed = true
+    end
+  end
+  delta = {}
+  if changed then
+    touch()
+  end
+  return changed
+end
+
+-- Tokens on the wake-up list: one for each chunk that became available, WAKE_ALL for a change of state.
+local function wake(tokens)
+  for _ = 1, math.min(tokens, WAKE_ALL) do
+    redis.call('RPUSH', KEY.wake, '1')
+  end
+  redis.call('LTRIM', KEY.wake, 0, WAKE_ALL - 1)
+end
+
+local function set_state(state)
+  redis.call('HSET', KEY.meta, 'state', state)
+  touch()
+  wake(WAKE_ALL)
+end
+
+-- Ends a run before its time. Items of an unfinished load were never accepted; others that are not terminal are
+-- cancelled. Owner tokens go, so every later commit is refused.
+local function conclude(run, state, reason, message)
+  for _, name in ipairs({'waiting', 'delayed', 'active'}) do
+    local n = tonumber(redis.call('HGET', KEY.counters, name) or 0)
+    if run.state == 'loading' then
+      count(name, -n)
+    else
+      move(n, name, 'cancelled')
+    end
+  end
+  save_counts()
+  redis.call('UNLINK', KEY.owner, KEY.lease, KEY.checkpoint, KEY.held, KEY.pending, KEY.suspects, KEY.retry,
+    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty)
+  if reason ~= '' then
+    redis.call('HSET', KEY.meta, 'reason', reason, 'message', message)
+  end
+  set_state(state)
+end

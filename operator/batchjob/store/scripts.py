@@ -1,0 +1,51 @@
+"""Our Lua scripts: read from the package, joined with what they share, named by their SHA-1.
+
+The SHA is computed here, so a worker calls by it without ever being allowed to load a script: EVAL or SCRIPT LOAD in
+a tenant's hands would let an endless loop stop the server for everybody. The operator loads them.
+"""
+
+from hashlib import sha1
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+from batchjob.store import keys
+
+
+class Script(NamedTuple):
+    """One script as the server knows it."""
+
+    name: str
+    source: str
+    sha: str
+
+
+def _read(name: str) -> str:
+    return (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _script(name: str, *shared: str) -> Script:
+    table = ", ".join(f"{key} = KEYS[{index}]" for index, key in enumerate(keys.NAMES, start=1))
+    head = f"local SCHEMA = {keys.SCHEMA}\nlocal KEY = {{{table}}}\n"
+    source = head + "\n".join(_read(part) for part in ("prelude", *shared, name))
+    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+ABANDON: Final = _script("abandon", "items")
+CONCLUDE: Final = _script("conclude")
+DUTY_CLAIM: Final = _script("duty_claim", "duties")
+DUTY_FAIL: Final = _script("duty_fail", "duties")
+DUTY_KEEP: Final = _script("duty_keep", "duties")
+DUTY_RELEASE: Final = _script("duty_release", "duties")
+EXCHANGE: Final = _script("exchange", "items")
+LEDGER: Final = _script("ledger")
+LOAD_FINISH: Final = _script("load_finish", "duties")
+LOAD_PUT: Final = _script("load_put", "duties")
+OPEN_RUN: Final = _script("open_run")
+PAUSE: Final = _script("pause")
+SEAL_FINISH: Final = _script("seal_finish", "duties")
+SNAPSHOT: Final = _script("snapshot")
+
+ALL: Final = (
+    ABANDON, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, LEDGER, LOAD_FINISH, LOAD_PUT,
+    OPEN_RUN, PAUSE, SEAL_FINISH, SNAPSHOT,
+)  # fmt: skip
