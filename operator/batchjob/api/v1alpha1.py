@@ -155,12 +155,10 @@ class BatchJob(Model):
                     f"size(self.metadata.name) <= {MAX_NAME}",
                     f"metadata.name must be at most {MAX_NAME} characters: "
                     "pods are named after it. Choose a shorter one.",
-                    field=".metadata.name",
                 ),
                 cel(
                     "!self.metadata.name.contains('.')",
                     "metadata.name must not contain a dot: pods are named after it. Use a dash.",
-                    field=".metadata.name",
                 ),
             ]
         }

@@ -1,0 +1,165 @@
+"""The models as a CustomResourceDefinition: `python -m batchjob.api.crd` writes it, `--check` compares it.
+
+pydantic describes a model as JSON Schema with `$ref`, `title` and `anyOf: [..., null]`; the API server wants a
+structural schema: one tree, one type at each node. This page turns the first into the second and adds what only the
+API server knows (columns, selectable fields, short names). Defaults are kept in the spec, where the API server fills
+them in, and dropped from the status, which holds what the operator wrote and nothing else.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel
+
+from batchjob.api.base import GROUP, VALIDATIONS, VERSION
+from batchjob.api.reference import reference
+from batchjob.api.v1alpha1 import KIND, PLURAL, BatchJob
+
+Schema = dict[str, Any]
+
+NAME: Final = f"{PLURAL}.{GROUP}"
+NOTICE: Final = "# Generated from operator/batchjob/api by `make generate`. Change the models, not this file.\n"
+INT_OR_STRING: Final = "x-kubernetes-int-or-string"
+
+# `propertyNames` has no structural form: the keys of a map are bounded by their number alone.
+_NOT_STRUCTURAL: Final = frozenset({"title", "$ref", "anyOf", "propertyNames"})
+
+# (header, JSON path, description, priority): priority 1 shows with `-o wide` only.
+_COLUMNS: Final = (
+    ("Type", ".spec.type", "What the BatchJob does with its items.", 0),
+    ("Phase", ".status.phase", "Summary of the conditions.", 0),
+    ("Progress", ".status.progress", "Finished items of all.", 0),
+    ("Failed", ".status.counts.failed", "Items given up.", 0),
+    ("Duration", ".status.duration", "Time since the start, until the end.", 0),
+    ("Percent", ".status.percent", "Finished items in percent.", 1),
+    ("Rate", ".status.rate", "Items finished a second, lately.", 1),
+    ("Reason", '.status.conditions[?(@.status=="True")].reason', "Reason of the first condition that holds.", 1),
+)
+_AGE: Final = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Age."}
+_SELECTABLE: Final = (".spec.type", ".status.phase")
+
+
+def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
+    """The structural schema of a model; without `defaults`, no node has a default."""
+    schema = model.model_json_schema(by_alias=True)
+    return _node(schema, schema.get("$defs", {}), defaults=defaults)
+
+
+def _node(raw: Schema, definitions: dict[str, Schema], *, defaults: bool) -> Schema:
+    merged = _merge(raw, definitions)
+    node = {key: value for key, value in merged.items() if key not in _NOT_STRUCTURAL and key != "$defs"}
+    if not defaults or node.get("default") is None:
+        node.pop("default", None)
+    if "properties" in node:
+        node["properties"] = {
+            name: _node(child, definitions, defaults=defaults) for name, child in node["properties"].items()
+        }
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            node[key] = _node(node[key], definitions, defaults=defaults)
+    return node
+
+
+def _merge(raw: Schema, definitions: dict[str, Schema]) -> Schema:
+    """Lay a node over what it refers to: its own words win, and the rules of both hold."""
+    if "$ref" in raw:
+        base = _merge(definitions[raw["$ref"].removeprefix("#/$defs/")], definitions)
+    elif "anyOf" in raw and INT_OR_STRING not in raw:
+        (choice,) = (option for option in raw["anyOf"] if option.get("type") != "null")
+        base = _merge(choice, definitions)
+    else:
+        return raw
+    rules = [*base.get(VALIDATIONS, []), *raw.get(VALIDATIONS, [])]
+    return base | raw | ({VALIDATIONS: rules} if rules else {})
+
+
+def crd() -> Schema:
+    """The CustomResourceDefinition of BatchJob."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": NAME},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["bj"],
+                "categories": ["batchjob", "all"],
+            },
+            "versions": [_version()],
+        },
+    }
+
+
+def _version() -> Schema:
+    return {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "selectableFields": [{"jsonPath": path} for path in _SELECTABLE],
+        "additionalPrinterColumns": [*_columns(0), _AGE, *_columns(1)],
+        "schema": {"openAPIV3Schema": _root()},
+    }
+
+
+def _columns(priority: int) -> Iterator[Schema]:
+    for header, path, description, of in _COLUMNS:
+        if of == priority:
+            kind = "integer" if path.startswith(".status.counts.") else "string"
+            column = {"name": header, "type": kind, "jsonPath": path, "description": description}
+            yield column | ({"priority": priority} if priority else {})
+
+
+def _root() -> Schema:
+    spec = structural(BatchJob)["properties"]["spec"]
+    status = structural(BatchJob, defaults=False)["properties"]["status"]
+    return {
+        "type": "object",
+        "description": "A batch of items. Pods work on the items; each item is tried, retried and counted on its own.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
+            "kind": {"type": "string", "description": f"{KIND}."},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": status,
+        },
+        VALIDATIONS: BatchJob.model_json_schema()[VALIDATIONS],
+    }
+
+
+def files(repository: Path) -> dict[Path, str]:
+    """Every generated file of the repository and its text."""
+    resource = crd()
+    text = NOTICE + yaml.safe_dump(resource, sort_keys=False, width=120, allow_unicode=True)
+    return {
+        repository / "crds" / f"{NAME}.yaml": text,
+        repository / "charts" / "batchjob-operator" / "files" / "crds" / f"{NAME}.yaml": text,
+        repository / "docs" / "reference" / "batchjob.md": reference(resource),
+    }
+
+
+def main(arguments: list[str], repository: Path) -> int:
+    """Write the generated files; with `--check`, write nothing and return 1 if one of them is out of date."""
+    generated = files(repository)
+    stale = [path for path, text in generated.items() if not path.exists() or path.read_text("utf-8") != text]
+    if "--check" not in arguments:
+        for path in stale:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(generated[path], "utf-8")
+        return 0
+    for path in stale:
+        sys.stderr.write(f"{path.relative_to(repository)} is not what the models say: run `make generate`.\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Path(__file__).resolve().parents[3]))

@@ -1,0 +1,68 @@
+"""The reference page of a resource, written from its CustomResourceDefinition: one table row a field."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+_HEADER: Final = "| field | type | default | bounds | |\n|---|---|---|---|---|\n"
+_BOUNDS: Final = {
+    "minimum": "≥ {}",
+    "maximum": "≤ {}",
+    "minLength": "≥ {} characters",
+    "maxLength": "≤ {} characters",
+    "minItems": "≥ {} items",
+    "maxItems": "≤ {} items",
+    "maxProperties": "≤ {} keys",
+}
+
+
+def reference(crd: dict[str, Any]) -> str:
+    """The page in Markdown: fields of spec and status, and the rules over several fields."""
+    version = crd["spec"]["versions"][0]
+    root = version["schema"]["openAPIV3Schema"]
+    kind = crd["spec"]["names"]["kind"]
+    page = [
+        "<!-- Generated from operator/batchjob/api by `make generate`. Change the models, not this file. -->\n",
+        f"# {kind} ({crd['spec']['group']}/{version['name']})\n\n{root['description']}\n",
+    ]
+    page += [f"## {part}\n\n{_HEADER}{''.join(_rows(part, root['properties'][part]))}" for part in ("spec", "status")]
+    rules = dict.fromkeys(f"- {rule['message'].rstrip('.')}.\n" for rule in _rules(root))
+    page.append(f"## Rules\n\nThe API server refuses what breaks one of these:\n\n{''.join(rules)}")
+    return "\n".join(page)
+
+
+def _rows(path: str, node: dict[str, Any]) -> Iterator[str]:
+    for name, child in node.get("properties", {}).items():
+        field = f"{path}.{name}"
+        required = " **Required.**" if name in node.get("required", []) else ""
+        default = f"`{_literal(child['default'])}`" if "default" in child else ""
+        text = child["description"].replace("|", "\\|")
+        yield f"| `{field}` | {_type(child)} | {default} | {_bounds(child)} | {text}{required} |\n"
+        yield from _rows(f"{field}[]" if "items" in child else field, child.get("items", child))
+
+
+def _type(node: dict[str, Any]) -> str:
+    if "x-kubernetes-int-or-string" in node:
+        return "string or integer"
+    if "items" in node:
+        return f"list of {_type(node['items'])}"
+    if "additionalProperties" in node:
+        return f"map of {_type(node['additionalProperties'])}"
+    if "enum" in node:
+        return " \\| ".join(node["enum"])
+    return str(node["type"])
+
+
+def _literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _bounds(node: dict[str, Any]) -> str:
+    return ", ".join(text.format(node[key]) for key, text in _BOUNDS.items() if key in node)
+
+
+def _rules(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from node.get("x-kubernetes-validations", [])
+    children = [*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")]
+    for child in children:
+        if isinstance(child, dict):
+            yield from _rules(child)
