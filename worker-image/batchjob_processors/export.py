@@ -1,8 +1,8 @@
 """Type export: items out to part files, and a manifest that vouches for them.
 
 A chunk is a part: it becomes visible whole with one PUT (a rename on a claim), and its checksum is committed together
-with its items. A chunk that is done again after a loss writes the same file again, because a part is named after the
-first position in it; a file that no commit vouches for is removed when the manifest is written.
+with its items. A part is named after its first position and its content, so a worker that lost its lease can never
+overwrite what another one wrote; a file that no commit vouches for is removed when the manifest is written.
 """
 
 import hashlib
@@ -34,9 +34,10 @@ class Export(Processor):
         rows = [{"id": item.id} | item.data for item in items]
         columns = self._block.columns or await self._default_columns(rows[0], context)
         body = part(self._block.format, columns, rows)
-        name = f"part-{items[0].position:012d}.{self._block.format}"
+        digest = hashlib.sha256(body).hexdigest()
+        name = f"part-{items[0].position:012d}-{digest[:8]}.{self._block.format}"
         await self._files.put(name, body)
-        context.part(name, {"rows": len(rows), "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()})
+        context.part(name, {"rows": len(rows), "bytes": len(body), "sha256": digest})
         context.usage("rowsExported", len(rows))
         context.usage("bytesWritten", len(body))
         return [Succeeded(item.position) for item in items]
