@@ -50,6 +50,7 @@ KEYS: Final = (
     Key("results", "hash", "exchange", "position → msgpack [id, JSON]"),
     Key("parts", "hash", "exchange", "name of a part that a processor wrote → JSON"),
     Key("ledger", "hash", "ledger", "position → note of the processor's apart from the outcome"),
+    Key("notes", "hash", "note", "name → value that all workers of the run agree on"),
     Key("wake", "list", "all", "tokens for workers that wait, at most 64"),
 )
 NAMES: Final = tuple(key.name for key in KEYS)

@@ -142,6 +142,11 @@ class RunStore:
         """Forget the note of an item."""
         await self._connection.command(*call(scripts.LEDGER, self.uid, position))
 
+    async def note(self, name: str, value: bytes) -> bytes:
+        """Agree on a value for the whole run: the first writer's is in force and is returned to all."""
+        in_force: bytes = await self._connection.command(*call(scripts.NOTE, self.uid, name, value))
+        return in_force
+
 
 def _pack(commit: Commit) -> list[Any]:
     """A commit as exchange.lua reads it: successes without a result, the common case on the hot path, as bare ints."""

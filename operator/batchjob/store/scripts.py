@@ -40,6 +40,7 @@ EXCHANGE: Final = _script("exchange", "items")
 LEDGER: Final = _script("ledger")
 LOAD_FINISH: Final = _script("load_finish", "duties")
 LOAD_PUT: Final = _script("load_put", "duties")
+NOTE: Final = _script("note")
 OPEN_RUN: Final = _script("open_run")
 PAUSE: Final = _script("pause")
 SEAL_FINISH: Final = _script("seal_finish", "duties")
@@ -47,5 +48,5 @@ SNAPSHOT: Final = _script("snapshot")
 
 ALL: Final = (
     ABANDON, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, LEDGER, LOAD_FINISH, LOAD_PUT,
-    OPEN_RUN, PAUSE, SEAL_FINISH, SNAPSHOT,
+    NOTE, OPEN_RUN, PAUSE, SEAL_FINISH, SNAPSHOT,
 )  # fmt: skip
