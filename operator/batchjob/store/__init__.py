@@ -5,11 +5,12 @@ of that run's hash tag (`keys.py` lists them), so the counts conserve at every m
 any line. The operator uses `Store`; a worker, which may touch one run only, uses `Store.run()`.
 """
 
+from batchjob.core.snapshot import LastError, Snapshot
 from batchjob.store.load import LoadLease
 from batchjob.store.run import Commit, Grant, RunStore, Standing
 from batchjob.store.runs import Store
 from batchjob.store.seal import SealLease
-from batchjob.store.snapshot import DeadLetter, ItemResult, LastError, Snapshot
+from batchjob.store.snapshot import DeadLetter, ItemResult
 
 __all__ = [
     "Commit",

@@ -7,13 +7,14 @@ import structlog
 
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import RunState
+from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, StoreError, StoreNotReady
 from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call
 from batchjob.store.results import iterate
 from batchjob.store.run import RunStore
-from batchjob.store.snapshot import DeadLetter, ItemResult, Snapshot, read_dead_letter, read_snapshot
+from batchjob.store.snapshot import DeadLetter, ItemResult, read_dead_letter, read_snapshot
 
 OLDEST_SERVER: Final = (7, 0)  # ACL key permissions by read and write
 ABANDON_BATCH: Final = 2000  # items a call: some milliseconds, in which nobody else is served

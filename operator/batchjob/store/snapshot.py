@@ -6,19 +6,12 @@ import msgspec
 
 from batchjob.api.status import Counts
 from batchjob.core.items import RunState
+from batchjob.core.snapshot import LastError, Snapshot
 from batchjob.errors import StoreError
 
 # Lua packs every string as text; JSON is UTF-8, so it comes back unchanged.
 _error = msgspec.msgpack.Decoder(tuple[str, str, str])
 _letter = msgspec.msgpack.Decoder(tuple[str, str, str, int, int, str, int])
-
-
-class LastError(NamedTuple):
-    """One of the last errors that ended an item."""
-
-    item_id: str
-    error_class: str
-    message: str
 
 
 class ItemResult(NamedTuple):
@@ -40,28 +33,6 @@ class DeadLetter(msgspec.Struct, frozen=True):
     losses: int
     data: bytes
     at_ms: int
-
-
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """A run at one moment. Counts of one snapshot conserve: they add up to `total` once that is known."""
-
-    epoch: str
-    state: RunState
-    paused: bool
-    total: int | None  # None until the source is loaded
-    counts: Counts
-    usage: dict[str, int]
-    failed_positions: list[int]  # sorted, the first 1000
-    last_errors: list[LastError]  # newest first, at most 10
-    reason: str | None  # why the run failed or was abandoned
-    message: str | None
-    load_error: tuple[str, str] | None  # class and message; temporary, gone once the source is loaded
-    source_sha256: str | None
-    source_etag: str | None
-    results_uri: str | None
-    manifest_sha256: str | None
-    next_due_ms: int | None  # milliseconds from now until the earliest delayed item is due
-    version: int  # grows with each change
 
 
 def read_snapshot(reply: list[Any]) -> Snapshot:

@@ -1,0 +1,71 @@
+"""How progress is told to people: short strings of exact numbers. Pure."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Final
+
+from batchjob.api.status import Counts
+
+RANGES_LIMIT: Final = 1024  # characters of status.failedItems
+MORE: Final = ",…"
+
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+
+
+def finished(counts: Counts) -> int:
+    """Items that are terminal."""
+    return counts.succeeded + counts.failed + counts.cancelled
+
+
+def format_progress(counts: Counts, total: int | None) -> str:
+    """`1200/1500`, or `0/?` until the source is loaded."""
+    return f"{finished(counts)}/{'?' if total is None else total}"
+
+
+def format_percent(counts: Counts, total: int | None) -> str:
+    """`80%`, rounded down: 100% means that nothing is left. Empty until the source is loaded."""
+    if total is None:
+        return ""
+    return f"{100 * finished(counts) // total}%" if total else "100%"
+
+
+def format_duration(seconds: float) -> str:
+    """`45s`, `3m12s`, `2h5m` or `3d4h`: two units, as kubectl prints ages."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m{whole % _MINUTE}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE}m"
+    return f"{whole // _DAY}d{whole % _DAY // _HOUR}h"
+
+
+def format_rate(per_second: float | None) -> str:
+    """`41.2/s`, with fewer digits the faster; empty where it is unknown."""
+    if per_second is None:
+        return ""
+    for limit, digits in ((1, 2), (100, 1)):
+        if per_second < limit:
+            return f"{per_second:.{digits}f}/s"
+    return f"{per_second:.0f}/s"
+
+
+def format_ranges(positions: Iterable[int], *, complete: bool = True, limit: int = RANGES_LIMIT) -> str:
+    """`17,301-303` of ascending positions; ends in `,…` where not all fit, or `complete` is False."""
+    text = ""
+    for part in _ranges(positions):
+        longer = f"{text},{part}" if text else part
+        if len(longer) + len(MORE) > limit:
+            return text + MORE
+        text = longer
+    return text if complete or not text else text + MORE
+
+
+def _ranges(positions: Iterable[int]) -> Iterator[str]:
+    # Neighbours share position - rank, so they fall into one group.
+    for _, group in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
+        run = [position for _, position in group]
+        yield str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"

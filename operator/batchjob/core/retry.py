@@ -1,0 +1,123 @@
+"""What becomes of an attempt: a result, another try after a wait, or the end. Pure.
+
+User code speaks through exceptions with meaning: `Retry`, `Fail`, `Cancel`. Any other exception is retryable, because
+an engine that gives up on what it does not understand loses work; an attempt limit keeps that from going on for ever.
+"""
+
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from batchjob.api.retry import BackoffStrategy
+from batchjob.api.status import Effective
+from batchjob.core.items import Cancelled, ErrorClass, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.errors import ResultsError, StoreError
+
+MAX_AFTER_SECONDS: Final = 86_400.0  # a server that says "come back in a year" does not hold a run for a year
+
+
+class Retry(Exception):
+    """Try this item again.
+
+    `after`: seconds to wait, where the other side named them; None: the run's back-off. `counts=False` spends no
+    attempt: for a refusal that says nothing about the item, such as a rate limit.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        after: float | None = None,
+        error_class: ErrorClass = ErrorClass.UPSTREAM,
+        *,
+        counts: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.after = after
+        self.error_class = error_class
+        self.counts = counts
+
+
+class Fail(Exception):
+    """Give this item up: another attempt would fail again. It becomes a dead letter."""
+
+    def __init__(self, message: str = "", error_class: ErrorClass = ErrorClass.INVALID_INPUT) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+class Cancel(Exception):
+    """This item is not to be done any more: neither a success nor a dead letter."""
+
+
+def delay_ms(effective: Effective, attempt: int, random: Random) -> int:
+    """Milliseconds to wait after failed attempt number `attempt` (from 1).
+
+    Exponential doubles from the initial delay up to the longest. Jitter shortens, never lengthens: a wait lies between
+    (100 - jitterPercent) % and 100 % of its base, so `maxDelaySeconds` is a true limit.
+    """
+    base = effective.initial_delay_seconds * 1000
+    if effective.backoff_strategy == BackoffStrategy.EXPONENTIAL:
+        base *= 2 ** (attempt - 1)
+    base = min(base, effective.max_delay_seconds * 1000)
+    return round(base * (1 - random.random() * effective.jitter_percent / 100))
+
+
+def settle(item: Item, answer: Any, effective: Effective, random: Random) -> Outcome:
+    """The outcome of one attempt from what the processor answered: a result document, an outcome or an exception."""
+    match answer:
+        case None:
+            return Succeeded(item.position)
+        case Succeeded() | Failed() | Cancelled():
+            return answer
+        case Retried(_, error_class, message, wait_ms, counts):
+            retry = Retry(message, wait_ms / 1000, ErrorClass(error_class), counts=counts)
+            return _again(item, retry, message, effective, random)
+        case Fail():
+            return Failed(item.position, answer.error_class, _said(answer))
+        case Cancel():
+            return Cancelled(item.position, _said(answer))
+        case BaseException():
+            return _again(item, _as_retry(answer), _said(answer), effective, random)
+        case _:
+            return _succeed(item, answer, effective, random)
+
+
+def _succeed(item: Item, result: Any, effective: Effective, random: Random) -> Outcome:
+    try:
+        return Succeeded(item.position, msgspec.json.encode(result))
+    except (TypeError, ValueError, RecursionError) as error:
+        complaint = TypeError(f"the processor's result is no JSON document: {error}")
+        return settle(item, complaint, effective, random)
+
+
+def _again(item: Item, retry: Retry, message: str, effective: Effective, random: Random) -> Outcome:
+    if retry.counts and item.attempt >= effective.max_attempts:
+        return Failed(item.position, retry.error_class, message)
+    wait_ms = delay_ms(effective, item.attempt, random)
+    if retry.after is not None:
+        after_ms = min(max(retry.after, 0.0), MAX_AFTER_SECONDS) * 1000
+        # Never before the time that was asked for; spread a little, so that all items do not come back in one blow.
+        wait_ms = round(after_ms * (1 + random.random() * effective.jitter_percent / 100))
+    return Retried(item.position, retry.error_class, message, wait_ms, retry.counts)
+
+
+def _as_retry(error: BaseException) -> Retry:
+    match error:
+        case Retry():
+            return error
+        case TimeoutError():
+            return Retry(error_class=ErrorClass.TIMEOUT)
+        case ResultsError():
+            return Retry(error_class=ErrorClass.UPSTREAM)
+        case StoreError():
+            return Retry(error_class=ErrorClass.INFRASTRUCTURE)
+        case _:
+            return Retry(error_class=ErrorClass.INTERNAL)
+
+
+def _said(error: BaseException) -> str:
+    """What the exception says; its type too where that is all there is, or where it is nobody's we know."""
+    known = isinstance(error, (Retry, Fail, Cancel, TimeoutError, ResultsError, StoreError))
+    text = str(error)
+    return text if known and text else f"{type(error).__name__}: {text}".rstrip(": ")

@@ -1,0 +1,38 @@
+"""A run at one moment, as the store tells it and the status shows it. Values only."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from batchjob.api.status import Counts
+from batchjob.core.items import RunState
+
+
+class LastError(NamedTuple):
+    """One of the last errors that ended an item."""
+
+    item_id: str
+    error_class: str
+    message: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A run at one moment. Counts of one snapshot conserve: they add up to `total` once that is known."""
+
+    epoch: str
+    state: RunState
+    paused: bool
+    total: int | None  # None until the source is loaded
+    counts: Counts
+    usage: dict[str, int]
+    failed_positions: list[int]  # sorted, the first 1000
+    last_errors: list[LastError]  # newest first, at most 10
+    reason: str | None  # why the run failed or was abandoned
+    message: str | None
+    load_error: tuple[str, str] | None  # class and message; temporary, gone once the source is loaded
+    source_sha256: str | None
+    source_etag: str | None
+    results_uri: str | None
+    manifest_sha256: str | None
+    next_due_ms: int | None  # milliseconds from now until the earliest delayed item is due
+    version: int  # grows with each change

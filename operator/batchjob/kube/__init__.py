@@ -1,0 +1,40 @@
+"""The door to the Kubernetes API: nothing else in the house speaks to it.
+
+A thin client on aiohttp: it knows paths, time limits, retries and our typed errors, and hands out plain dicts. A full
+client library would cost the operator twenty megabytes and several times the CPU per call for models that it does not
+need: what we write is checked against Kubernetes' own schemas in the tests.
+"""
+
+from batchjob.kube.access import Access
+from batchjob.kube.client import Kube, Listing, WatchEvent
+from batchjob.kube.resources import (
+    BATCH_JOBS,
+    CLAIMS,
+    CONFIG_MAPS,
+    CORE_EVENTS,
+    EVENTS,
+    JOBS,
+    LEASES,
+    PODS,
+    SECRETS,
+    Resource,
+)
+from batchjob.kube.throttle import Throttle
+
+__all__ = [
+    "BATCH_JOBS",
+    "CLAIMS",
+    "CONFIG_MAPS",
+    "CORE_EVENTS",
+    "EVENTS",
+    "JOBS",
+    "LEASES",
+    "PODS",
+    "SECRETS",
+    "Access",
+    "Kube",
+    "Listing",
+    "Resource",
+    "Throttle",
+    "WatchEvent",
+]

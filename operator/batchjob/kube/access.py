@@ -1,0 +1,99 @@
+"""Where the API server is and who we are: the pod's own account in a cluster, a kubeconfig with a token outside.
+
+Tokens are read again from their file: Kubernetes replaces a pod's token every hour or so.
+"""
+
+import base64
+import os
+import ssl
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+
+from batchjob.errors import ConfigurationError
+
+_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_TOKEN_AGE_SECONDS: Final = 60.0  # a replaced token stays valid for minutes; reading it with each call is needless
+
+
+@dataclass
+class Access:
+    """Server, trust and token of the Kubernetes API."""
+
+    server: str
+    ca_data: str | None = None  # PEM; None: the system's, or plain http
+    fixed_token: str | None = None
+    token_file: Path | None = None
+    _read_token: str | None = field(default=None, repr=False)
+    _read_at: float = field(default=float("-inf"), repr=False)
+
+    @classmethod
+    def find(cls) -> Self:
+        """KUBECONFIG if it is set, else the account of this pod. ConfigurationError where there is neither."""
+        if path := os.environ.get("KUBECONFIG"):
+            return cls.from_kubeconfig(Path(path))
+        return cls.in_cluster()
+
+    @classmethod
+    def in_cluster(cls, account: Path = _ACCOUNT) -> Self:
+        """The account of this pod."""
+        host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+        if not host or not (account / "token").exists():
+            raise ConfigurationError("not in a pod with a service account, and KUBECONFIG is not set")
+        host = f"[{host}]" if ":" in host else host
+        ca_data = (account / "ca.crt").read_text()
+        return cls(f"https://{host}:{port}", ca_data=ca_data, token_file=account / "token")
+
+    @classmethod
+    def from_kubeconfig(cls, path: Path) -> Self:
+        """The current context of a kubeconfig whose user signs in with a token."""
+        try:
+            config = yaml.safe_load(path.read_text())
+            context = _named(config["contexts"], config["current-context"])["context"]
+            cluster = _named(config["clusters"], context["cluster"])["cluster"]
+            user = _named(config["users"], context["user"])["user"]
+            server = str(cluster["server"])
+        except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"KUBECONFIG {path} cannot be used: {error!r}") from error
+        token_file = path.parent / user["tokenFile"] if "tokenFile" in user else None
+        if not token_file and "token" not in user:
+            raise ConfigurationError(f"KUBECONFIG {path}: the operator signs in with a token, and user has none")
+        return cls(server, ca_data=_authority(cluster, path), fixed_token=user.get("token"), token_file=token_file)
+
+    def token(self) -> str | None:
+        """The token to send now."""
+        if self.token_file is None:
+            return self.fixed_token
+        if time.monotonic() - self._read_at > _TOKEN_AGE_SECONDS:
+            self._read_token = self.token_file.read_text().strip()
+            self._read_at = time.monotonic()
+        return self._read_token
+
+    def forget_token(self) -> None:
+        """Read the token's file with the next call: the server refused the one we had."""
+        self._read_at = float("-inf")
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """What the server's certificate is checked against; None for plain http."""
+        if not self.server.startswith("https"):
+            return None
+        return ssl.create_default_context(cadata=self.ca_data)
+
+
+def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    for entry in entries:
+        if entry["name"] == name:
+            return entry
+    raise KeyError(name)
+
+
+def _authority(cluster: dict[str, Any], path: Path) -> str | None:
+    if data := cluster.get("certificate-authority-data"):
+        return base64.b64decode(data).decode()
+    if file := cluster.get("certificate-authority"):
+        text: str = (path.parent / file).read_text()
+        return text
+    return None

@@ -1,0 +1,283 @@
+"""Calls to the Kubernetes API: a time limit on each, retries where they are safe, typed errors.
+
+A call that the server refused for the moment (429, 5xx) or did not answer is tried again a few times with jitter, but
+a create only after 429: whether it was carried out is not known otherwise, and the next reconcile finds out.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import aiohttp
+
+from batchjob.errors import (
+    AlreadyExists,
+    ApiUnavailable,
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    KubernetesError,
+    NotFound,
+)
+from batchjob.kube.access import Access
+from batchjob.kube.resources import Resource
+from batchjob.kube.throttle import Throttle
+from batchjob.metrics import API_REQUESTS
+
+CALL_SECONDS: Final = 10.0  # the server's own limit is 60; ours stays below the Lease's renew deadline
+LIST_SECONDS: Final = 60.0
+PAGE_SIZE: Final = 500  # as kubectl: bounds the memory of one answer at either end
+MAX_TRIES: Final = 4
+FIRST_DELAY_SECONDS: Final = 0.25
+MAX_DELAY_SECONDS: Final = 10.0
+SILENCE_SECONDS: Final = 15.0  # a watch that outlives its agreed end by this much is dead
+MAX_LINE_BYTES: Final = 8 * 1024 * 1024  # one watch event; etcd holds objects to 1.5 MiB
+
+_NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+_MERGE: Final = "application/merge-patch+json"
+_BY_STATUS: Final[dict[int, type[KubernetesError]]] = {
+    401: Forbidden,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    422: Invalid,
+}
+
+
+class Listing(NamedTuple):
+    """Objects of a kind, and the version from which to watch."""
+
+    items: list[dict[str, Any]]
+    resource_version: str
+
+
+class WatchEvent(NamedTuple):
+    """ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
+
+    type: str
+    object: dict[str, Any]
+
+
+class Kube:
+    """A client; use it as an async context manager. Errors of every call: KubernetesError and those below it."""
+
+    def __init__(self, access: Access, throttle: Throttle | None = None) -> None:
+        """`throttle` None: calls that must never wait behind others, such as the Lease's."""
+        self._access = access
+        self._throttle = throttle
+        self._ssl = access.ssl_context()
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl or True),
+            read_bufsize=MAX_LINE_BYTES,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """One object; NotFound."""
+        return await self._call("get", "GET", resource.path(namespace, name))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        names_only: bool = False,
+    ) -> Listing:
+        """All objects of a kind, page by page; `names_only` leaves everything but their metadata out."""
+        query = _given(labelSelector=labels, fieldSelector=fields, limit=str(PAGE_SIZE))
+        headers = {"Accept": _NAMES_ONLY} if names_only else {}
+        items: list[dict[str, Any]] = []
+        while True:
+            page = await self._call(
+                "list", "GET", resource.path(namespace), query=query, headers=headers, seconds=LIST_SECONDS
+            )
+            items += page["items"]
+            metadata = page["metadata"]
+            if not metadata.get("continue"):
+                return Listing(items, metadata["resourceVersion"])
+            query = {**query, "continue": metadata["continue"]}
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object; AlreadyExists where the name is taken."""
+        return await self._call("create", "POST", resource.path(namespace), body=body)
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Mapping[str, Any],
+        *,
+        subresource: str | None = None,
+        resource_version: str | None = None,
+    ) -> dict[str, Any]:
+        """Merge-patch an object; with `resource_version`, Conflict where it is no longer the current one."""
+        body = {**change}
+        if resource_version is not None:
+            body["metadata"] = {**body.get("metadata", {}), "resourceVersion": resource_version}
+        path = resource.path(namespace, name, subresource)
+        return await self._call("patch", "PATCH", path, body=body, headers={"Content-Type": _MERGE})
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> bool:
+        """Delete an object and, in the background, what it owns; False where it was gone already.
+
+        With `uid`, an object of that name and another uid counts as gone.
+        """
+        body = {"propagationPolicy": "Background", "preconditions": _given(uid=uid)}
+        try:
+            await self._call("delete", "DELETE", resource.path(namespace, name), body=body)
+        except (NotFound, Conflict):
+            return False
+        return True
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        since: str,
+        *,
+        labels: str | None = None,
+        seconds: float = 60.0,
+    ) -> AsyncIterator[WatchEvent]:
+        """Changes after the version `since`, for about `seconds`; then it ends and may be taken up again.
+
+        Errors: Gone where `since` is too old; ApiUnavailable where the stream breaks or falls silent.
+        """
+        query = _given(
+            watch="1",
+            allowWatchBookmarks="true",
+            resourceVersion=since,
+            labelSelector=labels,
+            timeoutSeconds=str(max(1, round(seconds))),
+        )
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=CALL_SECONDS, sock_read=seconds + SILENCE_SECONDS)
+        try:
+            request = self._open().get(
+                self._access.server + resource.path(namespace), params=query, headers=self._headers({}), timeout=limit
+            )
+            async with request as answer:
+                API_REQUESTS.labels("watch", str(answer.status)).inc()
+                if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+                    raise self._error(answer, await answer.text(), "GET")
+                async for line in answer.content:
+                    yield _watch_event(line)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise ApiUnavailable(f"watching {resource.plural} broke: {error!r}") from error
+
+    async def _call(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = CALL_SECONDS,
+    ) -> dict[str, Any]:
+        for attempt in range(1, MAX_TRIES + 1):
+            if self._throttle:
+                await self._throttle.acquire()
+            try:
+                return await self._once(verb, method, path, query, body, headers or {}, seconds)
+            except ApiUnavailable as error:
+                if attempt == MAX_TRIES or (method == "POST" and error.status != 429):  # noqa: PLR2004 - HTTP's own
+                    raise
+                await asyncio.sleep(_delay_seconds(attempt, error.retry_after_seconds))
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _once(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+        headers: Mapping[str, str],
+        seconds: float,
+    ) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
+        limit = aiohttp.ClientTimeout(total=seconds)
+        try:
+            request = self._open().request(
+                method,
+                self._access.server + path,
+                params=query,
+                data=data,
+                headers=self._headers(headers),
+                timeout=limit,
+            )
+            async with request as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            API_REQUESTS.labels(verb, "0").inc()
+            raise ApiUnavailable(f"{method} {path}: no answer from the Kubernetes API: {error!r}") from error
+        API_REQUESTS.labels(verb, str(answer.status)).inc()
+        if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+            raise self._error(answer, text, method)
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("use Kube as an async context manager")
+        return self._session
+
+    def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
+        token = self._access.token()
+        sign_in = {"Authorization": f"Bearer {token}"} if token else {}
+        return {"Accept": "application/json", "Content-Type": "application/json", **sign_in, **more}
+
+    def _error(self, answer: aiohttp.ClientResponse, text: str, method: str) -> KubernetesError:
+        if answer.status == 401:  # noqa: PLR2004 - HTTP's own
+            self._access.forget_token()
+        return build_error(answer.status, text, method, answer.headers.get("Retry-After"))
+
+
+def build_error(status: int, text: str, method: str, retry_after: str | None) -> KubernetesError:
+    """The typed error of an answer; `text` is its body, a Status object if the API server wrote it."""
+    try:
+        found = json.loads(text)
+        message, reason = str(found["message"]), str(found.get("reason", ""))
+    except (ValueError, KeyError, TypeError):
+        message, reason = text[:256] or f"HTTP {status}", ""
+    if status == 429 or status >= 500:  # noqa: PLR2004 - HTTP's own
+        after = float(retry_after) if retry_after and retry_after.isdigit() else None
+        return ApiUnavailable(message, status=status, reason=reason, retry_after_seconds=after)
+    if status == 409 and method == "POST" and reason == "AlreadyExists":  # noqa: PLR2004 - HTTP's own
+        return AlreadyExists(message, status=status, reason=reason)
+    return _BY_STATUS.get(status, KubernetesError)(message, status=status, reason=reason)
+
+
+def _watch_event(line: bytes) -> WatchEvent:
+    event = json.loads(line)
+    if event["type"] == "ERROR":
+        status = event["object"]
+        raise build_error(int(status.get("code", 500)), json.dumps(status), "GET", None)
+    return WatchEvent(event["type"], event["object"])
+
+
+def _given(**values: str | None) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _delay_seconds(attempt: int, asked: float | None) -> float:
+    grown: float = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** (attempt - 1))
+    jittered = grown * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+    return max(jittered, min(asked or 0.0, MAX_DELAY_SECONDS))

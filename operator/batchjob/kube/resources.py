@@ -1,0 +1,34 @@
+"""The kinds of objects the operator touches, and their paths."""
+
+from typing import Final, NamedTuple
+
+from batchjob.api.base import API_VERSION
+from batchjob.api.v1alpha1 import KIND, PLURAL
+
+
+class Resource(NamedTuple):
+    """A namespaced kind."""
+
+    api_version: str
+    plural: str
+    kind: str
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """The URL path; without a namespace, of all namespaces."""
+        root = "api" if "/" not in self.api_version else "apis"
+        parts = ["", root, self.api_version]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part is not None]
+        return "/".join(parts)
+
+
+BATCH_JOBS: Final = Resource(API_VERSION, PLURAL, KIND)
+CLAIMS: Final = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+CONFIG_MAPS: Final = Resource("v1", "configmaps", "ConfigMap")
+CORE_EVENTS: Final = Resource("v1", "events", "Event")
+EVENTS: Final = Resource("events.k8s.io/v1", "events", "Event")
+JOBS: Final = Resource("batch/v1", "jobs", "Job")
+LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
+PODS: Final = Resource("v1", "pods", "Pod")
+SECRETS: Final = Resource("v1", "secrets", "Secret")
