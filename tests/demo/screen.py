@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ class LiveTable:
         print("\n".join(lines), flush=True)
 
 
-def table(rows: list[tuple[str, ...]], columns: tuple[str, ...] = COLUMNS) -> list[str]:
+def table(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...] = COLUMNS) -> list[str]:
     """Rows under a header, padded to equal widths as kubectl does."""
     cells = [columns, *rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]

@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from typing import Final
 
 import pytest
-from tests.support.neighbours.client import Neighbours
 
 from tests.support.cluster_jobs import Jobs
 from tests.support.installation import Installation
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import S3_SECRET
+from tests.support.neighbours.client import Neighbours
 
 NAMESPACE: Final = "batchjob-e2e"
 

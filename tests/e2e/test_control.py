@@ -3,13 +3,13 @@
 import time
 
 import pytest
-from tests.support.neighbours.client import Neighbours
 
 from tests.e2e.test_three_types import chat_answers
 from tests.support.cluster_jobs import Jobs
 from tests.support.installation import Installation
 from tests.support.kubectl import wait_until
 from tests.support.manifests import ai_batch, inline
+from tests.support.neighbours.client import Neighbours
 
 ITEMS = 120
 SLOW = [{"match": "", "action": "delay", "delay_seconds": 0.4, "times": None}]
@@ -19,7 +19,7 @@ GRACE_SECONDS = 30
 @pytest.fixture
 def running(jobs: Jobs, neighbours: Neighbours, request: pytest.FixtureRequest) -> str:
     """A slow BatchJob in mid-run."""
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
+    name: str = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
     neighbours.set_faults("chat", SLOW)
     jobs.apply(ai_batch(name, inline(ITEMS), concurrency=4))
     jobs.wait_finished(name, at_least=8)

@@ -2,11 +2,10 @@
 
 from typing import Any, Final
 
-from tests.support.neighbours.client import Neighbours
-
 from tests.e2e.test_three_types import chat_answers
 from tests.support.cluster_jobs import Jobs
 from tests.support.manifests import ai_batch, batch_job, email, inline
+from tests.support.neighbours.client import Neighbours
 
 CHAOS_IMAGE: Final = "batchjob.local/chaos:dev"
 QUICK_RETRY: Final = {"retry": {"backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}}

@@ -5,12 +5,12 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.neighbours.client import Neighbours
 
 from tests.support.cluster_jobs import Jobs
 from tests.support.installation import Installation
 from tests.support.kubectl import wait_until
 from tests.support.manifests import ai_batch, inline
+from tests.support.neighbours.client import Neighbours
 
 SLOW = [{"match": "", "action": "delay", "delay_seconds": 1.0, "times": None}]
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.neighbours.client import Neighbours
 
 from tests.e2e.test_three_types import chat_answers
 from tests.support.cluster_jobs import Jobs, kill_worker
 from tests.support.installation import Installation
 from tests.support.manifests import ai_batch, inline
+from tests.support.neighbours.client import Neighbours
 
 ITEMS = 200
 CONCURRENCY = 4

@@ -6,10 +6,9 @@ import json
 from collections import Counter
 from typing import Any
 
-from tests.support.neighbours.client import Neighbours
-
 from tests.support.cluster_jobs import Jobs
 from tests.support.manifests import ai_batch, email, export, inline, noop
+from tests.support.neighbours.client import Neighbours
 
 PEOPLE = 20
 SENTENCES = 60

@@ -4,9 +4,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.localcluster.tools import helm, kubectl
-
 from tests.localcluster import provider
+from tests.localcluster.tools import helm, kubectl
 from tests.support.kubectl import Kubectl
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]

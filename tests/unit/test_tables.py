@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ COLUMNS = [Column(name="id"), Column(name="address.city", header="City")]
 
 
 def test_columns_choose_order_and_rename_and_a_dot_reaches_into_nested_data() -> None:
-    rows = [{"address": {"city": "Köln"}, "id": "a", "unused": 1}, {"id": "b"}]
+    rows: list[dict[str, Any]] = [{"address": {"city": "Köln"}, "id": "a", "unused": 1}, {"id": "b"}]
     assert csv_part(COLUMNS, rows).decode() == "id,City\r\na,Köln\r\nb,\r\n"
     lines = part(ExportFormat.JSONL, COLUMNS, rows).decode().splitlines()
     assert [json.loads(line) for line in lines] == [{"id": "a", "City": "Köln"}, {"id": "b", "City": None}]
