@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import ssl
 import urllib.error
 import urllib.request
@@ -14,10 +15,15 @@ import aiosmtplib
 import httpx2
 import openai
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
+from batchjob.api.blocks import FormSchema
+from batchjob_processors.form import json_schema, parse_answer
 from tests.support.neighbours.client import Neighbours, local_neighbours
+from tests.support.neighbours.neighbours.form import fill, read
 
 FORM = {
     "type": "object",
@@ -80,6 +86,31 @@ async def test_the_chat_server_fills_every_field_within_its_bounds_and_always_th
     assert first["summary"] == BAD[:20]
     assert isinstance(first["language"], str)
     assert await ask(chat, BAD) == first, "an item as JSON and its bare text are one item"
+
+
+@st.composite
+def form_fields(draw: st.DrawFn) -> dict[str, Any]:
+    """A field of a form as a BatchJob declares it."""
+    kind = draw(st.sampled_from(["string", "boolean", "list", "enum", "number", "integer"]))
+    name = draw(st.sampled_from(["score", "sentiment", "label", "topic"]))
+    field: dict[str, Any] = {"name": name, "type": kind, "required": draw(st.booleans())}
+    if kind == "enum":
+        field["enum"] = draw(st.lists(st.sampled_from(["Positive", "negative", "good", "1", "ß"]), min_size=1))
+    if kind in ("number", "integer"):
+        limit = st.none() | st.integers(-1000, 1000) | st.floats(-1000, 1000)
+        low, high = draw(limit), draw(limit)
+        assume(low is None or high is None or math.ceil(low) <= math.floor(high))
+        field |= {"minimum": low, "maximum": high}
+    return field
+
+
+@given(form_fields(), st.text(max_size=40) | st.sampled_from([GOOD, BAD, FLAT]))
+def test_any_form_that_the_product_sends_is_filled_so_that_the_product_accepts_it(
+    field: dict[str, Any], text: str
+) -> None:
+    form = FormSchema.model_validate({"fields": [field]})
+    answer = parse_answer(form, json.dumps(fill(json_schema(form), read(text))))
+    assert answer.keys() == {field["name"]}
 
 
 @pytest.mark.parametrize(("text", "label"), [(GOOD, "positive"), (BAD, "negative"), (FLAT, "neutral")])

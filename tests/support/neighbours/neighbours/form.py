@@ -7,6 +7,7 @@ text: the same item always gets the same answer, whatever process asks, and howe
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -92,6 +93,7 @@ def embedded_schema(prompt: str) -> dict[str, Any] | None:
 
 
 def _choose(name: str, options: list[Any], reading: Reading) -> Any:
+    options = [option for option in options if option is not None] or options
     by_word = {str(option).lower(): option for option in options}
     if {"positive", "negative"} <= by_word.keys():
         by_sign = "positive" if reading.compound >= 0 else "negative"
@@ -104,17 +106,30 @@ def _mentioned(options: list[Any], text: str) -> list[Any]:
     return [option for option in options if str(option).lower() in words]
 
 
+def _is_score(name: str) -> bool:
+    return "score" in name.lower() or "sentiment" in name.lower()
+
+
+def _share(name: str, reading: Reading) -> float:
+    return (reading.compound + 1) / 2 if _is_score(name) else reading.fraction(name)
+
+
+def _bounds(schema: dict[str, Any], low: float, high: float) -> tuple[float, float]:
+    """The schema's bounds; where one is missing, the default, unless that lies beyond the other."""
+    low = schema.get("minimum", min(low, schema.get("maximum", low)))
+    return low, schema.get("maximum", max(high, low))
+
+
 def _number(name: str, schema: dict[str, Any], reading: Reading) -> float:
-    is_score = "score" in name.lower() or "sentiment" in name.lower()
-    low: float = schema.get("minimum", -1 if is_score else 0)
-    high: float = schema.get("maximum", max(1, low + 1))
-    share = (reading.compound + 1) / 2 if is_score else reading.fraction(name)
-    return round(low + share * (high - low), 4)
+    low, high = _bounds(schema, -1 if _is_score(name) else 0, 1)
+    value = round(low + _share(name, reading) * (high - low), 4)
+    return min(max(value, low), high)  # rounding may pass a bound
 
 
 def _integer(name: str, schema: dict[str, Any], reading: Reading) -> int:
-    low = schema.get("minimum", 0)
-    return round(_number(name, {"minimum": low, "maximum": schema.get("maximum", low + 100)}, reading))
+    inward = (("minimum", math.ceil), ("maximum", math.floor))
+    low, high = _bounds({bound: whole(schema[bound]) for bound, whole in inward if bound in schema}, 0, 100)
+    return round(low + _share(name, reading) * (high - low))
 
 
 def _boolean(name: str, _: dict[str, Any], reading: Reading) -> bool:
