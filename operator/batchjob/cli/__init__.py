@@ -5,9 +5,10 @@ from typing import Final
 
 USAGE: Final = """usage: batchjob <command>
 
-  operator   run the operator (in the cluster)
-  worker     run a worker (in a pod of a BatchJob)
-  version    print the version
+  operator                         run the operator (in the cluster)
+  worker                           run a worker (in a pod of a BatchJob)
+  init-secret <namespace> <name>   make a Secret with a random password, unless it exists
+  version                          print the version
 """
 
 
@@ -27,6 +28,10 @@ def run(arguments: list[str]) -> int:
             from batchjob.worker import main as worker
 
             return worker()
+        case ["init-secret", namespace, name]:
+            from batchjob.cli.init_secret import main as init_secret
+
+            return init_secret(namespace, name)
         case ["version"]:
             from importlib.metadata import version
 
