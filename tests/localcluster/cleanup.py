@@ -5,13 +5,15 @@ The order matters: first whoever starts pods or writes to the API, then the pods
 tried whatever became of the one before; what could not be removed is reported in the end.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tests.localcluster import cgroups, controlplane, images, mounts, network, node
 from tests.localcluster.errors import ClusterError
-from tests.localcluster.processes import Processes
+from tests.localcluster.processes import AT_ONCE, Processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KEPT: Final = frozenset({"logs"})  # whoever asks why a cluster died needs them
 
@@ -24,7 +26,7 @@ def clear(state: Path) -> list[str]:
         lambda: processes.stop(controlplane.STOP_ORDER[:2]),
         cgroups.end_processes,
         lambda: processes.stop(["containerd"]),
-        lambda: processes.stop(controlplane.STOP_ORDER[2:]),
+        lambda: processes.stop(controlplane.STOP_ORDER[2:], AT_ONCE),
         processes.stop_strays,
         cgroups.end_processes,
         lambda: mounts.unmount_below(state),

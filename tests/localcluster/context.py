@@ -63,7 +63,7 @@ def content_hash(root: Path, *extra: bytes) -> str:
     for name in files(root):
         path = root / name
         mode = "link" if path.is_symlink() else "program" if os.access(path, os.X_OK) else "file"
-        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+        content = bytes(path.readlink()) if path.is_symlink() else path.read_bytes()
         digest.update(f"{mode} {name}\0".encode() + hashlib.sha256(content).digest())
     return digest.hexdigest()
 

@@ -17,7 +17,7 @@ from typing import Self
 
 from tests.localcluster import programs
 from tests.localcluster.credentials import ADMIN, COMPONENTS, PEOPLE, User, issue, kubeconfig_of
-from tests.localcluster.processes import Processes
+from tests.localcluster.processes import AT_ONCE, Processes
 from tests.localcluster.progress import step
 
 STOP_ORDER = ("scheduler", "controller-manager", "apiserver", "etcd")  # writers first, what they write to last
@@ -104,13 +104,13 @@ class ControlPlane:
             ],
         )
         if scheduler:
-            command = [bin_folder / "kube-scheduler", *self._client_arguments("scheduler")]
-            self.processes.start("scheduler", command)
+            program = bin_folder / "kube-scheduler"
+            self.processes.start("scheduler", [program, *self._client_arguments("scheduler")])
 
     def stop(self) -> None:
         """Stop all of it; safe whatever runs."""
         for name in STOP_ORDER:
-            self.processes.stop([name])
+            self.processes.stop([name], AT_ONCE)  # what they know is thrown away with them
 
     def is_ready(self) -> bool:
         """Whether the API server answers /readyz with ok."""

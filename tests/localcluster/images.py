@@ -22,15 +22,24 @@ from tests.localcluster.processes import run
 from tests.localcluster.progress import step
 
 BASE: Final = "docker.io/library/debian:bookworm-slim"
-# As the published slim image leaves out; ca-certificates comes on top, because a build here sees the machine's
-# certificates mounted read-only, on which installing that package would fail.
+# Leaves out what the published slim image leaves out, and cleans up after apt as that does. ca-certificates comes
+# on top: a build here sees the machine's certificates mounted read-only, on which installing them would fail.
+APT_CLEANS_UP: Final = """\
+DPkg::Post-Invoke {"rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true";};
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+Acquire::Languages "none";
+"""
 BASE_RECIPE: Final = (
     "--variant=minbase",
     "--include=ca-certificates",
     *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "info", "locale", "man")),
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    f"--customize-hook=echo '{APT_CLEANS_UP}' > $1/etc/apt/apt.conf.d/docker-clean",
     "bookworm",
 )
+# buildah's chroot runs a sealed copy of itself; while another process forks, the copy may still be open for writing.
+MEMFD_RACE: Final = "sealing memfd copy: Device or resource busy"
 MACHINE: Final = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/uv/uv.toml")  # how this machine reaches registries
 
 
@@ -41,6 +50,11 @@ class Image:
     name: str
     dockerfile: Path
     context: Path = REPOSITORY
+
+    @property
+    def short_name(self) -> str:
+        """The name without registry and tag."""
+        return self.name.rpartition("/")[2].partition(":")[0]
 
     @property
     def file_name(self) -> str:
@@ -64,15 +78,18 @@ PRODUCT: Final = tuple(
         ("worker", "worker-image/Dockerfile"),
         ("neighbours", "tests/support/neighbours/Dockerfile"),
         ("redis", "tests/localcluster/redis.Dockerfile"),
+        ("chaos", "tests/support/chaos/Dockerfile"),  # after worker, which it is made from
     )
 )
 
 
 def named(names: Sequence[str]) -> list[Image]:
     """The product's images by short or full name, all of them for none; raises ClusterError on an unknown one."""
-    chosen = [image for image in PRODUCT if not names or image.name in names or _short(image) in names]
+    chosen = [image for image in PRODUCT if not names or image.name in names or image.short_name in names]
     if names and len(chosen) < len(set(names)):
-        raise ClusterError(f"Images are {', '.join(map(_short, PRODUCT))}; asked for {', '.join(names)}.")
+        raise ClusterError(
+            f"Images are {', '.join(image.short_name for image in PRODUCT)}; asked for {', '.join(names)}."
+        )
     return chosen
 
 
@@ -114,10 +131,6 @@ def end_builds() -> None:
     mounts.unmount_below(_storage())
     for folder in ("run", "tmp"):
         mounts.wipe(_storage() / folder)
-
-
-def _short(image: Image) -> str:
-    return image.name.rpartition("/")[2].partition(":")[0]
 
 
 def _key(image: Image) -> str:
@@ -169,12 +182,18 @@ def _ensure_base() -> None:
 def _bud(image: Image) -> str:
     mounts = [part for path in MACHINE if Path(path).exists() for part in ("--volume", f"{path}:{path}:ro")]
     id_file = _folder() / f"{image.file_name}.{os.getpid()}.id"
+    command = (
+        *("bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never", *mounts),
+        *("--iidfile", id_file, "--tag", image.name, "--file", image.dockerfile, image.context),
+    )
+    log = cache_folder() / "logs" / f"build-{image.file_name}.log"
     try:
-        _buildah(
-            *("bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never", *mounts),
-            *("--iidfile", id_file, "--tag", image.name, "--file", image.dockerfile, image.context),
-            log=cache_folder() / "logs" / f"build-{image.file_name}.log",
-        )
+        try:
+            _buildah(*command, log=log)
+        except ClusterError as error:
+            if MEMFD_RACE not in str(error):
+                raise
+            _buildah(*command, log=log)
         return id_file.read_text().strip()
     finally:
         id_file.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ class LocalProvider:
             else:
                 self._prepare()
                 self._start()
-            self._load([image for image in images.PRODUCT if images.current(image)])
+            self._load_current()
             self._recycle()
         say(f"kubeconfig: {self.kubeconfig}; logs: {self.state / 'logs'}")
 
@@ -72,7 +72,7 @@ class LocalProvider:
         """Each program with its pid and memory, what ails, and the images that are in."""
         ailments = self._ailments()
         lines = [self._program_line(name) for name in PROGRAMS]
-        lines += [f"{NODE:<20} Ready"] if not ailments else ailments
+        lines += ailments or [f"{NODE:<20} Ready"]
         if self.processes.pid("containerd"):
             lines += [f"{'image':<20} {name}" for name in sorted(self.node.images())]
         return Status(not ailments, lines)
@@ -84,8 +84,7 @@ class LocalProvider:
         with locked(self.state):
             install_packages()
             for image in chosen:
-                images.build(image)
-            self._load(chosen)
+                self._load(image, images.build(image))
 
     def recycle_volumes(self) -> list[str]:
         """Wipe volumes whose claim is gone and offer them again."""
@@ -112,19 +111,24 @@ class LocalProvider:
             runtime = beside.submit(self._start_runtime)
             self._start_control_plane()
             runtime.result()
+            loading = beside.submit(self._load_current)
+            self._start_node()
+            loading.result()
+        self._stamp_file().write_text(self._stamp())
+
+    def _start_node(self) -> None:
         with step(f"node {NODE} is ready"):
             self.node.start_kubelet()
             self.node.start_dns()
             self.processes.wait("kubelet", lambda: not self._ailments(), f"node {NODE} is ready")
             self.processes.wait("controller-manager", self._accepts_pods, "pods are accepted")
-        self._stamp_file().write_text(self._stamp())
 
     def _start_runtime(self) -> None:
         with step("container runtime"):
             self.node.start_containerd()
-            self._load([images.pause()])
+            pause = images.pause()
+            self._load(pause, images.build(pause))
             self.node.ctr("images", "label", PAUSE_IMAGE, "io.cri-containerd.pinned=pinned")
-        self._load([image for image in images.PRODUCT if images.current(image)])
 
     def _start_control_plane(self) -> None:
         control_plane = ControlPlane(
@@ -148,17 +152,20 @@ class LocalProvider:
         }
         self._kubectl("apply", "--server-side", "--filename=-", stdin=objects)
 
-    def _load(self, wanted: Sequence[images.Image]) -> None:
-        """Import what was built since it was last imported."""
-        for image in wanted:
-            built = images.current(image)
-            imported = self.state / "imported" / image.file_name
-            if built is None or (imported.exists() and imported.read_text() == built.image_id):
-                continue
-            with step(f"loading {image.name}"):
-                self.node.import_image(Path(built.archive))
-            imported.parent.mkdir(exist_ok=True)
-            imported.write_text(built.image_id)
+    def _load_current(self) -> None:
+        for image in images.PRODUCT:
+            if built := images.current(image):
+                self._load(image, built)
+
+    def _load(self, image: images.Image, built: images.Built) -> None:
+        """Import the image unless the node has just this one."""
+        imported = self.state / "imported" / image.file_name
+        if imported.exists() and imported.read_text() == built.image_id:
+            return
+        with step(f"loading {image.name}"):
+            self.node.import_image(Path(built.archive))
+        imported.parent.mkdir(exist_ok=True)
+        imported.write_text(built.image_id)
 
     def _recycle(self) -> list[str]:
         recycled = volumes.recycle(self.kubeconfig, self.state)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,9 @@ OURS: Final = frozenset({
 })  # fmt: skip
 DIE_WITH_PARENT: Final = ("setpriv", "--pdeathsig", "KILL")
 SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"  # where Debian keeps runc, nft and ip, not always on PATH
+GENTLY: Final = (signal.SIGTERM, signal.SIGKILL)
+AT_ONCE: Final = (signal.SIGKILL,)
+POLL_SECONDS: Final = 0.05
 STOP_SECONDS: Final = 5.0  # a control-plane program ends in well under one; then it is killed
 
 Argument = str | Path
@@ -43,30 +47,23 @@ def run(
     environment = _environment(env or {})
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w") as output:
-            done = subprocess.run(
-                arguments, stdout=output, stderr=subprocess.STDOUT, cwd=cwd, env=environment, check=False
-            )
-        printed, complaint = "", log.read_text(errors="replace")
-    else:
+    with log.open("w+") if log else nullcontext(subprocess.PIPE) as output:
         done = subprocess.run(
-            arguments, input=stdin, capture_output=True, text=True, cwd=cwd, env=environment, check=False
+            arguments,
+            input=stdin,
+            stdout=output,
+            stderr=subprocess.STDOUT if log else subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env=environment,
+            check=False,
         )
-        printed, complaint = done.stdout, done.stderr or done.stdout
     if done.returncode != 0:
+        complaint = log.read_text(errors="replace") if log else done.stderr or done.stdout
         where = f" (log: {log})" if log else ""
         shown = " ".join(arguments[len(DIE_WITH_PARENT) :][:6])
         raise ClusterError(f"`{shown} …` ended with {done.returncode}{where}:\n{_last_lines(complaint, 12)}")
-    return printed
-
-
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float) -> None:
-    """Poll until `condition` holds; raises ClusterError when it does not within the time."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ClusterError(f"{what}: not within {timeout_seconds:.0f} s")
-        time.sleep(0.05)
+    return done.stdout or ""
 
 
 class Processes:
@@ -120,21 +117,19 @@ class Processes:
     def wait(self, name: str, condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
         """Wait until `condition` holds while the program lives; raises ClusterError with the end of its log."""
 
-        def settled() -> bool:
-            return condition() or self._has_ended(name)
+        deadline = time.monotonic() + timeout_seconds
+        while not condition():
+            ended = self._has_ended(name)
+            if ended or time.monotonic() > deadline:
+                why = f"{name} ended" if ended else f"not within {timeout_seconds:.0f} s"
+                tail = _last_lines(self.log(name).read_text(errors="replace"), 8)
+                raise ClusterError(f"{what}: {why}; the end of {self.log(name)}:\n{tail}")
+            time.sleep(POLL_SECONDS)
 
-        try:
-            wait_until(settled, what, timeout_seconds)
-            if not condition():
-                raise ClusterError(f"{what}: {name} ended")
-        except ClusterError as error:
-            tail = _last_lines(self.log(name).read_text(errors="replace"), 8)
-            raise ClusterError(f"{error}; the end of {self.log(name)}:\n{tail}") from None
-
-    def stop(self, names: Iterable[str]) -> None:
+    def stop(self, names: Iterable[str], signals: Sequence[signal.Signals] = GENTLY) -> None:
         """Ask programs to end, and kill what did not within a few seconds; unknown names are fine."""
         wanted = [name for name in names if self._pid_file(name).exists()]
-        end(pid for name in wanted if (pid := self.pid(name)))
+        end((pid for name in wanted if (pid := self.pid(name))), signals)
         for name in wanted:
             if child := self._children.pop(name, None):
                 child.wait()
@@ -160,10 +155,10 @@ class Processes:
         )
 
 
-def end(pids: Iterable[int]) -> None:
-    """TERM, a few seconds, KILL; returns when all are gone. A pid that is gone already is fine."""
+def end(pids: Iterable[int], signals: Sequence[signal.Signals] = GENTLY) -> None:
+    """Each signal, then a few seconds for all to go; a pid that is gone already is fine."""
     left = set(pids) - {os.getpid()}
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in signals:
         for pid in left:
             _signal(pid, number)
         deadline = time.monotonic() + STOP_SECONDS
@@ -192,7 +187,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 
 def _all_pids() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _command_line(pid: int) -> list[str]:
