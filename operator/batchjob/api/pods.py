@@ -79,8 +79,9 @@ class ClaimVolume(Model):
         json_schema_extra={
             VALIDATIONS: [
                 cel(
-                    "!self.startsWith('/etc') && !self.startsWith('/tmp')",
-                    "worker.volumes[].mountPath must not lie below /etc or /tmp; choose another, such as /data",
+                    "!self.matches('^/(etc|tmp)(/|$)') && !self.contains('..')",
+                    "worker.volumes[].mountPath must not lie below /etc or /tmp, nor contain '..': "
+                    "choose another, such as /data",
                 )
             ]
         },

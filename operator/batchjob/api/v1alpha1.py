@@ -72,8 +72,9 @@ class BatchJobSpec(Model):
                 ),
                 cel(
                     "has(self.results) == has(oldSelf.results) && has(self.worker) == has(oldSelf.worker) "
-                    "&& has(self.retry) == has(oldSelf.retry)",
-                    "spec.results, spec.worker and spec.retry are immutable. "
+                    "&& has(self.retry) == has(oldSelf.retry) "
+                    "&& has(self.itemTimeoutSeconds) == has(oldSelf.itemTimeoutSeconds)",
+                    "spec.results, spec.worker, spec.retry and spec.itemTimeoutSeconds are immutable. "
                     "Delete the BatchJob, or create one with another name.",
                 ),
             ]
@@ -122,6 +123,7 @@ class BatchJobSpec(Model):
     item_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
         None,
         description="Longest time for one attempt of an item. Default by type: 300, export 120, email 60.",
+        json_schema_extra=immutable("spec.itemTimeoutSeconds"),
     )
     results: Results | None = Field(
         None, description="Where the results go.", json_schema_extra=immutable("spec.results")
