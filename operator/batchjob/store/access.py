@@ -10,7 +10,7 @@ from batchjob.store import keys
 
 COMMANDS: Final = (
     # the connection
-    "ping", "select", "client|setname", "client|setinfo",
+    "ping", "select", "client|setname",
     # called directly
     "evalsha", "blpop", "hgetall",
     # called by the scripts, some directly too

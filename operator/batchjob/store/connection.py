@@ -79,6 +79,7 @@ class Connection:
                 username=access.username,
                 password=access.password,
                 client_name=name,
+                driver_info=None,  # CLIENT SETINFO is unknown to 7.0, and no run's user needs it
                 protocol=2,  # one AUTH instead of HELLO: any server and any ACL user can do it
                 socket_timeout=CALL_TIMEOUT_SECONDS,
                 socket_connect_timeout=CALL_TIMEOUT_SECONDS,

@@ -38,7 +38,7 @@ KEYS: Final = (
     Key("pending", "list", "load_put, exchange", "chunks that wait, next first"),
     Key("suspects", "list", "exchange", "single items that may be granted only to a worker that holds nothing else"),
     Key("lease", "zset", "exchange", "chunk → deadline, ms"),
-    Key("owner", "hash", "exchange", "chunk → fence/started/number of its last commit/worker"),
+    Key("owner", "hash", "exchange", "chunk → fence/started/number of its last commit/losses/worker"),
     Key("checkpoint", "hash", "exchange", "chunk → a character an item, 1: it has left the chunk"),
     Key("held", "hash", "exchange", "worker → number of its chunks, or `alone` while it holds a suspect"),
     Key("retry", "zset", "exchange", "single item → due time, ms"),

@@ -6,12 +6,13 @@ retries and leases the next chunks. A worker never waits for a round trip per it
 
 import itertools
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from batchjob.core.items import Cancelled, Chunk, Failed, Item, Outcome, Retried, RunState, Succeeded
-from batchjob.errors import RunGone
+from batchjob.errors import RunGone, StoreError
 from batchjob.store import keys, scripts
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, mark_dirty
 from batchjob.store.load import LoadLease
@@ -104,7 +105,8 @@ class RunStore:
         answers = await self._connection.commands([exchange, mark_dirty(self.uid)] if marked else [exchange])
         state, paused, finished, next_ms, changed, lost, granted = answered(answers[0])
         if changed and not marked:
-            await self._connection.command(*mark_dirty(self.uid))
+            with suppress(StoreError):  # a hint must not cost us the grant
+                await self._connection.command(*mark_dirty(self.uid))
         return Grant(
             chunks=[_unpack(*chunk) for chunk in granted],
             state=RunState(state.decode()),

@@ -6,7 +6,7 @@ local function next_chunk(run)
   if leased then
     local chunk = read_lease(leased)
     end_lease(chunk)
-    put_back_open(run, chunk, chunk.first)
+    give_back(run, chunk, chunk.first)
   end
   local due = redis.call('ZPOPMIN', KEY.retry)[1]
   if due then

@@ -85,7 +85,7 @@ local function commit(run, c)
     end_lease(chunk)
   elseif c[5] then
     end_lease(chunk)
-    put_back_open(run, chunk, chunk.first)
+    give_back(run, chunk, chunk.first)
   else
     write_lease(run, chunk)
   end
@@ -123,14 +123,11 @@ end
 local function lease(run, chunk, worker)
   chunk.fence = redis.call('HINCRBY', KEY.meta, 'fence', 1)
   chunk.started, chunk.number, chunk.worker, chunk.open = 0, 0, worker, size(chunk)
+  chunk.losses = tonumber(redis.call('HGET', KEY.losses, chunk.first) or 0)
   write_lease(run, chunk)
   move(size(chunk), 'waiting', 'active')
-  local attempts, losses = 0, 0
-  if size(chunk) == 1 then
-    attempts = tonumber(redis.call('HGET', KEY.attempts, chunk.first) or 0)
-    losses = tonumber(redis.call('HGET', KEY.losses, chunk.first) or 0)
-  end
-  return {chunk.id, chunk.fence, payload(chunk), attempts, losses}
+  local attempts = size(chunk) == 1 and tonumber(redis.call('HGET', KEY.attempts, chunk.first) or 0) or 0
+  return {chunk.id, chunk.fence, payload(chunk), attempts, chunk.losses}
 end
 
 -- The next chunk of at most `limit` items; the rest of a larger one stays at the head.

@@ -1,5 +1,6 @@
--- Shared by the scripts that move items: chunks, leases, outcomes, losses. A chunk is a table
--- {id, field, first, last, done = {[position] = true}, open = items still in it}.
+-- Shared by the scripts that move items: chunks, leases, outcomes, losses. A chunk is a table {id, field, first, last,
+-- losses}; under a lease also {fence, started, number, worker, done = {[position] = true}, open = items still in it}.
+-- Two rules keep it simple: all items of a chunk were lost equally often, and an item with attempts is alone in its.
 
 local now = now_ms()
 local fields = {} -- unpacked in this call, by field
@@ -16,7 +17,7 @@ end
 
 local function parse_chunk(id)
   local field, first, last = string.match(id, '^(%d+%+%d+)/(%d+)%-(%d+)$')
-  return {id = id, field = field, first = tonumber(first), last = tonumber(last)}
+  return {id = id, field = field, first = tonumber(first), last = tonumber(last), losses = 0}
 end
 
 local function chunk_id(field, first, last)
@@ -27,11 +28,13 @@ local function size(chunk)
   return chunk.last - chunk.first + 1
 end
 
--- An item that becomes terminal is forgotten: only single items (retried or lost before) have marks of their own.
+-- What is known of an item that became terminal goes.
 local function forget(chunk, position)
   terminal[chunk.field] = (terminal[chunk.field] or 0) + 1
   if size(chunk) == 1 then
     redis.call('HDEL', KEY.attempts, position)
+  end
+  if chunk.losses > 0 then
     redis.call('HDEL', KEY.losses, position)
   end
 end
@@ -72,32 +75,42 @@ local function put_back(run, push, field, first, last)
   returned = returned + 1
 end
 
--- Every item of a chunk from `first` on that is still in it goes back to the head of the queue, in order, as few
--- chunks as possible.
-local function put_back_open(run, chunk, first)
-  local last = nil
-  for position = chunk.last, first, -1 do
+-- The items from `first` to `last` that are still in the chunk, as ranges {first, last}.
+local function open_ranges(chunk, first, last)
+  local ranges = {}
+  for position = first, last do
     if not chunk.done[position] then
-      last = last or position
-      if position == first or chunk.done[position - 1] then
-        put_back(run, 'LPUSH', chunk.field, position, last)
-        move(last - position + 1, 'active', 'waiting')
-        last = nil
+      local range = ranges[#ranges]
+      if range and range[2] == position - 1 then
+        range[2] = position
+      else
+        ranges[#ranges + 1] = {position, position}
       end
     end
   end
+  return ranges
 end
 
--- The leased chunk `id` with its owner's fence, started, number and worker; nil if nobody holds it.
+-- What is still in the chunk from `first` on goes back to the head of the queue, in order.
+local function give_back(run, chunk, first)
+  local ranges = open_ranges(chunk, first, chunk.last)
+  for i = #ranges, 1, -1 do
+    local from, to = unpack(ranges[i])
+    put_back(run, 'LPUSH', chunk.field, from, to)
+    move(to - from + 1, 'active', 'waiting')
+  end
+end
+
+-- The leased chunk `id`; nil if nobody holds it.
 local function read_lease(id)
   local owner = redis.call('HGET', KEY.owner, id)
   if not owner then
     return nil
   end
   local chunk = parse_chunk(id)
-  local fence, started, number, worker = string.match(owner, '^(%d+)/(%d+)/(%d+)/(.*)$')
+  local fence, started, number, losses, worker = string.match(owner, '^(%d+)/(%d+)/(%d+)/(%d+)/(.*)$')
   chunk.fence, chunk.started, chunk.number = tonumber(fence), tonumber(started), tonumber(number)
-  chunk.worker, chunk.done, chunk.open = worker, {}, size(chunk)
+  chunk.losses, chunk.worker, chunk.done, chunk.open = tonumber(losses), worker, {}, size(chunk)
   local marks = redis.call('HGET', KEY.checkpoint, id)
   for i = 1, marks and #marks or 0 do
     if string.byte(marks, i) == 49 then
@@ -109,7 +122,7 @@ local function read_lease(id)
 end
 
 local function write_lease(run, chunk)
-  local owner = table.concat({chunk.fence, chunk.started, chunk.number, chunk.worker}, '/')
+  local owner = table.concat({chunk.fence, chunk.started, chunk.number, chunk.losses, chunk.worker}, '/')
   redis.call('HSET', KEY.owner, chunk.id, owner)
   redis.call('ZADD', KEY.lease, now + run.lease_ms, chunk.id)
   if chunk.open < size(chunk) then
@@ -134,20 +147,34 @@ local function end_lease(chunk)
   end
 end
 
--- The worker of an item that may have been started was lost. Such items come back one by one, at the tail: what
--- kills workers must not stand before its neighbours. The last life spent, the item is a dead letter.
-local function lose(run, chunk, position)
-  local losses = redis.call('HINCRBY', KEY.losses, position, 1)
-  if losses < run.max_losses then
-    put_back(run, 'RPUSH', chunk.field, position, position)
-    move(1, 'active', 'waiting')
-    count('retried_after_loss', 1)
-    return
-  end
-  bury(chunk, position, 'infrastructure',
-    'its worker was lost ' .. losses .. ' times while it ran (maxLosses ' .. run.max_losses .. ')', 0)
+local function end_life(run, chunk, position, losses)
+  local message = 'its worker was lost ' .. losses .. ' times while it ran (maxLosses ' .. run.max_losses .. ')'
+  bury(chunk, position, 'infrastructure', message, 0)
   redis.call('HDEL', KEY.losses, position)
   move(1, 'active', 'failed')
+end
+
+-- The worker of items that may have been started was lost. They go to the tail: what kills workers must not stand
+-- before its neighbours. After the first loss they stay together (a part of an export keeps its name), later each
+-- comes back alone; with its last life spent, an item is a dead letter.
+local function lose(run, chunk, first, last)
+  local losses = chunk.losses + 1
+  local together = losses == 1 and run.max_losses > 2
+  for position = first, last do
+    redis.call('HSET', KEY.losses, position, losses)
+    if losses >= run.max_losses then
+      end_life(run, chunk, position, losses)
+    elseif not together then
+      put_back(run, 'RPUSH', chunk.field, position, position)
+    end
+  end
+  if together then
+    put_back(run, 'RPUSH', chunk.field, first, last)
+  end
+  if losses < run.max_losses then
+    move(last - first + 1, 'active', 'waiting')
+    count('retried_after_loss', last - first + 1)
+  end
 end
 
 -- The lease of a chunk ran out: what was started is lost, what was not goes back as it is.
@@ -155,10 +182,8 @@ local function expire(run, id)
   local chunk = read_lease(id)
   end_lease(chunk)
   local untouched = math.min(chunk.first + chunk.started, chunk.last + 1)
-  put_back_open(run, chunk, untouched)
-  for position = chunk.first, untouched - 1 do
-    if not chunk.done[position] then
-      lose(run, chunk, position)
-    end
+  give_back(run, chunk, untouched)
+  for _, lost in ipairs(open_ranges(chunk, chunk.first, untouched - 1)) do
+    lose(run, chunk, lost[1], lost[2])
   end
 end

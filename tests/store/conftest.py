@@ -1,0 +1,48 @@
+"""A real Redis for the store tests, and runs in it."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from batchjob.api.run import StoreAccess
+from batchjob.store import Store
+from tests.support.redis_server import RedisServer
+from tests.support.store_runs import Runs
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    """The server as its administrator sees it, empty."""
+    async with Redis.from_url(redis_server.url) as client:
+        await client.flushall()
+        yield client
+
+
+@pytest.fixture
+async def store(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Store]:
+    """The store as the operator sees it; whatever a test does, deleting its runs must leave no key."""
+    async with Store.connect(StoreAccess(url=redis_server.url), name="test") as store:
+        await store.load_scripts()
+        yield store
+        await store.load_scripts()
+        for uid in await store.user_names():
+            await store.revoke(uid)
+        for uid in await store.runs():
+            await store.delete_run(uid)
+        while await store.changed(0):
+            pass
+        assert await redis.keys("*") == []
+
+
+@pytest.fixture
+def runs(store: Store, redis: Redis) -> Runs:
+    """Makes runs in the store."""
+    return Runs(store, redis)

@@ -1,0 +1,239 @@
+"""Pause, cancel, abandon, fail, seal, delete: each keeps the counts, and the end is final."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from batchjob.core.items import Failed, Outcome, Retried, RunState, Succeeded
+from batchjob.errors import LeaseLost, RunGone
+from batchjob.store import Commit, Snapshot, Store
+from batchjob.store.keys import NAMES, run_key
+from tests.support.store_runs import Runs, commit, done, positions
+
+
+async def look(store: Store, uid: str) -> Snapshot:
+    snapshot = await store.snapshot(uid)
+    assert snapshot
+    return snapshot
+
+
+async def a_bit_of_everything(runs: Runs, max_losses: int = 3) -> tuple[str, Commit]:
+    """A run with an item in every place, and what its worker would commit next."""
+    uid = await runs.open(items=12, chunk=4, max_losses=max_losses)
+    worker = runs.store.run(uid, "w1")
+    [chunk] = await runs.claim(uid, "w1", want=4)
+    ended: list[Outcome] = [Succeeded(0, b'{"x":1}'), Failed(1, "refused", "no")]
+    await worker.exchange([commit(chunk, [*ended, Retried(2, "upstream", "503", 60_000)])], 0)
+    [mine] = await runs.claim(uid, "w1", want=2)
+    await worker.ledger_mark(3, b"sending")
+    return uid, commit(mine, [Succeeded(4), Succeeded(5)])
+
+
+async def test_a_paused_run_grants_nothing_and_costs_nothing(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=8, chunk=4)
+    [chunk] = await runs.claim(uid, want=4)
+    await store.pause(uid)
+    worker = store.run(uid, "w1")
+    assert (await worker.state()).paused
+    told = await worker.exchange([commit(chunk, [Succeeded(0)], started=2)], 8)
+    assert (told.paused, told.chunks) == (True, [])
+    given_back = await worker.exchange([commit(chunk, [Succeeded(2)], release=True)], 8)
+    assert (given_back.paused, given_back.chunks) == (True, [])
+    await store.resume(uid)
+    again = await worker.exchange([], 8)
+    assert [(item.position, item.attempt, item.losses) for chunk in again.chunks for item in chunk.items] == [
+        (position, 1, 0) for position in (1, 3, 4, 5, 6, 7)
+    ]
+    assert (await look(store, uid)).counts.retried_after_loss == 0
+    await runs.oracle(uid).check()
+
+
+async def test_released_items_go_back_to_the_head_in_their_order(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=8, chunk=4)
+    first, second = await runs.claim(uid, want=8)
+    released = [commit(second, release=True), commit(first, [Succeeded(1)], release=True)]
+    await store.run(uid, "w1").exchange(released, 0)
+    assert positions(await runs.claim(uid, "w2")) == [0, 2, 3, 4, 5, 6, 7]
+    assert (await look(store, uid)).counts.retried_after_loss == 0
+
+
+async def test_cancel_ends_every_item_and_refuses_later_commits(runs: Runs, store: Store) -> None:
+    uid, late = await a_bit_of_everything(runs)
+    for _ in range(2):
+        await store.cancel(uid)
+        counts = await runs.oracle(uid).check()
+        assert counts == {"waiting": 0, "delayed": 0, "active": 0, "succeeded": 1, "failed": 1, "cancelled": 10}
+    grant = await store.run(uid, "w1").exchange([late], 10)
+    assert (grant.lost, grant.chunks, grant.state, grant.finished) == ([late.chunk], [], RunState.CANCELLED, True)
+    assert (await runs.oracle(uid).check())["succeeded"] == 1
+    assert [result.position async for result in store.results(uid)] == [0]
+
+
+async def test_cancel_while_loading_ends_the_run_without_items(runs: Runs, store: Store) -> None:
+    uid = await runs.open_empty()
+    lease = await store.run(uid, "w1").claim_load()
+    assert lease
+    await store.cancel(uid)
+    with pytest.raises(LeaseLost):
+        await lease.finish(0, None, None)
+    assert (await look(store, uid)).state is RunState.CANCELLED
+
+
+async def test_abandon_dead_letters_what_is_left_with_its_payload(runs: Runs, store: Store) -> None:
+    uid, late = await a_bit_of_everything(runs)
+    await store.abandon(uid, "3 Jobs ended without progress")
+    counts = await runs.oracle(uid).check()
+    assert counts == {"waiting": 0, "delayed": 0, "active": 0, "succeeded": 1, "failed": 11, "cancelled": 0}
+    snapshot = await look(store, uid)
+    assert (snapshot.state, snapshot.reason) == (RunState.CLOSED, "WorkersFailed")
+    assert snapshot.failed_positions == list(range(1, 12))
+    letters = await store.dead_letters(uid, 5, cursor=2)
+    assert [(letter.position, letter.attempts, letter.data) for letter in letters] == [
+        (2, 1, b'{"n":2}'), *((position, 0, b'{"n":%d}' % position) for position in (3, 4, 5, 6))
+    ]  # fmt: skip
+    assert {(letter.error_class, letter.message) for letter in letters} == {
+        ("infrastructure", "3 Jobs ended without progress")
+    }
+    assert (await store.run(uid, "w1").exchange([late], 10)).lost == [late.chunk]
+    await store.abandon(uid, "again")
+    assert (await look(store, uid)).message == "3 Jobs ended without progress"
+
+
+async def test_abandon_takes_large_runs_in_steps_that_grant_nothing_in_between(
+    runs: Runs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uid = await runs.open(items=40, chunk=4)
+    await runs.claim_started(uid, want=8)
+    call, steps = store._call, []
+
+    async def step(*arguments: object) -> object:
+        left = await call(*arguments)  # type: ignore[arg-type]
+        steps.append(left)
+        assert (await store.run(uid, "w2").exchange([], 4)).chunks == []
+        await runs.oracle(uid).check()
+        return left
+
+    monkeypatch.setattr(store, "_call", step)
+    monkeypatch.setattr("batchjob.store.runs.ABANDON_BATCH", 10)
+    await store.abandon(uid, "x")
+    assert steps == [28, 16, 4, 0]
+
+
+async def test_abandon_while_loading_fails_the_run(runs: Runs, store: Store) -> None:
+    uid = await runs.open_empty()
+    await store.abandon(uid, "no pod came up")
+    snapshot = await look(store, uid)
+    assert (snapshot.state, snapshot.reason, snapshot.message) == (RunState.FAILED, "WorkersFailed", "no pod came up")
+
+
+async def test_fail_cancels_what_is_left(runs: Runs, store: Store) -> None:
+    uid, _ = await a_bit_of_everything(runs)
+    await store.fail(uid, "StoreLost", "why")
+    assert (await runs.oracle(uid).check())["cancelled"] == 10
+    snapshot = await look(store, uid)
+    assert (snapshot.state, snapshot.reason, snapshot.message) == (RunState.FAILED, "StoreLost", "why")
+
+
+Ending = Callable[[Store, str], Awaitable[None]]
+
+
+async def close(store: Store, uid: str) -> None:
+    [chunk] = (await store.run(uid, "w1").exchange([], 9)).chunks
+    await store.run(uid, "w1").exchange([done(chunk)], 0)
+    lease = await store.run(uid, "w1").claim_seal()
+    assert lease
+    await lease.finish(None, None)
+
+
+ENDINGS: dict[str, Ending] = {
+    "closed": close,
+    "cancelled": Store.cancel,
+    "abandoned": lambda store, uid: store.abandon(uid, "crashes"),
+    "failed": lambda store, uid: store.fail(uid, "StoreLost", "why"),
+}
+
+
+@pytest.mark.parametrize("end", ENDINGS.values(), ids=ENDINGS)
+async def test_a_run_that_has_ended_stays_as_it_is(runs: Runs, store: Store, end: Ending) -> None:
+    uid = await runs.open(items=4)
+    await end(store, uid)
+    before = await store.snapshot(uid)
+    await store.cancel(uid)
+    await store.abandon(uid, "later")
+    await store.fail(uid, "Later", "later")
+    await store.pause(uid)
+    assert await store.snapshot(uid) == before
+    assert await store.run(uid, "w2").claim_seal() is None
+
+
+async def test_one_worker_seals_and_closes_the_run(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=1)
+    assert await store.run(uid, "w1").claim_seal() is None  # an item is not terminal yet
+    [chunk] = await runs.claim(uid)
+    await store.run(uid, "w1").exchange([done(chunk)], 0)
+    lease = await store.run(uid, "w1").claim_seal()
+    assert lease
+    assert await store.run(uid, "w2").claim_seal() is None
+    await lease.renew()
+    for _ in range(2):  # the second is a repetition after a lost answer
+        await lease.finish("s3://bucket/run/manifest.json", "a" * 64)
+    snapshot = await look(store, uid)
+    assert (snapshot.state, snapshot.results_uri) == (RunState.CLOSED, "s3://bucket/run/manifest.json")
+    assert snapshot.manifest_sha256 == "a" * 64
+    assert await store.run(uid, "w2").claim_seal() is None
+
+
+async def test_a_silent_sealer_is_taken_over(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=0, lease_ms=30)
+    old = await store.run(uid, "w1").claim_seal()
+    assert old
+    new = None
+    while new is None:  # until the lease of 30 ms is over
+        new = await store.run(uid, "w2").claim_seal()
+    with pytest.raises(LeaseLost):
+        await old.finish(None, None)
+    await new.release()
+    third = await store.run(uid, "w3").claim_seal()
+    assert third
+    await third.fail("ResultsFailed", "the bucket is gone")
+    snapshot = await look(store, uid)
+    assert (snapshot.state, snapshot.reason) == (RunState.FAILED, "ResultsFailed")
+
+
+async def test_waiting_workers_wake_when_the_state_changes(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=4, chunk=4)
+    await runs.claim(uid, "w1")
+    idle = store.run(uid, "w2")
+    for change in (store.pause, store.resume, store.cancel):
+        await idle.exchange([], 1)
+        await runs.redis.delete(run_key(uid, "wake"))
+        await change(uid)
+        assert await runs.oracle(uid).read("LLEN", "wake") == 64
+
+
+async def test_delete_leaves_no_key_and_workers_learn_that_the_run_is_gone(runs: Runs, store: Store) -> None:
+    uid, late = await a_bit_of_everything(runs)
+    assert await runs.redis.keys("*") != []
+    for _ in range(2):
+        await store.delete_run(uid)
+        assert await runs.redis.keys("*") == []
+    with pytest.raises(RunGone):
+        await store.run(uid, "w1").exchange([late], 10)
+    assert set(await runs.redis.keys("*")) <= {b"bj:dirty"}
+    assert await store.changed(0) == [uid]
+    assert await runs.redis.keys("*") == []
+
+
+async def test_every_key_of_a_run_is_in_the_list(runs: Runs, store: Store) -> None:
+    uid, _ = await a_bit_of_everything(runs)
+    other = await runs.open(items=4, chunk=1)
+    for worker in ("a", "b"):
+        await runs.claim_started(other, worker)
+        await runs.lose_workers(other)
+    await runs.claim(other, "c", want=1)
+    held = [await store.run(u, "w").claim_load() for u in (await runs.open_empty(),)]
+    assert held[0]
+    found = {str(key).strip("'").rpartition(":")[2] for key in await runs.redis.keys("{bj:*}:*")}
+    assert found <= set(NAMES)
+    assert set(NAMES) - found <= {"usage", "parts", "notes", "wake"}
+    assert uid in await store.runs()

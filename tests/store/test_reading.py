@@ -1,0 +1,123 @@
+"""What the operator reads: snapshots, dead letters, results, and which runs changed."""
+
+import asyncio
+
+import pytest
+
+from batchjob.core.items import Failed, RunState, Succeeded
+from batchjob.errors import RunGone, StoreError
+from batchjob.store import Store
+from batchjob.store.keys import run_key
+from tests.support.store_runs import Runs, commit, done
+
+
+async def test_a_snapshot_shows_the_run_and_its_version_grows_with_each_change(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=4, chunk=4)
+    first = await store.snapshot(uid)
+    assert first
+    assert (first.epoch, first.state, first.paused, first.total) == ("one", RunState.OPEN, False, 4)
+    assert (first.counts.waiting, first.counts.total, first.next_due_ms) == (4, 4, None)
+    assert await store.snapshot(uid) == first
+    [chunk] = await runs.claim(uid)
+    second = await store.snapshot(uid)
+    assert second
+    assert second.version > first.version
+    await store.run(uid, "w1").exchange([commit(chunk)], 0)  # a heartbeat is no change
+    assert await store.snapshot(uid) == second
+
+
+async def test_failed_positions_are_sorted_and_the_last_errors_newest_first(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=12, chunk=12)
+    [chunk] = await runs.claim(uid)
+    for position in (11, 2, 0, 1, 3, 4, 5, 6, 7, 8, 9, 10):
+        await store.run(uid, "w1").exchange([commit(chunk, [Failed(position, "refused", f"no {position}")])], 0)
+    snapshot = await store.snapshot(uid)
+    assert snapshot
+    assert snapshot.failed_positions == list(range(12))
+    assert len(snapshot.last_errors) == 10
+    assert snapshot.last_errors[0] == ("item-10", "refused", "no 10")
+
+
+async def test_dead_letters_come_in_pages(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=7, chunk=7)
+    [chunk] = await runs.claim(uid)
+    outcomes = [Failed(position, "refused", "no") for position in range(1, 7)]
+    await store.run(uid, "w1").exchange([commit(chunk, outcomes)], 0)
+    pages, cursor = [], 0
+    while page := await store.dead_letters(uid, 4, cursor):
+        pages.append([letter.position for letter in page])
+        cursor = page[-1].position + 1
+    assert pages == [[1, 2, 3, 4], [5, 6]]
+
+
+async def test_results_come_in_the_order_of_positions_over_many_batches(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=1203, chunk=200)
+    chunks = await runs.claim(uid, want=2000)
+    for chunk in reversed(chunks):
+        outcomes = [Succeeded(item.position, b"[%d]" % item.position) for item in chunk.items if item.position % 7]
+        await store.run(uid, "w1").exchange([commit(chunk, outcomes)], 0)
+    expected = [(n, f"item-{n}", b"[%d]" % n) for n in range(1203) if n % 7]
+    assert [tuple(result) async for result in store.results(uid)] == expected
+
+
+async def test_results_of_a_run_that_vanishes_do_not_end_silently(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=600, chunk=600)
+    [chunk] = await runs.claim(uid, want=600)
+    await store.run(uid, "w1").exchange([commit(chunk, [Succeeded(n, b"1") for n in range(600)])], 0)
+    seen = 0
+    with pytest.raises(RunGone):  # noqa: PT012 - the loop is what raises
+        async for _ in store.results(uid):
+            seen += 1
+            await store.delete_run(uid)
+    assert seen == 500
+    with pytest.raises(RunGone):
+        _ = [result async for result in store.results("nobody")]
+
+
+async def test_changed_runs_are_told_once_and_the_oldest_first(runs: Runs, store: Store) -> None:
+    first, second = await runs.open(items=1), await runs.open(items=1)
+    assert set(await store.changed(1)) == {first, second}
+    assert await store.changed(0) == []
+    [chunk] = await runs.claim(second)  # a grant is a change
+    assert await store.changed(0) == [second]
+    await store.run(second, "w1").exchange([commit(chunk)], 0)  # a heartbeat is not
+    assert await store.changed(0) == []
+    waiting = asyncio.create_task(store.changed(5))
+    await store.run(second, "w1").exchange([done(chunk)], 0)
+    assert await waiting == [second]
+
+
+async def test_many_snapshots_take_one_call_and_a_damaged_run_hides_no_other(runs: Runs, store: Store) -> None:
+    good, damaged, wrong = [await runs.open(items=1) for _ in range(3)]
+    await runs.redis.hset(run_key(damaged, "meta"), "version", "much")
+    await runs.redis.set(run_key(wrong, "failed"), "a string")
+    found = await store.snapshots([good, damaged, wrong, "nobody"])
+    assert set(found) == {good, "nobody"}
+    assert found["nobody"] is None
+    assert found[good] == await store.snapshot(good)
+    for uid in (damaged, wrong):
+        with pytest.raises(StoreError):
+            await store.snapshot(uid)
+
+
+async def test_runs_that_nobody_owns_can_be_found(runs: Runs, store: Store) -> None:
+    uids = {await runs.open(items=1) for _ in range(3)}
+    await runs.redis.set("{bj:orphan}:data", "left over")
+    await runs.redis.set("unrelated", "x")
+    assert await store.runs() == uids | {"orphan"}
+    await runs.redis.delete("unrelated")
+
+
+async def test_the_first_note_of_a_name_is_in_force_for_all(runs: Runs, store: Store) -> None:
+    uid = await runs.open()
+    assert await store.run(uid, "w1").note("columns", b"a,b") == b"a,b"
+    assert await store.run(uid, "w2").note("columns", b"b,a") == b"a,b"
+
+
+async def test_the_ledger_keeps_notes_apart_from_outcomes(runs: Runs, store: Store) -> None:
+    worker = store.run(await runs.open(), "w1")
+    assert await worker.ledger_get(3) is None
+    await worker.ledger_mark(3, b"\x00sending")
+    assert await worker.ledger_get(3) == b"\x00sending"
+    await worker.ledger_clear(3)
+    assert await worker.ledger_get(3) is None

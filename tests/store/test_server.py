@@ -1,0 +1,140 @@
+"""The server itself: what is asked of it, what its restarts cost, and what its errors mean."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from batchjob.api.run import StoreAccess
+from batchjob.core.items import Item, Succeeded
+from batchjob.errors import ConfigurationError, StoreNotReady, StoreUnavailable
+from batchjob.store import Store
+from batchjob.store.keys import run_key
+from tests.support.redis_server import RedisServer, free_port
+from tests.support.store_runs import Runs, commit, done
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of this test alone, to be killed."""
+    server = RedisServer(tmp_path).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def own_runs(own_server: RedisServer) -> AsyncIterator[Runs]:
+    async with (
+        Redis.from_url(own_server.url) as redis,
+        Store.connect(StoreAccess(url=own_server.url), name="test") as store,
+    ):
+        await store.load_scripts()
+        yield Runs(store, redis)
+
+
+async def test_a_server_as_the_chart_makes_it_passes(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    await store.check()
+    assert caplog.records == []
+
+
+async def test_a_server_that_would_evict_items_is_refused(store: Store, redis: Redis) -> None:
+    await redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(ConfigurationError, match="set it to noeviction"):
+            await store.check()
+    finally:
+        await redis.config_set("maxmemory-policy", "noeviction")
+
+
+async def test_a_server_that_is_too_old_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def info(*_: object) -> dict[str, object]:
+        return {"redis_version": "6.2.14", "maxmemory_policy": "noeviction", "aof_enabled": 1}
+
+    monkeypatch.setattr(store._connection, "command", info)
+    with pytest.raises(ConfigurationError, match=r"Redis 6\.2\.14; 7.0 or newer is needed"):
+        await store.check()
+
+
+async def test_a_url_that_cannot_work_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="the store's URL"):
+        Store.connect(StoreAccess(url="http://store"), name="x")
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    async with Store.connect(StoreAccess(url=f"redis://127.0.0.1:{free_port()}"), name="x") as store:
+        for call in (store.check(), store.snapshot("u"), store.snapshots(["u"]), store.run("u", "w").exchange([], 1)):
+            with pytest.raises(StoreUnavailable):
+                await call
+
+
+async def test_forgotten_scripts_mean_not_ready_until_they_are_loaded_again(runs: Runs, store: Store) -> None:
+    uid = await runs.open()
+    await runs.redis.script_flush()
+    worker = store.run(uid, "w1")
+    for call in (worker.exchange([], 1), store.snapshot(uid), store.snapshots([uid]), store.pause(uid)):
+        with pytest.raises(StoreNotReady):
+            await call
+    await store.load_scripts()
+    assert len((await worker.exchange([], 4)).chunks) == 1
+
+
+async def test_a_run_of_a_newer_version_is_refused(runs: Runs, store: Store) -> None:
+    uid = await runs.open()
+    await runs.redis.hset(run_key(uid, "meta"), "schema", "2")
+    worker = store.run(uid, "w1")
+    for call in (worker.exchange([], 1), worker.claim_seal(), store.cancel(uid), store.snapshot(uid)):
+        with pytest.raises(ConfigurationError, match=r"newer version \(schema 2\)"):
+            await call
+
+
+async def test_a_full_server_takes_no_more_items_but_lets_those_it_has_be_worked_off(own_runs: Runs) -> None:
+    store = own_runs.store
+    full, loading = await own_runs.open(items=8, chunk=8), await own_runs.open_empty()
+    lease = await store.run(loading, "loader").claim_load()
+    assert lease
+    await own_runs.redis.config_set("maxmemory", "1mb")
+    before = await store.snapshots([full, loading])
+    with pytest.raises(StoreUnavailable, match="maxmemory"):
+        await lease.put([[Item(0, "x", {})]])
+    assert await store.snapshots([full, loading]) == before
+    [chunk] = await own_runs.claim(full)
+    assert (await store.run(full, "w1").exchange([done(chunk)], 0)).finished
+    await own_runs.oracle(full).check()
+
+
+async def test_a_restart_of_the_server_keeps_every_run(own_runs: Runs, own_server: RedisServer) -> None:
+    store, uid = own_runs.store, await own_runs.open(items=12, chunk=4)
+    first, second, _ = await own_runs.claim(uid, want=12)
+    worker = store.run(uid, "w1")
+    await worker.exchange([commit(first, [Succeeded(n, b"[%d]" % n) for n in range(4)])], 0)
+    before = await store.snapshot(uid)
+    own_server.kill()  # the file is written before a call is answered; everysec is about the disk, which lives on
+    with pytest.raises(StoreUnavailable):
+        await store.snapshot(uid)
+    own_server.start()
+    with pytest.raises(StoreNotReady):
+        await store.snapshot(uid)
+    await store.load_scripts()
+    assert await store.snapshot(uid) == before
+    await own_runs.redis.connection_pool.disconnect()
+    await own_runs.oracle(uid).check()
+    assert (await worker.exchange([done(second)], 0)).lost == []
+    assert [result.position async for result in store.results(uid)] == [0, 1, 2, 3]
+
+
+async def test_a_dropped_connection_is_made_again_without_a_word(runs: Runs, store: Store) -> None:
+    uid = await runs.open()
+    await store.snapshot(uid)
+    await runs.redis.client_kill_filter(_type="normal", skipme=True)
+    assert await runs.claim(uid)
+
+
+async def test_a_worker_that_waits_does_not_hold_up_others(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=4, chunk=4)
+    worker = store.run(uid, "w1")
+    [chunk] = await runs.claim(uid)
+    waiting = asyncio.create_task(worker.wait(-1))
+    assert (await worker.exchange([commit(chunk, release=True)], 0)).lost == []
+    await waiting
