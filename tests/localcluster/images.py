@@ -7,7 +7,6 @@ image (by buildah's layer cache) is not packed again. What a node loads is a doc
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +34,8 @@ BASE_RECIPE: Final = (
     "--include=ca-certificates",
     *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "info", "locale", "man")),
     "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-    f"--customize-hook=echo '{APT_CLEANS_UP}' > $1/etc/apt/apt.conf.d/docker-clean",
+    # With this setting apt forgets the caches it has already written.
+    f"--customize-hook=echo '{APT_CLEANS_UP}' > $1/etc/apt/apt.conf.d/docker-clean; rm -f $1/var/cache/apt/*.bin",
     "bookworm",
 )
 # buildah's chroot runs a sealed copy of itself; while another process forks, the copy may still be open for writing.
@@ -180,23 +180,18 @@ def _ensure_base() -> None:
 
 
 def _bud(image: Image) -> str:
-    mounts = [part for path in MACHINE if Path(path).exists() for part in ("--volume", f"{path}:{path}:ro")]
-    id_file = _folder() / f"{image.file_name}.{os.getpid()}.id"
-    command = (
-        *("bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never", *mounts),
-        *("--iidfile", id_file, "--tag", image.name, "--file", image.dockerfile, image.context),
-    )
+    id_file = _temporary() / f"{image.file_name}.id"
+    command: list[str | Path] = ["bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never"]
+    command += [part for path in MACHINE if Path(path).exists() for part in ("--volume", f"{path}:{path}:ro")]
+    command += ["--iidfile", id_file, "--tag", image.name, "--file", image.dockerfile, image.context]
     log = cache_folder() / "logs" / f"build-{image.file_name}.log"
     try:
-        try:
-            _buildah(*command, log=log)
-        except ClusterError as error:
-            if MEMFD_RACE not in str(error):
-                raise
-            _buildah(*command, log=log)
-        return id_file.read_text().strip()
-    finally:
-        id_file.unlink(missing_ok=True)
+        _buildah(*command, log=log)
+    except ClusterError as error:
+        if MEMFD_RACE not in str(error):
+            raise
+        _buildah(*command, log=log)
+    return id_file.read_text().strip()
 
 
 def _pack(image: Image, archive: Path) -> None:
