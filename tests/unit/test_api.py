@@ -1,0 +1,138 @@
+"""The resource models: tolerant at the door, exact inside, and the same words as the examples use."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from batchjob.api.defaults import effective
+from batchjob.api.run import Purpose, Run, references
+from batchjob.api.v1alpha1 import BLOCKS, BatchJob, BatchJobSpec, JobType
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+
+
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [found for found in yaml.safe_load_all(path.read_text()) if found]
+
+
+def batch_jobs(path: Path) -> list[dict[str, Any]]:
+    return [found for found in documents(path) if found["kind"] == "BatchJob"]
+
+
+def spec(**fields: Any) -> BatchJobSpec:
+    base = {"type": "custom", "custom": {"processor": "noop"}, "source": {"items": [{"id": "a", "data": {"n": 1}}]}}
+    return BatchJobSpec.model_validate(base | fields)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_survives_the_way_through_the_model_and_back(path: Path) -> None:
+    (found,) = batch_jobs(path)
+    parsed = BatchJobSpec.model_validate(found["spec"])
+    assert BatchJobSpec.model_validate(parsed.to_json()) == parsed
+    assert found["spec"].items() <= _without_defaults(parsed, found["spec"]).items()
+
+
+def _without_defaults(parsed: BatchJobSpec, like: Any) -> Any:
+    return _cut(parsed.to_json(), like)
+
+
+def _cut(value: Any, like: Any) -> Any:
+    """`value` without what `like` does not name."""
+    if isinstance(value, dict) and isinstance(like, dict):
+        return {name: _cut(value[name], child) for name, child in like.items()}
+    if isinstance(value, list) and isinstance(like, list):
+        return [_cut(entry, child) for entry, child in zip(value, like, strict=True)]
+    return value
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_brings_every_secret_and_configmap_that_its_job_reads(path: Path) -> None:
+    present = {(found["kind"], found["metadata"]["name"]) for found in documents(path)}
+    keys = {
+        (found["kind"], found["metadata"]["name"]): {**found.get("data", {}), **found.get("stringData", {})}
+        for found in documents(path)
+    }
+    for found in batch_jobs(path):
+        for reference in references(BatchJobSpec.model_validate(found["spec"])):
+            assert (reference.kind, reference.name) in present, reference.field
+            assert reference.key is None or reference.key in keys[reference.kind, reference.name], reference.field
+
+
+def test_the_examples_show_every_type_and_every_source() -> None:
+    specs = [found["spec"] for path in EXAMPLES for found in batch_jobs(path)]
+    assert {found["type"] for found in specs} == set(JobType)
+    assert {name for found in specs for name in found["source"]} >= {"items", "configMapRef", "uri", "resultsOf"}
+
+
+def test_a_newer_object_with_fields_we_do_not_know_is_read() -> None:
+    job = BatchJob.parse({"metadata": {"name": "a", "uid": "u"}, "spec": spec().to_json() | {"colour": "red"}})
+    assert job.key == ("default", "a")
+
+
+def test_a_spec_without_its_source_is_refused() -> None:
+    with pytest.raises(ValidationError, match="source"):
+        BatchJob.parse({"metadata": {"name": "a"}, "spec": {"type": "custom"}})
+
+
+def test_a_model_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        spec().parallelism = 3  # type: ignore[misc]
+
+
+def test_every_type_has_a_block_of_its_own() -> None:
+    assert set(BLOCKS) == set(JobType)
+    assert set(BLOCKS.values()) <= set(spec().model_json_schema()["properties"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts", "delay_seconds", "timeout_seconds"),
+    [("ai-batch", 3, 2, 300), ("export", 2, 2, 120), ("email", 5, 1, 60), ("custom", 3, 2, 300)],
+)
+def test_the_defaults_in_force_are_those_of_the_type(
+    kind: str, attempts: int, delay_seconds: int, timeout_seconds: int
+) -> None:
+    values = effective(spec(type=kind))
+    assert (values.max_attempts, values.initial_delay_seconds, values.item_timeout_seconds) == (
+        attempts,
+        delay_seconds,
+        timeout_seconds,
+    )
+    assert (values.max_losses, values.max_delay_seconds, values.jitter_percent) == (3, 300, 20)
+
+
+def test_what_a_spec_says_wins_over_its_type() -> None:
+    retry = {"maxAttempts": 9, "maxLosses": 1, "backoff": {"strategy": "fixed", "initialDelaySeconds": 0}}
+    values = effective(spec(retry=retry, itemTimeoutSeconds=7))
+    assert (values.max_attempts, values.max_losses, values.item_timeout_seconds) == (9, 1, 7)
+    assert (values.backoff_strategy, values.initial_delay_seconds) == ("fixed", 0)
+
+
+def test_every_reference_of_a_spec_is_found_with_its_field_and_purpose() -> None:
+    place = {
+        "url": "s3://bucket/folder",
+        "credentialsSecretRef": {"name": "keys"},
+        "caBundleRef": {"name": "ca", "key": "ca.crt"},
+    }
+    model = {"name": "m", "apiKeySecretRef": {"name": "llm", "key": "OPENAI_API_KEY"}}
+    smtp = {"host": "mail", "credentialsSecretRef": {"name": "login"}}
+    found = references(
+        spec(
+            source={"uri": place},
+            results={"destination": place},
+            export={"destination": place},
+            aiBatch={"instructions": "i", "formSchema": {"fields": [{"name": "f", "type": "string"}]}, "model": model},
+            email={"smtp": smtp, "from": "a@b", "subject": "s", "text": "t"},
+        )
+    )
+    in_a_file = references(spec(source={"configMapRef": {"name": "items", "key": "items.csv"}}))
+    assert {reference.purpose for reference in [*found, *in_a_file]} == set(Purpose)
+    assert len(found) == len({reference.field for reference in found})
+    assert in_a_file[0][:3] == ("ConfigMap", "items", "items.csv")
+
+
+def test_a_run_survives_the_way_to_its_pod() -> None:
+    run = Run(uid="u", namespace="n", name="a", epoch="e", spec=spec(), effective=effective(spec()))
+    assert Run.model_validate_json(run.model_dump_json(by_alias=True, exclude_none=True)) == run
