@@ -24,3 +24,13 @@ BUILD_INFO = Gauge("batchjob_build_info", "Always 1; the label says which versio
 def publish_build_info() -> None:
     """Set `batchjob_build_info` to the installed version."""
     BUILD_INFO.labels(version=version("batchjob")).set(1)
+
+# The worker's.
+ITEMS = Counter("batchjob_items_total", "Attempts of items by what became of them.", ["outcome"])
+RETRIES = Counter("batchjob_retries_total", "Attempts that failed and are tried again.", ["error_class"])
+ITEM_SECONDS = Histogram(
+    "batchjob_item_duration_seconds",
+    "Time of one attempt; of a whole call where the processor does several items at once.",
+    buckets=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
+)
+LEASES_LOST = Counter("batchjob_leases_lost_total", "Chunks that another worker took over from this one.")

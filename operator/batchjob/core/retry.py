@@ -66,29 +66,32 @@ def delay_ms(effective: Effective, attempt: int, random: Random) -> int:
 def settle(item: Item, answer: Any, effective: Effective, random: Random) -> Outcome:
     """The outcome of one attempt from what the processor answered: a result document, an outcome or an exception."""
     match answer:
-        case None:
-            return Succeeded(item.position)
         case Succeeded() | Failed() | Cancelled():
             return answer
         case Retried(_, error_class, message, wait_ms, counts):
             retry = Retry(message, wait_ms / 1000, ErrorClass(error_class), counts=counts)
             return _again(item, retry, message, effective, random)
-        case Fail():
-            return Failed(item.position, answer.error_class, _said(answer))
-        case Cancel():
-            return Cancelled(item.position, _said(answer))
         case BaseException():
-            return _again(item, _as_retry(answer), _said(answer), effective, random)
+            return _refused(item, answer, effective, random)
         case _:
             return _succeed(item, answer, effective, random)
 
 
+def _refused(item: Item, error: BaseException, effective: Effective, random: Random) -> Outcome:
+    match error:
+        case Fail():
+            return Failed(item.position, error.error_class, said(error))
+        case Cancel():
+            return Cancelled(item.position, said(error))
+        case _:
+            return _again(item, _as_retry(error), said(error), effective, random)
+
+
 def _succeed(item: Item, result: Any, effective: Effective, random: Random) -> Outcome:
     try:
-        return Succeeded(item.position, msgspec.json.encode(result))
+        return Succeeded(item.position, None if result is None else msgspec.json.encode(result))
     except (TypeError, ValueError, RecursionError) as error:
-        complaint = TypeError(f"the processor's result is no JSON document: {error}")
-        return settle(item, complaint, effective, random)
+        return _refused(item, TypeError(f"the result is no JSON document: {error}"), effective, random)
 
 
 def _again(item: Item, retry: Retry, message: str, effective: Effective, random: Random) -> Outcome:
@@ -116,7 +119,7 @@ def _as_retry(error: BaseException) -> Retry:
             return Retry(error_class=ErrorClass.INTERNAL)
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
     """What the exception says; its type too where that is all there is, or where it is nobody's we know."""
     known = isinstance(error, (Retry, Fail, Cancel, TimeoutError, ResultsError, StoreError))
     text = str(error)

@@ -1,0 +1,31 @@
+"""The worker: one asyncio process a pod that loads, claims, processes, commits and seals the items of one run.
+
+The names here are public: a processor needs nothing else of BatchJob.
+"""
+
+from batchjob.core.items import Cancelled, ErrorClass, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.core.retry import Cancel, Fail, Retry
+from batchjob.errors import ConfigurationError
+from batchjob.worker.context import Context
+from batchjob.worker.files import Files
+from batchjob.worker.processor import Processor, Sealed
+from batchjob.worker.runtime import main
+
+__all__ = [
+    "Cancel",
+    "Cancelled",
+    "ConfigurationError",
+    "Context",
+    "ErrorClass",
+    "Fail",
+    "Failed",
+    "Files",
+    "Item",
+    "Outcome",
+    "Processor",
+    "Retried",
+    "Retry",
+    "Sealed",
+    "Succeeded",
+    "main",
+]

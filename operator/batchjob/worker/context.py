@@ -1,0 +1,154 @@
+"""What a processor is given: the run, its references, and a place for news about the items in its hands."""
+
+import datetime as dt
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+from structlog.stdlib import BoundLogger
+
+from batchjob import log
+from batchjob.api.run import Purpose, Run
+from batchjob.api.source import Location
+from batchjob.core.items import Item
+from batchjob.store import ItemResult, RunStore
+from batchjob.worker.claims import mounts, path_on_claim
+from batchjob.worker.files import BucketFiles, ClaimFiles, Files
+from batchjob.worker.manifest import read_parts, write_manifest
+from batchjob.worker.patience import patiently
+from batchjob.worker.processor import Sealed
+
+
+class Ledger:
+    """A note about one item that is written at once, apart from its outcome: what a repeat has to know.
+
+    Its calls wait while the store is away; the item's time limit bounds that.
+    """
+
+    def __init__(self, store: RunStore, position: int) -> None:
+        self._store = store
+        self._position = position
+
+    async def get(self) -> bytes | None:
+        """The note, or None."""
+        return await patiently(lambda: self._store.ledger_get(self._position))
+
+    async def mark(self, note: bytes) -> None:
+        """Write or replace the note."""
+        await patiently(lambda: self._store.ledger_mark(self._position, note))
+
+    async def clear(self) -> None:
+        """Remove the note."""
+        await patiently(lambda: self._store.ledger_clear(self._position))
+
+
+class Context:
+    """The run for `open` and `seal`; with the item (or items) in hand for `process` and `process_many`.
+
+    What `usage` and `part` collect is committed in one step with the outcomes.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        store: RunStore,
+        references_dir: Path,
+        items: Sequence[Item] = (),
+        seconds: float | None = None,
+    ) -> None:
+        self.run = run
+        self.usage_sums: dict[str, int] = {}
+        self.new_parts: dict[str, bytes] = {}
+        self._store = store
+        self._references_dir = references_dir
+        self._items = items
+        self._ends = None if seconds is None else time.monotonic() + seconds
+
+    def holding(self, items: Sequence[Item], seconds: float) -> "Context":
+        """The context for one attempt of these items, `seconds` long."""
+        return Context(self.run, self._store, self._references_dir, items, seconds)
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """`spec.custom.params`; empty for other types."""
+        return self.run.spec.custom.params if self.run.spec.custom else {}
+
+    @property
+    def item(self) -> Item:
+        """The item in hand, or the first of several; LookupError outside of processing."""
+        if not self._items:
+            raise LookupError("no item is in hand: this works in `process` and `process_many` only")
+        return self._items[0]
+
+    @property
+    def attempt(self) -> int:
+        """Number of this attempt, from 1."""
+        return self.item.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """`<uid>:<item id>`: the same for every attempt of an item, for whoever can recognise a repeat by it."""
+        return f"{self.run.uid}:{self.item.id}"
+
+    @property
+    def seconds_left(self) -> float:
+        """Time left for this attempt; infinite outside of processing."""
+        return float("inf") if self._ends is None else self._ends - time.monotonic()
+
+    @property
+    def deadline(self) -> dt.datetime | None:
+        """When this attempt is cut off, UTC."""
+        if self._ends is None:
+            return None
+        return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.seconds_left)
+
+    @property
+    def logger(self) -> BoundLogger:
+        """A logger that names the job, the item and the attempt."""
+        bound = log.get("batchjob.processor").bind(job=self.run.name)
+        return bound.bind(item=self.item.id, attempt=self.attempt) if self._items else bound
+
+    @property
+    def random(self) -> Random:
+        """Random numbers that are the same whenever this attempt is made again."""
+        key = f"{self.idempotency_key}:{self.attempt}" if self._items else self.run.uid
+        return Random(key)  # noqa: S311 - repeatable on purpose, no secret
+
+    @property
+    def ledger(self) -> Ledger:
+        """The note of the item in hand."""
+        return Ledger(self._store, self.item.position)
+
+    def reference(self, purpose: Purpose) -> Path:
+        """The folder of a mounted Secret or ConfigMap; its files are named after the keys."""
+        return self._references_dir / purpose
+
+    def usage(self, name: str, amount: int) -> None:
+        """Add to a counter of the run's `status.usage`. Counts for failed attempts too: they cost as much."""
+        self.usage_sums[name] = self.usage_sums.get(name, 0) + amount
+
+    def part(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Vouch for a file: `fields` are rows, bytes and sha256. Counts only if the attempt succeeds."""
+        self.new_parts[name] = msgspec.json.encode(fields)
+
+    async def note(self, name: str, value: bytes) -> bytes:
+        """A fact that all pods of the run share; the first to write it wins. Returns the value in force."""
+        return await patiently(lambda: self._store.note(name, value))
+
+    def results(self) -> AsyncIterator[ItemResult]:
+        """Results of the run by position: (position, id, JSON)."""
+        return self._store.results()
+
+    def destination(self, place: Location, credentials: Purpose, authority: Purpose) -> Files:
+        """The files below `<url>/<name of the BatchJob>/`; ConfigurationError where the place cannot work."""
+        url = f"{place.url.rstrip('/')}/{self.run.name}"
+        if place.url.startswith("file:"):
+            return ClaimFiles(url, path_on_claim(url, mounts(self.run.spec)))
+        return BucketFiles(url, place, self.run.name, self.reference(credentials), self.reference(authority))
+
+    async def write_manifest(self, files: Files) -> Sealed:
+        """Write the manifest of every committed part, last, after removing part files that none vouches for."""
+        return await write_manifest(files, self.run, read_parts(await patiently(self._store.parts)))

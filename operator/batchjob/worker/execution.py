@@ -1,0 +1,127 @@
+"""One attempt: items through the processor under a time limit, and what became of them as outcomes.
+
+A coroutine that takes too long is cancelled. A plain `def` runs in a thread of its own, so that it may block; Python
+cannot stop a thread, so one that outlives its limit goes on in vain, and its place stays taken until it ends.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+from batchjob.api.run import Run
+from batchjob.core.items import Item, Outcome
+from batchjob.core.retry import settle
+from batchjob.worker.context import Context
+from batchjob.worker.processor import Processor, has_many_form
+
+T = TypeVar("T")
+
+
+class Attempt:
+    """Items that go through the processor together; `abandon` ends it early, and its outcomes are void then."""
+
+    def __init__(self, items: Sequence[Item], context: Context) -> None:
+        self.items = items
+        self.context = context
+        self.outcomes: list[Outcome] = []
+        self.abandoned = False
+        self.straggler: asyncio.Future[Any] | None = None  # a thread that outlived its limit
+        self._limit: asyncio.Timeout | None = None
+
+    def abandon(self) -> None:
+        """Cut it off now."""
+        self.abandoned = True
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    async def within(self, seconds: float, call: Callable[[], Awaitable[T]]) -> T:
+        """The answer of `call`; TimeoutError after so many seconds, or when abandoned."""
+        try:
+            async with asyncio.timeout(seconds) as self._limit:
+                return await call()
+        finally:
+            self._limit = None
+
+
+class Execution:
+    """Runs attempts of one run's processor."""
+
+    def __init__(self, processor: Processor, run: Run, random: Random) -> None:
+        self.many = has_many_form(processor)
+        self.seconds = run.effective.item_timeout_seconds
+        self._effective = run.effective
+        self._random = random
+        self._function: Callable[..., Any] = processor.process_many if self.many else processor.process
+        self._is_coroutine = inspect.iscoroutinefunction(self._function)
+
+    async def __call__(self, attempt: Attempt) -> None:
+        """Make the attempt; fills `outcomes`, one an item. Raises only CancelledError, when the worker itself ends."""
+        try:
+            answers = self._per_item(attempt, await self._answer(attempt))
+        except Exception as error:  # noqa: BLE001 - user code may raise anything; it becomes an outcome
+            answers = [error] * len(attempt.items)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            answers = [RuntimeError("the processor cancelled itself")] * len(attempt.items)
+        attempt.outcomes = [
+            settle(item, answer, self._effective, self._random)
+            for item, answer in zip(attempt.items, answers, strict=True)
+        ]
+
+    async def _answer(self, attempt: Attempt) -> Any:
+        argument = attempt.items if self.many else attempt.items[0]
+        try:
+            if self._is_coroutine:
+                return await attempt.within(self.seconds, lambda: self._function(argument, attempt.context))
+            thread = in_thread(self._function, argument, attempt.context)
+            attempt.straggler = thread
+            answer = await attempt.within(self.seconds, lambda: asyncio.shield(thread))
+            attempt.straggler = None
+        except TimeoutError as error:
+            if attempt.context.seconds_left > 0:
+                raise  # the processor's own
+            raise TimeoutError(f"took longer than {self.seconds} s (itemTimeoutSeconds)") from error
+        return answer
+
+    def _per_item(self, attempt: Attempt, answer: Any) -> list[Any]:
+        if not self.many:
+            return [answer]
+        answers = list(answer)
+        if len(answers) != len(attempt.items):
+            raise ValueError(f"process_many gave {len(answers)} answers for {len(attempt.items)} items")
+        for item, given in zip(attempt.items, answers, strict=True):
+            if getattr(given, "position", item.position) != item.position and isinstance(given, Outcome):
+                raise ValueError(f"process_many answered for position {given.position} in the place of {item.position}")
+        return answers
+
+
+def in_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+    """Run a function in a thread of its own that does not keep the process alive (an executor's threads would)."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())  # a straggler's is nobody's
+
+    def settle_future(answer: T | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is None:
+            future.set_result(answer)  # type: ignore[arg-type]  # None is a T where the function returns it
+        else:
+            future.set_exception(error)
+
+    def run() -> None:
+        answer, failure = None, None
+        try:
+            answer = function(*arguments)
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+            loop.call_soon_threadsafe(settle_future, answer, failure)
+
+    threading.Thread(target=run, name="processor", daemon=True).start()
+    return future

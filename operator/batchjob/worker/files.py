@@ -1,0 +1,130 @@
+"""Destinations: files that become visible whole or not at all, below `<url>/<name of the BatchJob>/`.
+
+In a bucket that is one PUT; on a claim, a temporary file that is renamed once it is safe on disk.
+"""
+
+import asyncio
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Final
+
+from obstore.exceptions import BaseError, NotFoundError
+
+from batchjob.api.source import Location
+from batchjob.errors import ResultsError
+from batchjob.worker.buckets import endpoint_refusal, explain, open_bucket
+
+TEMPORARY_SUFFIX: Final = ".unfinished"
+
+
+class Files(ABC):
+    """Files of one run. Every call raises ResultsError where the destination cannot be used; it names the URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def url(self, name: str) -> str:
+        """The URL of a file."""
+        return f"{self._url}/{name}"
+
+    @abstractmethod
+    async def put(self, name: str, body: bytes) -> None:
+        """Write a file, or replace it, in one step."""
+
+    @abstractmethod
+    async def names(self) -> list[str]:
+        """Names of the files there, sorted."""
+
+    @abstractmethod
+    async def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where there is none."""
+
+
+class BucketFiles(Files):
+    """Files in an object store."""
+
+    def __init__(self, url: str, place: Location, folder: str, credentials: Path, authority: Path) -> None:
+        super().__init__(url)
+        bucket = open_bucket(place, credentials, authority)
+        self._place = place
+        self._store = bucket.store
+        self._prefix = f"{bucket.key.strip('/')}/{folder}/".lstrip("/")
+        self._checked = False
+
+    async def put(self, name: str, body: bytes) -> None:
+        """One PUT."""
+        await self._check()
+        try:
+            await self._store.put_async(self._prefix + name, body, use_multipart=False)
+        except BaseError as error:
+            raise ResultsError(explain(self.url(name), self._place, error)) from None
+
+    async def names(self) -> list[str]:
+        """Keys below the prefix, without it."""
+        await self._check()
+        try:
+            found = [meta["path"] async for page in self._store.list(self._prefix) for meta in page]
+        except BaseError as error:
+            raise ResultsError(explain(self.url(""), self._place, error)) from None
+        return sorted(path.removeprefix(self._prefix) for path in found)
+
+    async def delete(self, name: str) -> None:
+        """One DELETE."""
+        await self._check()
+        try:
+            await self._store.delete_async(self._prefix + name)
+        except NotFoundError:
+            return
+        except BaseError as error:
+            raise ResultsError(explain(self.url(name), self._place, error)) from None
+
+    async def _check(self) -> None:
+        if not self._checked and (sentence := await endpoint_refusal(self._place)):
+            raise ResultsError(sentence)
+        self._checked = True
+
+
+class ClaimFiles(Files):
+    """Files on a mounted claim."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(url)
+        self._folder = folder
+
+    async def put(self, name: str, body: bytes) -> None:
+        """Write beside, sync, rename."""
+        try:
+            await asyncio.to_thread(self._write, self._folder / name, body)
+        except OSError as error:
+            raise ResultsError(f"{self.url(name)} cannot be written: {error.strerror}") from None
+
+    def _write(self, path: Path, body: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Named for the pod too: two pods that write one part must not write into one temporary file. What a crash
+        # leaves of it is found by `names` and removed with the other files that no manifest lists.
+        fresh = path.with_name(f"{path.name}.{os.uname().nodename}{TEMPORARY_SUFFIX}")
+        with fresh.open("wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+
+    async def names(self) -> list[str]:
+        """Files in the folder, unfinished ones too."""
+        try:
+            return await asyncio.to_thread(self._list)
+        except OSError as error:
+            raise ResultsError(f"{self.url('')} cannot be read: {error.strerror}") from None
+
+    def _list(self) -> list[str]:
+        if not self._folder.exists():
+            return []
+        return sorted(path.name for path in self._folder.iterdir() if path.is_file())
+
+    async def delete(self, name: str) -> None:
+        """Unlink."""
+        try:
+            await asyncio.to_thread((self._folder / name).unlink, missing_ok=True)
+        except OSError as error:
+            raise ResultsError(f"{self.url(name)} cannot be removed: {error.strerror}") from None

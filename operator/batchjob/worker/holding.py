@@ -1,0 +1,164 @@
+"""What a worker holds: leased chunks, how much of each may be started, and the news that no commit has told yet.
+
+The worker starts no item that it has not declared to the store, and declares no more than it expects to begin until
+the next exchange: if it is lost, exactly the declared items count as lost. Bookkeeping only; no I/O.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from batchjob.core.items import Chunk, ErrorClass, Item, Outcome, Retried
+from batchjob.store import Commit
+
+if TYPE_CHECKING:
+    from batchjob.worker.execution import Attempt
+
+RELEASED: Final = "given back: the worker stops"
+
+
+class Holding:
+    """One leased chunk."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.id = chunk.id
+        self.fence = chunk.fence
+        self.items = chunk.items
+        self.attempts: set[Attempt] = set()  # in flight
+        self.declared = 0  # items that the store knows may be started
+        self._next = 0  # index of the first item not started
+        self._finished = 0  # items whose outcome is known, told or not
+        self._announced = 0  # `declared` once the commit at hand has arrived
+        self._outcomes: list[Outcome] = []
+        self._usage: dict[str, int] = {}
+        self._parts: dict[str, bytes] = {}
+
+    @property
+    def undeclared(self) -> int:
+        """Items that may not be started yet."""
+        return len(self.items) - self.declared
+
+    @property
+    def open(self) -> int:
+        """Items whose outcome is not known."""
+        return len(self.items) - self._finished
+
+    @property
+    def open_declared(self) -> int:
+        """Items that would count as lost."""
+        return self.declared - self._finished
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a commit would tell more than that the worker lives."""
+        return bool(self._outcomes or self._usage or self._parts) or self._announced > self.declared
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every outcome is known and told."""
+        return not self.open and not self.has_news
+
+    def announce(self, more: int) -> int:
+        """Declare up to `more` items with the next commit; returns how many."""
+        self._announced = min(self.declared + max(more, 0), len(self.items))
+        return self._announced - self.declared
+
+    def take(self, limit: int) -> Sequence[Item]:
+        """Start up to `limit` declared items; empty where none may be started."""
+        end = min(self._next + limit, self.declared)
+        items = self.items[self._next : end]
+        self._next = end
+        return items
+
+    def record(self, outcomes: Sequence[Outcome], usage: dict[str, int], parts: dict[str, bytes]) -> None:
+        """Keep news for the next commit."""
+        self._outcomes.extend(outcomes)
+        self._finished += len(outcomes)
+        for name, amount in usage.items():
+            self._usage[name] = self._usage.get(name, 0) + amount
+        self._parts.update(parts)
+
+    def commit(self, *, release: bool = False) -> Commit:
+        """All news as a commit that from now on must reach the store; the news here begins anew."""
+        news = Commit(self.id, self.fence, self._outcomes, self._usage, release, self._announced, self._parts)
+        self._outcomes, self._usage, self._parts = [], {}, {}
+        return news
+
+    def confirm(self) -> None:
+        """The commit arrived: what it declared may be started."""
+        self.declared = self._announced
+
+    def give_back(self) -> None:
+        """Return what was not started, without an attempt, while what is in flight keeps the lease."""
+        rest = [
+            Retried(item.position, ErrorClass.INFRASTRUCTURE, RELEASED, 0, counts=False)
+            for item in self.items[self._next :]
+        ]
+        self._next = self.declared = self._announced = len(self.items)
+        self.record(rest, {}, {})
+
+
+class Holdings:
+    """All chunks of a worker, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[str, Holding] = {}
+        self._startable: deque[Holding] = deque()
+
+    def __iter__(self) -> Iterator[Holding]:
+        return iter(self._chunks.values())
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    @property
+    def open(self) -> int:
+        """Items whose outcome is not known."""
+        return sum(holding.open for holding in self)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a commit would tell more than that the worker lives."""
+        return any(holding.has_news for holding in self)
+
+    @property
+    def has_undeclared(self) -> bool:
+        """Whether an exchange would let more items start."""
+        return any(holding.undeclared for holding in self)
+
+    def add(self, chunks: Iterable[Chunk]) -> None:
+        """Hold new chunks."""
+        for chunk in chunks:
+            self._chunks[chunk.id] = Holding(chunk)
+
+    def announce(self, limit: int, *, whole: bool) -> None:
+        """Declare items with the next commits until `limit` would count as lost; `whole`: no chunk in part."""
+        room = limit - sum(holding.open_declared for holding in self)
+        for holding in self:
+            room -= holding.announce(len(holding.items) if whole and room > 0 else room)
+
+    def confirm(self, told: Iterable[Holding]) -> None:
+        """Commits of these chunks arrived."""
+        for holding in told:
+            before = holding.declared
+            holding.confirm()
+            if holding.declared > before:
+                self._startable.append(holding)
+
+    def take(self, limit: int) -> tuple[Holding, Sequence[Item]] | None:
+        """Start up to `limit` items of one chunk; None where none may be started."""
+        while self._startable:
+            holding = self._startable[0]
+            if holding.id in self._chunks and (items := holding.take(limit)):
+                return holding, items
+            self._startable.popleft()
+        return None
+
+    def drop(self, chunk_id: str) -> Holding | None:
+        """Hold a chunk no longer."""
+        return self._chunks.pop(chunk_id, None)
+
+    def drop_done(self) -> None:
+        """Hold no longer what is finished and told."""
+        for chunk_id in [holding.id for holding in self if holding.is_done]:
+            del self._chunks[chunk_id]

@@ -1,0 +1,188 @@
+"""The worker process: connect, load if nobody has, work, seal if nobody does, and end with the run.
+
+Every step asks the store where the run stands and does what is to be done there, so a pod may come at any time. The
+exit code tells the Job what to make of it (api/run.py); the reason of a failure goes to the termination log too, so
+that the operator can show it.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from random import Random
+
+from batchjob import log
+from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run, StoreAccess
+from batchjob.core.chunks import LARGEST
+from batchjob.core.items import RunState
+from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone
+from batchjob.store import RunStore, Standing, Store
+from batchjob.worker.context import Context
+from batchjob.worker.execution import Execution
+from batchjob.worker.heartbeat import Heartbeat, Pulse
+from batchjob.worker.load import load
+from batchjob.worker.patience import patiently
+from batchjob.worker.probes import Probes
+from batchjob.worker.processor import Processor, make_processor, processor_name
+from batchjob.worker.seal import seal
+from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
+from batchjob.worker.sources.opening import open_source
+from batchjob.worker.work import ABANDON_SECONDS, Ending, Pace, Shape, Work
+
+TERMINATION_BYTES = 4096  # what Kubernetes keeps of a termination message
+
+logger = log.get(__name__)
+
+
+def main() -> int:
+    """Run one worker to its end; returns its exit code."""
+    try:
+        settings = read_settings()
+    except ConfigurationError as error:
+        return _end(EXIT_CONFIGURATION, str(error), Settings.model_fields["termination_log"].default)
+    log.configure(settings.log_level)
+    try:
+        run, access = read_run(settings.run_dir), read_store_access(settings.run_dir)
+        processor = make_processor(processor_name(run))
+        return asyncio.run(serve(settings, run, access, processor))
+    except ConfigurationError as error:
+        return _end(EXIT_CONFIGURATION, str(error), settings.termination_log)
+    except BatchJobError as error:
+        return _end(EXIT_TEMPORARY, str(error), settings.termination_log)
+    except Exception as error:
+        logger.exception("the worker failed")
+        return _end(EXIT_TEMPORARY, f"the worker failed: {type(error).__name__}: {error}", settings.termination_log)
+
+
+def _end(code: int, sentence: str, path: Path) -> int:
+    print(f"batchjob worker: {sentence}", file=sys.stderr)  # noqa: T201 - logging may not be set up yet
+    with contextlib.suppress(OSError):  # outside of a container there is none
+        path.write_bytes(sentence.encode()[:TERMINATION_BYTES])
+    return code
+
+
+async def serve(settings: Settings, run: Run, access: StoreAccess, processor: Processor) -> int:
+    """A worker under SIGTERM, with its probes and its heartbeat."""
+    pulse = Pulse(run.effective.item_timeout_seconds + settings.lease_seconds)
+    heartbeat = Heartbeat(access, run.uid, settings.worker_name, pulse, settings.renew_seconds)
+    probes = Probes(pulse, settings.probe_port) if settings.probe_port else None
+    async with Store.connect(access, name=settings.worker_name) as store:
+        worker = Worker(settings, run, store, processor, pulse)
+        beating = asyncio.create_task(_beat(pulse))
+        heartbeat.start()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        try:
+            return await worker.run()
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+            heartbeat.end()
+            beating.cancel()
+            if probes is not None:
+                probes.close()
+
+
+async def _beat(pulse: Pulse) -> None:
+    while True:
+        pulse.beat()
+        await asyncio.sleep(1)
+
+
+class Worker:
+    """One worker of one run; `stop` may be called at any time."""
+
+    def __init__(self, settings: Settings, run: Run, store: Store, processor: Processor, pulse: Pulse) -> None:
+        self._settings = settings
+        self._run = run
+        self._all = store
+        self._store: RunStore = store.run(run.uid, settings.worker_name)
+        self._processor = processor
+        self._pulse = pulse
+        self._context = Context(run, self._store, settings.references_dir)
+        self._work: Work | None = None
+        self._stopping = False
+        self._living: asyncio.Task[int] | None = None
+
+    def stop(self) -> None:
+        """Drain: give back what was not started, let items in flight finish within the grace period, and end."""
+        if self._stopping or self._living is None:
+            return
+        self._stopping = True
+        if self._work is None:
+            self._living.cancel()
+            return
+        self._work.stop()
+        # The store may be away, or an item may not let itself be cut off: the end comes all the same.
+        patience = self._settings.grace_seconds + 2 * ABANDON_SECONDS
+        asyncio.get_running_loop().call_later(patience, self._living.cancel)
+
+    async def run(self) -> int:
+        """Work until the run ends or `stop`; returns the exit code. Errors are the caller's."""
+        self._living = asyncio.create_task(self._live())
+        try:
+            return await self._living
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            return EXIT_DRAINED
+
+    async def _live(self) -> int:
+        await self._standing()
+        await self._processor.open(self._context)
+        try:
+            while True:
+                code = await self._step(await self._standing())
+                if code is not None:
+                    return code
+        finally:
+            await self._close()
+
+    async def _standing(self) -> Standing:
+        standing = await patiently(self._store.state)
+        if standing.epoch != self._run.epoch:
+            raise RunGone("the store holds another memory of this run than the one this pod was made for")
+        return standing
+
+    async def _step(self, standing: Standing) -> int | None:
+        """Do what is to be done in this state; an exit code where that is to end."""
+        renew = self._settings.renew_seconds
+        try:
+            match standing.state:
+                case RunState.LOADING:
+                    source = open_source(self._run, self._settings.references_dir)
+                    await load(self._run, self._store, source, self._processor.chunk_items, renew)
+                case RunState.OPEN:
+                    return await self._do_items()
+                case RunState.SEALING:
+                    await seal(self._run, self._store, self._processor, self._context, renew)
+                case RunState.CLOSED | RunState.FAILED | RunState.CANCELLED:
+                    return EXIT_CLOSED
+        except LeaseLost as error:
+            logger.warning("another worker took over", error=str(error))
+        return None
+
+    async def _do_items(self) -> int | None:
+        execution = Execution(self._processor, self._run, Random())  # noqa: S311 - jitter
+        pace = Pace(self._settings.renew_seconds, self._settings.grace_seconds)
+        self._work = Work(self._store, execution, self._context, self._shape(execution), pace, self._pulse)
+        try:
+            ending = await self._work.run()
+        finally:
+            self._work = None
+        if ending is Ending.STUCK:
+            logger.error("every slot is taken by a thread that outlived its time limit: another pod goes on")
+        return {Ending.STOPPED: EXIT_DRAINED, Ending.STUCK: EXIT_TEMPORARY}.get(ending)
+
+    def _shape(self, execution: Execution) -> Shape:
+        concurrency = self._run.spec.concurrency
+        if not execution.many:
+            return Shape(concurrency, 1)
+        unit = self._processor.chunk_items or LARGEST
+        return Shape(max(concurrency // unit, 1), unit)
+
+    async def _close(self) -> None:
+        try:
+            await self._processor.close()
+        except Exception:
+            logger.exception("the processor did not close")

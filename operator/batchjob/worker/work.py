@@ -1,0 +1,316 @@
+"""The claim loop: one exchange commits what is finished and leases what comes next, never one round trip an item.
+
+`concurrency` slots run attempts; one loop talks to the store. It exchanges at the latest 100 ms after an item
+finished, at once when a slot has nothing to start, and every 1.5 s in any case, which renews the leases and hears of
+a pause or a cancel. How far it reaches ahead of the slots follows from how fast items finish: slow items are leased
+as slots get free, so that nothing idles elsewhere; fast ones by the thousand.
+"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import ceil
+from typing import Final
+
+from batchjob import log, metrics
+from batchjob.core.items import Retried, RunState
+from batchjob.store import Grant, RunStore
+from batchjob.worker.context import Context
+from batchjob.worker.execution import Attempt, Execution
+from batchjob.worker.heartbeat import Pulse
+from batchjob.worker.holding import Holding, Holdings
+from batchjob.worker.patience import patiently
+from batchjob.worker.settings import FLUSH_SECONDS
+
+LONGEST_REACH: Final = 4096  # items leased ahead: what fast items need, and what memory and a crash can bear
+ABANDON_SECONDS: Final = 2.0  # for attempts to end once they are cut off
+TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
+
+logger = log.get(__name__)
+
+
+class Ending(Enum):
+    """Why the claim loop ended."""
+
+    NOTHING_LEFT = auto()  # every item is terminal, or the run has ended
+    STOPPED = auto()  # asked to; everything was given back
+    STUCK = auto()  # every slot is taken by a thread that outlived its time limit
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How much goes on at once: `slots` attempts of up to `unit` items."""
+
+    slots: int
+    unit: int
+
+    @property
+    def items(self) -> int:
+        """Items in flight."""
+        return self.slots * self.unit
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Times of the loop."""
+
+    renew_seconds: float
+    grace_seconds: float
+
+
+class Work:
+    """Claims and processes items until nothing is left, or until told to stop."""
+
+    def __init__(
+        self, store: RunStore, execution: Execution, context: Context, shape: Shape, pace: Pace, pulse: Pulse
+    ) -> None:
+        self._store = store
+        self._execution = execution
+        self._context = context
+        self._shape = shape
+        self._pace = pace
+        self._pulse = pulse
+        self._holdings = Holdings()
+        self._stopping = False
+        self._drain_ends: float | None = None  # set while draining: when attempts in flight are cut off
+        self._news = asyncio.Event()  # something for the loop to look at
+        self._startable = asyncio.Event()  # something for the slots to look at
+        self._hungry = 0  # slots with nothing to start
+        self._stuck = 0  # slots taken by threads that outlived their time limit
+        self._reach = 0  # items to lease ahead of the slots
+        self._finished = 0  # items finished since the last exchange
+        self._exchanged = 0.0
+        self._dry_until = 0.0  # the last exchange had nothing for hungry slots; no use to ask before
+        self._failure: BaseException | None = None
+
+    def stop(self) -> None:
+        """Start nothing more, give back what was not started, let what is in flight finish within the grace period."""
+        self._stopping = True
+        self._news.set()
+
+    async def run(self) -> Ending:
+        """Work. Raises RunGone when the store no longer knows the run."""
+        slots = [asyncio.create_task(self._slot()) for _ in range(self._shape.slots)]
+        for slot in slots:
+            slot.add_done_callback(self._slot_ended)
+        try:
+            return await self._turns()
+        finally:
+            self._pulse.leases = ()
+            for slot in slots:
+                slot.cancel()
+            await asyncio.gather(*slots, return_exceptions=True)
+
+    # ---- the slots
+
+    async def _slot(self) -> None:
+        turns = 0
+        while True:
+            holding, attempt = await self._next_attempt()
+            begun = time.monotonic()
+            await self._execution(attempt)
+            metrics.ITEM_SECONDS.observe(time.monotonic() - begun)
+            self._record(holding, attempt)
+            if attempt.straggler is not None:
+                await self._outlast(attempt.straggler)
+            turns += 1
+            if turns % TURNS_BEFORE_YIELD == 0:
+                await asyncio.sleep(0)
+
+    async def _next_attempt(self) -> tuple[Holding, Attempt]:
+        self._hungry += 1
+        try:
+            while True:
+                may_start = not self._stopping and self._drain_ends is None
+                if may_start and (taken := self._holdings.take(self._shape.unit)) is not None:
+                    holding, items = taken
+                    attempt = Attempt(items, self._context.holding(items, self._execution.seconds))
+                    holding.attempts.add(attempt)
+                    return holding, attempt
+                self._startable.clear()
+                self._news.set()
+                await self._startable.wait()
+        finally:
+            self._hungry -= 1
+
+    def _record(self, holding: Holding, attempt: Attempt) -> None:
+        holding.attempts.discard(attempt)
+        self._news.set()
+        if attempt.abandoned:
+            return
+        context = attempt.context
+        holding.record(attempt.outcomes, context.usage_sums, context.new_parts if _succeeded(attempt) else {})
+        self._finished += len(attempt.outcomes)
+        _count(attempt)
+
+    async def _outlast(self, thread: asyncio.Future[object]) -> None:
+        """Wait for a thread that outlived its time limit: its slot is taken."""
+        self._stuck += 1
+        self._news.set()
+        logger.warning("a thread outlived its time limit; its slot stays taken until it ends", stuck=self._stuck)
+        await asyncio.wait([thread])
+        self._stuck -= 1
+
+    def _slot_ended(self, slot: asyncio.Task[None]) -> None:
+        if not slot.cancelled():
+            self._failure = slot.exception()
+            self._news.set()
+
+    # ---- the loop
+
+    async def _turns(self) -> Ending:
+        grant = await self._exchange()
+        while True:
+            if grant.state is not RunState.OPEN:
+                self._abandon_attempts()
+                return Ending.NOTHING_LEFT
+            await self._mind(grant)
+            if not len(self._holdings) and (self._stopping or self._stuck == self._shape.slots):
+                return Ending.STOPPED if self._stopping else Ending.STUCK
+            await self._until_due(grant)
+            if self._failure is not None:
+                raise self._failure
+            grant = await self._exchange()
+
+    async def _mind(self, grant: Grant) -> None:
+        """Begin, end or finish a drain."""
+        if not (self._stopping or grant.paused or self._stuck == self._shape.slots):
+            if self._drain_ends is not None:
+                logger.info("going on")
+                self._dry_until = 0.0
+            self._drain_ends = None
+            self._startable.set()
+            return
+        if self._drain_ends is None:
+            logger.info("nothing new starts", stopping=self._stopping, paused=grant.paused)
+            self._drain_ends = time.monotonic() + self._pace.grace_seconds
+            for holding in self._holdings:
+                if holding.attempts:
+                    holding.give_back()
+        elif time.monotonic() >= self._drain_ends:
+            await self._end_attempts()
+
+    async def _end_attempts(self) -> None:
+        """The grace period is over: cut off what is in flight. It goes back without an attempt."""
+        self._abandon_attempts()
+        ends = time.monotonic() + ABANDON_SECONDS
+        while any(holding.attempts for holding in self._holdings) and (left := ends - time.monotonic()) > 0:
+            await self._wait_for_news(left)
+        for holding in self._holdings:
+            holding.attempts.clear()
+
+    def _abandon_attempts(self) -> None:
+        for holding in self._holdings:
+            for attempt in holding.attempts:
+                attempt.abandon()
+
+    async def _until_due(self, grant: Grant) -> None:
+        """Wait until an exchange is worth while."""
+        if not len(self._holdings) and not self._stopping:
+            await self._until_woken(grant)
+            return
+        while (seconds := self._due() - time.monotonic()) > 0:
+            await self._wait_for_news(seconds)
+
+    async def _wait_for_news(self, seconds: float) -> None:
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    def _due(self) -> float:
+        due = self._exchanged + self._pace.renew_seconds
+        if self._holdings.has_news:
+            due = min(due, self._exchanged + FLUSH_SECONDS)
+        if self._drain_ends is not None:
+            can_release = any(not holding.attempts for holding in self._holdings)
+            return 0.0 if can_release else min(due, self._drain_ends)
+        if self._stopping or self._failure is not None or self._stuck == self._shape.slots:
+            return 0.0
+        if self._hungry > self._stuck:
+            due = min(due, 0.0 if self._holdings.has_undeclared else self._dry_until)
+        return due
+
+    async def _until_woken(self, grant: Grant) -> None:
+        """Nothing is held: wait on the store for something to claim, a change of state, or a reason to stop."""
+        ms = -1 if grant.paused else grant.next_ms
+        if self._hungry and not grant.paused and time.monotonic() >= self._dry_until:
+            return
+        waits = [
+            asyncio.create_task(patiently(lambda: self._store.wait(ms))),
+            asyncio.create_task(self._told()),
+        ]
+        done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for wait in done:
+            wait.result()
+
+    async def _told(self) -> None:
+        while not self._stopping and self._failure is None:
+            self._news.clear()
+            await self._news.wait()
+
+    # ---- the exchange
+
+    async def _exchange(self) -> Grant:
+        shape, holdings = self._shape, self._holdings
+        self._reach = self._next_reach()
+        want = 0
+        if self._drain_ends is None and not self._stopping:
+            holdings.announce(shape.items + self._reach, whole=shape.unit > 1)
+            want = max(shape.items + 2 * self._reach - holdings.open, 0)
+            want = -(-want // shape.unit) * shape.unit
+        told = list(holdings)
+        releases = {holding.id for holding in told if self._drain_ends is not None and not holding.attempts}
+        commits = [holding.commit(release=holding.id in releases) for holding in told]
+        self._finished = 0
+        begun = time.monotonic()
+        grant = await patiently(lambda: self._store.exchange(commits, want, shape.items))
+        self._exchanged = time.monotonic()
+        self._settle(grant, told, releases)
+        self._pulse.renewed = begun
+        self._pulse.leases = tuple((holding.id, holding.fence) for holding in holdings)
+        wait = self._pace.renew_seconds if grant.next_ms < 0 else grant.next_ms / 1000
+        self._dry_until = 0.0 if grant.chunks else self._exchanged + wait
+        return grant
+
+    def _next_reach(self) -> int:
+        """As many items as finish in 100 ms at the pace since the last exchange; grows by doubling.
+
+        The doubling keeps a few slow items that happen to finish together from looking like a fast run.
+        """
+        seconds = max(time.monotonic() - self._exchanged, 1e-6)
+        pace = ceil(self._finished / seconds * FLUSH_SECONDS)
+        return min(pace, max(2 * self._reach, 1), LONGEST_REACH)
+
+    def _settle(self, grant: Grant, told: list[Holding], releases: set[str]) -> None:
+        """Bring what is held in line with what the store answered."""
+        for chunk_id in grant.lost:
+            holding = self._holdings.drop(chunk_id)
+            if holding is None or not holding.open:
+                continue  # finished: a commit whose answer was lost had arrived
+            logger.warning("a lease was lost; another worker goes on with the chunk", chunk=chunk_id)
+            metrics.LEASES_LOST.inc()
+            for attempt in holding.attempts:
+                attempt.abandon()
+        for chunk_id in releases:
+            self._holdings.drop(chunk_id)
+        self._holdings.confirm(told)
+        self._holdings.drop_done()
+        self._holdings.add(grant.chunks)
+        self._startable.set()
+
+
+def _succeeded(attempt: Attempt) -> bool:
+    return not any(isinstance(outcome, Retried) for outcome in attempt.outcomes)
+
+
+def _count(attempt: Attempt) -> None:
+    for outcome in attempt.outcomes:
+        metrics.ITEMS.labels(outcome=type(outcome).__name__.lower()).inc()
+        if isinstance(outcome, Retried):
+            metrics.RETRIES.labels(error_class=outcome.error_class).inc()

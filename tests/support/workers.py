@@ -1,0 +1,145 @@
+"""Workers as pods have them, on this machine: the operator's half played by hand, the worker real."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from batchjob.api.base import Model
+from batchjob.api.defaults import effective
+from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
+from batchjob.api.v1alpha1 import BatchJobSpec
+from batchjob.core.snapshot import Snapshot
+from batchjob.store import Store
+from batchjob.worker import Processor
+from batchjob.worker.runtime import serve
+from batchjob.worker.settings import Settings
+
+CHAOS: Final = Path(__file__).parent / "chaos"
+PATIENCE_SECONDS: Final = 30
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Runs in a store, each with the folder that its pods would mount, and workers for them."""
+
+    def __init__(self, store: Store, url: str, folder: Path) -> None:
+        self.store = store
+        self._url = url
+        self._folder = folder
+        self._runs = 0
+
+    async def open(self, spec: dict[str, Any], *, lease_ms: int = 10_000, parent: Run | None = None) -> Run:
+        """Open a run as the operator does: in the store, with a user of its own, and its documents in a folder."""
+        self._runs += 1
+        uid = f"run-{self._runs}"
+        parsed = BatchJobSpec.model_validate(spec)
+        force = effective(parsed)
+        epoch = await self.store.open_run(
+            uid, epoch=f"epoch-{uid}", max_losses=force.max_losses, created_for=f"test/{uid}", lease_ms=lease_ms
+        )
+        reads = parent.uid if parent else None
+        await self.store.grant(uid, "secret", reads=reads)
+        run = Run(
+            uid=uid,
+            namespace="test",
+            name=f"job-{uid}",
+            epoch=epoch,
+            spec=parsed,
+            effective=force,
+            results_of_uid=reads,
+        )
+        self._write(self.folder(run) / RUN_FILE, run)
+        self._write(self.folder(run) / STORE_FILE, self.access(run))
+        return run
+
+    def folder(self, run: Run) -> Path:
+        """Where the run's documents and references are."""
+        return self._folder / run.uid
+
+    def access(self, run: Run) -> StoreAccess:
+        """The run's own way into the store."""
+        return StoreAccess(url=self._url, username=f"bj-{run.uid}", password="secret")
+
+    def reference(self, run: Run, purpose: str, **files: str) -> None:
+        """Mount a Secret or ConfigMap; `__` in a key stands for a dot."""
+        for key, text in files.items():
+            path = self.folder(run) / "references" / purpose / key.replace("__", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    async def work(self, run: Run, processor: Processor, *, name: str = "w", **settings: Any) -> int:
+        """A worker in this process; returns its exit code."""
+        where = {"run_dir": self.folder(run), "references_dir": self.folder(run) / "references"}
+        found = Settings(worker_name=name, probe_port=0, **where, **settings)
+        return await serve(found, run, self.access(run), processor)
+
+    @contextmanager
+    def process(self, run: Run, name: str = "w", **environment: str) -> Iterator[subprocess.Popen[str]]:
+        """A worker as a process of its own, with the processor `chaos` at hand; killed at the end if it still runs."""
+        folder = self.folder(run)
+        told = {
+            "BATCHJOB_RUN_DIR": str(folder),
+            "BATCHJOB_REFERENCES_DIR": str(folder / "references"),
+            "BATCHJOB_WORKER_NAME": name,
+            "BATCHJOB_PROBE_PORT": "0",
+            "BATCHJOB_TERMINATION_LOG": str(folder / f"termination-{name}"),
+            "PYTHONPATH": str(CHAOS),
+        }
+        command = [str(Path(sys.executable).with_name("batchjob")), "worker"]
+        with (folder / f"{name}.log").open("w") as log:
+            process = subprocess.Popen(command, env=os.environ | told | environment, stderr=log, text=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def log(self, run: Run, name: str = "w") -> list[dict[str, Any]]:
+        """What a worker process logged."""
+        lines = (self.folder(run) / f"{name}.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    async def snapshot(self, run: Run) -> Snapshot:
+        """The run as the operator sees it."""
+        found = await self.store.snapshot(run.uid)
+        assert found is not None
+        return found
+
+    async def wait(self, run: Run, until: Callable[[Snapshot], bool], what: str) -> Snapshot:
+        """Wait until the snapshot is as wanted."""
+
+        async def look() -> Snapshot | None:
+            found = await self.snapshot(run)
+            return found if until(found) else None
+
+        return await wait_for(look, what)
+
+    def _write(self, path: Path, document: Model) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(document.model_dump_json(by_alias=True, exclude_none=True))
+
+
+async def wait_for(look: Callable[[], Awaitable[T | None]], what: str) -> T:
+    """The first answer of `look` that is not None."""
+    ends = time.monotonic() + PATIENCE_SECONDS
+    while (found := await look()) is None:
+        assert time.monotonic() < ends, f"waited {PATIENCE_SECONDS} s for {what}"
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def ended(process: subprocess.Popen[str]) -> int:
+    """The exit code of a process that ends by itself."""
+
+    async def look() -> int | None:
+        return process.poll()
+
+    return await wait_for(look, "a worker to end")
