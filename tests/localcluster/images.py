@@ -38,6 +38,7 @@ BASE_RECIPE: Final = (
     f"--customize-hook=echo '{APT_CLEANS_UP}' > $1/etc/apt/apt.conf.d/docker-clean; rm -f $1/var/cache/apt/*.bin",
     "bookworm",
 )
+MOST_LAYERS: Final = 400  # some 10 GB; buildah cannot tell a stale layer from a cached one, so all go at once
 # buildah's chroot runs a sealed copy of itself; while another process forks, the copy may still be open for writing.
 MEMFD_RACE: Final = "sealing memfd copy: Device or resource busy"
 MACHINE: Final = ("/etc/ssl/certs", "/etc/pip.conf", "/etc/uv/uv.toml")  # how this machine reaches registries
@@ -165,8 +166,11 @@ def _buildah(*arguments: str | Path, log: Path | None = None) -> str:
 def _ensure_base() -> None:
     recipe = _folder() / "base.recipe"
     known = recipe.exists() and recipe.read_text() == repr(BASE_RECIPE)
-    if known and _buildah("images", "--quiet", "--filter", f"reference={BASE}"):
+    kept = _buildah("images", "--all", "--quiet").split()
+    if known and len(kept) < MOST_LAYERS and _buildah("images", "--quiet", "--filter", f"reference={BASE}"):
         return
+    if kept:
+        _buildah("rmi", "--all", "--force")
     with step(f"base image {BASE} from Debian's packages"):
         archive = _folder() / "base.tar"
         temporary = {"TMPDIR": str(_temporary())}

@@ -7,7 +7,7 @@ It begins with the clean-up of whatever was left, unless the cluster answers hea
 import json
 import subprocess
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,8 +83,7 @@ class LocalProvider:
         chosen = images.named(names)
         with locked(self.state):
             install_packages()
-            for image in chosen:
-                self._load(image, images.build(image))
+            self._load({image: images.build(image) for image in chosen})
 
     def recycle_volumes(self) -> list[str]:
         """Wipe volumes whose claim is gone and offer them again."""
@@ -109,9 +108,9 @@ class LocalProvider:
         credentials.issue_kubelet_client(self.state)
         with ThreadPoolExecutor(1) as beside:
             runtime = beside.submit(self._start_runtime)
+            loading = beside.submit(self._load_current, runtime)
             self._start_control_plane()
             runtime.result()
-            loading = beside.submit(self._load_current)
             self._start_node()
             loading.result()
         self._stamp_file().write_text(self._stamp())
@@ -127,7 +126,7 @@ class LocalProvider:
         with step("container runtime"):
             self.node.start_containerd()
             pause = images.pause()
-            self._load(pause, images.build(pause))
+            self._load({pause: images.build(pause)})
             self.node.ctr("images", "label", PAUSE_IMAGE, "io.cri-containerd.pinned=pinned")
 
     def _start_control_plane(self) -> None:
@@ -152,20 +151,27 @@ class LocalProvider:
         }
         self._kubectl("apply", "--server-side", "--filename=-", stdin=objects)
 
-    def _load_current(self) -> None:
-        for image in images.PRODUCT:
-            if built := images.current(image):
-                self._load(image, built)
+    def _load_current(self, runtime: Future[None] | None = None) -> None:
+        """Load what was built from the present content; after `runtime` is up, if that is still starting."""
+        if runtime:
+            runtime.result()
+        self._load({image: built for image in images.PRODUCT if (built := images.current(image))})
 
-    def _load(self, image: images.Image, built: images.Built) -> None:
-        """Import the image unless the node has just this one."""
-        imported = self.state / "imported" / image.file_name
-        if imported.exists() and imported.read_text() == built.image_id:
+    def _load(self, wanted: dict[images.Image, images.Built]) -> None:
+        """Import the images that the node does not have in just this form."""
+        notes = self.state / "imported"
+        notes.mkdir(exist_ok=True)
+        missing = {
+            image: built
+            for image, built in wanted.items()
+            if not (note := notes / image.file_name).exists() or note.read_text() != built.image_id
+        }
+        if not missing:
             return
-        with step(f"loading {image.name}"):
-            self.node.import_image(Path(built.archive))
-        imported.parent.mkdir(exist_ok=True)
-        imported.write_text(built.image_id)
+        with step(f"loading {', '.join(image.short_name for image in missing)}"):
+            self.node.import_images([Path(built.archive) for built in missing.values()])
+        for image, built in missing.items():
+            (notes / image.file_name).write_text(built.image_id)
 
     def _recycle(self) -> list[str]:
         recycled = volumes.recycle(self.kubeconfig, self.state)

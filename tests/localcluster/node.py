@@ -5,16 +5,21 @@ usual ones; each says which.
 """
 
 import json
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import yaml
 
 from tests.localcluster import network, programs
+from tests.localcluster.archives import write_merged
 from tests.localcluster.cgroups import NAME as CGROUP
 from tests.localcluster.controlplane import SERVICE_CIDR
 from tests.localcluster.credentials import CONTEXT, kubeconfig_of
-from tests.localcluster.processes import Processes, run
+from tests.localcluster.errors import ClusterError
+from tests.localcluster.processes import DIE_WITH_PARENT, Processes, run
 
 NODE: Final = "n1"
 PAUSE_IMAGE: Final = "batchjob.local/pause:dev"
@@ -93,9 +98,18 @@ class Node:
         """Run containerd's own client in the kubelet's namespace."""
         return run(["ctr", "--address", self.socket, "--namespace", "k8s.io", *arguments])
 
-    def import_image(self, archive: Path) -> None:
-        """Load a docker archive; the name inside it becomes the image's."""
-        self.ctr("images", "import", archive)
+    def import_images(self, archives: Sequence[Path]) -> None:
+        """Load docker archives; the names inside them become the images'."""
+        log = self.processes.log("import")
+        command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", "images", "import", "-"]
+        with log.open("wb") as output, suppress(BrokenPipeError):
+            ctr = subprocess.Popen(
+                [*DIE_WITH_PARENT, *command], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
+            )
+            with ctr:
+                write_merged(archives, cast("IO[bytes]", ctr.stdin))
+        if ctr.returncode != 0:
+            raise ClusterError(f"containerd refused the images: {log.read_text(errors='replace').strip()}")
 
     def images(self) -> set[str]:
         """The names of the images that are in."""
