@@ -23,6 +23,8 @@ class Reason(StrEnum):
     SOURCE_UNREACHABLE = "SourceUnreachable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     POD_UNSCHEDULABLE = "PodUnschedulable"
+    POD_NOT_STARTING = "PodNotStarting"
+    POD_REFUSED = "PodRefused"
     NAME_TAKEN = "NameTaken"
     STORE_UNAVAILABLE = "StoreUnavailable"
     # the end

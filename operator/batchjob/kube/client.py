@@ -86,6 +86,14 @@ class Kube:
         if self._session is not None:
             await self._session.close()
 
+    async def serves(self, resource: Resource) -> bool:
+        """Whether the API server knows the kind."""
+        try:
+            found = await self._call("get", "GET", f"/apis/{resource.api_version}")
+        except NotFound:
+            return False
+        return any(kind["name"] == resource.plural for kind in found["resources"])
+
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """One object; NotFound."""
         return await self._call("get", "GET", resource.path(namespace, name))

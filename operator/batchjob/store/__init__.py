@@ -6,6 +6,7 @@ any line. The operator uses `Store`; a worker, which may touch one run only, use
 """
 
 from batchjob.core.snapshot import LastError, Snapshot
+from batchjob.store.keys import user_name
 from batchjob.store.load import LoadLease
 from batchjob.store.run import Commit, Grant, RunStore, Standing
 from batchjob.store.runs import Store
@@ -24,4 +25,5 @@ __all__ = [
     "Snapshot",
     "Standing",
     "Store",
+    "user_name",
 ]

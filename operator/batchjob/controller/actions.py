@@ -1,0 +1,120 @@
+"""A plan as a value. Each of its actions can be done twice: the second time changes nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from batchjob.api.run import Run
+from batchjob.api.status import BatchJobStatus
+from batchjob.core.reasons import Reason
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """Make the run in the store, in this epoch."""
+
+    epoch: str
+    max_losses: int
+
+
+@dataclass(frozen=True)
+class Admit:
+    """See that the run's Secret is there and says `run`, and that the store knows the user it names."""
+
+    run: Run
+
+
+@dataclass(frozen=True)
+class CreateJob:
+    """Create a Job; one of that name that is ours counts as created."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SetSlots:
+    """Change a Job's slots (None: as they are)."""
+
+    name: str
+    parallelism: int | None
+    suspend: bool | None
+
+
+@dataclass(frozen=True)
+class DeleteJob:
+    """Delete a Job and its pods."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class PauseRun:
+    """Workers are granted nothing more."""
+
+
+@dataclass(frozen=True)
+class ResumeRun:
+    """Workers are granted items again."""
+
+
+@dataclass(frozen=True)
+class CancelRun:
+    """Every item that is not terminal becomes cancelled."""
+
+
+@dataclass(frozen=True)
+class AbandonRun:
+    """Every item that is not terminal becomes a dead letter."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class FailRun:
+    """The run ends as failed."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Dismiss:
+    """The workers are gone: remove the run's Secret, then its user. Results and counts stay."""
+
+    secret: str
+
+
+Action = (
+    OpenRun
+    | Admit
+    | CreateJob
+    | SetSlots
+    | DeleteJob
+    | PauseRun
+    | ResumeRun
+    | CancelRun
+    | AbandonRun
+    | FailRun
+    | Dismiss
+)
+
+
+@dataclass(frozen=True)
+class Note:
+    """An Event to post; `since` is the transition it tells of, so that it is posted once."""
+
+    type: str  # Normal or Warning
+    reason: str
+    message: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do, in this order: actions, the status (None: as it is), Events; and when to look again."""
+
+    actions: tuple[Action, ...] = ()
+    status: BatchJobStatus | None = None
+    notes: tuple[Note, ...] = ()
+    again_seconds: float | None = None  # None: when something changes
+    back_off: bool = False  # look again, each time later

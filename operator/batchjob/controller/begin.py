@@ -1,0 +1,130 @@
+"""The plan until a run has its first Job: is the spec possible, is everything there that it names, then start. Pure."""
+
+import json
+from dataclasses import dataclass, replace
+
+from batchjob.api.defaults import effective
+from batchjob.api.run import Run
+from batchjob.api.source import MAX_INLINE_BYTES
+from batchjob.api.status import Phase
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
+from batchjob.controller.ending import plan_end
+from batchjob.controller.manifests import PodSettings, build_job
+from batchjob.controller.observed import Observed, Trouble
+from batchjob.controller.status import Pace, Verdict, build_status, format_time, told
+from batchjob.core.phases import TERMINAL
+from batchjob.core.reasons import Reason
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """What the installation says."""
+
+    pods: PodSettings
+    pace: Pace
+
+
+def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
+    """Start the run, or say what it waits for."""
+    if reason := _invalid(seen.job):
+        return plan_end(seen, Verdict(Phase.FAILED, Reason.INVALID_SPEC, reason, stalled=True))
+    if seen.job.spec.suspend:
+        return _wait(seen, suspended())
+    if seen.missing:
+        return _wait(seen, stalled(Phase.PENDING, seen.missing), back_off=True)
+    if seen.job.spec.source.results_of and (verdict := _dependency(seen)):
+        if verdict.phase in TERMINAL:
+            return plan_end(seen, verdict)
+        return _wait(seen, verdict, back_off=verdict.stalled)
+    return plan_start(seen, settings)
+
+
+def plan_start(seen: Observed, settings: PlanSettings) -> Plan:
+    """Make the run and its next Job: the first one, or the first of another epoch."""
+    job, old = seen.job, seen.job.status
+    epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
+    index = next_index(seen)
+    actions = (
+        OpenRun(epoch, effective(job.spec).max_losses),
+        Admit(build_run(seen, epoch)),
+        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index)),
+    )
+    status = build_status(
+        replace(seen, child=None),
+        Verdict(Phase.RUNNING, Reason.LOADING),
+        store_epoch=epoch,
+        jobs_created=index + 1,
+        start_time=(old.start_time if old else None) or format_time(seen.now),
+    )
+    return told(seen, Plan(actions, status))
+
+
+def build_run(seen: Observed, epoch: str) -> Run:
+    """What the pods are told."""
+    job = seen.job
+    return Run(
+        uid=job.metadata.uid,
+        namespace=job.metadata.namespace,
+        name=job.metadata.name,
+        epoch=epoch,
+        spec=job.spec,
+        effective=effective(job.spec),
+        results_of_uid=seen.parent.uid if seen.parent else None,
+    )
+
+
+def next_index(seen: Observed) -> int:
+    """The number of the next Job, from 0."""
+    created = seen.job.status.jobs_created if seen.job.status else 0
+    return max(created, seen.child.index + 1 if seen.child else 0)
+
+
+def suspended() -> Verdict:
+    """Paused by the user."""
+    message = "spec.suspend is true. Set it to false to go on: nothing is lost and no attempt is spent."
+    return Verdict(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
+
+
+def stalled(phase: Phase, trouble: Trouble) -> Verdict:
+    """Somebody has to do something."""
+    return Verdict(phase, trouble.reason, trouble.message, stalled=True)
+
+
+def _wait(seen: Observed, verdict: Verdict, *, back_off: bool = False) -> Plan:
+    """Nothing to do until something changes; `back_off` where no event will tell."""
+    status = build_status(seen, verdict)
+    plan = told(seen, Plan(status=status)) if status != seen.job.status else Plan()
+    return replace(plan, back_off=back_off)
+
+
+def _invalid(job: BatchJob) -> str | None:
+    source = job.spec.source
+    if source.items:
+        size = len(json.dumps([item.to_json() for item in source.items], separators=(",", ":")).encode())
+        if size > MAX_INLINE_BYTES:
+            return (
+                f"spec.source.items has {size} bytes and may have {MAX_INLINE_BYTES}. Put the items into a file: "
+                "spec.source.configMapRef or spec.source.uri."
+            )
+    if source.results_of and source.results_of.batch_job_name == job.metadata.name:
+        return "spec.source.resultsOf.batchJobName names this BatchJob itself. Name another one."
+    return None
+
+
+def _dependency(seen: Observed) -> Verdict | None:
+    """Why the run whose results are the source cannot be read yet; None if it can."""
+    source = seen.job.spec.source.results_of
+    name = source.batch_job_name if source else ""
+    if seen.parent is None:
+        message = f"spec.source.resultsOf: there is no BatchJob {name} in this namespace. Create it."
+        return stalled(Phase.PENDING, Trouble(Reason.BATCH_JOB_NOT_FOUND, message))
+    if seen.parent.complete:
+        return None
+    if seen.parent.ended:
+        message = (
+            f"spec.source.resultsOf: BatchJob {name} ended without being Complete. See why, run it again under "
+            "another name, and create this one again with that name."
+        )
+        return Verdict(Phase.FAILED, Reason.DEPENDENCY_FAILED, message, stalled=True)
+    return Verdict(Phase.QUEUED, Reason.DEPENDENCY_NOT_MET, f"Waits until BatchJob {name} is Complete.")

@@ -1,0 +1,172 @@
+"""Doing what a plan says, step by step; a crash after any of them is mended by the next look.
+
+Order: the run in the store, its Secret and user, the Job (pods start now), then the status, then Events. An object
+whose name is taken counts as ours only if its owner is our BatchJob.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from batchjob import log
+from batchjob.api.base import API_VERSION
+from batchjob.api.status import BatchJobStatus, JobReference
+from batchjob.api.v1alpha1 import KIND
+from batchjob.controller.actions import (
+    AbandonRun,
+    Action,
+    Admit,
+    CancelRun,
+    CreateJob,
+    DeleteJob,
+    Dismiss,
+    FailRun,
+    Note,
+    OpenRun,
+    PauseRun,
+    Plan,
+    ResumeRun,
+    SetSlots,
+)
+from batchjob.controller.informer import Informer, ObjectKey, controller_uid
+from batchjob.controller.known import Entry, KnownBatchJobs
+from batchjob.controller.manifests import MANAGER, slots_patch
+from batchjob.controller.users import NameTaken, Users
+from batchjob.errors import AlreadyExists, BatchJobError, KubernetesError
+from batchjob.kube import BATCH_JOBS, EVENTS, JOBS, Kube
+from batchjob.store import Store
+
+EVENT_MESSAGE_LIMIT: Final = 1024  # Kubernetes' own
+
+logger = log.get(__name__)
+
+
+class CarryOut:
+    """The hands of the controller."""
+
+    def __init__(self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs) -> None:
+        self._kube = kube
+        self._store = store
+        self._users = users
+        self._jobs = jobs
+        self._known = known
+
+    async def __call__(self, entry: Entry, plan: Plan) -> None:
+        """Carry out a plan for a BatchJob. Errors: NameTaken, KubernetesError, StoreError."""
+        created: JobReference | None = None
+        for action in plan.actions:
+            if isinstance(action, CreateJob):
+                created = await self._create_job(entry, action.manifest)
+            else:
+                await self._do(entry, action)
+        if plan.status is not None:
+            status = plan.status.model_copy(update={"jobs": [created]}) if created else plan.status
+            await self.write_status(entry, status)
+        await self._post(entry, plan.notes)
+
+    async def write_status(self, entry: Entry, status: BatchJobStatus) -> None:
+        """Write the status; Conflict if the object changed since we saw it.
+
+        Nulls go out too: in a merge patch they remove what is no longer said.
+        """
+        body = await self._kube.patch(
+            BATCH_JOBS,
+            entry.namespace,
+            entry.name,
+            {"status": status.model_dump(mode="json", by_alias=True)},
+            subresource="status",
+            resource_version=str(entry.version),
+        )
+        self._known.seen(body)
+
+    async def tidy(self, key: ObjectKey, uid: str) -> None:
+        """Remove what a deleted BatchJob had in the store; Kubernetes removes what it owned there."""
+        await self._users.revoke(uid)
+        await self._store.delete_run(uid)
+        self._known.tidied(key, uid)
+
+    async def _do(self, entry: Entry, action: Action) -> None:
+        match action:
+            case OpenRun(epoch, max_losses):
+                await self._open_run(entry, epoch, max_losses)
+            case Admit(run):
+                await self._users.admit(run)
+            case SetSlots(name, parallelism, suspend):
+                patch = slots_patch(parallelism, suspend)
+                self._jobs.remember(await self._kube.patch(JOBS, entry.namespace, name, patch))
+            case DeleteJob(name, uid):
+                await self._kube.delete(JOBS, entry.namespace, name, uid=uid)
+            case Dismiss(secret):
+                await self._users.dismiss(entry.namespace, secret, entry.uid)
+            case _:
+                await self._tell_store(entry.uid, action)
+
+    async def _tell_store(self, uid: str, action: Action) -> None:
+        match action:
+            case PauseRun():
+                await self._store.pause(uid)
+            case ResumeRun():
+                await self._store.resume(uid)
+            case CancelRun():
+                await self._store.cancel(uid)
+            case AbandonRun(message):
+                await self._store.abandon(uid, message)
+            case FailRun(reason, message):
+                await self._store.fail(uid, reason, message)
+            case _:
+                raise TypeError(f"unknown action {action!r}")
+
+    async def _open_run(self, entry: Entry, epoch: str, max_losses: int) -> None:
+        created_for = f"{entry.namespace}/{entry.name}"
+        in_force = await self._store.open_run(entry.uid, epoch=epoch, max_losses=max_losses, created_for=created_for)
+        if in_force != epoch:
+            raise BatchJobError(f"the run was opened meanwhile, in epoch {in_force}; looking again")
+
+    async def _create_job(self, entry: Entry, manifest: dict[str, Any]) -> JobReference:
+        name = manifest["metadata"]["name"]
+        try:
+            job = await self._kube.create(JOBS, entry.namespace, manifest)
+        except AlreadyExists:
+            job = await self._kube.get(JOBS, entry.namespace, name)
+            if controller_uid(job) != entry.uid:
+                raise NameTaken(
+                    f"Job {name} exists and belongs to somebody else; this BatchJob needs that name. "
+                    "Delete the Job, or create the BatchJob under another name."
+                ) from None
+        self._jobs.remember(job)
+        return JobReference(name=name, uid=job["metadata"]["uid"])
+
+    async def _post(self, entry: Entry, notes: Iterable[Note]) -> None:
+        """Post Events; one that cannot be posted is only logged, for the condition says the same."""
+        for note in notes:
+            try:
+                await self._kube.create(EVENTS, entry.namespace, build_event(entry, note, datetime.now(UTC)))
+            except AlreadyExists:
+                continue
+            except KubernetesError as error:
+                logger.warning("event not posted", batchjob=f"{entry.namespace}/{entry.name}", error=str(error))
+
+
+def build_event(entry: Entry, note: Note, now: datetime) -> dict[str, Any]:
+    """An Event about a BatchJob; the same note has the same name, so it is posted once."""
+    digest = hashlib.sha256(f"{entry.uid}/{note.reason}/{note.since}".encode()).hexdigest()[:10]
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        "metadata": {"name": f"{entry.name}.{digest}", "namespace": entry.namespace},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": MANAGER,
+        "reportingInstance": MANAGER,
+        "action": "Reconcile",
+        "type": note.type,
+        "reason": note.reason,
+        "note": note.message[:EVENT_MESSAGE_LIMIT],
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": entry.namespace,
+            "name": entry.name,
+            "uid": entry.uid,
+        },
+    }

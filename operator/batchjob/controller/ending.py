@@ -1,0 +1,71 @@
+"""The end of a run: how it went, in one sentence, and what is left to tidy up. Pure."""
+
+from collections import Counter
+from typing import Final
+
+from batchjob.api.status import Phase
+from batchjob.controller.actions import Action, DeleteJob, Dismiss, Plan
+from batchjob.controller.manifests import secret_name
+from batchjob.controller.observed import ChildJob, Ended, Observed
+from batchjob.controller.status import Verdict, build_status, told
+from batchjob.core.items import RunState
+from batchjob.core.reasons import Reason
+from batchjob.core.snapshot import Snapshot
+
+LINGER_SECONDS: Final = 60.0  # workers leave by themselves when a run ends; a slot that never got a pod does not
+ENDED: Final = frozenset({RunState.CLOSED, RunState.FAILED, RunState.CANCELLED})
+
+
+def judge(snapshot: Snapshot) -> Verdict:
+    """How a run went that has ended in the store."""
+    if snapshot.state is RunState.CANCELLED:
+        done = snapshot.counts.succeeded + snapshot.counts.failed
+        message = f"spec.cancel is true; {done} of {snapshot.counts.total} items were finished."
+        return Verdict(Phase.CANCELLED, Reason.CANCELLED, message)
+    if snapshot.state is RunState.FAILED or snapshot.reason:
+        message = snapshot.message or "The workers could not go on and did not say why. See their logs."
+        if snapshot.counts.failed and snapshot.state is RunState.CLOSED:
+            message = f"{message} {failure_message(snapshot)}"
+        return Verdict(Phase.FAILED, _reason(snapshot.reason), message, stalled=True)
+    if snapshot.counts.failed:
+        return Verdict(Phase.FAILED, Reason.ITEMS_FAILED, failure_message(snapshot), stalled=True)
+    cancelled = f", {snapshot.counts.cancelled} cancelled" if snapshot.counts.cancelled else ""
+    return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, f"{snapshot.counts.succeeded} items succeeded{cancelled}.")
+
+
+def failure_message(snapshot: Snapshot) -> str:
+    """`2 of 30 items failed: upstream 2. Last: i7: connection refused`."""
+    counts, errors = snapshot.counts, snapshot.last_errors
+    text = f"{counts.failed} of {counts.total} items failed"
+    if not errors:
+        return f"{text}."
+    classes = Counter(error.error_class for error in errors).most_common()
+    which = ", ".join(f"{name} {number}" for name, number in classes)
+    among = "" if counts.failed <= len(errors) else f"of the last {len(errors)}: "
+    return f"{text}: {among}{which}. Last: {errors[0].item_id}: {errors[0].message}"
+
+
+def plan_end(seen: Observed, verdict: Verdict, *, stop: bool = False) -> Plan:
+    """Write the final status; with `stop`, the Job goes at once instead of leaving by itself."""
+    actions = delete_job(seen.child) if stop else ()
+    return told(seen, Plan(actions, build_status(seen, verdict), again_seconds=0))
+
+
+def plan_ended(ended: Ended) -> Plan:
+    """What is left to do for a BatchJob that has ended: nothing, once its workers are gone."""
+    child = ended.child
+    if child and not child.ended:
+        if ended.seconds >= LINGER_SECONDS:
+            return Plan(delete_job(child))
+        return Plan(again_seconds=LINGER_SECONDS - ended.seconds)
+    return Plan((Dismiss(secret_name(ended.name, ended.uid)),)) if ended.has_user else Plan()
+
+
+def delete_job(child: ChildJob | None) -> tuple[Action, ...]:
+    """Delete the Job if it still runs; an ended one stays for its logs."""
+    return (DeleteJob(child.name, child.uid),) if child and not child.ended else ()
+
+
+def _reason(said: str | None) -> Reason:
+    # A worker runs in a user's image: it may say a reason that does not exist.
+    return Reason(said) if said in set(Reason) else Reason.WORKERS_FAILED

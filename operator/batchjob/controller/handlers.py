@@ -1,0 +1,41 @@
+"""What kopf calls. Nothing is decided here: each event only goes into the inbox.
+
+kopf's own retries and annotations have no part in it: a handler's exception would be swallowed, and 500 events of one
+object be 500 calls.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import kopf
+
+from batchjob.api.base import GROUP, VERSION
+from batchjob.api.v1alpha1 import PLURAL
+from batchjob.kube import Access
+
+# kopf asks for the token again after this; the one we hand out may be replaced while it is in use.
+LOGIN_AGE: Final = timedelta(minutes=10)
+
+# (ADDED, MODIFIED, DELETED, or None for an object of a list; the object)
+Inbox = Callable[[str | None, dict[str, Any]], None]
+
+
+def build_registry(access: Access, inbox: Inbox) -> kopf.OperatorRegistry:
+    """The handlers, all of them."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(
+            server=access.server,
+            ca_data=access.ca_data,
+            token=access.token(),
+            expiration=datetime.now(UTC) + LOGIN_AGE,
+        )
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def batch_job(event: kopf.RawEvent, **_: Any) -> None:
+        inbox(event["type"], dict(event["object"]))
+
+    return registry

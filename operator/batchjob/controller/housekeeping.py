@@ -1,0 +1,100 @@
+"""What the leader does besides looking at single BatchJobs: three loops between the store and the queue.
+
+Changes: a run that moved in the store is looked at, at most once a second. Users: one that the store forgot at a
+restart is made again. Orphans: what a BatchJob left that was deleted while nobody looked is removed.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from batchjob import log
+from batchjob.controller.informer import ObjectKey
+from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.relist import Relist
+from batchjob.controller.users import Users
+from batchjob.controller.workqueue import Workqueue
+from batchjob.errors import BatchJobError, StoreError
+from batchjob.store import Store
+
+CHANGES_SECONDS: Final = 5.0  # one blocking read of the store's changes
+SAME_RUN_SECONDS: Final = 1.0  # a run says ten times a second that it moved; a look a second is enough for people
+PAUSE_SECONDS: Final = 1.0  # after an error
+
+logger = log.get(__name__)
+
+
+class Housekeeping:
+    """The leader's loops."""
+
+    def __init__(
+        self, store: Store, users: Users, known: KnownBatchJobs, relist: Relist, queue: Workqueue[ObjectKey]
+    ) -> None:
+        self._store = store
+        self._users = users
+        self._known = known
+        self._relist = relist
+        self._queue = queue
+        self._looked_at: dict[ObjectKey, float] = {}
+
+    async def follow_changes(self) -> None:
+        """Look at runs that moved, for ever."""
+        while True:
+            try:
+                for uid in await self._store.changed(CHANGES_SECONDS):
+                    if key := self._known.key_of(uid):
+                        self._add(key)
+            except StoreError as error:
+                logger.info("changes of the store cannot be followed", error=str(error))
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def keep_users(self, every_seconds: float) -> None:
+        """Compare the store's users with the runs, for ever; a difference is worth a look."""
+        while True:
+            try:
+                present = await self._users.refresh()
+            except StoreError as error:
+                logger.info("users of the store cannot be read", error=str(error))
+            else:
+                for entry in self._known.entries():
+                    if entry.needs_user != (entry.uid in present):
+                        self._queue.add((entry.namespace, entry.name))
+            await asyncio.sleep(every_seconds)
+
+    async def sweep_orphans(self, every_seconds: float) -> None:
+        """Remove what belongs to no BatchJob, for ever."""
+        while True:
+            await asyncio.sleep(every_seconds)
+            await self._calmly(self.sweep, "orphans cannot be swept")
+            horizon = time.monotonic() - SAME_RUN_SECONDS
+            self._looked_at = {key: at for key, at in self._looked_at.items() if at > horizon}
+
+    async def sweep(self) -> None:
+        """Remove the runs and users whose BatchJob is gone.
+
+        The names are listed after the store was read: a run is opened only for a BatchJob that exists, so one that
+        is missing from the later list was deleted.
+        """
+        found = await self._store.runs() | await self._store.user_names()
+        if not found - {entry.uid for entry in self._known.entries()}:
+            return
+        for uid in found - await self._relist.uids():
+            logger.info("removing what a deleted BatchJob left in the store", uid=uid)
+            await self._users.revoke(uid)
+            await self._store.delete_run(uid)
+
+    async def _calmly(self, deed: Callable[[], Awaitable[None]], trouble: str) -> None:
+        try:
+            await deed()
+        except BatchJobError as error:
+            logger.warning(trouble, error=str(error))
+
+    def _add(self, key: ObjectKey) -> None:
+        now = time.monotonic()
+        last = self._looked_at.get(key, float("-inf"))
+        if last > now:
+            return  # that look is still to come
+        due = max(now, last + SAME_RUN_SECONDS)
+        self._looked_at[key] = due
+        self._queue.add_after(key, due - now)

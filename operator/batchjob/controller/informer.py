@@ -1,0 +1,161 @@
+"""Our own informer: a copy of all objects of a kind, kept by list → diff → watch.
+
+A list replaces the copy, and the difference (also what is gone) is told to the listener; then the watch goes on from
+the list's version. A broken or silent stream costs a new watch, a version too old a new list; nothing ends it but its
+own cancellation. What a write of ours returned may be put in at once (`remember`), so that the next look does not act
+on an older picture than its own deed.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from batchjob import log
+from batchjob.errors import ApiUnavailable, Gone, KubernetesError
+from batchjob.kube import Kube, Resource
+
+ObjectKey = tuple[str, str]  # namespace, name
+Listener = Callable[[dict[str, Any]], None]
+
+FIRST_DELAY_SECONDS: Final = 0.25
+MAX_DELAY_SECONDS: Final = 30.0
+WATCH_SECONDS: Final = 50.0  # a watch that silently lost its connection is noticed after this and a little more
+
+logger = log.get(__name__)
+
+
+class Informer:
+    """Objects of one kind in some namespaces, or in all ([None]), found again by the uid of their controller."""
+
+    def __init__(
+        self, kube: Kube, resource: Resource, namespaces: Sequence[str | None], labels: str, listener: Listener
+    ) -> None:
+        """`labels` selects; `listener` hears of each object that changed or went."""
+        self._kube = kube
+        self._resource = resource
+        self._namespaces = namespaces
+        self._labels = labels
+        self._listener = listener
+        self._objects: dict[ObjectKey, dict[str, Any]] = {}
+        self._owned: dict[str, set[ObjectKey]] = {}
+        self._listed: set[str | None] = set()
+        self.synced = asyncio.Event()  # every namespace was listed once
+
+    def owned_by(self, uid: str) -> Iterable[dict[str, Any]]:
+        """The objects whose controller has this uid."""
+        return [self._objects[key] for key in self._owned.get(uid, ())]
+
+    def remember(self, item: dict[str, Any]) -> None:
+        """Take in what a write returned, unless the copy is newer."""
+        if not is_newer(self._objects.get(object_key(item)), item):
+            self._put(item)
+
+    async def run(self) -> None:
+        """Keep the copy for ever."""
+        async with asyncio.TaskGroup() as group:
+            for namespace in self._namespaces:
+                group.create_task(self._keep(namespace))
+
+    async def _keep(self, namespace: str | None) -> None:
+        failures = 0
+        while True:
+            try:
+                since = await self._list(namespace)
+                failures = 0
+                await self._watch(namespace, since)
+            except Gone:
+                logger.info("watch too old, listing again", kind=self._resource.kind)
+            except KubernetesError as error:
+                failures += 1
+                logger.warning("listing failed", kind=self._resource.kind, error=str(error))
+            await asyncio.sleep(_delay_seconds(failures))
+
+    async def _list(self, namespace: str | None) -> str:
+        listing = await self._kube.list(self._resource, namespace, labels=self._labels)
+        fresh = {object_key(item): item for item in listing.items}
+        before = {key for key in self._objects if namespace in (None, key[0])}
+        gone = [self._objects[key] for key in before - fresh.keys()]
+        changed = [item for key, item in fresh.items() if not _is_same(item, self._objects.get(key))]
+        for item in gone:
+            self._remove(item)
+        for item in changed:
+            self._put(item)
+        self._listed.add(namespace)
+        if self._listed == set(self._namespaces):
+            self.synced.set()
+        for item in (*gone, *changed):
+            self._listener(item)
+        return listing.resource_version
+
+    async def _watch(self, namespace: str | None, since: str) -> None:
+        failures = 0
+        while True:
+            seconds = WATCH_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
+            stream = self._kube.watch(self._resource, namespace, since, labels=self._labels, seconds=seconds)
+            try:
+                async for event in stream:
+                    since = event.object["metadata"]["resourceVersion"]
+                    failures = 0
+                    self._apply(event.type, event.object)
+            except ApiUnavailable as error:
+                failures += 1
+                logger.info("watch broke", kind=self._resource.kind, error=str(error))
+            await asyncio.sleep(_delay_seconds(failures))
+
+    def _apply(self, kind: str, item: dict[str, Any]) -> None:
+        if kind == "BOOKMARK":
+            return
+        if kind == "DELETED":
+            self._remove(item)
+        elif not is_newer(self._objects.get(object_key(item)), item):
+            self._put(item)
+        self._listener(item)
+
+    def _put(self, item: dict[str, Any]) -> None:
+        key = object_key(item)
+        self._objects[key] = item
+        if owner := controller_uid(item):
+            self._owned.setdefault(owner, set()).add(key)
+
+    def _remove(self, item: dict[str, Any]) -> None:
+        key = object_key(item)
+        self._objects.pop(key, None)
+        owner = controller_uid(item) or ""
+        if keys := self._owned.get(owner):
+            keys.discard(key)
+            if not keys:
+                del self._owned[owner]
+
+
+def object_key(item: dict[str, Any]) -> ObjectKey:
+    """(namespace, name) of an object."""
+    return item["metadata"]["namespace"], item["metadata"]["name"]
+
+
+def controller_uid(item: dict[str, Any]) -> str | None:
+    """The uid of the owner that controls the object."""
+    owners = item["metadata"].get("ownerReferences", ())
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
+
+
+def is_newer(known: dict[str, Any] | None, item: dict[str, Any]) -> bool:
+    """Whether what we know of the same object is newer than `item`.
+
+    Resource versions of one kind are ordered numbers (Kubernetes promises it from 1.35 on, etcd always gave them so).
+    """
+    if known is None or known["metadata"]["uid"] != item["metadata"]["uid"]:
+        return False
+    return int(known["metadata"]["resourceVersion"]) > int(item["metadata"]["resourceVersion"])
+
+
+def _is_same(item: dict[str, Any], known: dict[str, Any] | None) -> bool:
+    if known is None:
+        return False
+    old, new = known["metadata"], item["metadata"]
+    return bool(old["uid"] == new["uid"] and old["resourceVersion"] == new["resourceVersion"])
+
+
+def _delay_seconds(failures: int) -> float:
+    grown: float = min(MAX_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2 ** min(failures, 10))
+    return grown * random.uniform(0.5, 1)  # noqa: S311 - spreads load

@@ -1,0 +1,170 @@
+"""The BatchJobs we know of: what the watch told last, by name. Ended ones keep no body, so memory follows the work.
+
+The watch is kopf's, and it may miss an end (see `supervisor`): `compare` checks what we know against a list of names.
+A deleted BatchJob leaves its uid here until what it had in the store is removed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from batchjob.api.status import ConditionType, Phase
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.controller.informer import ObjectKey, object_key
+
+
+@dataclass
+class Entry:
+    """One BatchJob. `body` is None once it has ended: then nothing but its tidying up is left."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    generation: int
+    parent: str | None  # name of the BatchJob whose results it reads
+    ended: bool  # a terminal condition is True
+    complete: bool  # and it is Complete
+    completion_time: str | None
+    jobs_created: int
+    started: bool
+    body: dict[str, Any] | None = field(repr=False)
+
+    @property
+    def needs_user(self) -> bool:
+        """Whether its workers need the store's user: it was started and has not ended."""
+        return self.body is not None and self.started and not self.ended
+
+    @cached_property
+    def parsed(self) -> BatchJob:
+        """The object; raises pydantic's ValidationError. RuntimeError for one that has ended."""
+        if self.body is None:
+            raise RuntimeError(f"BatchJob {self.namespace}/{self.name} has ended")
+        return BatchJob.parse(self.body)
+
+
+class KnownBatchJobs:
+    """The BatchJobs by (namespace, name)."""
+
+    def __init__(self) -> None:
+        self._entries: dict[ObjectKey, Entry] = {}
+        self._keys: dict[str, ObjectKey] = {}  # by uid
+        self._readers: dict[ObjectKey, set[ObjectKey]] = {}  # who reads the results of a BatchJob
+        self._gone: dict[ObjectKey, set[str]] = {}
+
+    def seen(self, body: dict[str, Any]) -> set[ObjectKey]:
+        """Take in an object, unless we know a newer one; returns the keys to look at."""
+        entry = build_entry(body)
+        key = entry.namespace, entry.name
+        old = self._entries.get(key)
+        if old and old.uid == entry.uid and old.version > entry.version:
+            return set()
+        if old and old.uid != entry.uid:
+            self._drop(key, old)
+        self._entries[key] = entry
+        self._keys[entry.uid] = key
+        if entry.parent:
+            readers = self._readers.setdefault((entry.namespace, entry.parent), set())
+            (readers.discard if entry.ended else readers.add)(key)
+        if old and (old.uid, old.ended, old.complete) == (entry.uid, entry.ended, entry.complete):
+            return {key}  # its readers wait for its end, not for its progress
+        return {key, *self._readers.get(key, ())}
+
+    def deleted(self, namespace: str, name: str, uid: str) -> set[ObjectKey]:
+        """The object is gone; returns the keys to look at."""
+        key = namespace, name
+        entry = self._entries.get(key)
+        if entry is None or entry.uid != uid:
+            return set()
+        self._drop(key, entry)
+        return {key, *self._readers.get(key, ())}
+
+    def _drop(self, key: ObjectKey, entry: Entry) -> None:
+        del self._entries[key]
+        self._keys.pop(entry.uid, None)
+        self._gone.setdefault(key, set()).add(entry.uid)
+        if entry.parent:
+            readers = self._readers.get((entry.namespace, entry.parent), set())
+            readers.discard(key)
+            if not readers:
+                self._readers.pop((entry.namespace, entry.parent), None)
+
+    def get(self, key: ObjectKey) -> Entry | None:
+        """What we know of a BatchJob; None if there is none."""
+        return self._entries.get(key)
+
+    def key_of(self, uid: str) -> ObjectKey | None:
+        """The key of the BatchJob with this uid."""
+        return self._keys.get(uid)
+
+    def entries(self) -> Iterable[Entry]:
+        """Every BatchJob."""
+        return self._entries.values()
+
+    def gone(self, key: ObjectKey) -> set[str]:
+        """Uids of deleted BatchJobs of this name that may still have something in the store."""
+        return set(self._gone.get(key, ()))
+
+    def tidied(self, key: ObjectKey, uid: str) -> None:
+        """Nothing of a deleted BatchJob is left."""
+        uids = self._gone.get(key, set())
+        uids.discard(uid)
+        if not uids:
+            self._gone.pop(key, None)
+
+    def compare(
+        self, metadata: Iterable[dict[str, Any]], version: int, namespace: str | None = None
+    ) -> tuple[set[ObjectKey], list[ObjectKey]]:
+        """Compare with a list of all names (of one namespace), taken at `version`.
+
+        Returns the keys to look at because an object we knew is gone, and the keys of objects that we do not know as
+        they are. What we learned of after the list was taken is left alone.
+        """
+        listed = {object_key({"metadata": item}): item for item in metadata}
+        gone: set[ObjectKey] = set()
+        for key, entry in list(self._entries.items()):
+            item = listed.get(key)
+            if namespace not in (None, entry.namespace):
+                continue
+            if entry.version <= version and (item is None or item["uid"] != entry.uid):
+                gone |= self.deleted(*key, entry.uid)
+        unknown = [key for key, item in listed.items() if not self._knows(key, item)]
+        return gone, unknown
+
+    def _knows(self, key: ObjectKey, item: dict[str, Any]) -> bool:
+        entry = self._entries.get(key)
+        # The generation, not the version: that moves with each status write, and those are our own.
+        return entry is not None and entry.uid == item["uid"] and entry.generation >= item["generation"]
+
+
+def build_entry(body: dict[str, Any]) -> Entry:
+    """An entry from an object of the API server's; nothing but its metadata is taken on trust."""
+    metadata = body["metadata"]
+    status = _mapping(body.get("status"))
+    phase, generation = status.get("phase"), metadata.get("generation", 0)
+    ended = phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
+    settled = ended and status.get("observedGeneration") == generation
+    results_of = _mapping(_mapping(_mapping(body.get("spec")).get("source")).get("resultsOf"))
+    return Entry(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=int(metadata["resourceVersion"]),
+        generation=generation,
+        parent=results_of.get("batchJobName"),
+        ended=ended,
+        complete=_holds(status, ConditionType.COMPLETE),
+        completion_time=status.get("completionTime"),
+        jobs_created=status.get("jobsCreated", 0),
+        started=bool(status.get("storeEpoch")),
+        body=None if settled else body,
+    )
+
+
+def _holds(status: dict[str, Any], kind: ConditionType) -> bool:
+    return any(c.get("type") == kind and c.get("status") == "True" for c in status.get("conditions", ()))
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

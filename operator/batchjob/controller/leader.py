@@ -1,0 +1,185 @@
+"""One leader among the replicas, by a Lease.
+
+Only our own monotonic clock counts: a Lease is over when we have seen it unchanged for as long as it says, whatever
+the clocks of two nodes think of each other. A leader that cannot renew in time stops its work by itself, before
+anybody else may take over. On a clean stop the Lease is given back, so that the next one need not wait; and whoever
+comes back under the same name takes its own Lease at once.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from batchjob import log
+from batchjob.errors import AlreadyExists, ApiUnavailable, Conflict, KubernetesError, NotFound
+from batchjob.kube import LEASES, Kube
+from batchjob.metrics import IS_LEADER
+
+logger = log.get(__name__)
+NOBODY: Final = ""
+
+
+@dataclass(frozen=True)
+class LeaseSettings:
+    """Name, our identity and the times of the Lease."""
+
+    namespace: str
+    name: str
+    identity: str
+    seconds: float = 15.0  # how long a silent leader keeps it
+    renew_seconds: float = 10.0  # a leader that could not renew for so long stops
+    retry_seconds: float = 2.0
+
+
+class Leader:
+    """Runs `lead` while we hold the Lease."""
+
+    def __init__(self, kube: Kube, settings: LeaseSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kube = kube
+        self._settings = settings
+        self._clock = clock
+        self._seen: tuple[str, float] | None = None  # (resourceVersion, when we first saw it)
+        self._version = ""  # of the Lease as we wrote it
+
+    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+        """Stand by, lead, stand by again, for ever; a cancelled run gives the Lease back."""
+        while True:
+            if await self._try_to_acquire():
+                await self._lead(lead)
+            await asyncio.sleep(self._settings.retry_seconds)
+
+    async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
+        logger.info("leading", identity=self._settings.identity)
+        IS_LEADER.set(1)
+        work = asyncio.ensure_future(lead())
+        renewal = asyncio.ensure_future(self._keep())
+        try:
+            await asyncio.wait((work, renewal), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            IS_LEADER.set(0)
+            held = not renewal.done()
+            for task in (work, renewal):
+                task.cancel()
+            await asyncio.gather(work, renewal, return_exceptions=True)
+            if held:
+                await self._release()
+            logger.info("no longer leading", identity=self._settings.identity)
+        if not work.cancelled() and (error := work.exception()):
+            raise error
+
+    async def _try_to_acquire(self) -> bool:
+        try:
+            lease = await self._kube.get(LEASES, self._settings.namespace, self._settings.name)
+        except NotFound:
+            return await self._create()
+        except KubernetesError as error:
+            logger.warning("cannot read the lease", error=str(error))
+            return False
+        if not self._may_take(lease):
+            return False
+        transitions = lease["spec"].get("leaseTransitions", 0)
+        mine = lease["spec"].get("holderIdentity") == self._settings.identity
+        return await self._write(lease["metadata"]["resourceVersion"], transitions + (0 if mine else 1))
+
+    def _may_take(self, lease: dict[str, Any]) -> bool:
+        spec, version = lease["spec"], lease["metadata"]["resourceVersion"]
+        if self._seen is None or self._seen[0] != version:
+            self._seen = (version, self._clock())
+        holder = spec.get("holderIdentity") or NOBODY
+        silent = self._clock() - self._seen[1]
+        return holder in (NOBODY, self._settings.identity) or silent >= spec.get("leaseDurationSeconds", 0)
+
+    async def _create(self) -> bool:
+        metadata = {"name": self._settings.name, "namespace": self._settings.namespace}
+        lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": self._spec(0)}
+        try:
+            created = await self._kube.create(LEASES, self._settings.namespace, lease)
+        except (AlreadyExists, ApiUnavailable):
+            return False
+        self._version = created["metadata"]["resourceVersion"]
+        return True
+
+    async def _write(self, version: str, transitions: int) -> bool:
+        try:
+            written = await self._kube.patch(
+                LEASES,
+                self._settings.namespace,
+                self._settings.name,
+                {"spec": self._spec(transitions)},
+                resource_version=version,
+            )
+        except KubernetesError as error:
+            logger.info("somebody else was faster", error=str(error))
+            return False
+        self._version = written["metadata"]["resourceVersion"]
+        return True
+
+    async def _keep(self) -> None:
+        """Renew until that fails for too long, or somebody else wrote the Lease."""
+        renewed_at = self._clock()
+        while True:
+            await asyncio.sleep(self._settings.retry_seconds)
+            left = renewed_at + self._settings.renew_seconds - self._clock()
+            asked_at = self._clock()
+            try:
+                async with asyncio.timeout(max(0.0, left)):
+                    await self._renew()
+            except (Conflict, NotFound) as error:
+                if await self._is_still_ours():
+                    continue
+                logger.warning("the lease was taken away", error=str(error))
+                return
+            except TimeoutError:
+                logger.warning("the lease could not be renewed in time")
+                return
+            except KubernetesError as error:
+                logger.warning("renewing the lease failed", error=str(error))
+                continue
+            renewed_at = asked_at
+
+    async def _renew(self) -> None:
+        spec = {"renewTime": _micro_time()}
+        written = await self._kube.patch(
+            LEASES, self._settings.namespace, self._settings.name, {"spec": spec}, resource_version=self._version
+        )
+        self._version = written["metadata"]["resourceVersion"]
+
+    async def _is_still_ours(self) -> bool:
+        """Whether the Lease changed by our own hand: the answer to an earlier renewal was lost."""
+        try:
+            async with asyncio.timeout(self._settings.retry_seconds):
+                lease = await self._kube.get(LEASES, self._settings.namespace, self._settings.name)
+        except (KubernetesError, TimeoutError):
+            return False
+        self._version = lease["metadata"]["resourceVersion"]
+        return bool(lease["spec"].get("holderIdentity") == self._settings.identity)
+
+    async def _release(self) -> None:
+        spec = {"holderIdentity": NOBODY, "leaseDurationSeconds": 1, "renewTime": _micro_time()}
+        try:
+            async with asyncio.timeout(self._settings.retry_seconds):
+                await self._kube.patch(
+                    LEASES,
+                    self._settings.namespace,
+                    self._settings.name,
+                    {"spec": spec},
+                    resource_version=self._version,
+                )
+        except (KubernetesError, TimeoutError) as error:
+            logger.warning("the lease was not given back", error=repr(error))
+
+    def _spec(self, transitions: int) -> dict[str, Any]:
+        return {
+            "holderIdentity": self._settings.identity,
+            "leaseDurationSeconds": max(1, round(self._settings.seconds)),
+            "acquireTime": _micro_time(),
+            "renewTime": _micro_time(),
+            "leaseTransitions": transitions,
+        }
+
+
+def _micro_time() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

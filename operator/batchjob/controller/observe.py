@@ -1,0 +1,148 @@
+"""Looking: one read of each source (body, Jobs, store, references, pods, clock) into one `Observed`.
+
+What matters only in some states is read only in those: references until the first Job is made, pods where none
+starts, the parent where there is one.
+"""
+
+import secrets
+import time
+from collections import deque
+from datetime import UTC, datetime
+from typing import Final
+
+from batchjob import log
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.controller.children import (
+    newest_child,
+    what_misconfigured_pod_said,
+    why_not_created,
+    why_not_starting,
+)
+from batchjob.controller.informer import Informer
+from batchjob.controller.known import Entry, KnownBatchJobs
+from batchjob.controller.manifests import UID_LABEL
+from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
+from batchjob.controller.plan import POD_FAILURE_POLICY
+from batchjob.controller.references import find_missing
+from batchjob.controller.status import seconds_since
+from batchjob.controller.users import Users
+from batchjob.core.progress import finished
+from batchjob.core.snapshot import Snapshot
+from batchjob.errors import StoreNotReady, StoreUnavailable
+from batchjob.kube import CORE_EVENTS, PODS, Kube
+from batchjob.store import Store
+
+RATE_WINDOW_SECONDS: Final = 20.0  # long enough to be steady, short enough to be "lately"
+
+logger = log.get(__name__)
+
+
+class Pulse:
+    """What an operator remembers of a run between two looks. Losing it at a restart costs one early write."""
+
+    def __init__(self) -> None:
+        self._written_at = float("-inf")
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def written(self) -> None:
+        """The status was written now."""
+        self._written_at = time.monotonic()
+
+    def since_write_seconds(self) -> float:
+        """Seconds since the status was written; infinite if it was not by us."""
+        return time.monotonic() - self._written_at
+
+    def rate(self, done: int) -> float | None:
+        """Items finished a second in the last window; None until there are two samples a second apart."""
+        now = time.monotonic()
+        self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= RATE_WINDOW_SECONDS:  # noqa: PLR2004 - a pair
+            self._samples.popleft()
+        then, before = self._samples[0]
+        return max(0, done - before) / (now - then) if now - then >= 1 else None
+
+
+class Observer:
+    """The eyes of the controller."""
+
+    def __init__(self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs) -> None:
+        self._kube = kube
+        self._store = store
+        self._users = users
+        self._jobs = jobs
+        self._known = known
+        self._silent_since: float | None = None
+
+    async def observe(self, entry: Entry, pulse: Pulse) -> Observed:
+        """Everything that decides about a BatchJob. Errors: ValidationError, KubernetesError, StoreError."""
+        job, now = entry.parsed, datetime.now(UTC)
+        snapshot, silent = await self._snapshot(entry.uid)
+        created = job.status.jobs_created if job.status else 0
+        child = newest_child(self._jobs.owned_by(entry.uid), entry.name, entry.uid, created, now)
+        started = child is not None or bool(job.status and job.status.store_epoch)
+        return Observed(
+            job=job,
+            now=now,
+            fresh_epoch=secrets.token_hex(8),
+            snapshot=snapshot,
+            store_silent_seconds=silent,
+            has_user=entry.uid in self._users.present,
+            child=child,
+            missing=None if started else await find_missing(self._kube, entry.namespace, job.spec),
+            parent=self._parent(job),
+            pods=await self._pod_trouble(entry, child, snapshot),
+            misconfigured=await self._misconfigured(entry, child),
+            since_write_seconds=pulse.since_write_seconds(),
+            rate=pulse.rate(finished(snapshot.counts)) if snapshot else None,
+        )
+
+    def ended(self, entry: Entry) -> Ended:
+        """What is left of a BatchJob that has ended."""
+        now = datetime.now(UTC)
+        jobs = list(self._jobs.owned_by(entry.uid))
+        child = newest_child(jobs, entry.name, entry.uid, entry.jobs_created, now)
+        return Ended(
+            name=entry.name,
+            uid=entry.uid,
+            seconds=seconds_since(entry.completion_time, now) or 0.0,
+            has_user=entry.uid in self._users.present,
+            child=child,
+        )
+
+    async def _snapshot(self, uid: str) -> tuple[Snapshot | None, float | None]:
+        """The snapshot, and for how many seconds the store has been silent (None: it answered)."""
+        try:
+            snapshot = await self._store.snapshot(uid)
+        except StoreNotReady:  # the store was restarted and has forgotten our scripts
+            await self._store.load_scripts()
+            snapshot = await self._store.snapshot(uid)
+        except StoreUnavailable as error:
+            if self._silent_since is None:
+                self._silent_since = time.monotonic()
+                logger.warning("the store does not answer", error=str(error))
+            return None, time.monotonic() - self._silent_since
+        self._silent_since = None
+        return snapshot, None
+
+    def _parent(self, job: BatchJob) -> Parent | None:
+        source = job.spec.source.results_of
+        entry = self._known.get((job.metadata.namespace, source.batch_job_name)) if source else None
+        return Parent(entry.uid, entry.ended, entry.complete) if entry else None
+
+    async def _pod_trouble(self, entry: Entry, child: ChildJob | None, snapshot: Snapshot | None) -> Trouble | None:
+        if child is None or not child.is_starting or child.age_seconds < POD_CHECK_SECONDS:
+            return None
+        if snapshot and snapshot.counts.active:
+            return None
+        if child.active == 0 and child.failed == 0:  # not even created; after a failure it waits for its back-off
+            fields = f"involvedObject.uid={child.uid}"
+            return why_not_created((await self._kube.list(CORE_EVENTS, entry.namespace, fields=fields)).items)
+        return why_not_starting(await self._pods(entry))
+
+    async def _misconfigured(self, entry: Entry, child: ChildJob | None) -> str | None:
+        if child is None or child.failure is None or child.failure[0] != POD_FAILURE_POLICY:
+            return None
+        return what_misconfigured_pod_said(await self._pods(entry))
+
+    async def _pods(self, entry: Entry) -> list[dict[str, object]]:
+        return (await self._kube.list(PODS, entry.namespace, labels=f"{UID_LABEL}={entry.uid}")).items

@@ -1,0 +1,95 @@
+"""What a reconcile knows when it decides. Values only: `observe` fills them in, `plan` and `status` read them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from batchjob.api.base import GROUP
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.core.reasons import Reason
+from batchjob.core.snapshot import Snapshot
+
+# What a child Job remembers, so that a later operator can tell whether it got anything done.
+FINISHED_BEFORE: Final = f"{GROUP}/finished-before"  # items that were terminal when it was made
+EPOCH: Final = f"{GROUP}/epoch"  # of the store
+FRUITLESS_BEFORE: Final = f"{GROUP}/fruitless-before"  # Jobs in a row before it that finished none
+
+MAX_FRUITLESS_JOBS: Final = 3
+POD_CHECK_SECONDS: Final = 10.0  # a pod that takes longer to start is looked at
+
+
+@dataclass(frozen=True)
+class ChildJob:
+    """The newest Job of a run."""
+
+    index: int  # 0 for the first
+    name: str
+    uid: str
+    suspended: bool
+    parallelism: int
+    active: int
+    ready: int
+    failed: int  # pods
+    age_seconds: float  # since pods could run: its startTime, else its creation
+    ended: bool
+    failure: tuple[str, str] | None  # reason and message of its condition Failed
+    epoch: str  # of the store, for which it was made
+    finished_before: int
+    fruitless_before: int
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether pods should run and none does yet."""
+        return not self.ended and not self.suspended and self.ready == 0
+
+    @property
+    def next_check_seconds(self) -> float:
+        """When to look why no pod runs: after 10 s, then less and less often."""
+        return max(POD_CHECK_SECONDS - self.age_seconds, min(POD_CHECK_SECONDS + self.age_seconds / 2, 60.0))
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that keeps a run from going on, and what to do about it."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The BatchJob whose results are the source."""
+
+    uid: str
+    ended: bool
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A BatchJob that has ended, and what is left of it."""
+
+    name: str
+    uid: str
+    seconds: float  # since the end
+    has_user: bool
+    child: ChildJob | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """One BatchJob and everything that decides about it, at one moment."""
+
+    job: BatchJob
+    now: datetime
+    fresh_epoch: str  # random; used if the run has to be opened
+    snapshot: Snapshot | None = None  # None: the store does not know the run, or did not answer
+    store_silent_seconds: float | None = None  # how long the store has not answered; None: it did
+    has_user: bool = False  # whether the store has the run's user
+    child: ChildJob | None = None
+    missing: Trouble | None = None  # a reference that does not exist; looked for until the first Job is made
+    parent: Parent | None = None  # only where the source is resultsOf
+    pods: Trouble | None = None  # why no worker starts; looked for where none does
+    misconfigured: str | None = None  # what the pod said that ended with EXIT_CONFIGURATION
+    since_write_seconds: float = float("inf")  # since we last wrote the status
+    rate: float | None = None  # items finished a second, lately

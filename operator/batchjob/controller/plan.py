@@ -1,0 +1,228 @@
+"""The decision: from what was observed to what is done. Pure, a function of `Observed` and the settings.
+
+    Pending ──► Queued ──► Running ──► Finalizing ──► Succeeded
+       │           │        ▲   │          │
+       └───────────┴────────┼───┴──────────┴────────► Failed, Cancelled (from anywhere)
+                            ▼
+                        Suspended
+
+Level, not edge: each look decides from what is, so a crash after any step of a plan only repeats steps that are
+already done. Pods are started before the bookkeeping; the status comes last, and an Event after it.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from batchjob.api.status import Phase
+from batchjob.api.v1alpha1 import BatchJob, JobType
+from batchjob.controller.actions import (
+    AbandonRun,
+    Action,
+    Admit,
+    CancelRun,
+    CreateJob,
+    FailRun,
+    Note,
+    PauseRun,
+    Plan,
+    ResumeRun,
+    SetSlots,
+)
+from batchjob.controller.begin import (
+    PlanSettings,
+    build_run,
+    next_index,
+    plan_begin,
+    plan_start,
+    stalled,
+    suspended,
+)
+from batchjob.controller.ending import ENDED, delete_job, judge, plan_end
+from batchjob.controller.manifests import build_job
+from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
+from batchjob.controller.status import Verdict, build_status, format_time, is_worth_writing, say_store_is_silent, told
+from batchjob.core.items import RunState
+from batchjob.core.phases import is_terminal
+from batchjob.core.progress import finished
+from batchjob.core.reasons import Reason
+from batchjob.core.snapshot import Snapshot
+
+SILENCE_SECONDS: Final = 30.0  # a restart of the store is over by then; longer is worth saying
+# Where items have effects outside, running them again may do harm: that is never decided here.
+EFFECTS_OUTSIDE: Final = frozenset({JobType.EMAIL, JobType.CUSTOM})
+POD_FAILURE_POLICY: Final = "PodFailurePolicy"  # Kubernetes' reason; our only rule that fails a Job is exit 64
+
+
+def make_plan(seen: Observed, settings: PlanSettings) -> Plan:
+    """What to do about a BatchJob now."""
+    job = seen.job
+    if job.metadata.deletion_timestamp is not None:
+        return Plan()  # in foreground deletion the children go first; making new ones would never end
+    if is_terminal(job.status):
+        return _only_generation(job)
+    if seen.store_silent_seconds is not None:
+        return _without_store(seen, seen.store_silent_seconds)
+    return _plan_run(seen, settings)
+
+
+def _plan_run(seen: Observed, settings: PlanSettings) -> Plan:
+    job, snapshot = seen.job, seen.snapshot
+    if snapshot and snapshot.state in ENDED:
+        return plan_end(seen, judge(snapshot), stop=snapshot.state is RunState.CANCELLED)
+    if job.spec.cancel:
+        return _cancel(seen)
+    epochs = _known_epochs(seen)
+    if not epochs:
+        return plan_begin(seen, settings)
+    if snapshot is None or snapshot.epoch not in epochs:
+        return _rebuild(seen, settings)
+    return _drive(seen, snapshot, settings)
+
+
+def _known_epochs(seen: Observed) -> set[str]:
+    """The epochs in which the run was started; empty if it was not.
+
+    The Job's may be ahead of the status: a crash kept that from being written.
+    """
+    written = seen.job.status.store_epoch if seen.job.status else None
+    return {epoch for epoch in (written, seen.child.epoch if seen.child else None) if epoch}
+
+
+def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
+    """A run that the store knows and that has not ended."""
+    suspend = seen.job.spec.suspend
+    actions: list[Action] = [] if seen.has_user else [Admit(build_run(seen, snapshot.epoch))]
+    if snapshot.paused != suspend:
+        actions.append(PauseRun() if suspend else ResumeRun())
+    if seen.child and not seen.child.ended:
+        actions += _slots(seen.child, seen.job)
+    elif not suspend:
+        return _replace_job(seen, snapshot, settings, actions)
+    return _keep(seen, snapshot, actions, settings)
+
+
+def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: PlanSettings) -> Plan:
+    """Go on with what there is; write the status if that is worth it now, else look again when it may be."""
+    old, verdict = seen.job.status, _standing(seen, snapshot)
+    start = (old.start_time if old else None) or format_time(seen.now)
+    status = build_status(seen, verdict, store_epoch=snapshot.epoch, jobs_created=next_index(seen), start_time=start)
+    again: list[float] = []
+    plan = Plan(tuple(actions))
+    if is_worth_writing(old, status, seen.since_write_seconds, settings.pace):
+        plan = told(seen, replace(plan, status=status))
+    elif old and status.counts != old.counts:
+        again.append(settings.pace.next_seconds(seen.since_write_seconds))
+    if seen.child and seen.child.is_starting:
+        again.append(seen.child.next_check_seconds)
+    return replace(plan, again_seconds=min(again, default=None), back_off=verdict.stalled)
+
+
+def _standing(seen: Observed, snapshot: Snapshot) -> Verdict:
+    if seen.job.spec.suspend:
+        return suspended()
+    phase = Phase.FINALIZING if snapshot.state is RunState.SEALING else Phase.RUNNING
+    if seen.pods:
+        return stalled(phase, seen.pods)
+    if snapshot.load_error:
+        _, message = snapshot.load_error
+        return stalled(phase, Trouble(Reason.SOURCE_UNREACHABLE, message))
+    if phase is Phase.FINALIZING:
+        return Verdict(phase, Reason.FINALIZING)
+    return Verdict(phase, Reason.LOADING if snapshot.state is RunState.LOADING else Reason.RUNNING)
+
+
+def _slots(child: ChildJob, job: BatchJob) -> list[Action]:
+    parallelism = job.spec.parallelism if child.parallelism != job.spec.parallelism else None
+    suspend = job.spec.suspend if child.suspended != job.spec.suspend else None
+    if parallelism is None and suspend is None:
+        return []
+    return [SetSlots(child.name, parallelism, suspend)]
+
+
+def _replace_job(seen: Observed, snapshot: Snapshot, settings: PlanSettings, actions: list[Action]) -> Plan:
+    """The Job ended, or was deleted, with items left: another one goes on, unless that is hopeless."""
+    child = seen.child
+    fruitless = _fruitless(child, snapshot)
+    if child and child.failure and child.failure[0] == POD_FAILURE_POLICY:
+        message = seen.misconfigured or child.failure[1]
+        return Plan((*actions, FailRun(Reason.WORKER_MISCONFIGURED, message)), again_seconds=0)
+    if child and fruitless >= MAX_FRUITLESS_JOBS:
+        return Plan((*actions, AbandonRun(_hopeless(child))), again_seconds=0)
+    index = next_index(seen)
+    manifest = build_job(
+        seen.job,
+        settings.pods,
+        epoch=snapshot.epoch,
+        index=index,
+        finished=finished(snapshot.counts),
+        fruitless=fruitless,
+    )
+    status = build_status(
+        replace(seen, child=None), _standing(seen, snapshot), store_epoch=snapshot.epoch, jobs_created=index + 1
+    )
+    return told(seen, Plan((*actions, CreateJob(manifest)), status))
+
+
+def _fruitless(child: ChildJob | None, snapshot: Snapshot) -> int:
+    """How many Jobs in a row finished nothing; one that somebody deleted does not count."""
+    if child is None or finished(snapshot.counts) > child.finished_before:
+        return 0
+    return child.fruitless_before + 1
+
+
+def _hopeless(child: ChildJob) -> str:
+    said = f" The last one: {child.failure[1]}" if child.failure else ""
+    return (
+        f"{MAX_FRUITLESS_JOBS} Jobs in a row ended without finishing an item.{said} "
+        f"See the logs of the pods of Job {child.name}."
+    )
+
+
+def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
+    """The store has forgotten the run, or knows it in another epoch."""
+    old_job = delete_job(seen.child)
+    if seen.job.spec.type in EFFECTS_OUTSIDE:
+        done = finished(seen.job.status.counts) if seen.job.status else 0
+        message = (
+            f"The store lost this run after at least {done} items were finished. Running it again could repeat "
+            "their effects, so it ends here. Create a BatchJob with the items that are still to be done."
+        )
+        verdict = Verdict(Phase.FAILED, Reason.STORE_LOST, message, stalled=True)
+        return plan_end(replace(seen, snapshot=None), verdict, stop=True)
+    plan = plan_start(seen, settings)
+    note = Note("Warning", Reason.STORE_LOST, "The store lost this run: every item runs again.", format_time(seen.now))
+    return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
+
+
+def _cancel(seen: Observed) -> Plan:
+    if seen.snapshot is not None:
+        return Plan((CancelRun(),), again_seconds=0)
+    verdict = Verdict(Phase.CANCELLED, Reason.CANCELLED, "spec.cancel is true.")
+    return plan_end(seen, verdict, stop=True)
+
+
+def _without_store(seen: Observed, silent_seconds: float) -> Plan:
+    old = seen.job.status
+    message = "The store does not answer. Runs go on when it does; see the operator's log."
+    if old is None:
+        verdict = Verdict(Phase.PENDING, Reason.STORE_UNAVAILABLE, message)
+        return Plan(status=build_status(seen, verdict), back_off=True)
+    status = say_store_is_silent(old, message) if silent_seconds >= SILENCE_SECONDS else old
+    return Plan(status=None if status == old else status, back_off=True)
+
+
+def _only_generation(job: BatchJob) -> Plan:
+    """The spec of an ended BatchJob was edited: say that we saw it, and that nothing follows."""
+    generation = job.metadata.generation
+    if job.status is None or job.status.observed_generation == generation:
+        return Plan()
+    return Plan(status=job.status.model_copy(update={"observed_generation": generation}))
+
+
+def plan_obstructed(seen: Observed, trouble: Trouble) -> Plan:
+    """A name that the run needs belongs to somebody else: say whose, and try again."""
+    old = seen.job.status
+    phase = old.phase if old and old.phase in (Phase.RUNNING, Phase.FINALIZING) else Phase.PENDING
+    status = build_status(seen, stalled(phase, trouble))
+    plan = told(seen, Plan(status=status)) if status != old else Plan()
+    return replace(plan, back_off=True)

@@ -1,0 +1,185 @@
+"""The operator as a process: its parts put together, started, and stopped on SIGTERM.
+
+Every replica keeps its caches warm: kopf's watch of BatchJobs, our informer of Jobs. Only the leader looks at
+BatchJobs and keeps house.
+"""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from batchjob import log
+from batchjob.controller.begin import PlanSettings
+from batchjob.controller.carry_out import CarryOut
+from batchjob.controller.housekeeping import Housekeeping
+from batchjob.controller.informer import Informer, ObjectKey, controller_uid
+from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.leader import Leader, LeaseSettings
+from batchjob.controller.manifests import SELECTOR, PodSettings
+from batchjob.controller.observe import Observer
+from batchjob.controller.probes import serve_probes
+from batchjob.controller.reconciler import Reconciler
+from batchjob.controller.relist import Relist
+from batchjob.controller.settings import Settings
+from batchjob.controller.status import Pace
+from batchjob.controller.supervisor import Supervisor
+from batchjob.controller.users import Users
+from batchjob.controller.workqueue import Workqueue
+from batchjob.errors import ConfigurationError, StoreError
+from batchjob.kube import JOBS, Access, Kube, Throttle
+from batchjob.metrics import publish_build_info
+from batchjob.store import Store
+
+EXIT_CONFIGURATION: Final = 64
+STORE_RETRY_SECONDS: Final = 2.0
+
+logger = log.get(__name__)
+
+
+class Operator:
+    """The operator of one installation. `kube` and `lease_kube` are open, `store` connects with its first call."""
+
+    def __init__(self, settings: Settings, access: Access, kube: Kube, lease_kube: Kube, store: Store) -> None:
+        namespaces: list[str | None] = [*settings.watch_namespaces] or [None]
+        self._settings = settings
+        self._store = store
+        self._queue: Workqueue[ObjectKey] = Workqueue()
+        self._known = KnownBatchJobs()
+        self._relist = Relist(kube, namespaces, self._known)
+        self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved)
+        self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
+        self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue)
+        self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
+        self._leader = Leader(lease_kube, _lease_settings(settings))
+        self._reconciler = Reconciler(
+            kube,
+            self._known,
+            self._queue,
+            Observer(kube, store, self._users, self._jobs, self._known),
+            CarryOut(kube, store, self._users, self._jobs, self._known),
+            _plan_settings(settings),
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether we could lead."""
+        return self._jobs.synced.is_set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set; raises what ended a part."""
+        async with asyncio.TaskGroup() as group:
+            parts = [
+                group.create_task(part)
+                for part in (
+                    self._supervisor.run(),
+                    self._jobs.run(),
+                    self._relist.keep_comparing(self._settings.relist_seconds, self._queue.add),
+                    self._check_store(),
+                    self._leader.run(self._lead),
+                )
+            ]
+            await stop.wait()
+            for part in parts:
+                part.cancel()
+
+    async def _lead(self) -> None:
+        """What the leader does, until cancelled."""
+        await self._jobs.synced.wait()  # a child that we do not see yet would be made twice
+        self._queue.clear()
+        for entry in self._known.entries():
+            self._queue.add((entry.namespace, entry.name))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
+                group.create_task(self._housekeeping.follow_changes())
+                group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
+                group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))
+        finally:
+            self._queue.clear()
+
+    async def _check_store(self) -> None:
+        """Refuse a store that would lose items; one that does not answer yet is waited for."""
+        while True:
+            try:
+                await self._store.check()
+            except StoreError as error:
+                logger.warning("the store cannot be checked yet", error=str(error))
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+            else:
+                return
+
+    def _batch_job_moved(self, kind: str | None, body: dict[str, Any]) -> None:
+        if kind is None:
+            self._relist.ask()
+        metadata = body["metadata"]
+        if kind == "DELETED":
+            keys = self._known.deleted(metadata["namespace"], metadata["name"], metadata["uid"])
+        else:
+            keys = self._known.seen(body)
+        for key in keys:
+            self._queue.add(key)
+
+    def _job_moved(self, job: dict[str, Any]) -> None:
+        if (uid := controller_uid(job)) and (key := self._known.key_of(uid)):
+            self._queue.add(key)
+
+
+def main() -> int:
+    """The command `batchjob operator`; returns its exit code."""
+    log.configure()
+    try:
+        settings = Settings.read()
+        log.configure(settings.log_level)
+        logging.getLogger("kopf").setLevel(logging.WARNING)  # it tells of each event
+        publish_build_info()
+        asyncio.run(serve(settings, Access.find()))
+    except* ConfigurationError as errors:
+        reasons = "; ".join(str(error) for error in errors.exceptions)
+        logger.critical("cannot run like this", error=reasons)
+    else:
+        return 0
+    return EXIT_CONFIGURATION
+
+
+async def serve(settings: Settings, access: Access) -> None:
+    """Run the operator until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        kube = await stack.enter_async_context(Kube(access, Throttle(settings.kube_qps, settings.kube_burst)))
+        lease_kube = await stack.enter_async_context(Kube(access))
+        store = await stack.enter_async_context(Store.connect(settings.store(), name="batchjob-operator"))
+        operator = Operator(settings, access, kube, lease_kube, store)
+        await stack.enter_async_context(
+            serve_probes(settings.probe_host, settings.probe_port, lambda: operator.is_ready)
+        )
+        logger.info("started", server=access.server, namespaces=settings.watch_namespaces or "all")
+        await operator.run(stop)
+    logger.info("stopped")
+
+
+def _lease_settings(settings: Settings) -> LeaseSettings:
+    return LeaseSettings(
+        namespace=settings.pod_namespace,
+        name=settings.lease_name,
+        identity=settings.pod_name,
+        seconds=settings.lease_seconds,
+        renew_seconds=settings.lease_renew_seconds,
+        retry_seconds=settings.lease_retry_seconds,
+    )
+
+
+def _plan_settings(settings: Settings) -> PlanSettings:
+    pods = PodSettings(
+        image=settings.worker_image,
+        image_pull_policy=settings.worker_image_pull_policy,
+        grace_seconds=settings.grace_seconds,
+        job_ttl_seconds=settings.job_ttl_seconds,
+        log_level=settings.log_level,
+    )
+    pace = Pace(settings.progress_seconds, settings.progress_percent, settings.progress_max_seconds)
+    return PlanSettings(pods, pace)

@@ -1,0 +1,141 @@
+"""One look at one BatchJob: observe, plan, carry out; and what becomes of errors.
+
+A look never raises: whatever goes wrong is logged, counted and tried again later, for this BatchJob alone. Two of
+them are answers: an object that is none of ours is a condition, and so is a name that somebody else has.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from batchjob import log
+from batchjob.api.status import BatchJobStatus
+from batchjob.controller.actions import Plan
+from batchjob.controller.begin import PlanSettings
+from batchjob.controller.carry_out import CarryOut
+from batchjob.controller.ending import plan_ended
+from batchjob.controller.informer import ObjectKey
+from batchjob.controller.known import Entry, KnownBatchJobs
+from batchjob.controller.observe import Observer, Pulse
+from batchjob.controller.observed import Trouble
+from batchjob.controller.plan import make_plan, plan_obstructed
+from batchjob.controller.status import build_invalid_status
+from batchjob.controller.users import NameTaken
+from batchjob.controller.workqueue import Workqueue
+from batchjob.core.reasons import Reason
+from batchjob.errors import BatchJobError, Conflict, NotFound
+from batchjob.kube import BATCH_JOBS, Kube
+from batchjob.metrics import RECONCILE_ERRORS, RECONCILE_SECONDS
+
+logger = log.get(__name__)
+
+
+class Reconciler:
+    """Looks at BatchJobs; `look` is what the queue's workers call."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        known: KnownBatchJobs,
+        queue: Workqueue[ObjectKey],
+        observer: Observer,
+        carry_out: CarryOut,
+        settings: PlanSettings,
+    ) -> None:
+        self._kube = kube
+        self._known = known
+        self._queue = queue
+        self._observer = observer
+        self._carry_out = carry_out
+        self._settings = settings
+        self._pulses: dict[str, Pulse] = {}
+
+    async def look(self, key: ObjectKey) -> None:
+        """One look at a BatchJob by its key."""
+        started = time.monotonic()
+        try:
+            try:
+                await self._look(key)
+            except (Conflict, NotFound):
+                await self._read_again(key)
+        except Exception as error:  # noqa: BLE001 - one BatchJob must never stop the others
+            self._failed(key, error)
+        finally:
+            RECONCILE_SECONDS.observe(time.monotonic() - started)
+
+    async def _look(self, key: ObjectKey) -> None:
+        for uid in self._known.gone(key):
+            await self._carry_out.tidy(key, uid)
+            self._pulses.pop(uid, None)
+        entry = self._known.get(key)
+        if entry is None:
+            self._queue.forget_failures(key)
+            return
+        plan = await self._plan(entry)
+        try:
+            await self._carry_out(entry, plan)
+        except NameTaken as error:
+            plan = await self._obstructed(entry, error)
+        if plan.status is not None:
+            self._pulse(entry).written()
+        if plan.back_off:
+            self._queue.back_off(key)
+        else:
+            self._queue.forget_failures(key)
+        if plan.again_seconds is not None:
+            self._queue.add_after(key, plan.again_seconds)
+
+    async def _plan(self, entry: Entry) -> Plan:
+        if entry.body is None:
+            self._pulses.pop(entry.uid, None)
+            return plan_ended(self._observer.ended(entry))
+        try:
+            seen = await self._observer.observe(entry, self._pulse(entry))
+        except ValidationError as error:
+            return _invalid(entry.body, error)
+        return make_plan(seen, self._settings)
+
+    async def _obstructed(self, entry: Entry, error: NameTaken) -> Plan:
+        seen = await self._observer.observe(entry, self._pulse(entry))
+        plan = plan_obstructed(seen, Trouble(Reason.NAME_TAKEN, str(error)))
+        await self._carry_out(entry, plan)
+        return plan
+
+    async def _read_again(self, key: ObjectKey) -> None:
+        """Somebody changed or deleted the object since we saw it: see it as it is, and look again."""
+        entry = self._known.get(key)
+        try:
+            self._known.seen(await self._kube.get(BATCH_JOBS, *key))
+        except NotFound:
+            if entry is not None:
+                self._known.deleted(*key, entry.uid)
+        self._queue.back_off(key)
+
+    def _failed(self, key: ObjectKey, error: Exception) -> None:
+        RECONCILE_ERRORS.inc()
+        seconds = self._queue.back_off(key)
+        logger.warning(
+            "reconcile failed",
+            batchjob="/".join(key),
+            kind=type(error).__name__,
+            error=str(error),
+            retry_seconds=round(seconds, 1),
+            exc_info=None if isinstance(error, BatchJobError) else error,
+        )
+
+    def _pulse(self, entry: Entry) -> Pulse:
+        return self._pulses.setdefault(entry.uid, Pulse())
+
+
+def _invalid(body: dict[str, Any], error: ValidationError) -> Plan:
+    """An object that the API server took and we cannot read: written by a newer version, or past its schema."""
+    try:
+        old = BatchJobStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        old = BatchJobStatus()
+    where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
+    message = f"This operator cannot read the BatchJob: {where}. Mend it, or upgrade the operator."
+    status = build_invalid_status(old, body["metadata"].get("generation", 0), message, datetime.now(UTC))
+    return Plan(status=status if status != old else None)

@@ -1,0 +1,77 @@
+"""Comparing what the watch told us with a list of all names, now and then and after each relist of kopf's.
+
+kopf never reports what was deleted while its watch was broken (its trap T1), and an operator that trusts a watch
+alone believes in ghosts. Only metadata is listed: some hundred bytes an object.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final
+
+from batchjob import log
+from batchjob.controller.informer import ObjectKey
+from batchjob.controller.known import KnownBatchJobs
+from batchjob.errors import KubernetesError, NotFound
+from batchjob.kube import BATCH_JOBS, Kube
+
+SETTLE_SECONDS: Final = 2.0  # a list comes as many events
+
+logger = log.get(__name__)
+
+
+class Relist:
+    """The comparison, for the namespaces we serve ([None]: all)."""
+
+    def __init__(self, kube: Kube, namespaces: Iterable[str | None], known: KnownBatchJobs) -> None:
+        self._kube = kube
+        self._namespaces = list(namespaces)
+        self._known = known
+        self._asked = asyncio.Event()
+
+    async def compare(self) -> set[ObjectKey]:
+        """Bring what we know up to date; returns the keys to look at. Errors: KubernetesError."""
+        keys: set[ObjectKey] = set()
+        for namespace in self._namespaces:
+            listing = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
+            gone, unknown = self._known.compare(
+                [item["metadata"] for item in listing.items], int(listing.resource_version), namespace
+            )
+            for key in unknown:
+                gone |= await self._read(key)
+            keys |= gone
+        if keys:
+            logger.info("the watch had missed changes", batchjobs=len(keys))
+        return keys
+
+    async def keep_comparing(self, every_seconds: float, tell: Callable[[ObjectKey], None]) -> None:
+        """Compare for ever: now and then, and soon after `ask`."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every_seconds):
+                    await self._asked.wait()
+            await asyncio.sleep(SETTLE_SECONDS)
+            self._asked.clear()
+            try:
+                for key in await self.compare():
+                    tell(key)
+            except KubernetesError as error:
+                logger.warning("names cannot be compared", error=str(error))
+
+    def ask(self) -> None:
+        """The watch was begun anew: compare soon."""
+        self._asked.set()
+
+    async def uids(self) -> set[str]:
+        """The uid of every BatchJob there is. Errors: KubernetesError."""
+        found: set[str] = set()
+        for namespace in self._namespaces:
+            listing = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
+            found |= {item["metadata"]["uid"] for item in listing.items}
+        return found
+
+    async def _read(self, key: ObjectKey) -> set[ObjectKey]:
+        try:
+            return self._known.seen(await self._kube.get(BATCH_JOBS, *key))
+        except NotFound:
+            return set()  # deleted since the list was taken

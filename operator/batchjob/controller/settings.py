@@ -1,0 +1,77 @@
+"""The operator's settings, from environment variables that begin with `BATCHJOB_`."""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Final, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from batchjob.api.run import StoreAccess
+from batchjob.errors import ConfigurationError
+
+PREFIX: Final = "BATCHJOB_"
+
+
+class Settings(BaseSettings):
+    """Every setting; each is the variable of its name in capitals, such as BATCHJOB_STORE_URL."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    store_url: str = Field(description="The store, such as redis://redis:6379/0. One database an installation.")
+    store_username: str | None = Field(None, description="The operator's own user in the store; default: default.")
+    store_password: SecretStr | None = Field(None, description="Its password.")
+    store_password_file: Path | None = Field(None, description="A file with its password, read at the start.")
+    worker_store_url: str | None = Field(None, description="The store as worker pods reach it; default: store_url.")
+
+    worker_image: str = Field(description="Image of worker pods whose BatchJob names none.")
+    worker_image_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
+    grace_seconds: int = Field(30, ge=1, description="terminationGracePeriodSeconds of worker pods.")
+    job_ttl_seconds: int = Field(86400, ge=60, description="When Kubernetes removes an ended child Job and its pods.")
+
+    watch_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Namespaces to serve, separated by commas; default: all."
+    )
+    workers: int = Field(16, ge=1, description="BatchJobs reconciled at the same time.")
+    kube_qps: float = Field(50, gt=0, description="Calls a second to the Kubernetes API, watches and Lease left out.")
+    kube_burst: int = Field(100, ge=1, description="Calls at once after a quiet time.")
+
+    progress_seconds: float = Field(5, gt=0, description="Shortest time between two progress writes of a BatchJob.")
+    progress_percent: float = Field(1, ge=0, description="Smallest progress worth a write of its own.")
+    progress_max_seconds: float = Field(30, gt=0, description="After this, any progress is worth a write.")
+
+    relist_seconds: float = Field(300, gt=0, description="How often all names are compared with what is known.")
+    sweep_seconds: float = Field(60, gt=0, description="How often what deleted BatchJobs left in the store is removed.")
+    users_seconds: float = Field(5, gt=0, description="How often the store's users are compared with the runs.")
+
+    lease_name: str = Field("batchjob-operator", description="Name of the Lease that elects the leader.")
+    lease_seconds: float = Field(15, gt=0, description="How long a silent leader keeps the Lease.")
+    lease_renew_seconds: float = Field(10, gt=0, description="Without a renewal for so long, a leader steps down.")
+    lease_retry_seconds: float = Field(2, gt=0, description="Time between two looks at the Lease.")
+
+    pod_name: str = Field(default_factory=socket.gethostname, description="Our identity in the Lease.")
+    pod_namespace: str = Field("default", description="Namespace of the Lease.")
+    probe_host: str = Field("0.0.0.0", description="Address of /healthz, /readyz and /metrics.")  # noqa: S104 - kubelet asks from outside the pod
+    probe_port: int = Field(8080, ge=0, description="Port of /healthz, /readyz and /metrics.")
+    log_level: str = Field("info", description="debug, info, warning or error.")
+
+    @field_validator("watch_namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def read(cls) -> Self:
+        """From the environment; ConfigurationError names the variable that is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            raise ConfigurationError(f"settings: {wrong}") from error
+
+    def store(self) -> StoreAccess:
+        """The operator's access to the store."""
+        password = self.store_password.get_secret_value() if self.store_password else None
+        if self.store_password_file:
+            password = self.store_password_file.read_text().strip()
+        return StoreAccess(url=self.store_url, username=self.store_username, password=password)

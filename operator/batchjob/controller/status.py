@@ -1,0 +1,233 @@
+"""The status of a BatchJob from what was observed and what the plan decided. Pure.
+
+Conditions follow the table of `core.phases`; a condition keeps its transition time until its status changes. Counts
+come from one snapshot of the store, so they conserve; where there is none, what was known stays.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from batchjob.api.defaults import effective
+from batchjob.api.status import (
+    BatchJobStatus,
+    Condition,
+    ConditionType,
+    ItemError,
+    JobReference,
+    Phase,
+    ResultsStatus,
+    SourceStatus,
+)
+from batchjob.controller.actions import Note, Plan
+from batchjob.controller.observed import Observed
+from batchjob.core.phases import CONDITIONS, TERMINAL
+from batchjob.core.progress import (
+    finished,
+    format_duration,
+    format_percent,
+    format_progress,
+    format_ranges,
+    format_rate,
+)
+from batchjob.core.reasons import Reason
+from batchjob.core.snapshot import LastError, Snapshot
+
+MESSAGE_LIMIT: Final = 2048  # of a condition
+TEXT_LIMIT: Final = 256  # of an item's error
+USAGE_LIMIT: Final = 16  # names of status.usage
+
+# Conditions whose turning True is worth an Event; the first that does.
+NOTABLE: Final = (
+    (ConditionType.COMPLETE, "Normal"),
+    (ConditionType.FAILED, "Warning"),
+    (ConditionType.STALLED, "Warning"),
+    (ConditionType.SUSPENDED, "Normal"),
+)
+# Fields that move while items run: they are written at a measured pace, everything else at once.
+LIVE: Final = frozenset({
+    "progress", "percent", "rate", "counts", "failed_items", "last_errors", "usage", "active_workers",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where a BatchJob stands and why, in the words of its conditions."""
+
+    phase: Phase
+    reason: Reason
+    message: str = ""
+    stalled: bool = False
+
+
+def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobStatus:
+    """The status to write; `changes` are fields that the plan decides, such as jobs_created."""
+    old = seen.job.status or BatchJobStatus()
+    ended = verdict.phase in TERMINAL
+    start = changes.get("start_time", old.start_time)
+    values: dict[str, Any] = {
+        "observed_generation": seen.job.metadata.generation,
+        "phase": verdict.phase,
+        "effective": effective(seen.job.spec),
+        "duration": _duration(start, seen.now),
+        "active_workers": 0 if ended or seen.child is None else seen.child.ready,
+        "rate": format_rate(seen.rate),
+        "conditions": _conditions(old, seen.job.metadata.generation, seen.now, verdict),
+    }
+    if seen.child is not None:
+        values["jobs"] = [JobReference(name=seen.child.name, uid=seen.child.uid)]
+    if seen.snapshot is not None:
+        values |= _from_store(seen.snapshot)
+    if ended:
+        values["completion_time"] = format_time(seen.now)
+        values["rate"] = _mean_rate(seen.snapshot, start, seen.now)
+    return old.model_copy(update=values | changes)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often progress is written."""
+
+    seconds: float  # not more often than this
+    percent: float  # not for less than this …
+    max_seconds: float  # … unless so much time has gone by
+
+    def next_seconds(self, since_write_seconds: float) -> float:
+        """When to ask again whether progress is worth writing."""
+        due = self.seconds if since_write_seconds < self.seconds else self.max_seconds
+        return max(0.0, due - since_write_seconds)
+
+
+def is_worth_writing(old: BatchJobStatus | None, new: BatchJobStatus, since_write_seconds: float, pace: Pace) -> bool:
+    """Whether to write now: never where only the clock moved, and live fields at the pace."""
+    if old is None:
+        return True
+    moved = {name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)} - {"duration"}
+    if not moved or moved - LIVE:
+        return bool(moved)
+    if since_write_seconds < pace.seconds:
+        return False
+    step = finished(new.counts) - finished(old.counts)
+    enough = 100 * step >= pace.percent * new.counts.total and (step > 0 or new.counts.total != old.counts.total)
+    return enough or since_write_seconds >= pace.max_seconds
+
+
+def told(seen: Observed, plan: Plan) -> Plan:
+    """The plan with the Events that its status is worth: the end, a pause, and what somebody has to mend."""
+    if plan.status is None:
+        return plan
+    return replace(plan, notes=(*plan.notes, *_notes(seen.job.status, plan.status)))
+
+
+def _notes(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
+    for kind, mood in NOTABLE:
+        condition = new.condition(kind)
+        before = old.condition(kind) if old else None
+        if condition is None or condition.status != "True":
+            continue
+        if before is None or (before.status, before.reason) != (condition.status, condition.reason):
+            yield Note(mood, condition.reason, condition.message, condition.last_transition_time)
+            return
+
+
+def say_store_is_silent(old: BatchJobStatus, message: str) -> BatchJobStatus:
+    """The status as it was, but for what Reconciling says; no condition changes its status, so no phase flaps."""
+    words = {"reason": Reason.STORE_UNAVAILABLE, "message": message}
+    conditions = [
+        condition.model_copy(update=words) if condition.type == ConditionType.RECONCILING else condition
+        for condition in old.conditions
+    ]
+    return old.model_copy(update={"conditions": conditions})
+
+
+def build_invalid_status(old: BatchJobStatus | None, generation: int, message: str, now: datetime) -> BatchJobStatus:
+    """The status of an object that cannot be read as a BatchJob."""
+    old = old or BatchJobStatus()
+    verdict = Verdict(Phase.PENDING, Reason.INVALID_SPEC, message, stalled=True)
+    return old.model_copy(
+        update={
+            "observed_generation": generation,
+            "phase": verdict.phase,
+            "conditions": _conditions(old, generation, now, verdict),
+        }
+    )
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the second, as Kubernetes writes times."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_since(start: str | None, now: datetime) -> float | None:
+    """Seconds from a time of ours until now; None where there is none."""
+    return None if start is None else (now - datetime.fromisoformat(start)).total_seconds()
+
+
+def _conditions(old: BatchJobStatus, generation: int, now: datetime, verdict: Verdict) -> list[Condition]:
+    true = CONDITIONS[verdict.phase, verdict.stalled]
+    return [_condition(kind, kind in true, old, generation, now, verdict) for kind in ConditionType]
+
+
+def _condition(
+    kind: ConditionType, holds: bool, old: BatchJobStatus, generation: int, now: datetime, verdict: Verdict
+) -> Condition:
+    status = "True" if holds else "False"
+    before = old.condition(kind)
+    return Condition(
+        type=kind,
+        status=status,
+        reason=verdict.reason,
+        message=clip(verdict.message, MESSAGE_LIMIT) if holds else "",
+        last_transition_time=before.last_transition_time if before and before.status == status else format_time(now),
+        observed_generation=generation,
+    )
+
+
+def _from_store(snapshot: Snapshot) -> dict[str, Any]:
+    counts, positions = snapshot.counts, snapshot.failed_positions
+    return {
+        "progress": format_progress(counts, snapshot.total),
+        "percent": format_percent(counts, snapshot.total),
+        "counts": counts,
+        "failed_items": format_ranges(positions, complete=counts.failed <= len(positions)),
+        "last_errors": [_item_error(error) for error in snapshot.last_errors],
+        "usage": dict(sorted(snapshot.usage.items())[:USAGE_LIMIT]),
+        "source": _source(snapshot),
+        "results": _results(snapshot),
+    }
+
+
+def _item_error(error: LastError) -> ItemError:
+    return ItemError(
+        item_id=clip(error.item_id, 128), error_class=error.error_class, message=clip(error.message, TEXT_LIMIT)
+    )
+
+
+def _source(snapshot: Snapshot) -> SourceStatus | None:
+    if not snapshot.source_sha256 and not snapshot.source_etag:
+        return None
+    return SourceStatus(sha256=snapshot.source_sha256, etag=snapshot.source_etag)
+
+
+def _results(snapshot: Snapshot) -> ResultsStatus | None:
+    if not snapshot.results_uri:
+        return None
+    return ResultsStatus(uri=snapshot.results_uri, manifest_sha256=snapshot.manifest_sha256)
+
+
+def _duration(start: str | None, now: datetime) -> str:
+    seconds = seconds_since(start, now)
+    return "" if seconds is None else format_duration(seconds)
+
+
+def _mean_rate(snapshot: Snapshot | None, start: str | None, now: datetime) -> str:
+    seconds = seconds_since(start, now)
+    if snapshot is None or not seconds or seconds <= 0:
+        return ""
+    return format_rate(finished(snapshot.counts) / seconds)
+
+
+def clip(text: str, limit: int) -> str:
+    """The text, shortened to `limit` characters with an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

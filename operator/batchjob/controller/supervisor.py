@@ -1,0 +1,140 @@
+"""Keeping kopf's watch of the custom resources alive, whatever happens to it.
+
+kopf 1.45 ends its operator on any watch error but 410, on 401, on a list that fails for a minute (its trap T2): so it
+is started again in process, for ever, with a growing pause. It runs in a thread with a loop of its own, because when
+it ends it cancels every task of its loop that it does not know. What it may have missed meanwhile (T1) is found by
+comparing with a list of names after each of its lists, and every few minutes.
+"""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import kopf
+
+from batchjob import log
+from batchjob.controller.handlers import build_registry
+from batchjob.errors import NotFound
+from batchjob.kube import BATCH_JOBS, Access, Kube
+
+FIRST_PAUSE_SECONDS: Final = 1.0
+MAX_PAUSE_SECONDS: Final = 30.0
+HEALTHY_SECONDS: Final = 60.0  # kopf ran so long that its next end is a new story
+# A watch ends by itself after this, and the server sends a bookmark before: no version ever gets too old, and a
+# connection that died in silence is noticed when it should have ended.
+WATCH_SECONDS: Final = 40
+SILENCE_SECONDS: Final = 55.0
+STOP_SECONDS: Final = 2.0  # kopf takes its time to stop; it has nothing to save
+
+logger = log.get(__name__)
+
+
+class NoProgress(kopf.ProgressStorage):
+    """It remembers nothing in our objects: annotations of its own break above 256 KiB (its trap T7)."""
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing is remembered."""
+
+    def store(self, **_: Any) -> None:
+        """Remember nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing to forget."""
+
+    def touch(self, **_: Any) -> None:
+        """No annotation is touched."""
+
+    def clear(self, *, essence: Any) -> Any:
+        """Nothing to leave out."""
+        return essence
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """As NoProgress, for the last seen spec."""
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing is remembered."""
+
+    def store(self, **_: Any) -> None:
+        """Remember nothing."""
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """A mere watcher: no writes of its own, no peering, its own time limits everywhere."""
+    settings = kopf.OperatorSettings()
+    settings.process.ultimate_exiting_timeout = None  # it would kill the process ten minutes after each restart
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # else it watches namespaces and CRDs of the whole cluster
+    settings.queueing.worker_limit = None  # a limit throttles the start to some 40 objects a second
+    settings.queueing.idle_timeout = 1.0
+    settings.networking.request_timeout = 30.0
+    settings.networking.connect_timeout = 10.0
+    settings.watching.server_timeout = WATCH_SECONDS
+    settings.watching.client_timeout = None
+    settings.watching.inactivity_timeout = SILENCE_SECONDS
+    settings.watching.reconnect_backoff = 1.0  # a stream cut in mid-line would be reopened 289 times a second
+    settings.watching.chunk_size = 500
+    settings.persistence.progress_storage = NoProgress()
+    settings.persistence.diffbase_storage = NoDiffBase()
+    return settings
+
+
+class Supervisor:
+    """Runs kopf in a thread and tells `inbox`, in the caller's loop, what it sees."""
+
+    def __init__(
+        self, access: Access, namespaces: tuple[str, ...], inbox: Callable[[str | None, dict[str, Any]], None]
+    ) -> None:
+        self._access = access
+        self._namespaces = namespaces
+        self._inbox = inbox
+        self._stop = threading.Event()
+        self.restarts = 0
+
+    async def run(self) -> None:
+        """Keep kopf running until cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def hand_over(kind: str | None, body: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(self._inbox, kind, body)
+
+        thread = threading.Thread(target=self._keep_running, args=(hand_over,), name="kopf", daemon=True)
+        thread.start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._stop.set()
+            await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+    def _keep_running(self, inbox: Callable[[str | None, dict[str, Any]], None]) -> None:
+        pause = FIRST_PAUSE_SECONDS
+        while not self._stop.is_set():
+            started = time.monotonic()
+            try:
+                asyncio.run(self._operator(inbox))
+            except Exception as error:  # noqa: BLE001 - whatever ended it, it is started again
+                logger.warning("kopf ended", error=repr(error))
+            if self._stop.is_set():
+                return
+            self.restarts += 1
+            pause = FIRST_PAUSE_SECONDS if time.monotonic() - started > HEALTHY_SECONDS else pause
+            logger.info("starting kopf again", pause_seconds=pause)
+            self._stop.wait(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads load
+            pause = min(MAX_PAUSE_SECONDS, pause * 2)
+
+    async def _operator(self, inbox: Callable[[str | None, dict[str, Any]], None]) -> None:
+        async with Kube(self._access) as kube:
+            if not await kube.serves(BATCH_JOBS):  # kopf would wait for ever
+                raise NotFound("the API server does not know BatchJobs: the CRD is not installed")
+        await kopf.operator(
+            registry=build_registry(self._access, inbox),
+            settings=build_settings(),
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            standalone=True,
+            stop_flag=self._stop,
+        )

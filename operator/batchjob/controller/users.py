@@ -1,0 +1,105 @@
+"""The store's users, one a run: which there are, and the credentials that the runs' Secrets hold.
+
+The store forgets its users at a restart, and the operator its memory at its own: both are made again from the Secrets,
+which are the truth.
+"""
+
+import secrets
+from typing import Any, NamedTuple
+
+from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
+from batchjob.controller.informer import controller_uid
+from batchjob.controller.manifests import build_secret, decode, encode, secret_name
+from batchjob.errors import AlreadyExists, BatchJobError, NotFound
+from batchjob.kube import SECRETS, Kube
+from batchjob.store import Store, user_name
+
+
+class Credentials(NamedTuple):
+    """What a run's Secret says."""
+
+    password: str
+    run: Run
+
+
+class NameTaken(BatchJobError):
+    """A name that a run needs belongs to an object that is not ours."""
+
+
+class Users:
+    """The store's users."""
+
+    def __init__(self, kube: Kube, store: Store, worker_store_url: str) -> None:
+        self._kube = kube
+        self._store = store
+        self._url = worker_store_url
+        self._credentials: dict[str, Credentials] = {}
+        self.present: set[str] = set()  # uids, as the store last said
+
+    async def refresh(self) -> set[str]:
+        """Ask the store which users there are."""
+        self.present = await self._store.user_names()
+        return self.present
+
+    async def admit(self, run: Run) -> None:
+        """See that the run's Secret is there and tells of this epoch, and that the store knows its user."""
+        credentials = self._credentials.get(run.uid) or await self._secret(run)
+        if credentials.run.epoch != run.epoch:
+            await self._kube.patch(
+                SECRETS, run.namespace, secret_name(run.name, run.uid), {"data": {RUN_FILE: encode(run)}}
+            )
+            credentials = credentials._replace(run=run)
+        await self._store.grant(run.uid, credentials.password, reads=credentials.run.results_of_uid)
+        self._credentials[run.uid] = credentials
+        self.present.add(run.uid)
+
+    async def dismiss(self, namespace: str, secret: str, uid: str) -> None:
+        """Remove the Secret, then the user: as long as that is there, the Secret may be too."""
+        await self._kube.delete(SECRETS, namespace, secret)
+        await self.revoke(uid)
+
+    async def revoke(self, uid: str) -> None:
+        """Remove the user."""
+        await self._store.revoke(uid)
+        self._credentials.pop(uid, None)
+        self.present.discard(uid)
+
+    async def _secret(self, run: Run) -> Credentials:
+        name = secret_name(run.name, run.uid)
+        try:
+            found = await self._kube.get(SECRETS, run.namespace, name)
+        except NotFound:
+            return await self._create(run)
+        if controller_uid(found) != run.uid:
+            raise NameTaken(
+                f"Secret {name} exists and belongs to somebody else; this BatchJob needs that name. "
+                "Delete the Secret, or create the BatchJob under another name."
+            )
+        return _read(found) or await self._repair(run)
+
+    async def _create(self, run: Run) -> Credentials:
+        credentials = Credentials(secrets.token_urlsafe(32), run)
+        try:
+            await self._kube.create(SECRETS, run.namespace, build_secret(run, self._access(run, credentials)))
+        except AlreadyExists:  # an answer was lost, and this is ours after all
+            return await self._secret(run)
+        return credentials
+
+    async def _repair(self, run: Run) -> Credentials:
+        """Somebody emptied or broke the Secret: pods that start from now on get a new password."""
+        credentials = Credentials(secrets.token_urlsafe(32), run)
+        data = {RUN_FILE: encode(run), STORE_FILE: encode(self._access(run, credentials))}
+        await self._kube.patch(SECRETS, run.namespace, secret_name(run.name, run.uid), {"data": data})
+        return credentials
+
+    def _access(self, run: Run, credentials: Credentials) -> StoreAccess:
+        return StoreAccess(url=self._url, username=user_name(run.uid), password=credentials.password)
+
+
+def _read(secret: dict[str, Any]) -> Credentials | None:
+    try:
+        access = StoreAccess.model_validate_json(decode(secret, STORE_FILE))
+        run = Run.model_validate_json(decode(secret, RUN_FILE))
+    except ValueError:  # pydantic's errors are ValueErrors
+        return None
+    return Credentials(access.password, run) if access.password else None
