@@ -15,11 +15,11 @@ from typing import Final
 from tests.localcluster import mounts, programs
 from tests.localcluster.context import content_hash
 from tests.localcluster.errors import ClusterError
-from tests.localcluster.node import PAUSE_IMAGE
 from tests.localcluster.places import HERE, REPOSITORY, cache_folder
 from tests.localcluster.processes import run
 from tests.localcluster.progress import step
 
+PAUSE: Final = "batchjob.local/pause:dev"
 BASE: Final = "docker.io/library/debian:bookworm-slim"
 # Leaves out what the published slim image leaves out, and cleans up after apt as that does. ca-certificates comes
 # on top: a build here sees the machine's certificates mounted read-only, on which installing them would fail.
@@ -96,7 +96,7 @@ def named(names: Sequence[str]) -> list[Image]:
 
 def pause() -> Image:
     """The image of the process that every pod's sandbox holds on to."""
-    return Image(PAUSE_IMAGE, HERE / "go" / "pause" / "Dockerfile", programs.built(programs.PAUSE))
+    return Image(PAUSE, HERE / "go" / "pause" / "Dockerfile", programs.built(programs.PAUSE))
 
 
 def current(image: Image) -> Built | None:

@@ -16,7 +16,7 @@ from tests.localcluster.controlplane import STOP_ORDER, ControlPlane
 from tests.localcluster.debian import install_packages, require_linux_root
 from tests.localcluster.errors import ClusterError
 from tests.localcluster.locking import locked
-from tests.localcluster.node import NODE, PAUSE_IMAGE, Node
+from tests.localcluster.node import NODE, Node
 from tests.localcluster.places import state_folder
 from tests.localcluster.processes import Processes
 from tests.localcluster.progress import say, step
@@ -74,7 +74,7 @@ class LocalProvider:
         lines = [self._program_line(name) for name in PROGRAMS]
         lines += ailments or [f"{NODE:<20} Ready"]
         if self.processes.pid("containerd"):
-            lines += [f"{'image':<20} {name}" for name in sorted(self.node.images())]
+            lines += [f"{'image':<20} {name}" for name in sorted(self.node.containerd.image_names())]
         return Status(not ailments, lines)
 
     def load_images(self, names: Sequence[str] = ()) -> None:
@@ -83,7 +83,7 @@ class LocalProvider:
         chosen = images.named(names)
         with locked(self.state):
             install_packages()
-            self._load({image: images.build(image) for image in chosen})
+            self.node.containerd.load({image: images.build(image) for image in chosen})
 
     def recycle_volumes(self) -> list[str]:
         """Wipe volumes whose claim is gone and offer them again."""
@@ -124,10 +124,10 @@ class LocalProvider:
 
     def _start_runtime(self) -> None:
         with step("container runtime"):
-            self.node.start_containerd()
+            self.node.containerd.start()
             pause = images.pause()
-            self._load({pause: images.build(pause)})
-            self.node.ctr("images", "label", PAUSE_IMAGE, "io.cri-containerd.pinned=pinned")
+            self.node.containerd.load({pause: images.build(pause)})
+            self.node.containerd.pin(pause.name)
 
     def _start_control_plane(self) -> None:
         control_plane = ControlPlane(
@@ -155,23 +155,7 @@ class LocalProvider:
         """Load what was built from the present content; after `runtime` is up, if that is still starting."""
         if runtime:
             runtime.result()
-        self._load({image: built for image in images.PRODUCT if (built := images.current(image))})
-
-    def _load(self, wanted: dict[images.Image, images.Built]) -> None:
-        """Import the images that the node does not have in just this form."""
-        notes = self.state / "imported"
-        notes.mkdir(exist_ok=True)
-        missing = {
-            image: built
-            for image, built in wanted.items()
-            if not (note := notes / image.file_name).exists() or note.read_text() != built.image_id
-        }
-        if not missing:
-            return
-        with step(f"loading {', '.join(image.short_name for image in missing)}"):
-            self.node.import_images([Path(built.archive) for built in missing.values()])
-        for image, built in missing.items():
-            (notes / image.file_name).write_text(built.image_id)
+        self.node.containerd.load({image: built for image in images.PRODUCT if (built := images.current(image))})
 
     def _recycle(self) -> list[str]:
         recycled = volumes.recycle(self.kubeconfig, self.state)

@@ -1,66 +1,24 @@
-"""The node: containerd, kubelet and kube-proxy in the node's namespace, and the cluster's DNS beside it.
+"""The node: kubelet and kube-proxy in the node's namespace, and the cluster's DNS beside it.
 
 Most settings here exist because a machine of this kind (no systemd, cgroup v1, no CAP_SYS_RESOURCE) breaks the
 usual ones; each says which.
 """
 
-import json
-import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 import yaml
 
 from tests.localcluster import network, programs
-from tests.localcluster.archives import write_merged
 from tests.localcluster.cgroups import NAME as CGROUP
+from tests.localcluster.containerd import Containerd
 from tests.localcluster.controlplane import SERVICE_CIDR
 from tests.localcluster.credentials import CONTEXT, kubeconfig_of
-from tests.localcluster.errors import ClusterError
-from tests.localcluster.processes import DIE_WITH_PARENT, Processes, run
+from tests.localcluster.processes import Processes
 
 NODE: Final = "n1"
-PAUSE_IMAGE: Final = "batchjob.local/pause:dev"
 STOP_ORDER: Final = ("coredns", "proxy", "kubelet")  # containerd goes after the pods' processes
 DNS_DOMAIN: Final = "cluster.local"
-
-CONTAINERD: Final = """\
-version = 2
-root = "{state}/containerd"
-state = "{state}/containerd-run"
-disabled_plugins = [
-  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
-]
-[grpc]
-  address = "{state}/containerd.sock"
-[ttrpc]
-  address = "{state}/containerd.sock.ttrpc"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{state}/containerd-opt"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
-  disable_apparmor = true
-  disable_tcp_service = true
-  # Without CAP_SYS_RESOURCE no process may lower its score, and every sandbox would die with
-  # "can't get final child's PID from pipe: EOF".
-  restrict_oom_score_adj = true
-  stream_server_address = "127.0.0.1"
-  stream_server_port = "0"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "{state}/cni"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-    default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-        BinaryName = "runc"  # by name: where crun is installed too, it fails on hybrid cgroups
-"""
 
 COREFILE: Final = """\
 .:53 {{
@@ -82,38 +40,7 @@ class Node:
         """Nothing is started yet."""
         self.state = state
         self.processes = processes
-        self.socket = state / "containerd.sock"
-
-    def start_containerd(self) -> None:
-        """Start containerd and wait until it answers."""
-        config = self.state / "containerd.toml"
-        config.write_text(CONTAINERD.format(state=self.state, pause=PAUSE_IMAGE))
-        (self.state / "cni").mkdir(exist_ok=True)
-        (self.state / "cni" / "10-bridge.conflist").write_text(json.dumps(self._cni()))
-        self.processes.start("containerd", ["containerd", "--config", config], namespace=network.NAMESPACE)
-        self.processes.wait("containerd", self.socket.exists, "containerd answers")
-        self.ctr("version")
-
-    def ctr(self, *arguments: str | Path) -> str:
-        """Run containerd's own client in the kubelet's namespace."""
-        return run(["ctr", "--address", self.socket, "--namespace", "k8s.io", *arguments])
-
-    def import_images(self, archives: Sequence[Path]) -> None:
-        """Load docker archives; the names inside them become the images'."""
-        log = self.processes.log("import")
-        command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", "images", "import", "-"]
-        with log.open("wb") as output, suppress(BrokenPipeError):
-            ctr = subprocess.Popen(
-                [*DIE_WITH_PARENT, *command], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
-            )
-            with ctr:
-                write_merged(archives, cast("IO[bytes]", ctr.stdin))
-        if ctr.returncode != 0:
-            raise ClusterError(f"containerd refused the images: {log.read_text(errors='replace').strip()}")
-
-    def images(self) -> set[str]:
-        """The names of the images that are in."""
-        return {name for name in self.ctr("images", "list", "--quiet").split() if not name.startswith("sha256:")}
+        self.containerd = Containerd(state, processes)
 
     def start_kubelet(self) -> None:
         """Start kubelet and kube-proxy; the node registers itself and becomes ready a little later."""
@@ -151,27 +78,6 @@ class Node:
         file.write_text(yaml.safe_dump(content))
         return file
 
-    def _cni(self) -> dict[str, Any]:
-        return {
-            "cniVersion": "0.4.0",
-            "name": "batchjob",
-            "plugins": [
-                {
-                    "type": "bridge",
-                    "bridge": "cni0",
-                    "isGateway": True,
-                    "isDefaultGateway": True,
-                    "hairpinMode": True,
-                    "ipam": {
-                        "type": "host-local",
-                        "dataDir": f"{self.state}/cni-addresses",
-                        "ranges": [[{"subnet": network.POD_CIDR}]],
-                    },
-                },
-                {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True},
-            ],
-        }
-
     def _kubelet(self) -> dict[str, Any]:
         return {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -185,7 +91,7 @@ class Node:
             "cgroupRoot": f"/{CGROUP}",
             "cgroupsPerQOS": True,
             "enforceNodeAllocatable": ["pods"],
-            "containerRuntimeEndpoint": f"unix://{self.socket}",
+            "containerRuntimeEndpoint": f"unix://{self.containerd.socket}",
             "authentication": {
                 "anonymous": {"enabled": False},
                 "webhook": {"enabled": True},
