@@ -77,8 +77,10 @@ class Workers:
 
     async def work(self, run: Run, processor: Processor, *, name: str = "w", **settings: Any) -> int:
         """A worker in this process; returns its exit code."""
-        where = {"run_dir": self.folder(run), "references_dir": self.folder(run) / "references"}
-        found = Settings(worker_name=name, probe_port=0, **where, **settings)
+        folder = self.folder(run)
+        found = Settings(
+            worker_name=name, probe_port=0, run_dir=folder, references_dir=folder / "references", **settings
+        )
         return await serve(found, run, self.access(run), processor)
 
     @contextmanager

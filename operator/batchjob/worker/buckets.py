@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from obstore.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from batchjob.api.source import Location
@@ -42,13 +42,11 @@ def open_bucket(place: Location, credentials: Path, authority: Path) -> Bucket:
         options["allow_http"] = place.endpoint.startswith("http://")
     if place.ca_bundle_ref:
         options["root_certificate"] = (authority / place.ca_bundle_ref.key).read_bytes()
-    store = S3Store(
-        url.netloc,
-        endpoint=place.endpoint,
-        config=_login(place, credentials),
-        client_options=options,
-        retry_config=_RETRY,
-    )
+    config = _login(place, credentials)
+    try:
+        store = S3Store(url.netloc, endpoint=place.endpoint, config=config, client_options=options, retry_config=_RETRY)
+    except (BaseError, ValueError) as error:
+        raise ConfigurationError(f"{place.url} cannot be opened: {_brief(str(error))}") from None
     return Bucket(store, unquote(url.path.lstrip("/")))
 
 

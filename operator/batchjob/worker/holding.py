@@ -44,6 +44,11 @@ class Holding:
         return len(self.items) - self._finished
 
     @property
+    def startable(self) -> int:
+        """Items that may be started now."""
+        return self.declared - self._next
+
+    @property
     def open_declared(self) -> int:
         """Items that would count as lost."""
         return self.declared - self._finished
@@ -120,6 +125,11 @@ class Holdings:
     def has_news(self) -> bool:
         """Whether a commit would tell more than that the worker lives."""
         return any(holding.has_news for holding in self)
+
+    @property
+    def has_startable(self) -> bool:
+        """Whether an item may be started now."""
+        return any(holding.startable for holding in self)
 
     @property
     def has_undeclared(self) -> bool:

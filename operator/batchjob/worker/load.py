@@ -5,7 +5,7 @@ run's back-off; one that can be read and is wrong ends the run with the line tha
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 from random import Random
 from typing import Final
@@ -29,7 +29,9 @@ WAIT_MS: Final = 1000  # between looks at a load that another worker does
 logger = log.get(__name__)
 
 
-async def load(run: Run, store: RunStore, source: Source, items: int | None, renew_seconds: float) -> None:
+async def load(
+    run: Run, store: RunStore, open_source: Callable[[], Source], items: int | None, renew_seconds: float
+) -> None:
     """Load the source, or wait a moment where another worker does. `items`: chunk size the processor asks for.
 
     Raises LeaseLost when another worker took over.
@@ -42,15 +44,17 @@ async def load(run: Run, store: RunStore, source: Source, items: int | None, ren
             return
         async with kept(lease, renew_seconds):
             is_last = attempt >= run.effective.max_attempts
-            if await _try(lease, source, run.spec.parallelism, items, is_last=is_last):
+            if await _try(lease, open_source, run.spec.parallelism, items, is_last=is_last):
                 return
             await asyncio.sleep(delay_ms(run.effective, attempt, random) / 1000)
 
 
-async def _try(lease: LoadLease, source: Source, parallelism: int, items: int | None, *, is_last: bool) -> bool:
+async def _try(
+    lease: LoadLease, open_source: Callable[[], Source], parallelism: int, items: int | None, *, is_last: bool
+) -> bool:
     """Load once; False where another try is worth while."""
     try:
-        await fill(lease, source, parallelism, items)
+        await fill(lease, open_source(), parallelism, items)
     except InvalidSource as error:
         await _fail(lease, Reason.INVALID_SOURCE, error)
     except SourceUnreachable as error:

@@ -11,12 +11,13 @@ import signal
 import sys
 from pathlib import Path
 from random import Random
+from typing import Final
 
 from batchjob import log
 from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run, StoreAccess
 from batchjob.core.chunks import LARGEST
 from batchjob.core.items import RunState
-from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone
+from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
 from batchjob.store import RunStore, Standing, Store
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Execution
@@ -28,9 +29,11 @@ from batchjob.worker.processor import Processor, make_processor, processor_name
 from batchjob.worker.seal import seal
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
 from batchjob.worker.sources.opening import open_source
+from batchjob.worker.sources.source import Source
 from batchjob.worker.work import ABANDON_SECONDS, Ending, Pace, Shape, Work
 
-TERMINATION_BYTES = 4096  # what Kubernetes keeps of a termination message
+TERMINATION_BYTES: Final = 4096  # what Kubernetes keeps of a termination message
+STEP_WAIT_SECONDS: Final = 1.0  # before a step that the store broke off is begun again
 
 logger = log.get(__name__)
 
@@ -150,8 +153,7 @@ class Worker:
         try:
             match standing.state:
                 case RunState.LOADING:
-                    source = open_source(self._run, self._settings.references_dir)
-                    await load(self._run, self._store, source, self._processor.chunk_items, renew)
+                    await load(self._run, self._store, self._open_source, self._processor.chunk_items, renew)
                 case RunState.OPEN:
                     return await self._do_items()
                 case RunState.SEALING:
@@ -160,7 +162,13 @@ class Worker:
                     return EXIT_CLOSED
         except LeaseLost as error:
             logger.warning("another worker took over", error=str(error))
+        except (StoreUnavailable, StoreNotReady) as error:
+            logger.warning("the store went away in mid-step", error=str(error))
+            await asyncio.sleep(STEP_WAIT_SECONDS)
         return None
+
+    def _open_source(self) -> Source:
+        return open_source(self._run, self._settings.references_dir, self._all, self._settings.worker_name)
 
     async def _do_items(self) -> int | None:
         execution = Execution(self._processor, self._run, Random())  # noqa: S311 - jitter

@@ -15,7 +15,7 @@ from math import ceil
 from typing import Final
 
 from batchjob import log, metrics
-from batchjob.core.items import Retried, RunState
+from batchjob.core.items import Cancelled, Failed, Retried, RunState, Succeeded
 from batchjob.store import Grant, RunStore
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
@@ -27,6 +27,10 @@ from batchjob.worker.settings import FLUSH_SECONDS
 LONGEST_REACH: Final = 4096  # items leased ahead: what fast items need, and what memory and a crash can bear
 ABANDON_SECONDS: Final = 2.0  # for attempts to end once they are cut off
 TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
+
+_BY_OUTCOME: Final = {
+    kind: metrics.ITEMS.labels(outcome=kind.__name__.lower()) for kind in (Succeeded, Retried, Failed, Cancelled)
+}
 
 logger = log.get(__name__)
 
@@ -229,7 +233,7 @@ class Work:
             return 0.0 if can_release else min(due, self._drain_ends)
         if self._stopping or self._failure is not None or self._stuck == self._shape.slots:
             return 0.0
-        if self._hungry > self._stuck:
+        if self._hungry and not self._holdings.has_startable:
             due = min(due, 0.0 if self._holdings.has_undeclared else self._dry_until)
         return due
 
@@ -311,6 +315,6 @@ def _succeeded(attempt: Attempt) -> bool:
 
 def _count(attempt: Attempt) -> None:
     for outcome in attempt.outcomes:
-        metrics.ITEMS.labels(outcome=type(outcome).__name__.lower()).inc()
+        _BY_OUTCOME[type(outcome)].inc()
         if isinstance(outcome, Retried):
             metrics.RETRIES.labels(error_class=outcome.error_class).inc()

@@ -2,15 +2,47 @@
 
 from pathlib import Path
 
-from batchjob.api.run import Run
-from batchjob.errors import InvalidSource
+from batchjob.api.run import Purpose, Run
+from batchjob.api.source import UriSource
+from batchjob.errors import ConfigurationError, InvalidSource
+from batchjob.store import Store
+from batchjob.worker.claims import mounts, path_on_claim
+from batchjob.worker.sources.bucket import BucketReader
+from batchjob.worker.sources.file import FileSource, PathReader, Reader
+from batchjob.worker.sources.https import HttpsReader
 from batchjob.worker.sources.inline import InlineSource
+from batchjob.worker.sources.results import ResultsSource
 from batchjob.worker.sources.source import Source
 
 
-def open_source(run: Run, references_dir: Path) -> Source:
-    """The run's source, not read yet."""
+def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> Source:
+    """The run's source, not read yet. Raises InvalidSource where the spec names none that can work."""
     source = run.spec.source
     if source.items is not None:
         return InlineSource(source.items)
-    raise InvalidSource("spec.source names no source")
+    if source.config_map_ref is not None:
+        key, form = source.config_map_ref.key, source.config_map_ref.format
+        name = f"ConfigMap {source.config_map_ref.name}, key {key}"
+        return FileSource(PathReader(references_dir / Purpose.SOURCE / key, name), form, source.id_field)
+    if source.uri is not None:
+        return FileSource(_reader(source.uri, run, references_dir), source.uri.format, source.id_field)
+    if source.results_of is not None and run.results_of_uid is not None:
+        return ResultsSource(store.run(run.results_of_uid, worker), source.results_of.batch_job_name)
+    raise InvalidSource("spec.source needs exactly one of items, configMapRef, uri, resultsOf")
+
+
+def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:
+    scheme, _, _ = place.url.partition(":")
+    authority = references_dir / Purpose.SOURCE_CA
+    match scheme:
+        case "https":
+            return HttpsReader(place, authority)
+        case "s3":
+            return BucketReader(place, references_dir / Purpose.SOURCE_CREDENTIALS, authority)
+        case "file":
+            try:
+                return PathReader(path_on_claim(place.url, mounts(run.spec)), place.url)
+            except ConfigurationError as error:
+                raise InvalidSource(str(error)) from None
+        case _:
+            raise InvalidSource(f"{place.url}: source.uri.url must begin with s3://, https:// or file:///")

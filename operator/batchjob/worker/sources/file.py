@@ -1,0 +1,76 @@
+"""Sources that are files of records, wherever the bytes come from."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from batchjob.api.source import SourceFormat
+from batchjob.errors import InvalidSource, SourceUnreachable
+from batchjob.worker.sources.formats import PARSERS
+from batchjob.worker.sources.source import Record, Source
+
+BLOCK_BYTES: Final = 256 * 1024
+LIMIT_BYTES: Final = 1024**3  # largest file
+
+
+class Reader(Protocol):
+    """Where the bytes of a file come from; `etag` is known once the first block is there."""
+
+    name: str
+    etag: str | None
+
+    def blocks(self) -> AsyncIterator[bytes]:
+        """The bytes, from the beginning. Raises InvalidSource, SourceUnreachable."""
+
+
+class FileSource(Source):
+    """A file of records in one of the formats."""
+
+    def __init__(self, reader: Reader, form: SourceFormat, id_field: str) -> None:
+        super().__init__()
+        self._reader = reader
+        self._parser = PARSERS[form](id_field)
+
+    async def records(self) -> AsyncIterator[Record]:
+        """The file's records; errors name the file."""
+        size = 0
+        try:
+            async for block in self._reader.blocks():
+                size += len(block)
+                _check_size(size)
+                self.etag = self._reader.etag
+                self._digest.update(block)
+                for record in self._parser.feed(block):
+                    yield record
+                await asyncio.sleep(0)  # parsing computes: heartbeat, probes and signals get their turn
+            for record in self._parser.finish():
+                yield record
+        except InvalidSource as error:
+            raise InvalidSource(f"{self._reader.name}: {error}") from None
+
+
+def _check_size(size: int) -> None:
+    if size > LIMIT_BYTES:
+        raise InvalidSource(f"larger than {LIMIT_BYTES >> 30} GiB, the most a source may have")
+
+
+class PathReader:
+    """A file that is mounted: a key of a ConfigMap, or a file on a claim."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.name = name
+        self.etag: str | None = None
+        self._path = path
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The bytes, read in threads: a claim may be a network away."""
+        try:
+            file = await asyncio.to_thread(self._path.open, "rb")
+        except FileNotFoundError:
+            raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim") from None
+        except OSError as error:
+            raise SourceUnreachable(f"{self.name} cannot be read: {error.strerror}") from None
+        with file:
+            while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
+                yield block

@@ -1,0 +1,85 @@
+"""A file on the web: HTTPS only, also after redirects, and never at a link-local address.
+
+The name is resolved here and the connection goes to the address that was checked, so that a name cannot turn into the
+metadata service between check and use. The certificate is still checked against the name.
+"""
+
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from batchjob.api.source import Location
+from batchjob.errors import InvalidSource, SourceUnreachable
+from batchjob.worker.addresses import refusal, resolve
+from batchjob.worker.sources.file import BLOCK_BYTES
+
+REDIRECTS: Final = 5
+TIMEOUT: Final = httpx2.Timeout(30.0)  # to connect, and between two blocks
+HTTPS_PORT: Final = 443
+MEANINGS: Final = {
+    401: "a login is asked for: only public files and those with the login in the URL's query can be read",
+    403: "reading it is not allowed",
+    404: "it does not exist: check the URL",
+}
+
+
+class HttpsReader:
+    """A file by https:// URL."""
+
+    def __init__(self, place: Location, authority: Path) -> None:
+        self.name = place.url
+        self.etag: str | None = None
+        self._tls = ssl.create_default_context()
+        if place.ca_bundle_ref:
+            try:
+                self._tls.load_verify_locations(authority / place.ca_bundle_ref.key)
+            except OSError as error:  # of which ssl's errors are some
+                raise InvalidSource(f"caBundleRef holds no PEM certificates: {error}") from None
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The body, as it comes. Errors: InvalidSource for a place that is not allowed; SourceUnreachable."""
+        client = httpx2.AsyncClient(
+            transport=CheckedTransport(verify=self._tls, trust_env=False),
+            timeout=TIMEOUT,
+            follow_redirects=True,
+            max_redirects=REDIRECTS,
+            headers={"Accept-Encoding": "identity"},
+        )
+        try:
+            async with client, client.stream("GET", self.name) as response:
+                if response.status_code != httpx2.codes.OK:
+                    meaning = MEANINGS.get(response.status_code, response.reason_phrase)
+                    raise SourceUnreachable(f"{self.name} answered {response.status_code}: {meaning}")
+                self.etag = response.headers.get("etag")
+                async for block in response.aiter_bytes(BLOCK_BYTES):
+                    yield block
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            why = str(error) or type(error).__name__
+            raise SourceUnreachable(f"{self.name} cannot be reached: {why}") from None
+
+
+class CheckedTransport(httpx2.AsyncHTTPTransport):
+    """Sends each request, those after redirects too, to an address that was checked."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Check scheme and addresses, then connect to the first."""
+        url = request.url
+        if url.scheme != "https":
+            raise InvalidSource(f"it leads to {url}, and only https:// is read")
+        try:
+            addresses = await resolve(url.host, url.port or HTTPS_PORT)
+        except OSError as error:
+            raise httpx2.ConnectError(f"{url.host} has no address: {error.strerror}") from None
+        if sentence := refusal(url.host, addresses):
+            raise InvalidSource(sentence)
+        checked = httpx2.Request(
+            request.method,
+            url.copy_with(host=addresses[0]),
+            headers=request.headers,  # Host is among them already
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": url.host},
+        )
+        return await super().handle_async_request(checked)

@@ -1,0 +1,125 @@
+"""What becomes of an attempt: outcomes from answers and exceptions, and the waits between attempts."""
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchjob.api.status import Effective
+from batchjob.core.items import Cancelled, ErrorClass, Failed, Item, Retried, Succeeded
+from batchjob.core.retry import MAX_AFTER_SECONDS, Cancel, Fail, Retry, delay_ms, settle
+from batchjob.errors import ResultsError, StoreUnavailable
+
+
+def force(**fields: Any) -> Effective:
+    values = {
+        "max_attempts": 3,
+        "max_losses": 3,
+        "backoff_strategy": "exponential",
+        "initial_delay_seconds": 2,
+        "max_delay_seconds": 300,
+        "jitter_percent": 20,
+        "item_timeout_seconds": 300,
+    }
+    return Effective(**values | fields)
+
+
+def item(attempt: int = 1) -> Item:
+    return Item(7, "seven", {}, attempt)
+
+
+RANDOM = Random(1)
+
+efforts = st.builds(
+    force,
+    backoff_strategy=st.sampled_from(["exponential", "fixed"]),
+    initial_delay_seconds=st.integers(0, 3600),
+    max_delay_seconds=st.integers(1, 86400),
+    jitter_percent=st.integers(0, 100),
+)
+
+
+@given(efforts, st.integers(1, 100), st.randoms(use_true_random=False))
+def test_a_wait_is_never_longer_than_the_limit_and_jitter_only_shortens(
+    effort: Effective, attempt: int, random: Random
+) -> None:
+    growth = 2 ** (attempt - 1) if effort.backoff_strategy == "exponential" else 1
+    base = min(effort.initial_delay_seconds * growth, effort.max_delay_seconds) * 1000
+    wait = delay_ms(effort, attempt, random)
+    assert base * (100 - effort.jitter_percent) / 100 - 1 <= wait <= base
+
+
+def test_waits_double_until_the_limit_without_jitter() -> None:
+    effort = force(jitter_percent=0, max_delay_seconds=10)
+    assert [delay_ms(effort, attempt, RANDOM) for attempt in (1, 2, 3, 4)] == [2000, 4000, 8000, 10000]
+    fixed = force(jitter_percent=0, backoff_strategy="fixed")
+    assert [delay_ms(fixed, attempt, RANDOM) for attempt in (1, 5)] == [2000, 2000]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (None, Succeeded(7)),
+        ({"a": [1, None]}, Succeeded(7, b'{"a":[1,null]}')),
+        ("text", Succeeded(7, b'"text"')),
+        (Succeeded(7, b"1"), Succeeded(7, b"1")),
+        (Fail("no such user"), Failed(7, ErrorClass.INVALID_INPUT, "no such user")),
+        (Fail("550", ErrorClass.REFUSED), Failed(7, ErrorClass.REFUSED, "550")),
+        (Cancel("not needed"), Cancelled(7, "not needed")),
+    ],
+)
+def test_a_final_answer_becomes_its_outcome(answer: Any, outcome: Any) -> None:
+    assert settle(item(), answer, force(), RANDOM) == outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "error_class", "message"),
+    [
+        (Retry("503"), ErrorClass.UPSTREAM, "503"),
+        (TimeoutError("took longer than 5 s"), ErrorClass.TIMEOUT, "took longer than 5 s"),
+        (ResultsError("s3://b/k cannot be reached"), ErrorClass.UPSTREAM, "s3://b/k cannot be reached"),
+        (StoreUnavailable("away"), ErrorClass.INFRASTRUCTURE, "away"),
+        (KeyError("email"), ErrorClass.INTERNAL, "KeyError: 'email'"),
+        (ValueError(), ErrorClass.INTERNAL, "ValueError"),
+    ],
+)
+def test_an_error_is_tried_again_until_the_attempts_are_spent(
+    error: Exception, error_class: ErrorClass, message: str
+) -> None:
+    for attempt in (1, 2):
+        outcome = settle(item(attempt), error, force(), RANDOM)
+        assert isinstance(outcome, Retried)
+        assert (outcome.error_class, outcome.message, outcome.counts) == (error_class, message, True)
+    assert settle(item(3), error, force(), RANDOM) == Failed(7, error_class, message)
+
+
+def test_a_result_that_is_no_json_is_an_error_of_the_processor() -> None:
+    outcome = settle(item(3), {"when": object()}, force(), RANDOM)
+    assert isinstance(outcome, Failed)
+    assert outcome.error_class == ErrorClass.INTERNAL
+    assert "JSON" in outcome.message
+
+
+@given(st.floats(0, 10_000), st.integers(1, 200), st.randoms(use_true_random=False))
+def test_a_wait_that_was_asked_for_is_kept_and_an_uncounted_retry_never_ends_an_item(
+    after: float, attempt: int, random: Random
+) -> None:
+    outcome = settle(item(attempt), Retry("slow down", after, counts=False), force(), random)
+    assert isinstance(outcome, Retried)
+    assert not outcome.counts
+    assert after * 1000 - 1 <= outcome.delay_ms <= after * 1200 + 1
+
+
+def test_a_wait_of_a_year_is_cut_to_a_day() -> None:
+    outcome = settle(item(), Retry("later", 3e7), force(jitter_percent=0), RANDOM)
+    assert isinstance(outcome, Retried)
+    assert outcome.delay_ms == MAX_AFTER_SECONDS * 1000
+
+
+def test_an_outcome_to_retry_obeys_the_limit_of_attempts_too() -> None:
+    wish = Retried(7, "upstream", "busy", 500)
+    again = settle(item(1), wish, force(jitter_percent=0), RANDOM)
+    assert again == Retried(7, "upstream", "busy", 500)
+    assert settle(item(3), wish, force(), RANDOM) == Failed(7, "upstream", "busy")
