@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from batchjob.api.defaults import effective
 from batchjob.api.run import Run
 from batchjob.api.source import MAX_INLINE_BYTES
-from batchjob.api.status import Phase
+from batchjob.api.status import Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
 from batchjob.controller.ending import plan_end
@@ -14,6 +14,7 @@ from batchjob.controller.manifests import PodSettings, build_job
 from batchjob.controller.observed import Observed, Trouble
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, told
 from batchjob.core.phases import TERMINAL
+from batchjob.core.progress import format_progress
 from batchjob.core.reasons import Reason
 
 
@@ -55,6 +56,7 @@ def plan_start(seen: Observed, settings: PlanSettings) -> Plan:
         Verdict(Phase.RUNNING, Reason.LOADING),
         store_epoch=epoch,
         jobs_created=index + 1,
+        progress=format_progress(Counts(), None),
         start_time=(old.start_time if old else None) or format_time(seen.now),
     )
     return told(seen, Plan(actions, status))

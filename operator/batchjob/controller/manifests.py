@@ -39,6 +39,7 @@ WORKER_UID: Final = 65532  # the user of our images; a claim's files get this gr
 # Kills of one slot that a Job outlives. Each waits twice as long as the one before (10 s, 20 s): a new Job is quicker.
 BACKOFF_LIMIT_PER_INDEX: Final = 2
 HASH_LENGTH: Final = 5
+GRACE_RESERVE_SECONDS: Final = 5  # between a worker's last item and the kubelet's SIGKILL: time for the last commit
 
 
 class Owner(NamedTuple):
@@ -195,6 +196,7 @@ def _container(worker: Worker, settings: PodSettings, mounts: Sequence[dict[str,
         "env": [
             {"name": "BATCHJOB_WORKER_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "BATCHJOB_LOG_LEVEL", "value": settings.log_level},
+            {"name": "BATCHJOB_GRACE_SECONDS", "value": str(max(1, settings.grace_seconds - GRACE_RESERVE_SECONDS))},
             {"name": "BATCHJOB_PROBE_PORT", "value": str(PROBE_PORT)},
         ],
         "envFrom": [source.to_json() for source in worker.env_from or ()],

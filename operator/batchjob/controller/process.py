@@ -132,7 +132,7 @@ def main() -> int:
     try:
         settings = Settings.read()
         log.configure(settings.log_level)
-        logging.getLogger("kopf").setLevel(logging.WARNING)  # it tells of each event
+        logging.getLogger("kopf").setLevel(logging.ERROR)  # it tells of each event, and of what we handle
         publish_build_info()
         asyncio.run(serve(settings, Access.find()))
     except* ConfigurationError as errors:

@@ -104,6 +104,8 @@ def is_worth_writing(old: BatchJobStatus | None, new: BatchJobStatus, since_writ
     if old is None:
         return True
     moved = {name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)} - {"duration"}
+    if _said(old) == _said(new):
+        moved.discard("conditions")
     if not moved or moved - LIVE:
         return bool(moved)
     if since_write_seconds < pace.seconds:
@@ -111,6 +113,13 @@ def is_worth_writing(old: BatchJobStatus | None, new: BatchJobStatus, since_writ
     step = finished(new.counts) - finished(old.counts)
     enough = 100 * step >= pace.percent * new.counts.total and (step > 0 or new.counts.total != old.counts.total)
     return enough or since_write_seconds >= pace.max_seconds
+
+
+def _said(status: BatchJobStatus) -> list[tuple[str, ...]]:
+    """What the conditions say: of those that are not True, only that."""
+    return [
+        (c.type, c.status, c.reason, c.message) if c.status == "True" else (c.type, c.status) for c in status.conditions
+    ]
 
 
 def told(seen: Observed, plan: Plan) -> Plan:
