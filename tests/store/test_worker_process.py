@@ -1,0 +1,186 @@
+"""Worker processes and what befalls them: signals, crashes, a store that goes away, a pod that cannot work."""
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from redis.asyncio import Redis
+
+from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, RUN_FILE, Run, StoreAccess
+from batchjob.core.items import RunState
+from batchjob.store import Store
+from batchjob.store.keys import run_key
+from tests.support.redis_server import RedisServer, free_port
+from tests.support.workers import Workers, ended, wait_for
+
+LEASE = {"BATCHJOB_LEASE_SECONDS": "1.5"}
+LEASE_MS = 1500
+
+
+@pytest.fixture
+def workers(store: Store, redis_server: RedisServer, tmp_path: Path) -> Workers:
+    return Workers(store, redis_server.url, tmp_path)
+
+
+def chaos(items: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+    named = [{"id": f"i{n}", "data": data} for n, data in enumerate(items)]
+    return {"type": "custom", "source": {"items": named}, "custom": {"processor": "chaos"}, **fields}
+
+
+def sleeping(count: int, seconds: str) -> list[dict[str, Any]]:
+    return [{"do": "sleep", "seconds": seconds} for _ in range(count)]
+
+
+async def test_a_killed_worker_loses_nothing_and_its_losses_are_counted(workers: Workers, redis: Redis) -> None:
+    run = await workers.open(chaos(sleeping(200, "0.1"), concurrency=4, parallelism=2), lease_ms=LEASE_MS)
+
+    async def both_hold_items() -> bool | None:
+        return await redis.hlen(run_key(run.uid, "held")) == 2 or None
+
+    with workers.process(run, "victim", **LEASE) as victim, workers.process(run, "other", **LEASE) as other:
+        await wait_for(both_hold_items, "both workers to hold items")
+        victim.kill()
+        assert await ended(other) == EXIT_CLOSED
+    found = await workers.snapshot(run)
+    assert (found.counts.succeeded, found.counts.failed) == (200, 0)
+    # In flight: `concurrency`, and what was declared ahead at this pace: 100 ms of work, that is as many again.
+    assert 1 <= found.counts.retried_after_loss <= 4 + 4
+    results = [result.position async for result in workers.store.results(run.uid)]
+    assert results == list(range(200))
+
+
+async def test_an_item_that_kills_its_process_is_given_up_and_its_neighbours_finish(workers: Workers) -> None:
+    items: list[dict[str, Any]] = [{} for _ in range(9)]
+    items[4] = {"do": "crash"}
+    run = await workers.open(chaos(items, concurrency=3), lease_ms=LEASE_MS)
+    crashes = 0
+    for n in range(6):
+        with workers.process(run, f"w{n}", **LEASE) as worker:
+            code = await ended(worker)
+        if code == EXIT_CLOSED:
+            break
+        assert code == -signal.SIGSEGV
+        crashes += 1
+    found = await workers.snapshot(run)
+    assert (found.state, crashes) == (RunState.CLOSED, 3)
+    assert (found.counts.succeeded, found.counts.failed, found.failed_positions) == (8, 1, [4])
+    assert found.last_errors[0].error_class == "infrastructure"
+
+
+async def test_sigterm_ends_a_process_with_143_and_costs_nothing(workers: Workers) -> None:
+    run = await workers.open(chaos(sleeping(40, "0.2"), concurrency=4))
+    with workers.process(run) as worker:
+        await workers.wait(run, lambda s: s.counts.succeeded >= 4, "some items to finish")
+        worker.send_signal(signal.SIGTERM)
+        assert await ended(worker) == EXIT_DRAINED
+    found = await workers.snapshot(run)
+    counts = found.counts
+    assert (counts.active, counts.failed, counts.retried_after_loss) == (0, 0, 0)
+    assert counts.waiting + counts.delayed + counts.succeeded == 40
+    with workers.process(run, "next") as worker:
+        assert await ended(worker) == EXIT_CLOSED
+    results = {result.id: json.loads(result.result) async for result in workers.store.results(run.uid)}
+    assert Counter(answer["attempt"] for answer in results.values()) == {1: 40}
+
+
+async def test_a_restart_of_the_store_costs_no_worker_and_no_item(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path).start()
+    try:
+        async with Store.connect(StoreAccess(url=server.url), name="operator") as store:
+            await store.load_scripts()
+            workers = Workers(store, server.url, tmp_path / "runs")
+            run = await workers.open(chaos(sleeping(60, "0.1"), concurrency=4))
+            with workers.process(run) as worker:
+                await workers.wait(run, lambda s: s.counts.succeeded >= 8, "some items to finish")
+                await asyncio.sleep(1.1)  # what Redis may forget: its append-only file is synced each second
+                server.kill()
+                server.start()
+                await store.grant(run.uid, "secret")  # the operator's part: users live in memory
+                assert await ended(worker) == EXIT_CLOSED
+            found = await workers.snapshot(run)
+            assert (found.counts.succeeded, found.counts.failed) == (60, 0)
+            await store.delete_run(run.uid)
+    finally:
+        server.kill()
+
+
+async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, tmp_path: Path) -> None:
+    """The first loader stops in the middle of a file; the second begins anew, and no item is there twice."""
+    data = tmp_path / "claim" / "items.jsonl"
+    data.parent.mkdir()
+    source = {"uri": {"url": f"file://{data}"}}
+    volumes = {"volumes": [{"claimName": "data", "mountPath": str(data.parent)}]}
+    custom = {"type": "custom", "custom": {"processor": "noop"}, "source": source, "worker": volumes}
+    run = await workers.open(custom, lease_ms=LEASE_MS)
+    count = 20_000
+    data.write_text("".join(f'{{"id": "i{n}"}}\n' for n in range(count)))
+    with workers.process(run, "first", **LEASE) as first:
+        await workers.wait(run, lambda s: s.counts.waiting > 0, "the load to begin")
+        first.kill()
+    found = await workers.snapshot(run)
+    assert (found.state, found.total) == (RunState.LOADING, None), "it was killed in the middle"
+    with workers.process(run, "second", **LEASE) as second:
+        assert await ended(second) == EXIT_CLOSED
+    found = await workers.snapshot(run)
+    assert (found.counts.total, found.counts.succeeded) == (count, count)
+
+
+async def test_an_unknown_processor_is_named_with_those_there_are(workers: Workers) -> None:
+    run = await workers.open(chaos([{}]) | {"custom": {"processor": "absent"}})
+    with workers.process(run) as worker:
+        assert await ended(worker) == EXIT_CONFIGURATION
+    said = termination(workers, run)
+    assert "'absent'" in said
+    assert "ai-batch, chaos, email, export, noop" in said
+    assert said in (workers.folder(run) / "w.log").read_text()
+
+
+async def test_a_damaged_run_document_is_named(workers: Workers) -> None:
+    run = await workers.open(chaos([{}]))
+    (workers.folder(run) / RUN_FILE).write_text('{"uid": 7}')
+    with workers.process(run) as worker:
+        assert await ended(worker) == EXIT_CONFIGURATION
+    assert f"{RUN_FILE} cannot be used: " in termination(workers, run)
+
+
+async def test_a_worker_waits_for_the_operator_to_make_its_user(workers: Workers) -> None:
+    run = await workers.open(chaos([{}]))
+    await workers.store.revoke(run.uid)
+    with workers.process(run) as worker:
+        await logged(workers, run, worker, "waiting for the store")
+        await workers.store.grant(run.uid, "secret")
+        assert await ended(worker) == EXIT_CLOSED
+
+
+async def logged(workers: Workers, run: Run, worker: subprocess.Popen[str], event: str) -> None:
+    while not any(line["event"] == event for line in workers.log(run)):
+        assert worker.poll() is None, "the worker ended"
+        await asyncio.sleep(0.05)  # between two looks
+
+
+async def test_probes_answer_while_a_worker_lives(workers: Workers) -> None:
+    run = await workers.open(chaos(sleeping(4, "1.5"), concurrency=2))
+    port = free_port()
+    with workers.process(run, BATCHJOB_PROBE_PORT=str(port)) as worker:
+        await workers.wait(run, lambda s: s.counts.succeeded >= 2, "some items to finish")
+        assert await get(port, "/healthz") == (200, "ok\n")
+        status, metrics = await get(port, "/metrics")
+        assert status == 200
+        assert 'batchjob_items_total{outcome="succeeded"} 2.0' in metrics
+        assert await ended(worker) == EXIT_CLOSED
+
+
+async def get(port: int, path: str) -> tuple[int, str]:
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"http://127.0.0.1:{port}{path}")
+        return answer.status_code, answer.text
+
+
+def termination(workers: Workers, run: Run) -> str:
+    return (workers.folder(run) / "termination-w").read_text()
