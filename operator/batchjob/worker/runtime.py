@@ -28,9 +28,10 @@ from batchjob.worker.probes import Probes
 from batchjob.worker.processor import Processor, make_processor, processor_name
 from batchjob.worker.seal import seal
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
+from batchjob.worker.slots import Shape
 from batchjob.worker.sources.opening import open_source
 from batchjob.worker.sources.source import Source
-from batchjob.worker.work import ABANDON_SECONDS, Ending, Pace, Shape, Work
+from batchjob.worker.work import ABANDON_SECONDS, Ending, Pace, Work
 
 TERMINATION_BYTES: Final = 4096  # what Kubernetes keeps of a termination message
 STEP_WAIT_SECONDS: Final = 1.0  # before a step that the store broke off is begun again

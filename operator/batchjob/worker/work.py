@@ -15,22 +15,18 @@ from math import ceil
 from typing import Final
 
 from batchjob import log, metrics
-from batchjob.core.items import Cancelled, Failed, Retried, RunState, Succeeded
+from batchjob.core.items import RunState
 from batchjob.store import Grant, RunStore
 from batchjob.worker.context import Context
-from batchjob.worker.execution import Attempt, Execution
+from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Pulse
 from batchjob.worker.holding import Holding, Holdings
 from batchjob.worker.patience import patiently
 from batchjob.worker.settings import FLUSH_SECONDS
+from batchjob.worker.slots import Shape, Slots
 
 LONGEST_REACH: Final = 4096  # items leased ahead: what fast items need, and what memory and a crash can bear
 ABANDON_SECONDS: Final = 2.0  # for attempts to end once they are cut off
-TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
-
-_BY_OUTCOME: Final = {
-    kind: metrics.ITEMS.labels(outcome=kind.__name__.lower()) for kind in (Succeeded, Retried, Failed, Cancelled)
-}
 
 logger = log.get(__name__)
 
@@ -41,19 +37,6 @@ class Ending(Enum):
     NOTHING_LEFT = auto()  # every item is terminal, or the run has ended
     STOPPED = auto()  # asked to; everything was given back
     STUCK = auto()  # every slot is taken by a thread that outlived its time limit
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How much goes on at once: `slots` attempts of up to `unit` items."""
-
-    slots: int
-    unit: int
-
-    @property
-    def items(self) -> int:
-        """Items in flight."""
-        return self.slots * self.unit
 
 
 @dataclass(frozen=True)
@@ -71,96 +54,31 @@ class Work:
         self, store: RunStore, execution: Execution, context: Context, shape: Shape, pace: Pace, pulse: Pulse
     ) -> None:
         self._store = store
-        self._execution = execution
-        self._context = context
         self._shape = shape
         self._pace = pace
         self._pulse = pulse
         self._holdings = Holdings()
+        self._slots = Slots(execution, context, self._holdings, shape)
         self._stopping = False
         self._drain_ends: float | None = None  # set while draining: when attempts in flight are cut off
-        self._news = asyncio.Event()  # something for the loop to look at
-        self._startable = asyncio.Event()  # something for the slots to look at
-        self._hungry = 0  # slots with nothing to start
-        self._stuck = 0  # slots taken by threads that outlived their time limit
         self._reach = 0  # items to lease ahead of the slots
-        self._finished = 0  # items finished since the last exchange
+        self._finished = 0  # items that had finished at the last exchange
         self._exchanged = 0.0
         self._dry_until = 0.0  # the last exchange had nothing for hungry slots; no use to ask before
-        self._failure: BaseException | None = None
 
     def stop(self) -> None:
         """Start nothing more, give back what was not started, let what is in flight finish within the grace period."""
-        self._stopping = True
-        self._news.set()
+        self._stopping = self._slots.closed = True
+        self._slots.news.set()
 
     async def run(self) -> Ending:
         """Work. Raises RunGone when the store no longer knows the run."""
-        slots = [asyncio.create_task(self._slot()) for _ in range(self._shape.slots)]
-        for slot in slots:
-            slot.add_done_callback(self._slot_ended)
+        self._slots.start()
         try:
             return await self._turns()
         finally:
             self._pulse.leases = ()
-            for slot in slots:
-                slot.cancel()
-            await asyncio.gather(*slots, return_exceptions=True)
-
-    # ---- the slots
-
-    async def _slot(self) -> None:
-        turns = 0
-        while True:
-            holding, attempt = await self._next_attempt()
-            begun = time.monotonic()
-            await self._execution(attempt)
-            metrics.ITEM_SECONDS.observe(time.monotonic() - begun)
-            self._record(holding, attempt)
-            if attempt.straggler is not None:
-                await self._outlast(attempt.straggler)
-            turns += 1
-            if turns % TURNS_BEFORE_YIELD == 0:
-                await asyncio.sleep(0)
-
-    async def _next_attempt(self) -> tuple[Holding, Attempt]:
-        self._hungry += 1
-        try:
-            while True:
-                may_start = not self._stopping and self._drain_ends is None
-                if may_start and (taken := self._holdings.take(self._shape.unit)) is not None:
-                    holding, items = taken
-                    attempt = Attempt(items, self._context.holding(items, self._execution.seconds))
-                    holding.attempts.add(attempt)
-                    return holding, attempt
-                self._startable.clear()
-                self._news.set()
-                await self._startable.wait()
-        finally:
-            self._hungry -= 1
-
-    def _record(self, holding: Holding, attempt: Attempt) -> None:
-        holding.attempts.discard(attempt)
-        self._news.set()
-        if attempt.abandoned:
-            return
-        context = attempt.context
-        holding.record(attempt.outcomes, context.usage_sums, context.new_parts if _succeeded(attempt) else {})
-        self._finished += len(attempt.outcomes)
-        _count(attempt)
-
-    async def _outlast(self, thread: asyncio.Future[object]) -> None:
-        """Wait for a thread that outlived its time limit: its slot is taken."""
-        self._stuck += 1
-        self._news.set()
-        logger.warning("a thread outlived its time limit; its slot stays taken until it ends", stuck=self._stuck)
-        await asyncio.wait([thread])
-        self._stuck -= 1
-
-    def _slot_ended(self, slot: asyncio.Task[None]) -> None:
-        if not slot.cancelled():
-            self._failure = slot.exception()
-            self._news.set()
+            await self._slots.end()
 
     # ---- the loop
 
@@ -171,24 +89,26 @@ class Work:
                 self._abandon_attempts()
                 return Ending.NOTHING_LEFT
             await self._mind(grant)
-            if not len(self._holdings) and (self._stopping or self._stuck == self._shape.slots):
+            if not len(self._holdings) and (self._stopping or self._slots.all_stuck):
                 return Ending.STOPPED if self._stopping else Ending.STUCK
             await self._until_due(grant)
-            if self._failure is not None:
-                raise self._failure
+            if self._slots.failure is not None:
+                raise self._slots.failure
             grant = await self._exchange()
 
     async def _mind(self, grant: Grant) -> None:
         """Begin, end or finish a drain."""
-        if not (self._stopping or grant.paused or self._stuck == self._shape.slots):
+        if not (self._stopping or grant.paused or self._slots.all_stuck):
             if self._drain_ends is not None:
                 logger.info("going on")
                 self._dry_until = 0.0
             self._drain_ends = None
-            self._startable.set()
+            self._slots.closed = False
+            self._slots.feed()
             return
         if self._drain_ends is None:
             logger.info("nothing new starts", stopping=self._stopping, paused=grant.paused)
+            self._slots.closed = True
             self._drain_ends = time.monotonic() + self._pace.grace_seconds
             for holding in self._holdings:
                 if holding.attempts:
@@ -219,10 +139,10 @@ class Work:
             await self._wait_for_news(seconds)
 
     async def _wait_for_news(self, seconds: float) -> None:
-        self._news.clear()
+        self._slots.news.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._slots.news.wait()
 
     def _due(self) -> float:
         due = self._exchanged + self._pace.renew_seconds
@@ -231,16 +151,16 @@ class Work:
         if self._drain_ends is not None:
             can_release = any(not holding.attempts for holding in self._holdings)
             return 0.0 if can_release else min(due, self._drain_ends)
-        if self._stopping or self._failure is not None or self._stuck == self._shape.slots:
+        if self._stopping or self._slots.failure is not None or self._slots.all_stuck:
             return 0.0
-        if self._hungry and not self._holdings.has_startable:
+        if self._slots.hungry and not self._holdings.has_startable:
             due = min(due, 0.0 if self._holdings.has_undeclared else self._dry_until)
         return due
 
     async def _until_woken(self, grant: Grant) -> None:
         """Nothing is held: wait on the store for something to claim, a change of state, or a reason to stop."""
         ms = -1 if grant.paused else grant.next_ms
-        if self._hungry and not grant.paused and time.monotonic() >= self._dry_until:
+        if self._slots.hungry and not grant.paused and time.monotonic() >= self._dry_until:
             return
         waits = [
             asyncio.create_task(patiently(lambda: self._store.wait(ms))),
@@ -254,9 +174,9 @@ class Work:
             wait.result()
 
     async def _told(self) -> None:
-        while not self._stopping and self._failure is None:
-            self._news.clear()
-            await self._news.wait()
+        while not self._stopping and self._slots.failure is None:
+            self._slots.news.clear()
+            await self._slots.news.wait()
 
     # ---- the exchange
 
@@ -271,7 +191,6 @@ class Work:
         told = list(holdings)
         releases = {holding.id for holding in told if self._drain_ends is not None and not holding.attempts}
         commits = [holding.commit(release=holding.id in releases) for holding in told]
-        self._finished = 0
         begun = time.monotonic()
         grant = await patiently(lambda: self._store.exchange(commits, want, shape.items))
         self._exchanged = time.monotonic()
@@ -288,7 +207,8 @@ class Work:
         The doubling keeps a few slow items that happen to finish together from looking like a fast run.
         """
         seconds = max(time.monotonic() - self._exchanged, 1e-6)
-        pace = ceil(self._finished / seconds * FLUSH_SECONDS)
+        pace = ceil((self._slots.finished - self._finished) / seconds * FLUSH_SECONDS)
+        self._finished = self._slots.finished
         return min(pace, max(2 * self._reach, 1), LONGEST_REACH)
 
     def _settle(self, grant: Grant, told: list[Holding], releases: set[str]) -> None:
@@ -306,15 +226,4 @@ class Work:
         self._holdings.confirm(told)
         self._holdings.drop_done()
         self._holdings.add(grant.chunks)
-        self._startable.set()
-
-
-def _succeeded(attempt: Attempt) -> bool:
-    return not any(isinstance(outcome, Retried) for outcome in attempt.outcomes)
-
-
-def _count(attempt: Attempt) -> None:
-    for outcome in attempt.outcomes:
-        _BY_OUTCOME[type(outcome)].inc()
-        if isinstance(outcome, Retried):
-            metrics.RETRIES.labels(error_class=outcome.error_class).inc()
+        self._slots.feed()

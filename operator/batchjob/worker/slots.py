@@ -1,0 +1,129 @@
+"""The slots of a worker: each makes one attempt after the other from what may be started."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from batchjob import log, metrics
+from batchjob.core.items import Cancelled, Failed, Retried, Succeeded
+from batchjob.worker.context import Context
+from batchjob.worker.execution import Attempt, Execution
+from batchjob.worker.holding import Holding, Holdings
+
+TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
+
+_BY_OUTCOME: Final = {
+    kind: metrics.ITEMS.labels(outcome=kind.__name__.lower()) for kind in (Succeeded, Retried, Failed, Cancelled)
+}
+
+logger = log.get(__name__)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How much goes on at once: `slots` attempts of up to `unit` items."""
+
+    slots: int
+    unit: int
+
+    @property
+    def items(self) -> int:
+        """Items in flight."""
+        return self.slots * self.unit
+
+
+class Slots:
+    """The tasks that call the processor. `news` is set whenever the claim loop should look at them."""
+
+    def __init__(self, execution: Execution, context: Context, holdings: Holdings, shape: Shape) -> None:
+        self.news = asyncio.Event()
+        self.closed = False  # nothing new starts
+        self.hungry = 0  # slots with nothing to start
+        self.stuck = 0  # slots taken by threads that outlived their time limit
+        self.finished = 0  # items finished so far
+        self.failure: BaseException | None = None  # of our own code: nothing can go on
+        self._execution = execution
+        self._context = context
+        self._holdings = holdings
+        self._shape = shape
+        self._food = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def all_stuck(self) -> bool:
+        """Whether no slot will ever start anything again."""
+        return self.stuck == self._shape.slots
+
+    def start(self) -> None:
+        """Make the tasks."""
+        for _ in range(self._shape.slots):
+            task = asyncio.create_task(self._run())
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
+
+    def feed(self) -> None:
+        """There may be something to start."""
+        self._food.set()
+
+    async def end(self) -> None:
+        """Cancel the tasks, with whatever they are doing."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        turns = 0
+        while True:
+            holding, attempt = await self._next()
+            begun = time.monotonic()
+            await self._execution(attempt)
+            metrics.ITEM_SECONDS.observe(time.monotonic() - begun)
+            self._record(holding, attempt)
+            if attempt.straggler is not None:
+                await self._outlast(attempt.straggler)
+            turns += 1
+            if turns % TURNS_BEFORE_YIELD == 0:
+                await asyncio.sleep(0)
+
+    async def _next(self) -> tuple[Holding, Attempt]:
+        self.hungry += 1
+        try:
+            while True:
+                if not self.closed and (taken := self._holdings.take(self._shape.unit)) is not None:
+                    holding, items = taken
+                    attempt = Attempt(items, self._context.holding(items, self._execution.seconds))
+                    holding.attempts.add(attempt)
+                    return holding, attempt
+                self._food.clear()
+                self.news.set()
+                await self._food.wait()
+        finally:
+            self.hungry -= 1
+
+    def _record(self, holding: Holding, attempt: Attempt) -> None:
+        holding.attempts.discard(attempt)
+        self.news.set()
+        if attempt.abandoned:
+            return
+        failed = any(isinstance(outcome, Retried) for outcome in attempt.outcomes)
+        context = attempt.context
+        holding.record(attempt.outcomes, context.usage_sums, {} if failed else context.new_parts)
+        self.finished += len(attempt.outcomes)
+        for outcome in attempt.outcomes:
+            _BY_OUTCOME[type(outcome)].inc()
+            if isinstance(outcome, Retried):
+                metrics.RETRIES.labels(error_class=outcome.error_class).inc()
+
+    async def _outlast(self, thread: asyncio.Future[object]) -> None:
+        """Wait for a thread that outlived its time limit: its slot is taken."""
+        self.stuck += 1
+        self.news.set()
+        logger.warning("a thread outlived its time limit; its slot stays taken until it ends", stuck=self.stuck)
+        await asyncio.wait([thread])
+        self.stuck -= 1
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.failure = task.exception()
+            self.news.set()
