@@ -1,13 +1,31 @@
-"""One control plane for all tests of this folder: etcd, API server and controller manager, without nodes."""
+"""One control plane for all tests of this folder: etcd, API server and controller manager, without nodes.
 
-from collections.abc import Iterator
+The operator under test runs as the chart's service account, so every test here also shows that its rights suffice.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from batchjob.api.run import StoreAccess
+from batchjob.store import Store
+from tests.chart.rendering import objects, of_kind
 from tests.localcluster import ControlPlane
 from tests.localcluster.tools import kubectl
+from tests.support.cluster_jobs import Jobs
 from tests.support.kubectl import Kubectl
+from tests.support.operator_process import OperatorProcess
+from tests.support.pods import PodRunner
+from tests.support.redis_server import RedisServer
+
+SYSTEM = "batchjob-system"
+AskStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
+RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 CRDS = Path(__file__).parents[2] / "crds"
 
@@ -26,3 +44,65 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 def admin(control_plane: ControlPlane) -> Kubectl:
     """kubectl as the administrator."""
     return Kubectl(kubectl(), control_plane.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def operator_account(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig of the operator's service account, with the rights that the chart gives it."""
+    system = Kubectl(kubectl(), control_plane.kubeconfig, SYSTEM)
+    system.ensure_namespace()
+    system.apply(*of_kind(objects(), *RIGHTS))
+    config = yaml.safe_load(control_plane.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": system("create", "token", "batchjob-operator", "--duration=8h").strip()}
+    path = tmp_path_factory.mktemp("operator-account") / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The store of all operators here."""
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def ask_store(redis_server: RedisServer) -> AskStore:
+    """Ask the store something as its administrator."""
+
+    async def asked(question: Callable[[Store], Awaitable[Any]]) -> Any:
+        async with Store.connect(StoreAccess(url=redis_server.url), name="test") as store:
+            await store.load_scripts()
+            return await question(store)
+
+    return lambda question: asyncio.run(asked(question))
+
+
+_teams = itertools.count(1)
+
+
+@pytest.fixture
+def jobs(admin: Kubectl) -> Iterator[Jobs]:
+    """BatchJobs in a namespace of this test alone."""
+    team = admin.within(f"team-{next(_teams)}")
+    team.ensure_namespace()
+    yield Jobs(team)
+    team("delete", "batchjobs", "--all", "--timeout=30s")
+
+
+@pytest.fixture(scope="module")
+def operator(
+    operator_account: Path, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    """The operator, running. Tests that stop and start operators make their own."""
+    folder = tmp_path_factory.mktemp("operator")
+    with OperatorProcess(operator_account, redis_server.url, folder, pod_namespace=SYSTEM) as running:
+        yield running
+
+
+@pytest.fixture
+def pods(control_plane: ControlPlane, jobs: Jobs, tmp_path: Path) -> Iterator[PodRunner]:
+    """Runs the worker pods of this test as local processes."""
+    with PodRunner(control_plane.kubeconfig, jobs.kubectl.namespace, tmp_path / "pods") as runner:
+        yield runner

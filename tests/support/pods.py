@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ class PodRunner:
         self._folder = folder
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="pods", daemon=True)
-        self._main: "asyncio.Task[None] | None" = None
+        self._main: asyncio.Task[None] | None = None
         self.processes: dict[str, asyncio.subprocess.Process] = {}  # by pod name, running ones
 
     def __enter__(self) -> Self:
@@ -64,8 +65,9 @@ class PodRunner:
                 self._react(kube, pods, "ADDED", pod)
             try:
                 stream = kube.watch(PODS, self._namespace, listing.resource_version, labels=SELECTOR, seconds=600)
-                async for event in stream:
-                    self._react(kube, pods, event.type, event.object)
+                async with aclosing(stream):
+                    async for event in stream:
+                        self._react(kube, pods, event.type, event.object)
             finally:
                 for task in pods.values():
                     task.cancel()
@@ -114,7 +116,7 @@ class PodRunner:
     async def _mount(self, kube: Kube, pod: dict[str, Any], folder: Path) -> None:
         spec = pod["spec"]
         paths = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True)  # noqa: ASYNC240 - a test may block for a moment
         for volume in spec["volumes"]:
             files: dict[str, bytes] = {}
             if source := volume.get("secret"):

@@ -9,6 +9,7 @@ on an older picture than its own deed.
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 
 from batchjob import log
@@ -94,10 +95,11 @@ class Informer:
             seconds = WATCH_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
             stream = self._kube.watch(self._resource, namespace, since, labels=self._labels, seconds=seconds)
             try:
-                async for event in stream:
-                    since = event.object["metadata"]["resourceVersion"]
-                    failures = 0
-                    self._apply(event.type, event.object)
+                async with aclosing(stream):
+                    async for event in stream:
+                        since = event.object["metadata"]["resourceVersion"]
+                        failures = 0
+                        self._apply(event.type, event.object)
             except ApiUnavailable as error:
                 failures += 1
                 logger.info("watch broke", kind=self._resource.kind, error=str(error))

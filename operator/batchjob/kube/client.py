@@ -7,7 +7,7 @@ a create only after 429: whether it was carried out is not known otherwise, and 
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -162,7 +162,7 @@ class Kube:
         *,
         labels: str | None = None,
         seconds: float = 60.0,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent]:
         """Changes after the version `since`, for about `seconds`; then it ends and may be taken up again.
 
         Errors: Gone where `since` is too old; ApiUnavailable where the stream breaks or falls silent.
