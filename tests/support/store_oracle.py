@@ -1,14 +1,33 @@
 """What must be true of a run in Redis at every moment, read key by key, past the scripts that keep it so."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
 from batchjob.store.keys import run_key
 
+COUNTED: Final = ("waiting", "delayed", "active", "succeeded", "failed", "cancelled")
+READS: Final[dict[str, Sequence[Any]]] = {
+    **dict.fromkeys(("meta", "counters", "checkpoint", "owner", "held", "left", "losses", "results"), ("HGETALL",)),
+    "usage": ("HGETALL",),
+    "data": ("HKEYS",),
+    **dict.fromkeys(("pending", "suspects"), ("LRANGE", 0, -1)),
+    **dict.fromkeys(("lease", "retry", "failed"), ("ZRANGE", 0, -1)),
+}
 
-def _range(chunk: str) -> range:
+
+def _text(answer: Any) -> Any:
+    if isinstance(answer, dict):
+        return {_text(key): _text(value) for key, value in answer.items()}
+    if isinstance(answer, list):
+        return [_text(entry) for entry in answer]
+    return answer.decode(errors="backslashreplace") if isinstance(answer, bytes) else answer
+
+
+def chunk_range(chunk: str) -> range:
+    """The positions of a chunk."""
     first, _, last = chunk.rpartition("/")[2].partition("-")
     return range(int(first), int(last) + 1)
 
@@ -21,67 +40,62 @@ class Oracle:
         self.uid = uid
 
     async def read(self, command: str, name: str, *arguments: Any) -> Any:
-        """One command on one key of the run, answers as text."""
-        answer = await self.client.execute_command(command, run_key(self.uid, name), *arguments)  # type: ignore[no-untyped-call]
-        if isinstance(answer, dict):
-            return {key.decode(): value.decode() for key, value in answer.items()}
-        if isinstance(answer, list):
-            return [entry.decode() for entry in answer]
-        return answer.decode() if isinstance(answer, bytes) else answer
+        """One command on one key of the run, the answer as text."""
+        key = run_key(self.uid, name)
+        return _text(await self.client.execute_command(command, key, *arguments))  # type: ignore[no-untyped-call]
 
-    async def places(self) -> dict[str, list[int]]:
-        """Where each item that is not terminal is, and the dead letters."""
-        queued = await self.read("LRANGE", "pending", 0, -1) + await self.read("LRANGE", "suspects", 0, -1)
-        marks = await self.read("HGETALL", "checkpoint")
-        leased = await self.read("ZRANGE", "lease", 0, -1)
-        return {
-            "waiting": [position for chunk in queued for position in _range(chunk)],
-            "delayed": [position for chunk in await self.read("ZRANGE", "retry", 0, -1) for position in _range(chunk)],
-            "active": [
-                position
-                for chunk in leased
-                for index, position in enumerate(_range(chunk))
-                if marks.get(chunk, "")[index : index + 1] != "1"
-            ],
-            "failed": [int(position) for position in await self.read("ZRANGE", "failed", 0, -1)],
-        }
+    async def look(self) -> dict[str, Any]:
+        """All that the invariants speak of, at one moment."""
+        pipeline = self.client.pipeline(transaction=True)
+        for name, (command, *arguments) in READS.items():
+            pipeline.execute_command(command, run_key(self.uid, name), *arguments)
+        return dict(zip(READS, _text(await pipeline.execute()), strict=True))
 
     async def check(self) -> dict[str, int]:
         """Assert every invariant of a loaded run; returns its counts."""
-        meta = await self.read("HGETALL", "meta")
-        counters = {name: int(n) for name, n in (await self.read("HGETALL", "counters")).items()}
-        states = ("waiting", "delayed", "active", "succeeded", "failed", "cancelled")
-        counts = {name: counters.get(name, 0) for name in states}
-        assert sum(counts.values()) == int(meta["total"]), f"counts do not conserve: {counts} of {meta['total']}"
-        assert min(counts.values()) >= 0, f"a count is negative: {counts}"
-        places = await self.places()
-        twice = [n for n, times in Counter(p for found in places.values() for p in found).items() if times > 1]
-        assert not twice, f"items {twice} are in two places: {places}"
-        for name, found in places.items():
-            assert len(found) == counts[name], f"{name}: counted {counts[name]}, found {sorted(found)}"
-        await self._check_leases(places)
-        await self._check_losses()
-        return counts
+        return check(await self.look())
 
-    async def _check_losses(self) -> None:
-        losses = await self.read("HGETALL", "losses")
-        for name in ("pending", "suspects"):
-            for chunk in await self.read("LRANGE", name, 0, -1):
-                lives = {losses.get(str(position), "0") for position in _range(chunk)}
-                assert len(lives) == 1, f"items of {chunk} were lost {lives} times"
 
-    async def _check_leases(self, places: dict[str, list[int]]) -> None:
-        leased = set(await self.read("ZRANGE", "lease", 0, -1))
-        owners = await self.read("HGETALL", "owner")
-        assert set(owners) == leased, f"leases {leased} and tokens {set(owners)} differ"
-        holders = Counter(owner.split("/", 4)[4] for owner in owners.values())
-        held = await self.read("HGETALL", "held")
-        expected = {
-            worker: "alone" if held.get(worker) == "alone" and n == 1 else str(n) for worker, n in holders.items()
-        }
-        assert held == expected, f"held says {held}, the tokens {expected}"
-        fields = {chunk.partition("/")[0] for chunk in leased}
-        open_positions = {p for name in ("waiting", "delayed", "active") for p in places[name]}
-        left = {field: int(n) for field, n in (await self.read("HGETALL", "left")).items()}
-        assert sum(left.values()) == len(open_positions), f"left {left}, open {sorted(open_positions)}"
-        assert fields <= set(left) == set(await self.read("HKEYS", "data"))
+def check(seen: dict[str, Any]) -> dict[str, int]:
+    """Assert every invariant of what was seen of a loaded run; returns its counts."""
+    total = int(seen["meta"]["total"])
+    counts = {name: int(seen["counters"].get(name, 0)) for name in COUNTED}
+    assert sum(counts.values()) == total, f"counts do not conserve: {counts} of {total}"
+    assert min(counts.values()) >= 0, f"a count is negative: {counts}"
+    places = find(seen)
+    twice = [n for n, times in Counter(p for found in places.values() for p in found).items() if times > 1]
+    assert not twice, f"items {twice} are in two places: {places}"
+    for name, found in places.items():
+        assert len(found) == counts[name], f"{name}: counted {counts[name]}, found {sorted(found)}"
+    _check_leases(seen, len(places["waiting"] + places["delayed"] + places["active"]))
+    for chunk in seen["pending"] + seen["suspects"]:
+        lives = {seen["losses"].get(str(position), "0") for position in chunk_range(chunk)}
+        assert len(lives) == 1, f"items of {chunk} were lost {lives} times"
+    return counts
+
+
+def find(seen: dict[str, Any]) -> dict[str, list[int]]:
+    """Where each item that is not terminal is, and the dead letters."""
+    return {
+        "waiting": [position for chunk in seen["pending"] + seen["suspects"] for position in chunk_range(chunk)],
+        "delayed": [position for chunk in seen["retry"] for position in chunk_range(chunk)],
+        "active": [
+            position
+            for chunk in seen["lease"]
+            for index, position in enumerate(chunk_range(chunk))
+            if seen["checkpoint"].get(chunk, "")[index : index + 1] != "1"
+        ],
+        "failed": [int(position) for position in seen["failed"]],
+    }
+
+
+def _check_leases(seen: dict[str, Any], open_items: int) -> None:
+    owners = seen["owner"]
+    assert set(owners) == set(seen["lease"]), f"leases {seen['lease']} and tokens {set(owners)} differ"
+    holders = Counter(owner.split("/", 4)[4] for owner in owners.values())
+    expected = {worker: str(n) for worker, n in holders.items()}
+    held = {worker: "1" if n == "alone" else n for worker, n in seen["held"].items()}
+    assert held == expected, f"held says {held}, the tokens {expected}"
+    left = {field: int(n) for field, n in seen["left"].items()}
+    assert sum(left.values()) == open_items, f"left {left}, open {open_items}"
+    assert {chunk.partition("/")[0] for chunk in owners} <= set(left) == set(seen["data"])

@@ -56,7 +56,7 @@ class Commit(msgspec.Struct, frozen=True):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What an exchange answered."""
+    """What an exchange answered. Drop `lost` before taking `chunks`: an id may be in both, under a new fence."""
 
     chunks: list[Chunk]  # newly leased
     state: RunState

@@ -1,0 +1,209 @@
+"""A random walk through the life of a run, with a model that knows what must be true after every step.
+
+Workers claim, commit, fall silent and come back as ghosts with old tokens; answers get lost; time passes; the run is
+paused, cancelled, abandoned. The model keeps only what the outside may know: which token each item was last granted
+under, which results were accepted, what ended. The oracle looks into the keys.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable
+from typing import ClassVar, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from redis.asyncio import Redis
+
+from batchjob.api.run import StoreAccess
+from batchjob.core.items import Cancelled, Chunk, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.store import Commit, Grant, Store
+from batchjob.store.keys import run_key
+from tests.support.store_oracle import Oracle, check, chunk_range
+
+T = TypeVar("T")
+UID = "machine"
+PAST = 1.0  # a deadline that is over
+WORKERS = st.sampled_from(["a", "b", "c"])
+ENDINGS = st.sampled_from(["succeeded", "retried", "retried", "failed", "cancelled", *["unfinished"] * 4])
+SELDOM = st.sampled_from([False] * 5 + [True])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """One run, three workers."""
+
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.redis: Redis = Redis.from_url(self.url)
+        self.store = Store.connect(StoreAccess(url=self.url), name="machine")
+        self.oracle = Oracle(self.redis, UID)
+        self.hands: dict[str, dict[str, Chunk]] = {"a": {}, "b": {}, "c": {}}
+        self.ghosts: list[tuple[str, Chunk]] = []
+        self.token: dict[int, int] = {}  # position → fence it was last granted under
+        self.falls: Counter[int] = Counter()  # position → how often its holder fell silent
+        self.results: dict[str, str] = {}
+        self.failed: set[int] = set()
+        self.counted: set[int] = set()  # commits that were accepted
+        self.sent: list[tuple[str, Commit]] = []
+        self.paused = self.ended = False
+        self.max_losses = 0
+
+    def do(self, call: Awaitable[T]) -> T:
+        async def wait() -> T:
+            return await call
+
+        return self.runner.run(wait())
+
+    # ---- the outside's view of an exchange ---------------------------------------------------------------
+
+    def exchange(self, worker: str, commits: list[Commit], want: int) -> Grant:
+        grant = self.do(self.store.run(UID, worker).exchange(commits, want, want))
+        for news in commits:
+            if news.chunk not in grant.lost:
+                self.accepted(news)
+        terminal = {int(position) for position in self.results} | self.failed
+        for chunk in grant.chunks:
+            assert not self.paused, "a paused run granted a chunk"
+            assert not self.ended, "a run that has ended granted a chunk"
+            for item in chunk.items:
+                assert item.position not in terminal, f"item {item.position} was granted after its end"
+                assert item.losses <= self.falls[item.position], f"item {item.position} lost a life for nothing"
+                assert item.losses < self.max_losses
+                self.token[item.position] = chunk.fence
+        for lost in grant.lost:
+            self.hands[worker].pop(lost, None)
+        self.hands[worker] |= {chunk.id: chunk for chunk in grant.chunks}
+        self.check_quarantine(worker, grant.chunks)
+        return grant
+
+    def accepted(self, news: Commit) -> None:
+        if news.number not in self.counted:
+            for outcome in news.outcomes:
+                current = self.token[outcome.position]
+                assert current == news.fence, f"token {news.fence} wrote item {outcome.position}, held under {current}"
+            self.counted.add(news.number)
+
+    def check_quarantine(self, worker: str, granted: list[Chunk]) -> None:
+        suspects = [chunk for chunk in granted if 0 < chunk.items[0].losses == self.max_losses - 1]
+        if suspects:
+            assert len(granted) == len(granted[0].items) == 1, "a suspect was granted with neighbours"
+            owners = self.do(self.oracle.read("HGETALL", "owner"))
+            assert [owner.rpartition("/")[2] for owner in owners.values()].count(worker) == 1
+
+    # ---- what happens ------------------------------------------------------------------------------------
+
+    @initialize(items=st.integers(4, 16), chunk=st.integers(1, 8), max_losses=st.integers(1, 4))
+    def load(self, items: int, chunk: int, max_losses: int) -> None:
+        self.max_losses = max_losses
+        self.do(self.redis.flushdb())
+        self.do(self.store.load_scripts())
+        self.do(self.store.open_run(UID, epoch="e", max_losses=max_losses, created_for="a/b"))
+        lease = self.do(self.store.run(UID, "loader").claim_load())
+        assert lease
+        todo = [Item(position, f"i{position}", {}) for position in range(items)]
+        self.do(lease.put([todo[first : first + chunk] for first in range(0, items, chunk)]))
+        self.do(lease.finish(items, None, None))
+
+    @rule(worker=WORKERS, want=st.integers(1, 10))
+    def claim(self, worker: str, want: int) -> None:
+        self.exchange(worker, [], want)
+
+    @rule(worker=WORKERS, data=st.data(), want=st.integers(0, 4), release=SELDOM)
+    def commit(self, worker: str, data: st.DataObject, want: int, release: bool) -> None:
+        commits = []
+        for chunk in list(self.hands[worker].values()):
+            if release:
+                del self.hands[worker][chunk.id]
+            outcomes = [self.outcome(data, chunk, item) for item in chunk.items]
+            started = data.draw(st.integers(0, len(chunk.items)))
+            said = [outcome for outcome in outcomes if outcome]
+            commits.append(Commit(chunk.id, chunk.fence, said, {"n": 1}, release, started))
+        self.sent += [(worker, news) for news in commits]
+        self.exchange(worker, commits, want)
+
+    def outcome(self, data: st.DataObject, chunk: Chunk, item: Item) -> Outcome | None:
+        match data.draw(ENDINGS):
+            case "succeeded":
+                return Succeeded(item.position, b'"%d"' % chunk.fence)
+            case "retried":
+                return Retried(item.position, "upstream", "503", data.draw(st.sampled_from([0, 60_000])))
+            case "failed":
+                return Failed(item.position, "refused", "no")
+            case "cancelled":
+                return Cancelled(item.position, "no more")
+        return None
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def an_answer_was_lost(self, data: st.DataObject) -> None:
+        """The worker says the same again; whatever became of it before, it counts once."""
+        worker, news = data.draw(st.sampled_from(self.sent[-6:]))
+        self.exchange(worker, [news], 0)
+
+    @rule(worker=WORKERS)
+    def fall_silent(self, worker: str) -> None:
+        """The worker hangs for longer than its lease; what it holds becomes a ghost's."""
+        for chunk, owner in self.do(self.oracle.read("HGETALL", "owner")).items():
+            if owner.rpartition("/")[2] == worker and self.do(self.redis.zscore(run_key(UID, "lease"), chunk)) != PAST:
+                self.do(self.redis.zadd(run_key(UID, "lease"), {chunk: PAST}))
+                self.falls.update(chunk_range(chunk))
+        self.ghosts += [(worker, chunk) for chunk in self.hands[worker].values()]
+        self.hands[worker] = {}
+
+    @rule(worker=WORKERS, other=WORKERS)
+    def crash(self, worker: str, other: str) -> None:
+        """The worker dies with everything in flight, and another one takes over."""
+        held = self.hands[worker].values()
+        self.exchange(worker, [Commit(c.id, c.fence, (), {"n": 1}, started=len(c.items)) for c in held], 0)
+        self.fall_silent(worker)
+        self.exchange(other, [], 10)
+
+    @precondition(lambda self: self.ghosts)
+    @rule(data=st.data())
+    def a_ghost_commits(self, data: st.DataObject) -> None:
+        worker, chunk = data.draw(st.sampled_from(self.ghosts))
+        outcomes = [Succeeded(item.position, b'"ghost %d"' % chunk.fence) for item in chunk.items]
+        self.exchange(worker, [Commit(chunk.id, chunk.fence, outcomes, {"n": 1})], 0)
+
+    @rule()
+    def retries_fall_due(self) -> None:
+        for chunk in self.do(self.oracle.read("ZRANGE", "retry", 0, -1)):
+            self.do(self.redis.zadd(run_key(UID, "retry"), {chunk: 1}))
+
+    @rule(paused=SELDOM)
+    def pause_or_resume(self, paused: bool) -> None:
+        self.do(self.store.pause(UID) if paused else self.store.resume(UID))
+        self.paused = paused
+
+    @rule(how=st.sampled_from(["cancel", "abandon", *["no"] * 14]))
+    def end(self, how: str) -> None:
+        if how != "no":
+            self.do(self.store.cancel(UID) if how == "cancel" else self.store.abandon(UID, "no worker left"))
+            self.ended = True
+
+    # ---- what must be true after every step ----------------------------------------------------------------
+
+    @invariant()
+    def everything_is_accounted_for(self) -> None:
+        if not self.max_losses:
+            return  # not loaded yet
+        seen = self.do(self.oracle.look())
+        counts = check(seen)
+        results, failed = seen["results"], {int(position) for position in seen["failed"]}
+        assert results.items() >= self.results.items(), "a result was changed or lost"
+        assert failed >= self.failed, "a dead letter came back"
+        assert not failed & {int(position) for position in results}, "an item ended twice"
+        assert counts["succeeded"] == len(results)
+        assert int(seen["usage"].get("n", 0)) == len(self.counted), "usage was counted twice or not at all"
+        self.results, self.failed = results, failed
+
+    def teardown(self) -> None:
+        self.do(self.store.delete_run(UID))
+        self.do(self.redis.delete("bj:dirty"))
+        keys = self.do(self.redis.keys("*"))
+        self.do(self.store.close())
+        self.do(self.redis.aclose())
+        self.runner.close()
+        assert keys == []
