@@ -1,14 +1,17 @@
 """A real Redis for the store tests, and runs in it."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
+from tests.support.neighbours.client import Neighbours, local_neighbours
 from tests.support.redis_server import RedisServer
 from tests.support.store_runs import Runs
+from tests.support.workers import Workers
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +49,23 @@ async def store(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Store]
 def runs(store: Store, redis: Redis) -> Runs:
     """Makes runs in the store."""
     return Runs(store, redis)
+
+
+@pytest.fixture
+def workers(store: Store, redis_server: RedisServer, tmp_path: Path) -> Workers:
+    """Workers, with the operator's half played by hand."""
+    return Workers(store, redis_server.url, tmp_path / "pods")
+
+
+@pytest.fixture(scope="session")
+def neighbours_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    with local_neighbours(tmp_path_factory.mktemp("neighbours")) as started:
+        yield started
+
+
+@pytest.fixture
+def neighbours(neighbours_process: Neighbours) -> Neighbours:
+    """Neighbours that behave, with empty ledgers."""
+    neighbours_process.clear_faults()
+    neighbours_process.reset_ledgers()
+    return neighbours_process

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,17 +14,10 @@ import pytest
 from batchjob.api.run import EXIT_CLOSED, EXIT_DRAINED, EXIT_TEMPORARY, Run
 from batchjob.core.items import RunState
 from batchjob.errors import ConfigurationError, RunGone
-from batchjob.store import Store
 from batchjob.worker import Cancel, Context, Fail, Item, Processor, Retry, Sealed
-from tests.support.redis_server import RedisServer
 from tests.support.workers import Workers, ended, wait_for
 
 QUICK = {"retry": {"backoff": {"initialDelaySeconds": 0}}}
-
-
-@pytest.fixture
-def workers(store: Store, redis_server: RedisServer, tmp_path: Path) -> Workers:
-    return Workers(store, redis_server.url, tmp_path)
 
 
 def spec(count: int, **fields: Any) -> dict[str, Any]:

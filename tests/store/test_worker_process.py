@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 from redis.asyncio import Redis
 
 from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, RUN_FILE, Run, StoreAccess
@@ -21,11 +20,6 @@ from tests.support.workers import Workers, ended, wait_for
 
 LEASE = {"BATCHJOB_LEASE_SECONDS": "1.5"}
 LEASE_MS = 1500
-
-
-@pytest.fixture
-def workers(store: Store, redis_server: RedisServer, tmp_path: Path) -> Workers:
-    return Workers(store, redis_server.url, tmp_path)
 
 
 def chaos(items: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from batchjob.api.source import Location
@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # names for types only: the library has none of them at run t
 _RETRY: Final["RetryConfig"] = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
 _TIMEOUT_SECONDS: Final = 60  # without a byte
 DEFAULT_REGION: Final = "us-east-1"
+
+
+# What the library raises for a store that refuses or is not there; of Python's own, FileNotFoundError.
+STORE_ERRORS: Final = (BaseError, OSError)
 
 
 class Bucket(NamedTuple):
@@ -90,7 +94,7 @@ def explain(url: str, place: Location, error: Exception) -> str:
     """What the store's error means, and what to do; names the URL and the endpoint."""
     where = f"{url} at {place.endpoint}" if place.endpoint else url
     match error:
-        case NotFoundError():
+        case FileNotFoundError():
             return f"{where} does not exist (404): check the bucket and the key"
         case PermissionDeniedError() | UnauthenticatedError():
             return f"{where} was refused (401 or 403): check the keys in credentialsSecretRef and their rights"

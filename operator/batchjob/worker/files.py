@@ -9,11 +9,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
 
-from obstore.exceptions import BaseError, NotFoundError
-
 from batchjob.api.source import Location
 from batchjob.errors import ResultsError
-from batchjob.worker.buckets import endpoint_refusal, explain, open_bucket
+from batchjob.worker.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
 
 TEMPORARY_SUFFIX: Final = ".unfinished"
 
@@ -57,7 +55,7 @@ class BucketFiles(Files):
         await self._check()
         try:
             await self._store.put_async(self._prefix + name, body, use_multipart=False)
-        except BaseError as error:
+        except STORE_ERRORS as error:
             raise ResultsError(explain(self.url(name), self._place, error)) from None
 
     async def names(self) -> list[str]:
@@ -65,7 +63,7 @@ class BucketFiles(Files):
         await self._check()
         try:
             found = [meta["path"] async for page in self._store.list(self._prefix) for meta in page]
-        except BaseError as error:
+        except STORE_ERRORS as error:
             raise ResultsError(explain(self.url(""), self._place, error)) from None
         return sorted(path.removeprefix(self._prefix) for path in found)
 
@@ -74,9 +72,9 @@ class BucketFiles(Files):
         await self._check()
         try:
             await self._store.delete_async(self._prefix + name)
-        except NotFoundError:
+        except FileNotFoundError:
             return
-        except BaseError as error:
+        except STORE_ERRORS as error:
             raise ResultsError(explain(self.url(name), self._place, error)) from None
 
     async def _check(self) -> None:

@@ -3,11 +3,9 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from obstore.exceptions import BaseError
-
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
-from batchjob.worker.buckets import endpoint_refusal, explain, open_bucket
+from batchjob.worker.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
 from batchjob.worker.sources.file import BLOCK_BYTES
 
 
@@ -33,5 +31,5 @@ class BucketReader:
                 yield bytes(block)
         except ConfigurationError as error:
             raise InvalidSource(str(error)) from None
-        except BaseError as error:
+        except STORE_ERRORS as error:
             raise SourceUnreachable(explain(self.name, self._place, error)) from None

@@ -1,0 +1,210 @@
+"""Sources read by a real worker: what arrives, and what is said when nothing does."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchjob.api.run import EXIT_CLOSED, Run
+from batchjob.core.items import RunState
+from batchjob.worker import Context, Item, Processor
+from batchjob.worker.sources import https
+from tests.support.neighbours.client import Neighbours
+from tests.support.workers import Workers
+
+LINES = b'{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
+READ = {"a": {"id": "a", "text": "one"}, "b": {"id": "b", "text": "two"}}
+ONE_TRY = {"retry": {"maxAttempts": 1}}
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+class Echo(Processor):
+    """The result of an item is its data."""
+
+    async def process(self, item: Item, context: Context) -> dict[str, Any]:
+        del context
+        return item.data
+
+
+def spec(source: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"type": "custom", "source": source, "custom": {"processor": "noop"}, **fields}
+
+
+async def results(workers: Workers, run: Run) -> dict[str, Any]:
+    return {found.id: json.loads(found.result) async for found in workers.store.results(run.uid)}
+
+
+async def read(workers: Workers, run: Run) -> dict[str, Any]:
+    assert await workers.work(run, Echo()) == EXIT_CLOSED
+    return await results(workers, run)
+
+
+async def refused(workers: Workers, run: Run, reason: str) -> str:
+    """What is said about a source that ends the run."""
+    assert await workers.work(run, Echo()) == EXIT_CLOSED
+    found = await workers.snapshot(run)
+    assert (found.state, found.reason) == (RunState.FAILED, reason)
+    return found.message or ""
+
+
+async def test_inline_items_carry_flat_or_nested_data(workers: Workers) -> None:
+    items = [{"id": "flat", "data": {"n": 1}}, {"id": "nested", "json": '{"a": {"b": [1.5]}}'}]
+    run = await workers.open(spec({"items": items}))
+    assert await read(workers, run) == {"flat": {"n": 1}, "nested": {"a": {"b": [1.5]}}}
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([{"id": "a", "data": {}}, {"id": "a", "data": {}}], "item 1: id 'a' is already used by item 0"),
+        ([{"id": "a", "json": "{"}], "spec.source.items[0].json is not JSON"),
+        ([{"id": "a", "json": "[1]"}], "spec.source.items[0].json must be a JSON object"),
+    ],
+)
+async def test_wrong_inline_items_are_named(workers: Workers, items: list[Any], message: str) -> None:
+    run = await workers.open(spec({"items": items}))
+    assert message in await refused(workers, run, "InvalidSource")
+
+
+async def test_a_config_map_is_read_from_where_it_is_mounted(workers: Workers) -> None:
+    run = await workers.open(spec({"configMapRef": {"name": "words", "key": "w.csv", "format": "csv"}}))
+    workers.reference(run, "source", w__csv="id,text\r\na,one\r\nb,two\r\n")
+    assert await read(workers, run) == READ
+
+
+async def test_a_wrong_line_fails_the_run_before_anything_starts(workers: Workers) -> None:
+    run = await workers.open(spec({"configMapRef": {"name": "words", "key": "w.jsonl"}}))
+    lines = [json.dumps({"id": f"i{n}"}) for n in range(5000)]
+    lines[4321] = '{"id": "broken"'
+    workers.reference(run, "source", w__jsonl="\n".join(lines))
+    message = await refused(workers, run, "InvalidSource")
+    assert message.startswith("ConfigMap words, key w.jsonl: line 4322: not JSON")
+    assert (await workers.snapshot(run)).counts.succeeded == 0
+
+
+async def test_a_file_on_a_claim_is_read_and_nothing_beside_the_claim(workers: Workers, tmp_path: Path) -> None:
+    claim = tmp_path / "claim"
+    claim.mkdir()
+    (claim / "in.jsonl").write_bytes(LINES)
+    (tmp_path / "secret.jsonl").write_bytes(LINES)
+    (claim / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    mounted = {"worker": {"volumes": [{"claimName": "data", "mountPath": str(claim)}]}}
+
+    run = await workers.open(spec({"uri": {"url": f"file://{claim}/in.jsonl"}}, **mounted))
+    assert await read(workers, run) == READ
+    for name in ("../secret.jsonl", "link.jsonl"):
+        run = await workers.open(spec({"uri": {"url": f"file://{claim}/{name}"}}, **mounted))
+        assert "is not below a mount of spec.worker.volumes" in await refused(workers, run, "InvalidSource")
+    run = await workers.open(spec({"uri": {"url": f"file://{claim}/absent.jsonl"}}, **mounted, **ONE_TRY))
+    assert "absent.jsonl does not exist" in await refused(workers, run, "SourceUnreachable")
+
+
+def s3(neighbours: Neighbours, key: str, **fields: Any) -> dict[str, Any]:
+    endpoint = f"http://127.0.0.1:{neighbours.ports['s3']}"
+    return {"url": f"s3://batchjob/{key}", "endpoint": endpoint, "credentialsSecretRef": {"name": "s3"}, **fields}
+
+
+async def test_an_object_is_read_with_its_etag(workers: Workers, neighbours: Neighbours) -> None:
+    neighbours.put_object("batchjob", "in/items.jsonl", LINES)
+    run = await workers.open(spec({"uri": s3(neighbours, "in/items.jsonl")}))
+    workers.reference(run, "source-credentials", **S3_KEYS)
+    assert await read(workers, run) == READ
+    found = await workers.snapshot(run)
+    assert found.source_etag
+    assert found.source_sha256 == hashlib.sha256(LINES).hexdigest()
+
+
+async def test_an_object_that_does_not_exist_is_named(workers: Workers, neighbours: Neighbours) -> None:
+    run = await workers.open(spec({"uri": s3(neighbours, "absent.jsonl")}, **ONE_TRY))
+    workers.reference(run, "source-credentials", **S3_KEYS)
+    message = await refused(workers, run, "SourceUnreachable")
+    assert "s3://batchjob/absent.jsonl" in message
+    assert "404" in message
+
+
+async def test_a_secret_without_a_key_is_named(workers: Workers, neighbours: Neighbours) -> None:
+    run = await workers.open(spec({"uri": s3(neighbours, "items.jsonl")}))
+    workers.reference(run, "source-credentials", AWS_ACCESS_KEY_ID="test")
+    assert "Secret s3 has no key AWS_SECRET_ACCESS_KEY" in await refused(workers, run, "InvalidSource")
+
+
+async def test_trouble_with_a_source_is_shown_and_passes(workers: Workers, neighbours: Neighbours) -> None:
+    neighbours.put_object("batchjob", "slow/items.jsonl", LINES)
+    # Each try of the worker is three requests: the library bridges hiccups.
+    neighbours.set_faults("s3", [{"match": "GET batchjob/slow", "action": "status", "status": 503, "times": 3}])
+    quick = {"retry": {"backoff": {"initialDelaySeconds": 1, "jitterPercent": 0}}}
+    run = await workers.open(spec({"uri": s3(neighbours, "slow/items.jsonl")}, **quick))
+    workers.reference(run, "source-credentials", **S3_KEYS)
+    with workers.process(run):
+        shown = (await workers.wait(run, lambda s: s.load_error is not None, "the trouble to show")).load_error
+        found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end")
+    assert shown is not None
+    assert shown[0] == "upstream"
+    assert "s3://batchjob/slow/items.jsonl" in shown[1]
+    assert (found.load_error, found.counts.succeeded) == (None, 2)
+
+
+def web(neighbours: Neighbours, name: str, **fields: Any) -> dict[str, Any]:
+    url = f"https://localhost:{neighbours.ports['https']}/files/{name}"
+    return {"url": url, "caBundleRef": {"name": "ca", "key": "ca.crt"}, **fields}
+
+
+async def test_a_file_on_the_web_is_read_from_a_server_whose_authority_is_trusted(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.put_file("items.csv", b"id,text\na,one\nb,two\n")
+    run = await workers.open(spec({"uri": web(neighbours, "items.csv", format="csv")}))
+    workers.reference(run, "source-ca", ca__crt=neighbours.ca_certificate())
+    assert await read(workers, run) == READ
+    assert (await workers.snapshot(run)).source_etag
+
+    stranger = web(neighbours, "items.csv") | {"caBundleRef": None}
+    run = await workers.open(spec({"uri": stranger}, **ONE_TRY))
+    assert "CERTIFICATE_VERIFY_FAILED" in await refused(workers, run, "SourceUnreachable")
+
+
+async def test_a_web_file_that_is_missing_or_breaks_off_is_named(workers: Workers, neighbours: Neighbours) -> None:
+    neighbours.put_file("cut.jsonl", LINES)
+    neighbours.set_faults("https", [{"match": "cut", "action": "disconnect"}])
+    for name, said in (("absent.jsonl", "404: it does not exist"), ("cut.jsonl", "cannot be reached")):
+        run = await workers.open(spec({"uri": web(neighbours, name)}, **ONE_TRY))
+        workers.reference(run, "source-ca", ca__crt=neighbours.ca_certificate())
+        message = await refused(workers, run, "SourceUnreachable")
+        assert f"/files/{name}" in message
+        assert said in message
+
+
+async def test_a_name_that_leads_to_the_metadata_service_is_refused(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        del host, port
+        return ["169.254.169.254"]
+
+    monkeypatch.setattr(https, "resolve", resolve)
+    run = await workers.open(spec({"uri": {"url": "https://innocent.example/items.jsonl"}}))
+    message = await refused(workers, run, "InvalidSource")
+    assert "innocent.example is the link-local address 169.254.169.254" in message
+
+
+async def test_results_of_another_run_are_items_with_their_ids(workers: Workers) -> None:
+    class Mixed(Processor):
+        async def process(self, item: Item, context: Context) -> Any:
+            del context
+            return {"object": {"n": item.data["n"]}, "number": 7, "none": None}[item.id]
+
+    items = [{"id": name, "data": {"n": n}} for n, name in enumerate(["object", "number", "none"])]
+    parent = await workers.open(spec({"items": items}))
+    assert await workers.work(parent, Mixed()) == EXIT_CLOSED
+    child = await workers.open(spec({"resultsOf": {"batchJobName": "parent"}}), parent=parent)
+    assert await read(workers, child) == {"object": {"id": "object", "n": 0}, "number": {"id": "number", "value": 7}}
+    assert (await workers.snapshot(child)).counts.total == 2
+
+
+async def test_results_that_are_gone_are_named(workers: Workers) -> None:
+    parent = await workers.open(spec({"items": [{"id": "a", "data": {}}]}))
+    child = await workers.open(spec({"resultsOf": {"batchJobName": "parent"}}, **ONE_TRY), parent=parent)
+    await workers.store.delete_run(parent.uid)
+    assert "the results of BatchJob parent are not in the store" in await refused(workers, child, "SourceUnreachable")
