@@ -52,8 +52,13 @@ class CarryOut:
         self._jobs = jobs
         self._known = known
 
-    async def __call__(self, entry: Entry, plan: Plan) -> None:
-        """Carry out a plan for a BatchJob. Errors: NameTaken, KubernetesError, StoreError."""
+    async def __call__(self, entry: Entry, plan: Plan) -> set[ObjectKey]:
+        """Carry out a plan for a BatchJob; returns the others to look at because of it: those that read its results.
+
+        The watch will tell of our own write too, but as old news: what it says is what we then know already.
+        Errors: NameTaken, KubernetesError, StoreError.
+        """
+        concerned: set[ObjectKey] = set()
         created: JobReference | None = None
         for action in plan.actions:
             if isinstance(action, CreateJob):
@@ -62,11 +67,12 @@ class CarryOut:
                 await self._do(entry, action)
         if plan.status is not None:
             status = plan.status.model_copy(update={"jobs": [created]}) if created else plan.status
-            await self.write_status(entry, status)
+            concerned = await self.write_status(entry, status)
         await self._post(entry, plan.notes)
+        return concerned
 
-    async def write_status(self, entry: Entry, status: BatchJobStatus) -> None:
-        """Write the status; Conflict if the object changed since we saw it.
+    async def write_status(self, entry: Entry, status: BatchJobStatus) -> set[ObjectKey]:
+        """Write the status; returns the others it concerns. Conflict if the object changed since we saw it.
 
         Nulls go out too: in a merge patch they remove what is no longer said.
         """
@@ -78,7 +84,7 @@ class CarryOut:
             subresource="status",
             resource_version=str(entry.version),
         )
-        self._known.seen(body)
+        return self._known.seen(body) - {(entry.namespace, entry.name)}
 
     async def tidy(self, key: ObjectKey, uid: str) -> None:
         """Remove what a deleted BatchJob had in the store; Kubernetes removes what it owned there."""

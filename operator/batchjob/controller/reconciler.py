@@ -5,6 +5,7 @@ them are answers: an object that is none of ours is a condition, and so is a nam
 """
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,7 +76,7 @@ class Reconciler:
             return
         plan = await self._plan(entry)
         try:
-            await self._carry_out(entry, plan)
+            self._look_at(await self._carry_out(entry, plan))
         except NameTaken as error:
             plan = await self._obstructed(entry, error)
         if plan.status is not None:
@@ -107,11 +108,15 @@ class Reconciler:
         """Somebody changed or deleted the object since we saw it: see it as it is, and look again."""
         entry = self._known.get(key)
         try:
-            self._known.seen(await self._kube.get(BATCH_JOBS, *key))
+            concerned = self._known.seen(await self._kube.get(BATCH_JOBS, *key))
         except NotFound:
-            if entry is not None:
-                self._known.deleted(*key, entry.uid)
+            concerned = self._known.deleted(*key, entry.uid) if entry is not None else set()
+        self._look_at(concerned - {key})
         self._queue.back_off(key)
+
+    def _look_at(self, keys: Iterable[ObjectKey]) -> None:
+        for key in keys:
+            self._queue.add(key)
 
     def _failed(self, key: ObjectKey, error: Exception) -> None:
         RECONCILE_ERRORS.inc()
