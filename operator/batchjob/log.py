@@ -2,9 +2,11 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import structlog
+
+CHATTY: Final = ("httpx2", "httpcore2")  # they tell of each request, thousands of lines a run
 
 
 def configure(level: str = "info") -> None:
@@ -39,6 +41,8 @@ def configure(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    for library in CHATTY:
+        logging.getLogger(library).setLevel(max(root.level, logging.WARNING))
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
