@@ -16,7 +16,7 @@ from tests.localcluster import mounts, programs
 from tests.localcluster.context import content_hash
 from tests.localcluster.errors import ClusterError
 from tests.localcluster.places import HERE, REPOSITORY, cache_folder
-from tests.localcluster.processes import run
+from tests.localcluster.processes import AT_ONCE, all_pids, end, root_of, run
 from tests.localcluster.progress import step
 
 PAUSE: Final = "batchjob.local/pause:dev"
@@ -116,6 +116,7 @@ def build(image: Image) -> Built:
         raise ClusterError(f"{image.name} has no Dockerfile: {image.dockerfile} is missing")
     if "FROM scratch" not in image.dockerfile.read_text():
         _ensure_base()
+    _buildah("rm", "--all")  # working containers of interrupted builds
     key = _key(image)
     with step(f"building {image.name}"):
         image_id = _bud(image)
@@ -128,7 +129,8 @@ def build(image: Image) -> Built:
 
 
 def end_builds() -> None:
-    """Undo what an interrupted build left: mounts of its working containers, and its temporary files."""
+    """Undo what an interrupted build left: processes in its root, its mounts, and its temporary files."""
+    end((pid for pid in all_pids() if root_of(pid).is_relative_to(_storage())), AT_ONCE)
     mounts.unmount_below(_storage())
     for folder in ("run", "tmp"):
         mounts.wipe(_storage() / folder)

@@ -5,11 +5,10 @@ It begins with the clean-up of whatever was left, unless the cluster answers hea
 """
 
 import json
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tests.localcluster import cgroups, cleanup, credentials, images, network, programs, rbac, volumes
 from tests.localcluster.controlplane import STOP_ORDER, ControlPlane
@@ -21,7 +20,7 @@ from tests.localcluster.places import state_folder
 from tests.localcluster.processes import Processes
 from tests.localcluster.progress import say, step
 from tests.localcluster.providers import Status
-from tests.localcluster.tools import kubectl
+from tests.localcluster.tools import call_kubectl
 
 API_PORT: Final = 6443
 PROGRAMS: Final = (*STOP_ORDER, "containerd", "kubelet", "proxy", "coredns")
@@ -149,7 +148,7 @@ class LocalProvider:
             "kind": "List",
             "items": [*rbac.manifests(), *volumes.manifests(self.state)],
         }
-        self._kubectl("apply", "--server-side", "--filename=-", stdin=objects)
+        self._kubectl("apply", "--server-side", "--filename=-", stdin=json.dumps(objects))
 
     def _load_current(self, runtime: Future[None] | None = None) -> None:
         """Load what was built from the present content; after `runtime` is up, if that is still starting."""
@@ -192,14 +191,5 @@ class LocalProvider:
         pid = self.processes.pid(name)
         return f"{name:<20} " + (f"pid {pid:<8} {self.processes.memory_mb(pid):>5} MB" if pid else "-")
 
-    def _kubectl(self, *arguments: str, stdin: Any = None) -> str:
-        done = subprocess.run(
-            [kubectl(), "--kubeconfig", self.kubeconfig, *arguments],
-            input=json.dumps(stdin) if stdin else None,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise ClusterError(f"kubectl {arguments[0]} failed: {done.stderr.strip()}")
-        return done.stdout
+    def _kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return call_kubectl(self.kubeconfig, *arguments, stdin=stdin)

@@ -137,7 +137,7 @@ class Processes:
 
     def stop_strays(self) -> None:
         """End every program of ours that names our state folder: shims, and what a killed run left."""
-        end(pid for pid in _all_pids() if self._is_ours(pid))
+        end(pid for pid in all_pids() if self._is_ours(pid))
 
     def _pid_file(self, name: str) -> Path:
         return self.state / "pids" / f"{name}.pid"
@@ -179,6 +179,14 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SBIN}", **extra}
 
 
+def root_of(pid: int) -> Path:
+    """The root folder a process lives in: not `/` for one in a container or a chroot."""
+    try:
+        return Path(f"/proc/{pid}/root").readlink()
+    except OSError:
+        return Path("/")
+
+
 def _signal(pid: int, number: signal.Signals) -> None:
     try:
         os.kill(pid, number)
@@ -186,7 +194,8 @@ def _signal(pid: int, number: signal.Signals) -> None:
         return
 
 
-def _all_pids() -> list[int]:
+def all_pids() -> list[int]:
+    """Every process of the machine."""
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 

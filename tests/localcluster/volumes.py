@@ -5,14 +5,12 @@ whose claim is gone stays Released, with its data, until `recycle` wipes it and 
 """
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any, Final
 
 from tests.localcluster import mounts
-from tests.localcluster.errors import ClusterError
 from tests.localcluster.node import NODE
-from tests.localcluster.tools import kubectl
+from tests.localcluster.tools import call_kubectl
 
 CLASS: Final = "local"
 COUNT: Final = 6  # Redis, a claim for sources, one for exports, and as many for a test beside them
@@ -42,7 +40,7 @@ def make_folders(state: Path) -> None:
 
 def recycle(kubeconfig: Path, state: Path) -> list[str]:
     """Wipe released volumes and offer them again; returns their names."""
-    listed = json.loads(_kubectl(kubeconfig, "get", "persistentvolumes", "--output=json"))
+    listed = json.loads(call_kubectl(kubeconfig, "get", "persistentvolumes", "--output=json"))
     released = [
         volume["metadata"]["name"]
         for volume in listed["items"]
@@ -51,17 +49,10 @@ def recycle(kubeconfig: Path, state: Path) -> list[str]:
     for name in released:
         mounts.wipe(folder(state, name))
         folder(state, name).mkdir(parents=True)
-        _kubectl(kubeconfig, "patch", "persistentvolume", name, "--type=merge", '--patch={"spec":{"claimRef":null}}')
+        call_kubectl(
+            kubeconfig, "patch", "persistentvolume", name, "--type=merge", '--patch={"spec":{"claimRef":null}}'
+        )
     return released
-
-
-def _kubectl(kubeconfig: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [kubectl(), "--kubeconfig", kubeconfig, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise ClusterError(f"kubectl {arguments[0]} failed: {done.stderr.strip()}")
-    return done.stdout
 
 
 def _storage_class() -> dict[str, Any]:
