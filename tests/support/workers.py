@@ -1,6 +1,7 @@
 """Workers as pods have them, on this machine: the operator's half played by hand, the worker real."""
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -25,6 +26,7 @@ CHAOS: Final = Path(__file__).parent / "chaos"
 PATIENCE_SECONDS: Final = 30
 
 T = TypeVar("T")
+_numbers = itertools.count(1)  # over all tests: what a neighbour does late must not be taken for another test's
 
 
 class Workers:
@@ -34,12 +36,10 @@ class Workers:
         self.store = store
         self._url = url
         self._folder = folder
-        self._runs = 0
 
     async def open(self, spec: dict[str, Any], *, lease_ms: int = 10_000, parent: Run | None = None) -> Run:
         """Open a run as the operator does: in the store, with a user of its own, and its documents in a folder."""
-        self._runs += 1
-        uid = f"run-{self._runs}"
+        uid = f"worker-run-{next(_numbers)}"
         parsed = BatchJobSpec.model_validate(spec)
         force = effective(parsed)
         epoch = await self.store.open_run(

@@ -29,13 +29,15 @@ class AiBatch(Processor):
         if block is None:
             raise ConfigurationError("spec.aiBatch is missing")
         self._block = block
+        seconds = context.run.effective.item_timeout_seconds
         self._schema = json_schema(block.form_schema)
         self._templates = Templates(instructions=block.instructions)
         self._client = openai.AsyncOpenAI(
             base_url=block.model.base_url,
             api_key=_api_key(block, context),
             max_retries=0,
-            timeout=context.run.effective.item_timeout_seconds,
+            # Before the engine's own limit, which cannot name the endpoint.
+            timeout=max(seconds - 1, seconds / 2),
         )
 
     async def process(self, item: Item, context: Context) -> dict[str, Any]:

@@ -1,0 +1,337 @@
+"""The processors that ship, through a real worker, the store and the neighbours: each effect once, errors by class."""
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from email import message_from_bytes
+from email.policy import default
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchjob.api.run import EXIT_CLOSED, Run
+from batchjob.core.items import RunState
+from batchjob.core.snapshot import Snapshot
+from batchjob.errors import ConfigurationError
+from batchjob.worker.processor import make_processor, processor_name
+from tests.support import manifests
+from tests.support.neighbours.client import Neighbours
+from tests.support.workers import Workers, ended
+
+QUICK = {"retry": {"backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}}
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+
+
+def at(neighbours: Neighbours, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a manifest that names the neighbours by service, as seen from this machine."""
+    text = json.dumps(manifest["spec"])
+    for service, name in (("8000", "chat"), ("9000", "s3")):
+        text = text.replace(f"http://neighbours:{service}", f"http://127.0.0.1:{neighbours.ports[name]}")
+    text = text.replace(
+        '"host": "neighbours", "port": 2525', f'"host": "127.0.0.1", "port": {neighbours.ports["smtp"]}'
+    )
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+async def work(workers: Workers, run: Run, name: str = "w") -> Snapshot:
+    """One worker until the end; returns what became of the run."""
+    assert await workers.work(run, make_processor(processor_name(run)), name=name) == EXIT_CLOSED
+    return await workers.snapshot(run)
+
+
+def answers(neighbours: Neighbours, run: Run) -> Counter[str]:
+    rows = [row for row in neighbours.ledger("chat") if row["status"] == 200]
+    return Counter(row["item"].removeprefix(f"{run.uid}:") for row in rows)
+
+
+# ---- ai-batch
+
+
+async def test_a_model_is_asked_once_about_each_item_and_its_answer_joins_the_items_data(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    run = await workers.open(at(neighbours, manifests.ai_batch("a", manifests.inline(30, stars=4))))
+    found = await work(workers, run)
+    assert (found.state, found.counts.succeeded) == (RunState.CLOSED, 30)
+    assert answers(neighbours, run) == Counter({f"i{n}": 1 for n in range(30)})
+    assert found.usage["promptTokens"] > 0
+    assert found.usage["completionTokens"] > 0
+    results = {r.id: json.loads(r.result) async for r in workers.store.results(run.uid)}
+    assert results["i3"]["text"] == "sentence 3"
+    assert results["i3"]["stars"] == 4
+    assert results["i3"]["sentiment"] in {"positive", "neutral", "negative"}
+
+
+async def test_an_endpoint_that_fails_twice_costs_attempts_and_not_the_item(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    rules = [
+        {"match": "sentence 1", "action": "status", "status": 503, "times": 2},
+        {"match": "sentence 2", "action": "invalid_json", "times": 1},
+        {"match": "sentence 3", "action": "disconnect", "times": 1},
+        {"match": "sentence 4", "action": "wrong_answer", "times": 2},
+    ]
+    neighbours.set_faults("chat", rules)
+    run = await workers.open(at(neighbours, manifests.ai_batch("a", manifests.inline(6), **QUICK)))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (6, 0)
+
+
+async def test_a_rate_limit_costs_no_attempt_and_its_wait_is_kept(workers: Workers, neighbours: Neighbours) -> None:
+    neighbours.set_faults("chat", [{"action": "status", "status": 429, "retry_after": 1, "times": 3}])
+    run = await workers.open(at(neighbours, manifests.ai_batch("a", manifests.inline(1), retry={"maxAttempts": 1})))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (1, 0)
+    times = [row["time"] for row in neighbours.ledger("chat") if row["item"].startswith(run.uid)]
+    assert len(times) == 4
+    assert all(later - earlier >= 1 for earlier, later in pairwise(times))
+
+
+@pytest.mark.parametrize(
+    ("rule", "error_class", "said", "asked"),
+    [
+        ({"action": "status", "status": 500}, "upstream", "answered 500", 2),
+        ({"action": "status", "status": 401}, "permission", "spec.aiBatch.model.apiKeySecretRef", 1),
+        ({"action": "status", "status": 400}, "invalid-input", "answered 400", 1),
+        ({"action": "status", "status": 429}, "rate-limited", "answered 429", 2),
+        ({"action": "wrong_answer"}, "upstream", "does not fill the form", 2),
+        ({"action": "delay", "delay_seconds": 3}, "timeout", "did not answer in time", 2),
+    ],
+)
+async def test_an_item_that_always_fails_is_a_dead_letter_with_its_class(
+    workers: Workers, neighbours: Neighbours, rule: dict[str, Any], error_class: str, said: str, asked: int
+) -> None:
+    neighbours.set_faults("chat", [rule])
+    limits = {"retry": {"maxAttempts": 2, "backoff": {"initialDelaySeconds": 0}}, "itemTimeoutSeconds": 1}
+    run = await workers.open(at(neighbours, manifests.ai_batch("a", manifests.inline(1), **limits)))
+    found = await work(workers, run)
+    assert found.counts.failed == 1
+    [error] = found.last_errors
+    assert error.error_class == error_class
+    assert said in error.message
+    [letter] = await workers.store.dead_letters(run.uid, 10)
+    assert letter.attempts == asked
+
+
+async def test_an_endpoint_that_is_not_there_is_named(workers: Workers) -> None:
+    manifest = manifests.ai_batch("a", manifests.inline(1), retry={"maxAttempts": 1})
+    manifest["spec"]["aiBatch"]["model"]["baseUrl"] = "http://127.0.0.1:1/v1"
+    found = await work(workers, await workers.open(manifest["spec"]))
+    assert found.last_errors[0].error_class == "upstream"
+    assert "http://127.0.0.1:1/v1 cannot be reached" in found.last_errors[0].message
+
+
+async def test_the_instructions_are_a_template_over_the_item(workers: Workers, neighbours: Neighbours) -> None:
+    manifest = manifests.ai_batch("a", manifests.inline(2), **QUICK)
+    manifest["spec"]["aiBatch"]["instructions"] = "Speak {{ language }}."
+    manifest["spec"]["source"]["items"][0]["data"]["language"] = "French"
+    found = await work(workers, await workers.open(at(neighbours, manifest)))
+    assert (found.counts.succeeded, found.counts.failed) == (1, 1)
+    assert (found.last_errors[0].item_id, found.last_errors[0].error_class) == ("i1", "invalid-input")
+
+
+async def test_a_template_that_is_none_ends_the_worker_as_misconfigured(workers: Workers) -> None:
+    manifest = manifests.ai_batch("a", manifests.inline(1))
+    manifest["spec"]["aiBatch"]["instructions"] = "{% for %}"
+    run = await workers.open(manifest["spec"])
+    with pytest.raises(ConfigurationError, match="template instructions"):
+        await workers.work(run, make_processor("ai-batch"))
+
+
+# ---- email
+
+
+def people(count: int) -> dict[str, Any]:
+    return {"items": [{"id": f"p{n}", "data": {"email": f"p{n}@mail.example", "name": f"P{n}"}} for n in range(count)]}
+
+
+async def test_each_mail_is_sent_once_with_a_stable_message_id(workers: Workers, neighbours: Neighbours) -> None:
+    run = await workers.open(at(neighbours, manifests.email("m", people(25))))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.usage) == (25, {"emailsSent": 25})
+    rows = neighbours.ledger("smtp")
+    assert Counter(row["rcpt_tos"][0] for row in rows) == Counter({f"p{n}@mail.example": 1 for n in range(25)})
+    assert {row["item"] for row in rows} == {f"<{run.uid}.{n}@example.com>" for n in range(25)}
+    mail = message_from_bytes(neighbours.mail(rows[0]["sequence"]), policy=default)
+    name = str(mail["To"]).split("@", 1)[0].upper()
+    assert mail["Subject"] == f"Hello {name}"
+    assert mail.get_content().replace("\r\n", "\n") == f"Dear {name},\nthis is the text.\n"
+    assert mail["Date"]
+
+
+async def test_a_server_decides_what_becomes_of_a_mail(workers: Workers, neighbours: Neighbours) -> None:
+    rules = [
+        {"match": "p1@", "action": "smtp_code", "status": 451, "times": 2},
+        {"match": "p2@", "action": "smtp_code", "status": 550},
+        {"match": "p3@", "action": "disconnect", "times": 1},
+    ]
+    neighbours.set_faults("smtp", rules)
+    run = await workers.open(at(neighbours, manifests.email("m", people(5), **QUICK)))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (4, 1)
+    [error] = found.last_errors
+    assert (error.item_id, error.error_class) == ("p2", "refused")
+    assert "550" in error.message
+    assert Counter(row["rcpt_tos"][0] for row in neighbours.ledger("smtp")) == Counter(
+        {f"p{n}@mail.example": 1 for n in (0, 1, 3, 4)}
+    )
+
+
+async def test_a_mail_that_the_ledger_calls_sent_is_not_sent_again(workers: Workers, neighbours: Neighbours) -> None:
+    """A worker that was lost after the server's 250: its note is there, its outcome is not."""
+    run = await workers.open(at(neighbours, manifests.email("m", people(3))))
+    store = workers.store.run(run.uid, "lost")
+    await store.ledger_mark(1, b"sent")
+    await store.ledger_mark(2, b"sending")
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.usage["emailsSent"]) == (3, 2)
+    sent = sorted(row["rcpt_tos"][0] for row in neighbours.ledger("smtp"))
+    assert sent == ["p0@mail.example", "p2@mail.example"], "one in doubt is sent again"
+
+
+async def test_an_item_cannot_smuggle_in_a_header(workers: Workers, neighbours: Neighbours) -> None:
+    source = people(1)
+    source["items"][0]["data"]["name"] = "x\r\nBcc: everyone@mail.example"
+    found = await work(workers, await workers.open(at(neighbours, manifests.email("m", source))))
+    assert (found.counts.failed, found.last_errors[0].error_class) == (1, "invalid-input")
+    assert "Subject holds a line break" in found.last_errors[0].message
+    assert neighbours.ledger("smtp") == []
+
+
+# ---- export
+
+
+def exported(neighbours: Neighbours, run: Run) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """The manifest, and the rows of the parts it lists, each checked against its checksum."""
+    folder = f"exports/{run.name}"
+    manifest = json.loads(neighbours.get_object("batchjob", f"{folder}/manifest.json"))
+    rows: list[dict[str, str]] = []
+    for part in manifest["parts"]:
+        body = neighbours.get_object("batchjob", f"{folder}/{part['name']}")
+        assert (len(body), hashlib.sha256(body).hexdigest()) == (part["bytes"], part["sha256"])
+        found = list(csv.DictReader(io.StringIO(body.decode(), newline="")))
+        assert len(found) == part["rows"]
+        rows += found
+    return manifest, rows
+
+
+async def test_an_export_is_parts_and_a_manifest_that_vouches_for_them(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    run = await workers.open(at(neighbours, manifests.export("e", manifests.inline(250, formula="=1+1"))))
+    workers.reference(run, "destination-credentials", **S3_KEYS)
+    neighbours.put_object("batchjob", f"exports/{run.name}/part-000000000007.csv", b"of a worker that was lost")
+    found = await work(workers, run)
+    manifest, rows = exported(neighbours, run)
+    assert [part["name"].rsplit("-", 1)[0] for part in manifest["parts"]] == [f"part-{n:012d}" for n in (0, 100, 200)]
+    assert (manifest["rows"], manifest["uid"]) == (250, run.uid)
+    assert [row["id"] for row in rows] == [f"i{n}" for n in range(250)]
+    assert rows[7] == {"id": "i7", "text": "sentence 7", "formula": "'=1+1"}
+    assert found.usage == {"rowsExported": 250, "bytesWritten": manifest["bytes"]}
+    assert found.results_uri == f"s3://batchjob/exports/{run.name}/manifest.json"
+    body = neighbours.get_object("batchjob", f"exports/{run.name}/manifest.json")
+    assert found.manifest_sha256 == hashlib.sha256(body).hexdigest()
+    kept = neighbours.list_objects("batchjob", f"exports/{run.name}")
+    assert len(kept) == 4, "nothing but the parts and the manifest"
+
+
+async def test_an_export_to_a_claim_appears_whole_and_leaves_no_temporary_file(
+    workers: Workers, tmp_path: Path
+) -> None:
+    claim = tmp_path / "claim"
+    claim.mkdir()
+    manifest = manifests.export("e", manifests.inline(5, n=1))
+    manifest["spec"]["export"] = {
+        "format": "jsonl",
+        "columns": [{"name": "n", "header": "number"}, {"name": "id"}],
+        "destination": {"url": f"file://{claim}/out"},
+        "rowsPerFile": 3,
+    }
+    manifest["spec"]["worker"] = {"volumes": [{"claimName": "data", "mountPath": str(claim)}]}
+    run = await workers.open(manifest["spec"])
+    folder = claim / "out" / run.name
+    folder.mkdir(parents=True)
+    (folder / "part-000000000003.jsonl.dead-pod.unfinished").write_bytes(b"half")
+    await work(workers, run)
+    listed = [part["name"] for part in json.loads((folder / "manifest.json").read_text())["parts"]]
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", *listed]
+    assert [name[:17] for name in listed] == ["part-000000000000", "part-000000000003"]
+    assert (folder / listed[1]).read_text() == '{"number": 1, "id": "i3"}\n{"number": 1, "id": "i4"}\n'
+
+
+async def test_an_export_survives_a_killed_worker_with_each_row_once(workers: Workers, neighbours: Neighbours) -> None:
+    neighbours.set_faults("s3", [{"match": "PUT", "action": "delay", "delay_seconds": 0.1}])
+    manifest = manifests.export("e", manifests.inline(200), parallelism=2)
+    manifest["spec"]["export"]["rowsPerFile"] = 5
+    run = await workers.open(at(neighbours, manifest), lease_ms=1500)
+    workers.reference(run, "destination-credentials", **S3_KEYS)
+    short = {"BATCHJOB_LEASE_SECONDS": "1.5"}
+    with workers.process(run, "victim", **short) as victim:
+        await workers.wait(run, lambda s: s.counts.succeeded >= 20, "some parts to be written")
+        victim.kill()
+    with workers.process(run, "heir", **short) as heir:
+        assert await ended(heir) == EXIT_CLOSED
+    _, rows = exported(neighbours, run)
+    assert Counter(row["id"] for row in rows) == Counter({f"i{n}": 1 for n in range(200)})
+
+
+async def test_a_destination_that_refuses_is_tried_again_and_then_named(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.set_faults("s3", [{"match": "PUT batchjob/exports/.*part", "action": "status", "status": 403}])
+    run = await workers.open(at(neighbours, manifests.export("e", manifests.inline(3), **QUICK)))
+    workers.reference(run, "destination-credentials", **S3_KEYS)
+    found = await work(workers, run)
+    assert (found.counts.failed, found.last_errors[0].error_class) == (3, "upstream")
+    assert f"s3://batchjob/exports/{run.name}/part-" in found.last_errors[0].message
+    assert "credentialsSecretRef" in found.last_errors[0].message
+
+
+# ---- results.destination
+
+
+async def test_results_go_to_their_destination_as_lines_with_a_manifest(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    manifest = manifests.ai_batch("a", manifests.inline(12), results={"destination": manifests.destination("results")})
+    run = await workers.open(at(neighbours, manifest))
+    workers.reference(run, "results-credentials", **S3_KEYS)
+    found = await work(workers, run)
+    folder = f"results/{run.name}"
+    assert found.results_uri == f"s3://batchjob/{folder}/manifest.json"
+    listed = json.loads(neighbours.get_object("batchjob", f"{folder}/manifest.json"))
+    assert (listed["rows"], [part["name"] for part in listed["parts"]]) == (12, ["part-000000.jsonl"])
+    lines = neighbours.get_object("batchjob", f"{folder}/part-000000.jsonl").splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [f"i{n}" for n in range(12)]
+
+
+async def test_results_that_cannot_be_written_fail_the_run_with_the_way_out(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.set_faults("s3", [{"match": "PUT batchjob/results", "action": "status", "status": 403}])
+    manifest = manifests.ai_batch(
+        "a", manifests.inline(2), results={"destination": manifests.destination("results")}, **QUICK
+    )
+    run = await workers.open(at(neighbours, manifest))
+    workers.reference(run, "results-credentials", **S3_KEYS)
+    found = await work(workers, run)
+    assert (found.state, found.reason) == (RunState.FAILED, "ResultsFailed")
+    assert f"s3://batchjob/results/{run.name}/part-000000.jsonl" in (found.message or "")
+    assert "credentialsSecretRef" in (found.message or "")
+    assert found.counts.succeeded == 2
+
+
+async def test_a_sealer_that_is_killed_is_taken_over(workers: Workers, neighbours: Neighbours) -> None:
+    neighbours.set_faults("s3", [{"match": "PUT", "action": "delay", "delay_seconds": 3, "times": 1}])
+    manifest = manifests.ai_batch("a", manifests.inline(2), results={"destination": manifests.destination("results")})
+    run = await workers.open(at(neighbours, manifest), lease_ms=1500)
+    workers.reference(run, "results-credentials", **S3_KEYS)
+    with workers.process(run, "first", BATCHJOB_LEASE_SECONDS="1.5") as first:
+        await workers.wait(run, lambda s: s.state is RunState.SEALING, "the seal to begin")
+        first.kill()
+    assert (await work(workers, run, "heir")).state is RunState.CLOSED

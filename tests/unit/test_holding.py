@@ -1,0 +1,108 @@
+"""What a worker holds: nothing starts undeclared, nothing is told twice or forgotten."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from batchjob.core.items import Chunk, Item, Retried, Succeeded
+from batchjob.worker.holding import Holding, Holdings
+
+
+def chunk(first: int, count: int) -> Chunk:
+    return Chunk(f"{first}+{count}/{first}", 1, tuple(Item(n, f"i{n}", {}) for n in range(first, first + count)))
+
+
+def test_nothing_starts_before_its_declaration_arrived() -> None:
+    holdings = Holdings()
+    holdings.add([chunk(0, 4)])
+    assert holdings.take(1) is None
+    holdings.announce(3, whole=False)
+    [news] = [holding.commit() for holding in holdings]
+    assert news.started == 3
+    assert holdings.take(1) is None, "the commit is on its way"
+    holdings.confirm(list(holdings))
+    taken = holdings.take(8)
+    assert taken is not None
+    assert [item.position for item in taken[1]] == [0, 1, 2]
+    assert holdings.take(1) is None
+
+
+def test_whole_chunks_are_declared_as_long_as_there_is_room() -> None:
+    holdings = Holdings()
+    holdings.add([chunk(0, 4), chunk(4, 4), chunk(8, 4)])
+    holdings.announce(5, whole=True)
+    assert [holding.commit().started for holding in holdings] == [4, 4, 0]
+
+
+def test_what_is_given_back_spends_no_attempt() -> None:
+    holding = Holding(chunk(0, 3))
+    holding.announce(1)
+    holding.commit()
+    holding.confirm()
+    assert [item.position for item in holding.take(1)] == [0]
+    holding.give_back()
+    outcomes = holding.commit().outcomes
+    assert [(o.position, o.counts, o.delay_ms) for o in outcomes if isinstance(o, Retried)] == [
+        (1, False, 0),
+        (2, False, 0),
+    ]
+    assert holding.open == 1
+
+
+class Worker(RuleBasedStateMachine):
+    """A worker's bookkeeping against a store that remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holdings = Holdings()
+        self.first = 0
+        self.in_flight: list[tuple[Holding, Item]] = []
+        self.declared: dict[str, int] = {}
+        self.told: list[int] = []
+        self.granted = 0
+
+    @rule(count=st.integers(1, 6))
+    def grant(self, count: int) -> None:
+        self.holdings.add([chunk(self.first, count)])
+        self.first += count
+
+    @rule(limit=st.integers(0, 12), whole=st.booleans())
+    def exchange(self, limit: int, whole: bool) -> None:
+        self.holdings.announce(limit, whole=whole)
+        told = list(self.holdings)
+        for news in [holding.commit() for holding in told]:
+            assert news.started >= self.declared.get(news.chunk, 0), "a declaration is never taken back"
+            self.declared[news.chunk] = news.started
+            self.told += [outcome.position for outcome in news.outcomes]
+        self.holdings.confirm(told)
+        self.holdings.drop_done()
+
+    @rule()
+    def start(self) -> None:
+        taken = self.holdings.take(1)
+        if taken is not None:
+            holding, [item] = taken
+            assert item.position < holding.items[0].position + self.declared[holding.id]
+            self.in_flight.append((holding, item))
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        holding, item = self.in_flight.pop(data.draw(st.integers(0, len(self.in_flight) - 1)))
+        holding.record([Succeeded(item.position)], {"n": 1}, {})
+
+    @invariant()
+    def nothing_is_told_twice(self) -> None:
+        assert len(self.told) == len(set(self.told))
+
+    def teardown(self) -> None:
+        while len(self.holdings):
+            self.exchange(1000, whole=False)
+            for _ in range(self.first):
+                self.start()
+            for holding, item in self.in_flight:
+                holding.record([Succeeded(item.position)], {}, {})
+            self.in_flight.clear()
+        assert sorted(self.told) == list(range(self.first))
+
+
+TestWorker = Worker.TestCase

@@ -1,0 +1,175 @@
+"""Small rules of the worker: chunk sizes, addresses, claims, manifests, settings, templates."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchjob.api.defaults import effective
+from batchjob.api.run import Run
+from batchjob.api.v1alpha1 import BatchJobSpec
+from batchjob.core.chunks import LARGEST, chunk_size
+from batchjob.core.items import Item
+from batchjob.errors import ConfigurationError
+from batchjob.store import ItemResult
+from batchjob.worker import Context, Fail
+from batchjob.worker.addresses import is_forbidden, refusal
+from batchjob.worker.claims import path_on_claim
+from batchjob.worker.load import PUT_BYTES, chunks
+from batchjob.worker.manifest import as_row, build_manifest, read_parts
+from batchjob.worker.settings import read_settings
+from batchjob.worker.sources.source import Record
+from batchjob_processors.templates import Templates
+
+
+def run(**fields: Any) -> Run:
+    spec = BatchJobSpec.model_validate(
+        {"type": "custom", "source": {"items": [{"id": "a", "data": {}}]}, "custom": {"processor": "noop"}, **fields}
+    )
+    return Run(uid="u", namespace="n", name="job", epoch="e", spec=spec, effective=effective(spec))
+
+
+# ---- chunks
+
+
+@given(st.integers(0, 100_000), st.integers(1, 1000))
+def test_a_small_source_gives_every_worker_a_share(total: int, parallelism: int) -> None:
+    size = chunk_size(total, parallelism)
+    assert 1 <= size <= LARGEST
+    assert size == LARGEST or size * parallelism * 4 >= total
+
+
+async def records(count: int, size: int = 10) -> Any:
+    for n in range(count):
+        yield Record(f"i{n}", {"n": n}, size)
+
+
+async def sizes(count: int, parallelism: int, items: int | None = None, size: int = 10) -> list[int]:
+    found = [chunk async for chunk in chunks(records(count, size), parallelism, items)]
+    assert [item.position for chunk in found for item in chunk] == list(range(count))
+    return [len(chunk) for chunk in found]
+
+
+async def test_chunks_fit_the_source_the_processor_and_the_weight_of_the_records() -> None:
+    assert await sizes(10, parallelism=2) == [2, 2, 2, 2, 2]
+    assert set(await sizes(6400, parallelism=2)) == {64}
+    assert await sizes(250, parallelism=2, items=100) == [100, 100, 50]
+    assert await sizes(6, parallelism=1, items=100, size=PUT_BYTES // 2) == [2, 2, 2]
+    assert await sizes(0, parallelism=1) == []
+
+
+# ---- addresses and claims
+
+
+@pytest.mark.parametrize(
+    ("address", "forbidden"),
+    [
+        ("169.254.169.254", True),
+        ("169.254.0.1", True),
+        ("fe80::1%eth0", True),
+        ("::ffff:169.254.169.254", True),
+        ("fd00:ec2::254", True),
+        ("10.0.0.1", False),
+        ("127.0.0.1", False),
+        ("93.184.216.34", False),
+        ("2606:2800:220:1::1", False),
+    ],
+)
+def test_link_local_addresses_are_forbidden_and_private_ones_are_not(address: str, forbidden: bool) -> None:
+    assert is_forbidden(address) is forbidden
+
+
+def test_one_forbidden_address_among_several_is_enough() -> None:
+    assert refusal("h", ["10.0.0.1"]) is None
+    assert refusal("h", ["10.0.0.1", "169.254.169.254"]) is not None
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///data/../etc/passwd", "file://host/data/x", "file:///database/x", "s3://data/x"]
+)
+def test_a_path_beside_the_claims_is_refused(url: str, tmp_path: Path) -> None:
+    mount = tmp_path / "data"
+    mount.mkdir()
+    with pytest.raises(ConfigurationError, match="not below a mount"):
+        path_on_claim(url.replace("/data", str(mount)), [mount])
+    assert path_on_claim(f"file://{mount}/a%20b", [mount]) == mount / "a b"
+
+
+# ---- manifests
+
+
+def test_a_manifest_sums_its_parts_and_sorts_them() -> None:
+    committed = {
+        "part-2": b'{"rows": 2, "bytes": 20, "sha256": "b"}',
+        "part-1": b'{"rows": 1, "bytes": 10, "sha256": "a"}',
+    }
+    assert json.loads(build_manifest(run(), read_parts(committed))) == {
+        "batchJob": "job",
+        "uid": "u",
+        "parts": [
+            {"name": "part-1", "rows": 1, "bytes": 10, "sha256": "a"},
+            {"name": "part-2", "rows": 2, "bytes": 20, "sha256": "b"},
+        ],
+        "rows": 3,
+        "bytes": 30,
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "row"),
+    [
+        (b'{"a": 1}', {"id": "x", "a": 1}),
+        (b'{"id": "mine", "a": 1}', {"id": "mine", "a": 1}),
+        (b"[1]", {"id": "x", "value": [1]}),
+        (b'"t"', {"id": "x", "value": "t"}),
+    ],
+)
+def test_a_result_is_a_row_with_the_items_id(result: bytes, row: dict[str, Any]) -> None:
+    assert as_row(ItemResult(0, "x", result)) == row
+
+
+# ---- context
+
+
+def test_a_context_knows_the_item_in_hand_and_says_so_when_there_is_none(tmp_path: Path) -> None:
+    pod: Any = Context(run(custom={"processor": "noop", "params": {"k": "v"}}), None, tmp_path)  # type: ignore[arg-type]
+    assert pod.params == {"k": "v"}
+    assert pod.deadline is None
+    with pytest.raises(LookupError):
+        _ = pod.idempotency_key
+    first = pod.holding([Item(3, "three", {}, attempt=2)], 60)
+    again = pod.holding([Item(3, "three", {}, attempt=2)], 60)
+    other = pod.holding([Item(3, "three", {}, attempt=3)], 60)
+    assert (first.idempotency_key, first.attempt) == ("u:three", 2)
+    assert 59 < first.seconds_left <= 60
+    assert first.random.random() == again.random.random()
+    assert first.random.random() != other.random.random()
+
+
+# ---- settings
+
+
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATCHJOB_PROBE_PORT", "http")
+    with pytest.raises(ConfigurationError, match="BATCHJOB_PROBE_PORT"):
+        read_settings()
+
+
+# ---- templates
+
+
+def test_a_template_that_never_ends_runs_out_of_fuel() -> None:
+    templates = Templates(text="{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}")
+    with pytest.raises(Fail, match="fuel"):
+        templates.render("text", {})
+
+
+def test_a_template_is_strict_about_names_and_sees_no_python() -> None:
+    templates = Templates(text="{{ absent }}", attack="{{ ''.__class__.__mro__ }}")
+    with pytest.raises(Fail, match="text"):
+        templates.render("text", {})
+    with pytest.raises(Fail):
+        templates.render("attack", {})
