@@ -25,6 +25,7 @@ def publish_build_info() -> None:
     """Set `batchjob_build_info` to the installed version."""
     BUILD_INFO.labels(version=version("batchjob")).set(1)
 
+
 # The worker's.
 ITEMS = Counter("batchjob_items_total", "Attempts of items by what became of them.", ["outcome"])
 RETRIES = Counter("batchjob_retries_total", "Attempts that failed and are tried again.", ["error_class"])

@@ -47,7 +47,7 @@ def test_a_template_that_is_none_stops_the_run_and_names_its_field() -> None:
 
 
 def test_a_field_that_the_item_lacks_fails_the_item() -> None:
-    with pytest.raises(Fail, match="template to: .*`mail` is undefined"):
+    with pytest.raises(Fail, match=r"template to: .*`mail` is undefined"):
         Templates(to="{{ mail }}").render("to", {"email": "a@example.com"})
 
 
