@@ -36,7 +36,7 @@ check: install ## Format, lint, types, import contracts, generated files, Docker
 	$(RUN)/mypy operator/batchjob worker-image/batchjob_processors tests
 	$(RUN)/lint-imports --no-logo
 	$(PY) -m batchjob.api.crd --check
-	$(RUN)/hadolint operator/Dockerfile worker-image/Dockerfile tests/support/neighbours/Dockerfile tests/localcluster/redis.Dockerfile
+	$(RUN)/hadolint operator/Dockerfile worker-image/Dockerfile tests/support/neighbours/Dockerfile tests/localcluster/redis.Dockerfile tests/support/chaos/Dockerfile
 	$(CLUSTER_CMD) helm lint --strict charts/batchjob-operator
 
 .PHONY: format
