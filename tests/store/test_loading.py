@@ -80,7 +80,7 @@ async def test_chunks_with_gaps_or_without_items_are_refused(runs: Runs, store: 
     assert lease
     with pytest.raises(ValueError, match="'i5' is at position 5, but 4 comes next"):
         await lease.put([items(0, 4), items(5, 2)])
-    with pytest.raises(ValueError, match="1 to 1024 items, not 0"):
+    with pytest.raises(ValueError, match="1 to 10000 items, not 0"):
         await lease.put([[]])
 
 

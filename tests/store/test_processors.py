@@ -264,6 +264,19 @@ async def test_an_export_to_a_claim_appears_whole_and_leaves_no_temporary_file(
     assert (folder / listed[1]).read_text() == '{"number": 1, "id": "i3"}\n{"number": 1, "id": "i4"}\n'
 
 
+async def test_a_part_has_as_many_rows_as_were_asked_for(workers: Workers, neighbours: Neighbours) -> None:
+    lines = "".join(f'{{"id": "i{n}"}}\n' for n in range(2500))
+    manifest = manifests.export("e", {"configMapRef": {"name": "rows", "key": "rows.jsonl"}}, parallelism=4)
+    manifest["spec"]["export"]["rowsPerFile"] = 2000
+    run = await workers.open(at(neighbours, manifest))
+    workers.reference(run, "destination-credentials", **S3_KEYS)
+    workers.reference(run, "source", rows__jsonl=lines)
+    await work(workers, run)
+    listed, rows = exported(neighbours, run)
+    assert [part["rows"] for part in listed["parts"]] == [2000, 500]
+    assert [row["id"] for row in rows] == [f"i{n}" for n in range(2500)]
+
+
 async def test_an_export_survives_a_killed_worker_with_each_row_once(workers: Workers, neighbours: Neighbours) -> None:
     neighbours.set_faults("s3", [{"match": "PUT", "action": "delay", "delay_seconds": 0.1}])
     manifest = manifests.export("e", manifests.inline(200), parallelism=2)

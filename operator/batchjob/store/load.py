@@ -14,7 +14,7 @@ from batchjob.store import scripts
 from batchjob.store.connection import Connection
 from batchjob.store.duty import Duty
 
-CHUNK_LIMIT: Final = 1024  # items; bounds what one script call can move
+CHUNK_LIMIT: Final = 10_000  # items: the most rows of an exported file; bounds what one script call can move
 
 
 class LoadLease(Duty):
@@ -27,7 +27,7 @@ class LoadLease(Duty):
         self._next_position = 0
 
     async def put(self, chunks: Sequence[Sequence[Item]]) -> None:
-        """Add chunks of 1 to 1024 items; positions go on from 0 without gaps (ValueError). Renews the lease."""
+        """Add chunks of 1 to 10,000 items; positions go on from 0 without gaps (ValueError). Renews the lease."""
         arguments: list[Any] = []
         position = self._next_position
         for chunk in chunks:
