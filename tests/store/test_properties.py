@@ -15,7 +15,7 @@ SAMPLE = settings(
     database=None,
     phases=[Phase.generate],  # shrinking takes minutes here: add Phase.shrink for a shorter story of a failure
     deadline=None,
-    max_examples=150,
+    max_examples=80,
     stateful_step_count=40,
     suppress_health_check=list(HealthCheck),  # each step is a few round trips, and meant to be
 )

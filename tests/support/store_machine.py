@@ -6,6 +6,7 @@ under, which results were accepted, what ended. The oracle looks into the keys.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable
 from typing import ClassVar, TypeVar
@@ -22,6 +23,7 @@ from tests.support.store_oracle import Oracle, check, chunk_range
 
 T = TypeVar("T")
 UID = "machine"
+TOKEN = re.compile(r"token (\d+)")  # each result and error names the token it was written under
 PAST = 1.0  # a deadline that is over
 WORKERS = st.sampled_from(["a", "b", "c"])
 ENDINGS = st.sampled_from(["succeeded", "retried", "retried", "failed", "cancelled", *["unfinished"] * 4])
@@ -62,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
         grant = self.do(self.store.run(UID, worker).exchange(commits, want, want))
         for news in commits:
             if news.chunk not in grant.lost:
-                self.accepted(news)
+                self.counted.add(news.number)
         terminal = {int(position) for position in self.results} | self.failed
         for chunk in grant.chunks:
             assert not self.paused, "a paused run granted a chunk"
@@ -77,13 +79,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.hands[worker] |= {chunk.id: chunk for chunk in grant.chunks}
         self.check_quarantine(worker, grant.chunks)
         return grant
-
-    def accepted(self, news: Commit) -> None:
-        if news.number not in self.counted:
-            for outcome in news.outcomes:
-                current = self.token[outcome.position]
-                assert current == news.fence, f"token {news.fence} wrote item {outcome.position}, held under {current}"
-            self.counted.add(news.number)
 
     def check_quarantine(self, worker: str, granted: list[Chunk]) -> None:
         suspects = [chunk for chunk in granted if 0 < chunk.items[0].losses == self.max_losses - 1]
@@ -126,11 +121,11 @@ class StoreMachine(RuleBasedStateMachine):
     def outcome(self, data: st.DataObject, chunk: Chunk, item: Item) -> Outcome | None:
         match data.draw(ENDINGS):
             case "succeeded":
-                return Succeeded(item.position, b'"%d"' % chunk.fence)
+                return Succeeded(item.position, b'"token %d"' % chunk.fence)
             case "retried":
                 return Retried(item.position, "upstream", "503", data.draw(st.sampled_from([0, 60_000])))
             case "failed":
-                return Failed(item.position, "refused", "no")
+                return Failed(item.position, "refused", f"token {chunk.fence}")
             case "cancelled":
                 return Cancelled(item.position, "no more")
         return None
@@ -164,7 +159,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_ghost_commits(self, data: st.DataObject) -> None:
         worker, chunk = data.draw(st.sampled_from(self.ghosts))
-        outcomes = [Succeeded(item.position, b'"ghost %d"' % chunk.fence) for item in chunk.items]
+        outcomes = [Succeeded(item.position, b'"token %d"' % chunk.fence) for item in chunk.items]
         self.exchange(worker, [Commit(chunk.id, chunk.fence, outcomes, {"n": 1})], 0)
 
     @rule()
@@ -196,6 +191,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert failed >= self.failed, "a dead letter came back"
         assert not failed & {int(position) for position in results}, "an item ended twice"
         assert counts["succeeded"] == len(results)
+        for position, written in [*results.items(), *seen["dead"].items()]:
+            if token := TOKEN.search(written):
+                assert self.token[int(position)] == int(token[1]), f"an old token wrote item {position}"
         assert int(seen["usage"].get("n", 0)) == len(self.counted), "usage was counted twice or not at all"
         self.results, self.failed = results, failed
 

@@ -10,7 +10,9 @@ from batchjob.store.keys import run_key
 
 COUNTED: Final = ("waiting", "delayed", "active", "succeeded", "failed", "cancelled")
 READS: Final[dict[str, Sequence[Any]]] = {
-    **dict.fromkeys(("meta", "counters", "checkpoint", "owner", "held", "left", "losses", "results"), ("HGETALL",)),
+    **dict.fromkeys(
+        ("meta", "counters", "checkpoint", "owner", "held", "left", "losses", "results", "dead"), ("HGETALL",)
+    ),
     "usage": ("HGETALL",),
     "data": ("HKEYS",),
     **dict.fromkeys(("pending", "suspects"), ("LRANGE", 0, -1)),
