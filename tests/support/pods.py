@@ -56,6 +56,7 @@ class PodRunner:
         if self._main:
             self._main.cancel()
             await asyncio.gather(self._main, return_exceptions=True)
+            await asyncio.sleep(0.25)  # aiohttp offers nothing to wait on: TLS connections need a moment to close
 
     async def _follow(self) -> None:
         pods: dict[str, asyncio.Task[None]] = {}
