@@ -9,6 +9,7 @@ field that moves as one between pending and a lease, named `<field>/<first>-<las
 splitting, retrying and losing only make other chunks of the same field.
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from batchjob.errors import ConfigurationError
@@ -61,9 +62,10 @@ def run_key(uid: str, name: str) -> str:
     return f"{{bj:{uid}}}:{name}"
 
 
-def run_keys(uid: str) -> list[str]:
-    """All keys of a run, in the order of KEYS."""
-    return [run_key(uid, name) for name in NAMES]
+@lru_cache(maxsize=1024)
+def run_keys(uid: str) -> tuple[bytes, ...]:
+    """All keys of a run, in the order of KEYS; remembered, since every call of a worker names them."""
+    return tuple(run_key(uid, name).encode() for name in NAMES)
 
 
 def uid_of(key: bytes) -> str:

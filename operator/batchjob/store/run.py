@@ -157,10 +157,10 @@ def _pack(commit: Commit) -> list[Any]:
     others: list[list[Any]] = []
     for outcome in commit.outcomes:
         match outcome:
-            case Succeeded(position, bytes() as result):
-                results += (position, result.decode())
-            case Succeeded(position):
-                succeeded.append(position)
+            case Succeeded(result=None):
+                succeeded.append(outcome.position)
+            case Succeeded(result=bytes() as result):
+                results += (outcome.position, result.decode())
             case Retried(position, error_class, message, delay_ms, counts):
                 others.append(["retried", position, error_class, _clean(message), delay_ms, counts])
             case Failed(position, error_class, message):

@@ -31,7 +31,8 @@ while chunk do
   for position = chunk.first, chunk.last do
     bury(chunk, position, 'infrastructure', ARGV[2], 0)
   end
-  move(size(chunk), 'waiting', 'failed')
+  move(size(chunk), 'waiting', 'active')
+  finish(chunk, size(chunk), 'failed')
   room = room - size(chunk)
   chunk = room > 0 and next_chunk(run)
 end

@@ -28,15 +28,20 @@ local function size(chunk)
   return chunk.last - chunk.first + 1
 end
 
--- What is known of an item that became terminal goes.
+-- What is known of an item goes when it becomes terminal.
 local function forget(chunk, position)
-  terminal[chunk.field] = (terminal[chunk.field] or 0) + 1
-  if size(chunk) == 1 then
+  if chunk.first == chunk.last then
     redis.call('HDEL', KEY.attempts, position)
   end
   if chunk.losses > 0 then
     redis.call('HDEL', KEY.losses, position)
   end
+end
+
+-- Counts n items of a leased chunk as terminal.
+local function finish(chunk, n, state)
+  terminal[chunk.field] = (terminal[chunk.field] or 0) + n
+  move(n, 'active', state)
 end
 
 -- Drops the packed items of fields that have nothing left to do; after the last use of `item_of`.
@@ -151,7 +156,7 @@ local function end_life(run, chunk, position, losses)
   local message = 'its worker was lost ' .. losses .. ' times while it ran (maxLosses ' .. run.max_losses .. ')'
   bury(chunk, position, 'infrastructure', message, 0)
   redis.call('HDEL', KEY.losses, position)
-  move(1, 'active', 'failed')
+  finish(chunk, 1, 'failed')
 end
 
 -- The worker of items that may have been started was lost. They go to the tail: what kills workers must not stand
