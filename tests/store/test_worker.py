@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from batchjob.api.run import EXIT_CLOSED, EXIT_DRAINED, EXIT_TEMPORARY, Run
-from batchjob.core.items import RunState
+from batchjob.core.items import RunState, Succeeded
 from batchjob.errors import ConfigurationError, RunGone
+from batchjob.store import Commit
 from batchjob.worker import Cancel, Context, Fail, Item, Processor, Retry, Sealed
+from tests.support.store_runs import Runs
 from tests.support.workers import Workers, ended, wait_for
 
 QUICK = {"retry": {"backoff": {"initialDelaySeconds": 0}}}
@@ -201,19 +203,21 @@ async def test_a_wrong_number_of_answers_is_an_error_of_every_item(workers: Work
 
 
 async def test_sigterm_gives_back_what_was_not_started_and_lets_the_rest_finish(workers: Workers) -> None:
-    run = await workers.open(spec(64, concurrency=4))
+    """Items that were fast at first: the worker has leased many ahead when they turn slow."""
     gate = Gate()
-    working = asyncio.create_task(workers.work(run, gate))
-    await until(lambda: len(gate.begun) == 4, "four items in flight")
+    turning_slow = Recorder(lambda item, _: gate.open_gate.wait() if item.data["n"] >= 500 else None)
+    run = await workers.open(spec(1000, concurrency=4))
+    working = asyncio.create_task(workers.work(run, turning_slow))
+    await until(lambda: len(turning_slow.begun) == 504, "four slow items in flight")
     os.kill(os.getpid(), signal.SIGTERM)
     found = await workers.wait(run, lambda s: s.counts.active == 4, "the rest to go back")
-    assert found.counts.waiting + found.counts.delayed == 60
+    assert found.counts.waiting + found.counts.delayed == 496
     gate.open_gate.set()
     assert await working == EXIT_DRAINED
     found = await workers.snapshot(run)
-    assert (found.counts.succeeded, found.counts.active) == (4, 0)
-    assert len(gate.begun) == 4, "nothing new was started"
-    await finish(workers, run, 64)
+    assert (found.counts.succeeded, found.counts.active) == (504, 0)
+    assert len(turning_slow.begun) == 504, "nothing new was started"
+    await finish(workers, run, 1000)
 
 
 async def test_what_outlasts_the_grace_period_goes_back_without_an_attempt_or_a_loss(workers: Workers) -> None:
@@ -295,3 +299,52 @@ async def test_a_run_that_vanishes_in_mid_work_ends_the_worker(workers: Workers)
     await workers.store.delete_run(run.uid)
     with pytest.raises(RunGone):
         await working
+
+
+class Cut(Gate):
+    """A gate that remembers which items were cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut: list[str] = []
+
+    async def process(self, item: Item, context: Context) -> Any:
+        try:
+            return await super().process(item, context)
+        except asyncio.CancelledError:
+            self.cut.append(item.id)
+            raise
+
+
+async def test_a_pause_cuts_off_what_outlasts_the_grace_period(workers: Workers) -> None:
+    run = await workers.open(spec(2, concurrency=2))
+    gate = Cut()
+    working = asyncio.create_task(workers.work(run, gate, grace_seconds=0.2))
+    await until(lambda: len(gate.begun) == 2, "two items in flight")
+    await workers.store.pause(run.uid)
+    found = await workers.wait(run, lambda s: s.counts.waiting == 2, "both to go back")
+    assert sorted(gate.cut) == ["i0", "i1"]
+    assert found.counts.retried_after_loss == 0
+    gate.open_gate.set()
+    await workers.store.resume(run.uid)
+    assert await working == EXIT_CLOSED
+    assert Counter(gate.begun) == {"i0": 2, "i1": 2}
+
+
+async def test_a_worker_that_lost_its_lease_drops_the_item_and_goes_on(workers: Workers, runs: Runs) -> None:
+    run = await workers.open(spec(3, concurrency=1))
+    gate = Cut()
+    working = asyncio.create_task(workers.work(run, gate))
+    await until(lambda: gate.begun == ["i0"], "an item in flight")
+    await runs.lose_workers(run.uid)
+    rival = workers.store.run(run.uid, "rival")
+    taken = (await rival.exchange([], 1)).chunks
+    while [item.id for chunk in taken for item in chunk.items] != ["i0"]:  # those not started come back first
+        done_ones = [Commit(c.id, c.fence, [Succeeded(i.position) for i in c.items]) for c in taken]
+        taken = (await rival.exchange(done_ones, 1)).chunks
+    await until(lambda: gate.cut == ["i0"], "the item to be cut off")
+    await rival.exchange([Commit(taken[0].id, taken[0].fence, [Succeeded(0, b'"of the rival"')])], 0)
+    assert await working == EXIT_CLOSED
+    found = await workers.snapshot(run)
+    assert (found.counts.succeeded, found.counts.retried_after_loss) == (3, 1)
+    assert [result.result async for result in workers.store.results(run.uid)] == [b'"of the rival"']

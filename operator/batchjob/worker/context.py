@@ -108,7 +108,7 @@ class Context:
     @property
     def logger(self) -> BoundLogger:
         """A logger that names the job, the item and the attempt."""
-        bound = log.get("batchjob.processor").bind(job=self.run.name)
+        bound = log.get("batchjob.processor").bind(job=f"{self.run.namespace}/{self.run.name}")
         return bound.bind(item=self.item.id, attempt=self.attempt) if self._items else bound
 
     @property

@@ -6,6 +6,7 @@
 The processors that ship with BatchJob use no other door.
 """
 
+import inspect
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -87,6 +88,9 @@ def make_processor(name: str) -> Processor:
         raise ConfigurationError(f"processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(processor, Processor) or not (has_one_form(processor) or has_many_form(processor)):
         raise ConfigurationError(f"processor {name!r} must be a Processor with `process` or `process_many`")
+    for method in (processor.open, processor.seal, processor.close):
+        if not inspect.iscoroutinefunction(method):
+            raise ConfigurationError(f"processor {name!r}: `{method.__name__}` must be an `async def`")
     return processor
 
 

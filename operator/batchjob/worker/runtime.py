@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+import structlog
+
 from batchjob import log
 from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run, StoreAccess
 from batchjob.core.chunks import LARGEST
@@ -48,6 +50,7 @@ def main() -> int:
     log.configure(settings.log_level)
     try:
         run, access = read_run(settings.run_dir), read_store_access(settings.run_dir)
+        structlog.contextvars.bind_contextvars(job=f"{run.namespace}/{run.name}")
         processor = make_processor(processor_name(run))
         return asyncio.run(serve(settings, run, access, processor))
     except ConfigurationError as error:

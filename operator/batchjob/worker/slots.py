@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from batchjob import log, metrics
-from batchjob.core.items import Cancelled, Failed, Retried, Succeeded
+from batchjob.core.items import Cancelled, Failed, Item, Retried, Succeeded
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
 from batchjob.worker.holding import Holding, Holdings
@@ -110,10 +110,10 @@ class Slots:
         context = attempt.context
         holding.record(attempt.outcomes, context.usage_sums, {} if failed else context.new_parts)
         self.finished += len(attempt.outcomes)
-        for outcome in attempt.outcomes:
+        for item, outcome in zip(attempt.items, attempt.outcomes, strict=True):
             _BY_OUTCOME[type(outcome)].inc()
-            if isinstance(outcome, Retried):
-                metrics.RETRIES.labels(error_class=outcome.error_class).inc()
+            if isinstance(outcome, Retried | Failed):
+                _report(item, outcome)
 
     async def _outlast(self, thread: asyncio.Future[object]) -> None:
         """Wait for a thread that outlived its time limit: its slot is taken."""
@@ -127,3 +127,12 @@ class Slots:
         if not task.cancelled():
             self.failure = task.exception()
             self.news.set()
+
+
+def _report(item: Item, outcome: Retried | Failed) -> None:
+    details = {"item": item.id, "attempt": item.attempt, "error_class": outcome.error_class, "error": outcome.message}
+    if isinstance(outcome, Retried):
+        metrics.RETRIES.labels(error_class=outcome.error_class).inc()
+        logger.info("an attempt failed", again_in_ms=outcome.delay_ms, **details)
+    else:
+        logger.warning("an item is given up", **details)
