@@ -104,16 +104,37 @@ async def test_a_restart_of_the_store_costs_no_worker_and_no_item(tmp_path: Path
         server.kill()
 
 
-async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, tmp_path: Path) -> None:
-    """The first loader stops in the middle of a file; the second begins anew, and no item is there twice."""
-    data = tmp_path / "claim" / "items.jsonl"
+async def test_sigterm_ends_a_worker_in_time_even_while_the_store_is_away(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path).start()
+    try:
+        async with Store.connect(StoreAccess(url=server.url), name="operator") as store:
+            await store.load_scripts()
+            workers = Workers(store, server.url, tmp_path / "runs")
+            run = await workers.open(chaos(sleeping(60, "0.1"), concurrency=4))
+            with workers.process(run, BATCHJOB_GRACE_SECONDS="1") as worker:
+                await workers.wait(run, lambda s: s.counts.succeeded >= 4, "some items to finish")
+                server.kill()
+                await logged(workers, run, worker, "waiting for the store")
+                worker.send_signal(signal.SIGTERM)
+                assert await ended(worker) == EXIT_DRAINED
+    finally:
+        server.kill()
+
+
+async def large_run(workers: Workers, folder: Path, count: int) -> Run:
+    """A run that takes a moment to load."""
+    data = folder / "claim" / "items.jsonl"
     data.parent.mkdir()
+    data.write_text("".join(f'{{"id": "i{n}"}}\n' for n in range(count)))
     source = {"uri": {"url": f"file://{data}"}}
     volumes = {"volumes": [{"claimName": "data", "mountPath": str(data.parent)}]}
     custom = {"type": "custom", "custom": {"processor": "noop"}, "source": source, "worker": volumes}
-    run = await workers.open(custom, lease_ms=LEASE_MS)
-    count = 20_000
-    data.write_text("".join(f'{{"id": "i{n}"}}\n' for n in range(count)))
+    return await workers.open(custom, lease_ms=LEASE_MS)
+
+
+async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, tmp_path: Path) -> None:
+    """The first loader stops in the middle of a file; the second begins anew, and no item is there twice."""
+    run = await large_run(workers, tmp_path, 20_000)
     with workers.process(run, "first", **LEASE) as first:
         await workers.wait(run, lambda s: s.counts.waiting > 0, "the load to begin")
         first.kill()
@@ -122,7 +143,19 @@ async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, tmp_path:
     with workers.process(run, "second", **LEASE) as second:
         assert await ended(second) == EXIT_CLOSED
     found = await workers.snapshot(run)
-    assert (found.counts.total, found.counts.succeeded) == (count, count)
+    assert (found.counts.total, found.counts.succeeded) == (20_000, 20_000)
+
+
+async def test_a_loader_that_is_asked_to_go_leaves_the_load_to_others_at_once(
+    workers: Workers, redis: Redis, tmp_path: Path
+) -> None:
+    run = await large_run(workers, tmp_path, 50_000)
+    with workers.process(run) as worker:
+        await workers.wait(run, lambda s: s.counts.waiting > 0, "the load to begin")
+        worker.send_signal(signal.SIGTERM)
+        assert await ended(worker) == EXIT_DRAINED
+    assert (await workers.snapshot(run)).state is RunState.LOADING
+    assert not await redis.exists(run_key(run.uid, "duty"))
 
 
 async def test_an_unknown_processor_is_named_with_those_there_are(workers: Workers) -> None:
