@@ -7,7 +7,7 @@ import pytest
 from batchjob.core.items import Failed, Outcome, Retried, RunState, Succeeded
 from batchjob.errors import LeaseLost, RunGone
 from batchjob.store import Commit, Snapshot, Store
-from batchjob.store.keys import NAMES, run_key
+from batchjob.store.keys import KEYS, run_key
 from tests.support.store_runs import Runs, commit, done, positions
 
 
@@ -224,16 +224,21 @@ async def test_delete_leaves_no_key_and_workers_learn_that_the_run_is_gone(runs:
     assert await runs.redis.keys("*") == []
 
 
-async def test_every_key_of_a_run_is_in_the_list(runs: Runs, store: Store) -> None:
-    uid, _ = await a_bit_of_everything(runs)
+async def test_every_key_of_a_run_is_in_the_list_with_its_type_and_without_a_ttl(runs: Runs, store: Store) -> None:
+    uid, news = await a_bit_of_everything(runs)
+    worker = store.run(uid, "w1")
+    await worker.exchange([Commit(news.chunk, news.fence, news.outcomes[:1], {"n": 1}, parts={"p": b"{}"})], 0)
+    await worker.note("columns", b"a")
     other = await runs.open(items=4, chunk=1)
-    for worker in ("a", "b"):
-        await runs.claim_started(other, worker)
+    for name in ("a", "b"):
+        await runs.claim_started(other, name)
         await runs.lose_workers(other)
     await runs.claim(other, "c", want=1)
-    held = [await store.run(u, "w").claim_load() for u in (await runs.open_empty(),)]
-    assert held[0]
-    found = {str(key).strip("'").rpartition(":")[2] for key in await runs.redis.keys("{bj:*}:*")}
-    assert found <= set(NAMES)
-    assert set(NAMES) - found <= {"usage", "parts", "notes", "wake"}
+    assert await store.run(await runs.open_empty(), "w1").claim_load()
+    listed = {key.name: key.type for key in KEYS}
+    keys = [str(key, "ascii") for key in await runs.redis.keys("{bj:*}:*") if isinstance(key, bytes)]
+    assert {key.rpartition(":")[2] for key in keys} == set(listed)
+    for key in keys:
+        assert await runs.redis.type(key) == listed[key.rpartition(":")[2]].encode()
+        assert await runs.redis.ttl(key) == -1
     assert uid in await store.runs()

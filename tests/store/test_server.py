@@ -125,6 +125,19 @@ async def test_a_restart_of_the_server_keeps_every_run(own_runs: Runs, own_serve
     assert [result.position async for result in store.results(uid)] == [0, 1, 2, 3]
 
 
+async def test_a_server_that_forgot_its_last_second_gives_no_token_out_twice(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=4, chunk=4)
+    remembered = {key: await runs.redis.dump(key) or b"" for key in await runs.redis.keys("*")}
+    [forgotten] = await runs.claim(uid, "w1")
+    await runs.redis.flushdb()
+    for key, value in remembered.items():
+        await runs.redis.restore(key, 0, value)
+    [chunk] = await runs.claim(uid, "w2")
+    assert chunk.id == forgotten.id
+    assert (await store.run(uid, "w1").exchange([done(forgotten)], 0)).lost == [chunk.id]
+    assert (await store.run(uid, "w2").exchange([done(chunk)], 0)).finished
+
+
 async def test_a_dropped_connection_is_made_again_without_a_word(runs: Runs, store: Store) -> None:
     uid = await runs.open()
     await store.snapshot(uid)

@@ -15,6 +15,6 @@ if kind == 'load' then -- what an earlier loader left may come from a source tha
   redis.call('UNLINK', KEY.counters, KEY.data, KEY.left, KEY.pending)
   touch()
 end
-local token = redis.call('HINCRBY', KEY.meta, 'fence', 1)
+local token = next_fence()
 hold(run, kind, token, worker)
 return token

@@ -126,7 +126,7 @@ local function payload(chunk)
 end
 
 local function lease(run, chunk, worker)
-  chunk.fence = redis.call('HINCRBY', KEY.meta, 'fence', 1)
+  chunk.fence = next_fence()
   chunk.started, chunk.number, chunk.worker, chunk.open = 0, 0, worker, size(chunk)
   chunk.losses = tonumber(redis.call('HGET', KEY.losses, chunk.first) or 0)
   write_lease(run, chunk)

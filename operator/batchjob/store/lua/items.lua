@@ -127,8 +127,8 @@ local function read_lease(id)
 end
 
 local function write_lease(run, chunk)
-  local owner = table.concat({chunk.fence, chunk.started, chunk.number, chunk.losses, chunk.worker}, '/')
-  redis.call('HSET', KEY.owner, chunk.id, owner)
+  local numbers = string.format('%.0f/%d/%.0f/%d/', chunk.fence, chunk.started, chunk.number, chunk.losses)
+  redis.call('HSET', KEY.owner, chunk.id, numbers .. chunk.worker)
   redis.call('ZADD', KEY.lease, now + run.lease_ms, chunk.id)
   if chunk.open < size(chunk) then
     local marks = {}

@@ -32,6 +32,14 @@ local function now_ms()
   return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
 
+-- A token that was never given out before, even by a server that forgot its last second in a crash: hence the clock.
+local function next_fence()
+  local last = tonumber(redis.call('HGET', KEY.meta, 'fence') or 0)
+  local fence = math.max(last + 1, now_ms() * 1000)
+  redis.call('HSET', KEY.meta, 'fence', fence)
+  return fence
+end
+
 -- Counters change by `move` only (and by loading), so they conserve; `save_counts` writes them in one go.
 local delta = {}
 
