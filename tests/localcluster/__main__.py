@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from tests.localcluster.errors import ClusterError
 from tests.localcluster.progress import say
@@ -15,11 +16,10 @@ TOOLS = {"kubectl": kubectl, "helm": helm}
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
-    if arguments and arguments[0] in TOOLS:
-        return _run_tool(arguments[0], arguments[1:])
-    wanted = _parser().parse_args(arguments)
     try:
-        return _run(wanted)
+        if arguments and arguments[0] in TOOLS:  # not argparse's: their arguments are none of our business
+            _become(arguments[0], arguments[1:])
+        return _run(_parser().parse_args(arguments))
     except ClusterError as error:
         say(str(error))
         return 1
@@ -79,13 +79,12 @@ def _print_path() -> None:
     print(f'export PATH="{tools_folder()}:$PATH"')
 
 
-def _run_tool(name: str, arguments: Sequence[str]) -> int:
-    """Become kubectl or helm, on the cluster if it is up."""
+def _become(name: str, arguments: Sequence[str]) -> NoReturn:
+    """Replace this process by kubectl or helm, on the cluster if there is one."""
     kubeconfig = provider().kubeconfig
     if kubeconfig.exists():
         os.environ["KUBECONFIG"] = str(kubeconfig)
-    program = TOOLS[name]()
-    os.execv(program, [name, *arguments])  # replaces this process; S606: the program is our own choice
+    os.execv(TOOLS[name](), [name, *arguments])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from tests.localcluster.progress import step
 PACKAGES: Final = {
     "buildah": "buildah",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
-    "conntrack": "conntrack",
     "containerd": "containerd",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
     "iproute2": "ip",

@@ -18,7 +18,7 @@ from tests.localcluster.tools import kubectl
 PUSH: Final = """\
 This cluster pulls its images from a registry of yours, which we do not know. For each image:
 {commands}
-then make the chart use them (image.repository, image.tag; worker.image)."""
+then name them in the chart's values: image, worker.image, redis.image."""
 
 
 class ExistingProvider:
@@ -38,7 +38,7 @@ class ExistingProvider:
         """The user's own for admin; for the others, one by which that user is impersonated."""
         if user == ADMIN.kubeconfig:
             return self.kubeconfig
-        return write_kubeconfig(self.kubeconfig, user, state_folder() / self.name)
+        return write_kubeconfig(self.kubeconfig, user, state_folder().with_name(f"{state_folder().name}-{self.name}"))
 
     def up(self) -> None:
         """Only look whether the cluster answers; raises ClusterError when it does not."""

@@ -82,7 +82,10 @@ class LocalProvider:
         chosen = images.named(names)
         with locked(self.state):
             install_packages()
-            self.node.containerd.load({image: images.build(image) for image in chosen})
+            built = {image: images.build(image) for image in chosen}
+            if not self.processes.pid("containerd"):
+                raise ClusterError("The images are built, but there is no cluster to load them into: run `up`.")
+            self.node.containerd.load(built)
 
     def recycle_volumes(self) -> list[str]:
         """Wipe volumes whose claim is gone and offer them again."""
