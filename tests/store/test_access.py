@@ -212,3 +212,23 @@ async def test_a_uid_that_would_open_more_than_one_run_is_refused(store: Store, 
     with pytest.raises(ConfigurationError):
         await store.open_run(uid, epoch="e", max_losses=3, created_for="a/b")
     assert await redis.keys("*") == []
+
+
+async def test_a_run_can_add_a_hint_for_the_operator_but_not_touch_the_others_hints(
+    runs: Runs, store: Store, as_user: AsUser
+) -> None:
+    uid = await open_with_user(runs)
+    connection = as_user(uid).run(uid, "w1")._connection
+    await connection.command("ZADD", "bj:dirty", 1, b"\xff")
+    for forbidden in (("DEL", "bj:dirty"), ("ZREM", "bj:dirty", "x"), ("ZRANGE", "bj:dirty", 0, -1)):
+        with pytest.raises(StoreNotReady):
+            await connection.command(*forbidden)
+    assert "\ufffd" in await store.changed(0.1)
+
+
+async def test_a_run_knows_for_whom_it_was_opened(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=1, chunk=1)
+    owner = await store.created_for(uid)
+    assert owner is not None
+    assert "/" in owner
+    assert await store.created_for("unknown") is None

@@ -123,3 +123,22 @@ def test_an_outcome_to_retry_obeys_the_limit_of_attempts_too() -> None:
     again = settle(item(1), wish, force(jitter_percent=0), RANDOM)
     assert again == Retried(7, "upstream", "busy", 500)
     assert settle(item(3), wish, force(), RANDOM) == Failed(7, "upstream", "busy")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Succeeded(7),
+        Succeeded(0, b"\xff"),
+        Retried(0, "a class of one's own", "later", 10),
+        object(),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_an_error_of_the_attempt_and_not_of_the_worker(answer: object) -> None:
+    outcome = settle(Item(0, "a", {}), answer, force(), Random(1))
+    assert isinstance(outcome, Retried)
+    assert (outcome.position, outcome.error_class) == (0, ErrorClass.INTERNAL)
+
+
+def test_a_result_that_is_no_bytes_is_encoded() -> None:
+    assert settle(Item(0, "a", {}), Succeeded(0, {"n": 1}), force(), Random(1)) == Succeeded(0, b'{"n":1}')  # type: ignore[arg-type]  # what user code may do

@@ -153,7 +153,7 @@ def _translate(error: aiosmtplib.SMTPException, smtp: Smtp) -> NoReturn:
     server = f"{smtp.host}:{smtp.port}"
     code, said = _answer(error)
     match error:
-        case aiosmtplib.SMTPAuthenticationError():
+        case aiosmtplib.SMTPAuthenticationError() if code >= PERMANENT:
             hint = "check spec.email.smtp.credentialsSecretRef"
             raise Fail(f"{server} refused the sign-in: {said} ({hint})", error_class=ErrorClass.PERMISSION) from None
         case aiosmtplib.SMTPTimeoutError():

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from batchjob.worker import Context, Item, Processor
+from batchjob.worker import ConfigurationError, Context, Item, Processor
 
 
 class Noop(Processor):
@@ -10,7 +10,11 @@ class Noop(Processor):
 
     async def open(self, context: Context) -> None:
         """Read the parameter."""
-        self._seconds = float(context.params.get("seconds", "0"))
+        text = context.params.get("seconds", "0")
+        try:
+            self._seconds = float(text)
+        except ValueError:
+            raise ConfigurationError(f"spec.custom.params.seconds is not a number: {text!r}") from None
 
     async def process(self, item: Item, context: Context) -> None:
         """Wait, if told to."""

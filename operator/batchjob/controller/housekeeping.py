@@ -71,7 +71,7 @@ class Housekeeping:
             self._looked_at = {key: at for key, at in self._looked_at.items() if at > horizon}
 
     async def sweep(self) -> None:
-        """Remove the runs and users whose BatchJob is gone.
+        """Remove the runs and users whose BatchJob is gone; those of namespaces we do not serve are not ours.
 
         The names are listed after the store was read: a run is opened only for a BatchJob that exists, so one that
         is missing from the later list was deleted.
@@ -80,6 +80,9 @@ class Housekeeping:
         if not found - {entry.uid for entry in self._known.entries()}:
             return
         for uid in found - await self._relist.uids():
+            owner = await self._store.created_for(uid)
+            if owner is not None and not self._relist.serves(owner.partition("/")[0]):
+                continue
             logger.info("removing what a deleted BatchJob left in the store", uid=uid)
             await self._users.revoke(uid)
             await self._store.delete_run(uid)

@@ -76,8 +76,14 @@ class Informer:
         listing = await self._kube.list(self._resource, namespace, labels=self._labels)
         fresh = {object_key(item): item for item in listing.items}
         before = {key for key in self._objects if namespace in (None, key[0])}
-        gone = [self._objects[key] for key in before - fresh.keys()]
-        changed = [item for key, item in fresh.items() if not _is_same(item, self._objects.get(key))]
+        # What we wrote while the list was made is newer than it: neither gone nor to be overwritten.
+        listed_at = int(listing.resource_version)
+        missing = [self._objects[key] for key in before - fresh.keys()]
+        gone = [item for item in missing if int(item["metadata"]["resourceVersion"]) <= listed_at]
+        known = self._objects.get
+        changed = [
+            item for key, item in fresh.items() if not (_is_same(item, known(key)) or is_newer(known(key), item))
+        ]
         for item in gone:
             self._remove(item)
         for item in changed:

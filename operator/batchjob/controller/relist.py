@@ -62,6 +62,10 @@ class Relist:
         """The watch was begun anew: compare soon."""
         self._asked.set()
 
+    def serves(self, namespace: str) -> bool:
+        """Whether BatchJobs of this namespace are ours to run."""
+        return None in self._namespaces or namespace in self._namespaces
+
     async def uids(self) -> set[str]:
         """The uid of every BatchJob there is. Errors: KubernetesError."""
         found: set[str] = set()

@@ -25,7 +25,9 @@ class Settings(BaseSettings):
     worker_store_url: str | None = Field(None, description="The store as worker pods reach it; default: store_url.")
 
     worker_image: str = Field(description="Image of worker pods whose BatchJob names none.")
-    worker_image_pull_policy: str = Field("IfNotPresent", description="imagePullPolicy of worker pods.")
+    worker_image_pull_policy: str = Field(
+        "IfNotPresent", pattern="^(Always|IfNotPresent|Never)$", description="imagePullPolicy of worker pods."
+    )
     grace_seconds: int = Field(30, ge=1, description="terminationGracePeriodSeconds of worker pods.")
     job_ttl_seconds: int = Field(86400, ge=60, description="When Kubernetes removes an ended child Job and its pods.")
 
@@ -53,7 +55,7 @@ class Settings(BaseSettings):
     pod_namespace: str = Field("default", description="Namespace of the Lease.")
     probe_host: str = Field("0.0.0.0", description="Address of /healthz, /readyz and /metrics.")  # noqa: S104 - kubelet asks from outside the pod
     probe_port: int = Field(8080, ge=0, description="Port of /healthz, /readyz and /metrics.")
-    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
 
     @field_validator("watch_namespaces", mode="before")
     @classmethod

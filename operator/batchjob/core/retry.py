@@ -4,6 +4,7 @@ User code speaks through exceptions with meaning: `Retry`, `Fail`, `Cancel`. Any
 an engine that gives up on what it does not understand loses work; an attempt limit keeps that from going on for ever.
 """
 
+from math import isfinite
 from random import Random
 from typing import Any, Final
 
@@ -64,17 +65,42 @@ def delay_ms(effective: Effective, attempt: int, random: Random) -> int:
 
 
 def settle(item: Item, answer: Any, effective: Effective, random: Random) -> Outcome:
-    """The outcome of one attempt from what the processor answered: a result document, an outcome or an exception."""
+    """The outcome of one attempt from what the processor answered: a result document, an outcome or an exception.
+
+    User code may answer anything: what cannot be made sense of is an error of that attempt, never of the worker.
+    """
+    try:
+        return _settle(item, answer, effective, random)
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        message = f"the processor's answer cannot be used: {type(error).__name__}: {error}"
+        return _again(item, Retry(error_class=ErrorClass.INTERNAL), message, effective, random)
+
+
+def _settle(item: Item, answer: Any, effective: Effective, random: Random) -> Outcome:
     match answer:
-        case Succeeded() | Failed() | Cancelled():
-            return answer
-        case Retried(_, error_class, message, wait_ms, counts):
-            retry = Retry(message, wait_ms / 1000, ErrorClass(error_class), counts=counts)
-            return _again(item, retry, message, effective, random)
+        case Succeeded() | Failed() | Cancelled() | Retried():
+            return _checked(item, answer, effective, random)
         case BaseException():
             return _refused(item, answer, effective, random)
         case _:
             return _succeed(item, answer, effective, random)
+
+
+def _checked(item: Item, answer: Outcome, effective: Effective, random: Random) -> Outcome:
+    """An outcome that user code made by hand; raises where it is about another item or holds what it must not."""
+    if answer.position != item.position:
+        raise ValueError(f"it is about position {answer.position} in the place of {item.position}")
+    match answer:
+        case Succeeded(_, bytes() as result):
+            msgspec.json.decode(result)
+        case Succeeded(_, result):
+            return _succeed(item, result, effective, random)
+        case Failed(_, error_class, message):
+            return Failed(item.position, str(error_class), str(message))
+        case Retried(_, error_class, message, wait_ms, counts):
+            retry = Retry(str(message), wait_ms / 1000, ErrorClass(error_class), counts=counts)
+            return _again(item, retry, str(message), effective, random)
+    return answer
 
 
 def _refused(item: Item, error: BaseException, effective: Effective, random: Random) -> Outcome:
@@ -98,7 +124,7 @@ def _again(item: Item, retry: Retry, message: str, effective: Effective, random:
     if retry.counts and item.attempt >= effective.max_attempts:
         return Failed(item.position, retry.error_class, message)
     wait_ms = delay_ms(effective, item.attempt, random)
-    if retry.after is not None:
+    if retry.after is not None and isfinite(retry.after):
         after_ms = min(max(retry.after, 0.0), MAX_AFTER_SECONDS) * 1000
         # Never before the time that was asked for; spread a little, so that all items do not come back in one blow.
         wait_ms = round(after_ms * (1 + random.random() * effective.jitter_percent / 100))

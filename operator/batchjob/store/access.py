@@ -1,7 +1,8 @@
 """One Redis user a run: a worker in a tenant's namespace can reach its own run and nothing else.
 
 Key patterns and commands are enforced inside scripts too, so the list names what the workers' scripts use. EVALSHA
-is there, EVAL and SCRIPT are not. `bj:dirty` is shared on purpose: it is a hint, and a forged entry costs one read.
+is there, EVAL and SCRIPT are not. `bj:dirty` is shared on purpose, for ZADD alone: it is a hint, and a forged entry
+costs one read.
 """
 
 from typing import Final
@@ -23,7 +24,7 @@ COMMANDS: Final = (
 
 def user_rules(uid: str, password: str, reads: str | None) -> list[str]:
     """The rules of ACL SETUSER for a run, from nothing; `reads`: uid of a run whose keys it may read."""
-    rules = ["reset", "on", f">{password}", f"~{keys.run_key(keys.checked_uid(uid), '*')}", f"~{keys.DIRTY}"]
+    rules = ["reset", "on", f">{password}", f"~{keys.run_key(keys.checked_uid(uid), '*')}"]
     if reads is not None:
         rules.append(f"%R~{keys.run_key(keys.checked_uid(reads), '*')}")
-    return rules + [f"+{command}" for command in COMMANDS]
+    return [*rules, *(f"+{command}" for command in COMMANDS), f"(~{keys.DIRTY} +zadd)"]

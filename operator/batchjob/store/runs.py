@@ -160,7 +160,13 @@ class Store:
         if first is None:
             return []
         rest = await self._connection.command("ZPOPMIN", keys.DIRTY, CHANGED_BATCH)
-        return [first[1].decode(), *(uid.decode() for uid, _ in rest)]
+        # Any tenant may add to this set, so it may hold anything.
+        return [uid.decode(errors="replace") for uid in (first[1], *(member for member, _ in rest))]
+
+    async def created_for(self, uid: str) -> str | None:
+        """The `namespace/name` for which a run was opened; None where the store does not know the run."""
+        found = await self._connection.command("HGET", keys.run_key(uid, "meta"), "created_for")
+        return None if found is None else found.decode()
 
     async def dead_letters(self, uid: str, limit: int, cursor: int = 0) -> list[DeadLetter]:
         """Dead letters in the order of positions, from position `cursor` on; go on at the last position + 1."""

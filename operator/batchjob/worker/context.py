@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from structlog.stdlib import BoundLogger
@@ -20,6 +20,8 @@ from batchjob.worker.files import BucketFiles, ClaimFiles, Files
 from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
+
+USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
 
 
 class Ledger:
@@ -128,6 +130,8 @@ class Context:
 
     def usage(self, name: str, amount: int) -> None:
         """Add to a counter of the run's `status.usage`. Counts for failed attempts too: they cost as much."""
+        if type(amount) is not int or abs(amount) > USAGE_LIMIT:
+            raise TypeError(f"usage counts in whole numbers up to 2^53: {name}={amount!r}")
         self.usage_sums[name] = self.usage_sums.get(name, 0) + amount
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:

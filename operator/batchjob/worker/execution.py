@@ -110,9 +110,6 @@ class Execution:
         answers = list(answer)
         if len(answers) != len(attempt.items):
             raise ValueError(f"process_many gave {len(answers)} answers for {len(attempt.items)} items")
-        for item, given in zip(attempt.items, answers, strict=True):
-            if getattr(given, "position", item.position) != item.position and isinstance(given, Outcome):
-                raise ValueError(f"process_many answered for position {given.position} in the place of {item.position}")
         return answers
 
 

@@ -23,6 +23,7 @@ from batchjob.worker.patience import kept, patiently
 from batchjob.worker.sources.source import Record, Source
 
 PUT_ITEMS: Final = 1024  # items a call of the store
+PUT_CHUNKS: Final = 32  # chunks a call: each may weigh PUT_BYTES
 PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk: heavy ones travel in smaller company
 WAIT_MS: Final = 1000  # between looks at a load that another worker does
 
@@ -81,7 +82,7 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
         batch.append(chunk)
         waiting += len(chunk)
         total += len(chunk)
-        if waiting >= PUT_ITEMS:
+        if waiting >= PUT_ITEMS or len(batch) >= PUT_CHUNKS:
             await _put(lease, batch)
             batch, waiting = [], 0
     if batch:

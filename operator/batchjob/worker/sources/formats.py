@@ -15,6 +15,7 @@ from batchjob.errors import InvalidSource
 from batchjob.worker.sources.source import Ids, Record, record_id
 
 RECORD_BYTES: Final = 1024 * 1024  # longest record: a file without line ends must not fill the memory
+csv.field_size_limit(RECORD_BYTES)  # its own default is 128 KiB
 ARRAY_BYTES: Final = 64 * 1024 * 1024  # largest JSON array, since it is read whole
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # spreadsheets begin a UTF-8 file with it
 
