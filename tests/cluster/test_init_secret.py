@@ -14,7 +14,8 @@ from tests.localcluster import ControlPlane
 from tests.support.kubectl import Kubectl
 
 NAMESPACE = "batchjob-system"
-SECRET = "batchjob-redis-auth"
+RELEASE = "init-secret"  # an account of our own: other tests give the operator's the rights to run BatchJobs too
+SECRET = f"{RELEASE}-redis-auth"
 
 
 @pytest.fixture
@@ -22,9 +23,10 @@ def account(control_plane: ControlPlane, admin: Kubectl, tmp_path: Path) -> Path
     """A kubeconfig of the service account that the chart makes."""
     system = admin.within(NAMESPACE)
     system.ensure_namespace()
-    system.apply(*of_kind(objects(), "ServiceAccount", "Role", "RoleBinding"))
+    rendered = objects("--set", f"fullnameOverride={RELEASE}")
+    system.apply(*of_kind(rendered, "ServiceAccount", "Role", "RoleBinding"))
     config = yaml.safe_load(control_plane.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": system("create", "token", "batchjob-operator").strip()}
+    config["users"][0]["user"] = {"token": system("create", "token", f"{RELEASE}-operator").strip()}
     path = tmp_path / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
