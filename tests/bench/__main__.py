@@ -7,7 +7,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-PARTS = ("items",)
+PARTS = ("items", "worker")
 
 
 def main(parts: list[str]) -> int:
