@@ -7,7 +7,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-PARTS = ("items", "worker")
+PARTS = ("items", "worker", "control")
 
 
 def main(parts: list[str]) -> int:

@@ -96,6 +96,9 @@ class Processes:
             )
         self._children[name] = child
         self._pid_file(name).write_text(str(child.pid))
+        # The kernel shows a command line a moment after exec; before that, `pid` would take it for somebody else's.
+        while not _command_line(child.pid) and child.poll() is None:
+            time.sleep(0.001)
 
     def pid(self, name: str) -> int | None:
         """The pid of a running program of this cluster, else None."""
