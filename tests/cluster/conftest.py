@@ -88,7 +88,7 @@ def jobs(admin: Kubectl) -> Iterator[Jobs]:
     team = admin.within(f"team-{next(_teams)}")
     team.ensure_namespace()
     yield Jobs(team)
-    team("delete", "batchjobs", "--all", "--timeout=30s")
+    team("delete", "namespace", team.namespace, "--wait=false")
 
 
 @pytest.fixture(scope="module")

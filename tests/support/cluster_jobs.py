@@ -57,6 +57,14 @@ class Jobs:
         what = f"{name} to be {kind} because of {reason}"
         return wait_until(lambda: self.condition(name, kind), what, timeout=PATIENCE_SECONDS, until=holds)
 
+    def wait_phase(self, name: str, phase: str) -> dict[str, Any]:
+        """Wait until it is in this phase; returns the status."""
+
+        def holds(status: dict[str, Any]) -> bool:
+            return status.get("phase") == phase
+
+        return wait_until(lambda: self.status(name), f"{name} to be {phase}", timeout=PATIENCE_SECONDS, until=holds)
+
     def wait_finished(self, name: str, at_least: int) -> None:
         """Wait until so many items are terminal."""
 

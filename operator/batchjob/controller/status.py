@@ -116,10 +116,8 @@ def is_worth_writing(old: BatchJobStatus | None, new: BatchJobStatus, since_writ
 
 
 def _said(status: BatchJobStatus) -> list[tuple[str, ...]]:
-    """What the conditions say: of those that are not True, only that."""
-    return [
-        (c.type, c.status, c.reason, c.message) if c.status == "True" else (c.type, c.status) for c in status.conditions
-    ]
+    """What the conditions say; the reason of one that is not True only repeats the phase's."""
+    return [(c.type, c.status, c.reason if c.status == "True" else "", c.message) for c in status.conditions]
 
 
 def told(seen: Observed, plan: Plan) -> Plan:

@@ -1,0 +1,99 @@
+"""What the operator knows of BatchJobs, and how it finds out that it was wrong."""
+
+from typing import Any
+
+from batchjob.controller.known import KnownBatchJobs
+
+A = ("team", "a")
+
+
+def body(name: str = "a", version: int = 5, uid: str = "u1", generation: int = 1, **fields: Any) -> dict[str, Any]:
+    metadata = {
+        "namespace": "team",
+        "name": name,
+        "uid": uid,
+        "resourceVersion": str(version),
+        "generation": generation,
+    }
+    return {"metadata": metadata, "spec": {}} | fields
+
+
+def ended(**fields: Any) -> dict[str, Any]:
+    status = {"phase": "Succeeded", "observedGeneration": 1, "conditions": [{"type": "Complete", "status": "True"}]}
+    return body(status=status, **fields)
+
+
+def child(name: str, version: int = 6, **fields: Any) -> dict[str, Any]:
+    found = body(name, version, uid=f"u-{name}", **fields)
+    found["spec"] = {"source": {"resultsOf": {"batchJobName": "a"}}}
+    return found
+
+
+def test_an_older_picture_does_not_replace_a_newer_one() -> None:
+    known = KnownBatchJobs()
+    assert known.seen(body(version=10)) == {A}
+    assert known.seen(body(version=9)) == set()
+    entry = known.get(A)
+    assert entry
+    assert entry.version == 10
+
+
+def test_an_ended_batch_job_keeps_no_body_until_its_spec_is_edited() -> None:
+    known = KnownBatchJobs()
+    known.seen(ended(version=7))
+    entry = known.get(A)
+    assert entry
+    assert (entry.ended, entry.complete, entry.body) == (True, True, None)
+    known.seen(ended(version=8, generation=2))
+    entry = known.get(A)
+    assert entry
+    assert entry.body is not None
+
+
+def test_a_name_used_again_leaves_the_old_uid_to_tidy_up() -> None:
+    known = KnownBatchJobs()
+    known.seen(body())
+    known.seen(body(version=9, uid="u2"))
+    assert known.gone(A) == {"u1"}
+    assert known.key_of("u1") is None
+    assert known.key_of("u2") == A
+    assert known.deleted("team", "a", "u1") == set(), "news of the old one"
+    assert known.deleted("team", "a", "u2") == {A}
+    assert known.gone(A) == {"u1", "u2"}
+    known.tidied(A, "u1")
+    known.tidied(A, "u2")
+    assert known.gone(A) == set()
+
+
+def test_readers_are_looked_at_when_the_read_one_ends_or_goes_but_not_at_its_progress() -> None:
+    known = KnownBatchJobs()
+    known.seen(child("b"))
+    assert known.seen(body()) == {A, ("team", "b")}, "it appears"
+    assert known.seen(body(version=6)) == {A}, "it moves"
+    assert known.seen(ended(version=7)) == {A, ("team", "b")}, "it ends"
+    assert known.deleted("team", "a", "u1") == {A, ("team", "b")}
+    known.deleted("team", "b", "u-b")
+    assert known.seen(body(version=20, uid="u3")) == {A}
+
+
+def test_comparing_with_all_names_finds_ghosts_and_strangers() -> None:
+    known = KnownBatchJobs()
+    for name, version in (("ghost", 5), ("young", 50), ("same", 6), ("edited", 7), ("again", 8)):
+        known.seen(body(name, version, uid=f"u-{name}"))
+    listed = [
+        body("same", 30, uid="u-same"),
+        body("edited", 31, uid="u-edited", generation=2),
+        body("again", 32, uid="another"),
+        body("stranger", 33, uid="u-stranger"),
+    ]
+    gone, unknown = known.compare([item["metadata"] for item in listed], version=40)
+    assert gone == {("team", "ghost"), ("team", "again")}
+    assert sorted(unknown) == [("team", "again"), ("team", "edited"), ("team", "stranger")]
+    assert known.get(("team", "young")), "seen after the list was taken"
+
+
+def test_comparing_one_namespace_leaves_the_others_alone() -> None:
+    known = KnownBatchJobs()
+    known.seen(body())
+    assert known.compare([], version=40, namespace="other") == (set(), [])
+    assert known.compare([], version=40, namespace="team")[0] == {A}

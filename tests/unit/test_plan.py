@@ -1,0 +1,411 @@
+"""What the operator decides in each situation, one sentence a situation."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from batchjob.api.status import BatchJobStatus, ConditionType, Counts, Phase
+from batchjob.controller import actions as do
+from batchjob.controller.ending import plan_ended
+from batchjob.controller.observed import Ended, Parent, Trouble
+from batchjob.controller.plan import make_plan, plan_obstructed
+from batchjob.core.items import RunState
+from batchjob.core.reasons import Reason
+from batchjob.core.snapshot import LastError
+from tests.support.plan_world import NAME, SETTINGS, UID, World, snapshot
+
+EXPORT = {"type": "export", "custom": None, "export": {"destination": {"url": "file:///data/out"}}}
+
+
+def kinds(plan: do.Plan) -> list[type]:
+    return [type(action) for action in plan.actions]
+
+
+def started(**spec: Any) -> World:
+    """A BatchJob whose pods work on ten loaded items, and whose status says so."""
+    world = World(spec=spec)
+    world.look()
+    world.load(10)
+    world.settle()
+    return world
+
+
+def condition(status: BatchJobStatus | None, kind: ConditionType) -> tuple[str, str, str]:
+    found = status.condition(kind) if status else None
+    assert found is not None
+    return found.status, found.reason, found.message
+
+
+# ---- the beginning -------------------------------------------------------------------------------------
+
+
+def test_pods_are_started_before_the_bookkeeping() -> None:
+    plan = World().look()
+    assert kinds(plan) == [do.OpenRun, do.Admit, do.CreateJob]
+    assert plan.status is not None
+    assert (plan.status.phase, plan.status.progress, plan.status.jobs_created) == (Phase.RUNNING, "0/?", 1)
+    assert plan.status.observed_generation == 1
+
+
+def test_a_run_opened_before_a_crash_is_taken_up_in_its_own_epoch() -> None:
+    world = World()
+    world.look(crash_after=1)
+    world.epochs = 7
+    plan = world.plan()
+    assert plan.actions[0] == do.OpenRun("e1", 3)
+    assert plan.status
+    assert plan.status.store_epoch == "e1"
+
+
+def test_a_job_made_before_a_crash_is_found_and_counted() -> None:
+    world = World()
+    world.look(crash_after=3)
+    plan = world.look()
+    assert kinds(plan) == []
+    assert plan.status
+    assert (plan.status.jobs_created, plan.status.jobs[0].name) == (1, world.child().name)  # type: ignore[union-attr]
+    world.end_job(None)
+    assert kinds(world.look()) == [do.CreateJob]
+    assert len(world.jobs) == 2, "the second Job has a name of its own"
+
+
+def test_what_is_missing_stalls_and_is_looked_for_again() -> None:
+    world = World(missing=Trouble(Reason.SECRET_NOT_FOUND, "there is no Secret s"))
+    plan = world.look()
+    assert (plan.actions, plan.back_off) == ((), True)
+    assert condition(plan.status, ConditionType.STALLED) == ("True", "SecretNotFound", "there is no Secret s")
+    assert condition(plan.status, ConditionType.RECONCILING)[0] == "False"
+    again = world.look()
+    assert (again.status, again.back_off) == (None, True), "nothing new is nothing to write"
+
+
+@pytest.mark.parametrize(
+    ("parent", "phase", "reason"),
+    [
+        (None, Phase.PENDING, Reason.BATCH_JOB_NOT_FOUND),
+        (Parent("p", ended=False, complete=False), Phase.QUEUED, Reason.DEPENDENCY_NOT_MET),
+        (Parent("p", ended=True, complete=False), Phase.FAILED, Reason.DEPENDENCY_FAILED),
+        (Parent("p", ended=True, complete=True), Phase.RUNNING, Reason.LOADING),
+    ],
+)
+def test_a_run_that_reads_another_one_waits_for_its_success(
+    parent: Parent | None, phase: Phase, reason: Reason
+) -> None:
+    world = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=parent)
+    plan = world.look()
+    assert plan.status
+    assert plan.status.phase is phase
+    assert {c.reason for c in plan.status.conditions} == {reason}
+    assert bool(plan.actions) == (phase is Phase.RUNNING)
+
+
+def test_the_parents_uid_goes_to_the_workers() -> None:
+    complete = Parent("p-uid", ended=True, complete=True)
+    plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=complete).plan()
+    (admit,) = [action for action in plan.actions if isinstance(action, do.Admit)]
+    assert admit.run.results_of_uid == "p-uid"
+
+
+def test_a_batch_job_that_reads_itself_is_refused() -> None:
+    plan = World(spec={"source": {"resultsOf": {"batchJobName": NAME}}}).plan()
+    assert condition(plan.status, ConditionType.FAILED)[1] == "InvalidSpec"
+
+
+def test_64_kib_of_inline_items_pass_and_more_do_not() -> None:
+    def of(size: int) -> do.Plan:
+        frame = len('[{"id":"a","data":{"t":""}}]')
+        items = [{"id": "a", "data": {"t": "x" * (size - frame)}}]
+        return World(spec={"source": {"items": items}}).plan()
+
+    assert of(64 * 1024).actions
+    status, reason, message = condition(of(64 * 1024 + 1).status, ConditionType.FAILED)
+    assert (status, reason) == ("True", "InvalidSpec")
+    assert message.startswith("spec.source.items has 65537 bytes")
+
+
+# ---- while it runs -------------------------------------------------------------------------------------
+
+
+def test_nothing_happened_is_nothing_to_do() -> None:
+    plan = started().plan()
+    assert plan.actions == ()
+    assert plan.status is None
+
+
+def test_a_pause_stops_grants_before_it_stops_pods_and_costs_no_new_job() -> None:
+    world = started()
+    world.edit(suspend=True)
+    plan = world.look()
+    assert kinds(plan) == [do.PauseRun, do.SetSlots]
+    assert plan.status
+    assert plan.status.phase is Phase.SUSPENDED
+    world.edit(suspend=False)
+    plan = world.look()
+    assert kinds(plan) == [do.ResumeRun, do.SetSlots]
+    assert plan.status
+    assert (plan.status.phase, plan.status.jobs_created) == (Phase.RUNNING, 1)
+
+
+def test_a_paused_run_whose_job_is_gone_gets_none_until_it_is_resumed() -> None:
+    world = started()
+    world.edit(suspend=True)
+    world.settle()
+    world.jobs.clear()
+    assert kinds(world.look()) == []
+    world.edit(suspend=False)
+    assert kinds(world.look()) == [do.ResumeRun, do.CreateJob]
+
+
+def test_slots_follow_the_spec() -> None:
+    world = started()
+    world.edit(parallelism=4)
+    assert world.look().actions == (do.SetSlots(world.child().name, 4, None),)  # type: ignore[union-attr]
+
+
+def test_a_user_that_the_store_forgot_is_made_again() -> None:
+    world = started()
+    world.has_user = False
+    assert kinds(world.look()) == [do.Admit]
+
+
+def test_a_job_that_ended_with_items_left_is_followed_by_another() -> None:
+    world = started()
+    world.work(succeeded=3)
+    world.end_job(("FailedIndexes", "index 0"))
+    plan = world.look()
+    assert kinds(plan) == [do.CreateJob]
+    assert world.child().finished_before == 3  # type: ignore[union-attr]
+    assert plan.status
+    assert plan.status.jobs_created == 2
+
+
+def test_three_jobs_in_a_row_without_an_item_end_the_run_but_progress_starts_the_count_anew() -> None:
+    world = started()
+    for _ in range(2):
+        world.end_job(("FailedIndexes", "index 0"))
+        assert kinds(world.look()) == [do.CreateJob]
+    world.work(succeeded=1)
+    for _ in range(3):
+        world.end_job(("FailedIndexes", "index 0"))
+        assert kinds(world.look()) == [do.CreateJob]
+    world.end_job(("FailedIndexes", "index 0"))
+    assert kinds(world.look()) == [do.AbandonRun]
+    world.settle()
+    assert condition(world.status, ConditionType.FAILED)[1] == "WorkersFailed"
+
+
+def test_a_worker_that_cannot_work_ends_the_run_at_once_with_its_own_words() -> None:
+    world = started()
+    world.end_job(("PodFailurePolicy", "exit code 64"))
+    seen = replace(world.observe(), misconfigured="there is no processor x")
+    assert make_plan(seen, SETTINGS).actions == (do.FailRun(Reason.WORKER_MISCONFIGURED, "there is no processor x"),)
+    world.settle()
+    assert condition(world.status, ConditionType.FAILED)[1:] == ("WorkerMisconfigured", "exit code 64")
+
+
+def test_an_unreachable_source_stalls_while_it_lasts() -> None:
+    world = World()
+    world.look()
+    world.run = snapshot(RunState.LOADING, None, load_error=("upstream", "no answer from bucket"))
+    assert condition(world.look().status, ConditionType.STALLED) == (
+        "True",
+        "SourceUnreachable",
+        "no answer from bucket",
+    )
+    world.run = snapshot(RunState.LOADING, None)
+    assert condition(world.look().status, ConditionType.STALLED)[0] == "False"
+
+
+def test_pods_that_do_not_start_stall_the_run_and_are_looked_at_again() -> None:
+    world = started()
+    world.pods = Trouble(Reason.IMAGE_PULL_FAILED, "no such image")
+    plan = world.look()
+    assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "ImagePullFailed")
+    assert plan.back_off
+    assert [(note.type, note.reason) for note in plan.notes] == [("Warning", "ImagePullFailed")]
+
+
+def test_an_object_in_foreground_deletion_gets_no_new_children() -> None:
+    world = started()
+    world.jobs.clear()
+    seen = world.observe()
+    leaving = seen.job.metadata.model_copy(update={"deletion_timestamp": "2026-01-01T00:00:00Z"})
+    seen = replace(seen, job=seen.job.model_copy(update={"metadata": leaving}))
+    assert make_plan(seen, SETTINGS) == do.Plan()
+
+
+# ---- the store is away, or forgot ----------------------------------------------------------------------
+
+
+def test_a_silent_store_clobbers_nothing_and_is_said_after_a_while() -> None:
+    world = started()
+    world.work(succeeded=3)
+    world.settle()
+    before = world.status
+    world.is_store_silent = True
+    plan = make_plan(replace(world.observe(), store_silent_seconds=10.0), SETTINGS)
+    assert (plan.actions, plan.status, plan.back_off) == ((), None, True)
+    plan = world.look()
+    assert plan.status
+    assert before
+    assert plan.status.model_copy(update={"conditions": []}) == before.model_copy(update={"conditions": []})
+    assert condition(plan.status, ConditionType.RECONCILING)[:2] == ("False", "StoreUnavailable")
+    world.is_store_silent = False
+    assert condition(world.look().status, ConditionType.RECONCILING)[2] == "", "what is over is not said any more"
+
+
+def test_a_new_batch_job_is_acknowledged_while_the_store_is_away() -> None:
+    plan = World(is_store_silent=True).plan()
+    assert plan.status
+    assert plan.status.phase is Phase.PENDING
+    assert condition(plan.status, ConditionType.RECONCILING)[:2] == ("True", "StoreUnavailable")
+
+
+def test_a_lost_run_with_effects_outside_is_never_repeated() -> None:
+    world = started()
+    world.work(succeeded=4)
+    world.pass_time(10)
+    world.settle()
+    world.run = None
+    plan = world.look()
+    assert kinds(plan) == [do.DeleteJob]
+    status, reason, message = condition(plan.status, ConditionType.FAILED)
+    assert (status, reason) == ("True", "StoreLost")
+    assert "at least 4 items were finished" in message
+    assert plan.status
+    assert plan.status.counts.succeeded == 4, "what was known stays"
+
+
+def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> None:
+    world = started(**EXPORT)
+    world.run = None
+    plan = world.look()
+    assert kinds(plan) == [do.DeleteJob, do.OpenRun, do.Admit, do.CreateJob]
+    assert plan.status
+    assert (plan.status.store_epoch, plan.status.jobs_created) == ("e2", 2)
+    assert [note.reason for note in plan.notes] == ["StoreLost"]
+    assert world.settle() == 1
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_a_rebuild_that_was_interrupted_is_finished_with_one_new_job(steps: int) -> None:
+    world = started(**EXPORT)
+    world.run = None
+    world.look(crash_after=steps)
+    world.settle()
+    (job,) = world.jobs.values()
+    assert world.status
+    assert world.status.store_epoch == job.epoch == "e2"
+
+
+# ---- the end -------------------------------------------------------------------------------------------
+
+
+def test_cancel_marks_the_items_first_and_then_takes_the_job() -> None:
+    world = started()
+    world.work(succeeded=2)
+    world.edit(cancel=True)
+    assert kinds(world.look()) == [do.CancelRun]
+    plan = world.look()
+    assert kinds(plan) == [do.DeleteJob]
+    assert plan.status
+    assert (plan.status.phase, plan.status.counts.cancelled) == (Phase.CANCELLED, 8)
+    assert condition(plan.status, ConditionType.FAILED)[1] == "Cancelled"
+    assert condition(plan.status, ConditionType.STALLED)[0] == "False"
+
+
+def test_cancel_before_the_start_makes_nothing() -> None:
+    plan = World(spec={"cancel": True}).look()
+    assert plan.actions == ()
+    assert plan.status
+    assert plan.status.phase is Phase.CANCELLED
+
+
+def test_items_that_failed_make_the_end_a_failure() -> None:
+    world = started()
+    world.work(succeeded=8, failed=2)
+    world.seal()
+    plan = world.look()
+    assert plan.actions == (), "the workers leave by themselves"
+    message = condition(plan.status, ConditionType.FAILED)[2]
+    assert message == "2 of 10 items failed: of the last 1: upstream 1. Last: a: HTTP 503"
+    assert plan.status
+    assert plan.status.failed_items == "0-1"
+    assert [(note.type, note.reason) for note in plan.notes] == [("Warning", "ItemsFailed")]
+
+
+def test_a_reason_that_a_worker_made_up_is_not_repeated_as_ours() -> None:
+    world = started()
+    world.run = snapshot(RunState.FAILED, 10, reason="Hacked", message="boo")
+    assert condition(world.look().status, ConditionType.FAILED)[1:] == ("WorkersFailed", "boo")
+
+
+def test_errors_are_clipped_and_counted_by_class() -> None:
+    world = started()
+    errors = [LastError("x" * 200, "timeout", "m" * 300), LastError("b", "upstream", "no")]
+    counts = {"succeeded": 7, "failed": 3}
+    world.run = snapshot(RunState.CLOSED, 10, counts=counts, last_errors=errors, failed_positions=[1, 2])
+    status = world.look().status
+    assert status
+    assert (len(status.last_errors[0].item_id), len(status.last_errors[0].message)) == (128, 256)
+    assert status.failed_items == "1-2,…", "the store names no more than it keeps"
+    assert condition(status, ConditionType.FAILED)[2].startswith(
+        "3 of 10 items failed: of the last 2: timeout 1, upstream 1. Last: x"
+    )
+
+
+def test_an_ended_batch_job_only_notes_that_its_spec_was_edited() -> None:
+    world = started()
+    world.work(succeeded=10)
+    world.seal()
+    world.settle()
+    end = world.status
+    world.edit(suspend=True)
+    plan = world.look()
+    assert plan.actions == ()
+    assert plan.status
+    assert end
+    assert plan.status == end.model_copy(update={"observed_generation": 2})
+    assert world.look() == do.Plan()
+
+
+def test_workers_of_an_ended_batch_job_may_leave_by_themselves_for_a_while() -> None:
+    world = started()
+    child = world.child()
+    assert child
+    ended = Ended(NAME, UID, seconds=10, has_user=True, child=child)
+    assert plan_ended(ended) == do.Plan(again_seconds=50)
+    assert kinds(plan_ended(replace(ended, seconds=60))) == [do.DeleteJob]
+    assert kinds(plan_ended(replace(ended, child=replace(child, ended=True)))) == [do.Dismiss]
+    assert plan_ended(replace(ended, child=None, has_user=False)) == do.Plan()
+
+
+def test_a_name_that_somebody_else_has_stalls() -> None:
+    plan = plan_obstructed(World().observe(), Trouble(Reason.NAME_TAKEN, "Job x belongs to somebody else"))
+    assert plan.back_off
+    assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "NameTaken")
+
+
+def test_times_of_conditions_move_only_with_their_status() -> None:
+    world = started()
+    world.pass_time(100)
+    world.work(succeeded=10)
+    status = world.look().status
+    assert status
+    assert status.phase is Phase.FINALIZING
+    assert {c.last_transition_time for c in status.conditions} == {"2026-01-01T00:00:00Z"}
+    world.seal()
+    done = world.look().status
+    assert done
+    times = {c.type: c.last_transition_time for c in done.conditions}
+    assert times.pop("Complete") == "2026-01-01T00:01:40Z"
+    assert set(times.values()) == {"2026-01-01T00:00:00Z"}
+    assert done.duration == "1m40s"
+    assert done.counts == Counts(total=10, succeeded=10)
+
+
+def test_a_run_that_the_store_knows_in_another_epoch_is_lost_too() -> None:
+    world = started()
+    world.run = snapshot(epoch="somebody else's")
+    assert condition(world.look().status, ConditionType.FAILED)[1] == "StoreLost"

@@ -1,0 +1,183 @@
+"""Whatever happens, in whatever order, and wherever the operator dies: the plans lead to a true and final status."""
+
+from collections.abc import Callable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from batchjob.api.status import BatchJobStatus
+from batchjob.controller.observed import Parent, Trouble
+from batchjob.core.phases import CONDITIONS, MOVES, is_terminal
+from batchjob.core.reasons import Reason
+from tests.support.plan_world import World
+
+TYPES = {
+    "custom": {"processor": "noop"},
+    "email": {"smtp": {"host": "h"}, "from": "a@b", "subject": "s", "text": "t"},
+    "export": {"destination": {"url": "file:///data/out"}},
+}
+
+
+def user_cancels(world: World) -> None:
+    world.edit(cancel=True)
+
+
+def worker_is_misconfigured(world: World) -> None:
+    world.end_job(("PodFailurePolicy", "exit code 64"))
+
+
+def somebody_deletes_the_jobs(world: World) -> None:
+    world.jobs.clear()
+
+
+def store_restarts(world: World) -> None:
+    world.has_user = False
+
+
+def store_is_lost(world: World) -> None:
+    world.run, world.has_user = None, False
+
+
+def store_falls_silent(world: World) -> None:
+    world.is_store_silent = True
+
+
+def reference_vanishes(world: World) -> None:
+    world.missing = Trouble(Reason.SECRET_NOT_FOUND, "there is no Secret s")
+
+
+def image_cannot_be_pulled(world: World) -> None:
+    world.pods = Trouble(Reason.IMAGE_PULL_FAILED, "no such image")
+
+
+def parent_fails(world: World) -> None:
+    world.parent = Parent("p", ended=True, complete=False)
+
+
+def parent_is_deleted(world: World) -> None:
+    world.parent = None
+
+
+def all_heals(world: World) -> None:
+    world.is_store_silent, world.missing, world.pods = False, None, None
+    world.parent = Parent("p", ended=True, complete=True)
+
+
+BLOWS = [
+    user_cancels,
+    worker_is_misconfigured,
+    somebody_deletes_the_jobs,
+    store_restarts,
+    store_is_lost,
+    store_falls_silent,
+    reference_vanishes,
+    image_cannot_be_pulled,
+    parent_fails,
+    parent_is_deleted,
+    *[all_heals] * 6,
+]
+
+
+class Lives(RuleBasedStateMachine):
+    """One BatchJob, everything that can happen to it, and an operator that looks at it now and then."""
+
+    @initialize(kind=st.sampled_from(sorted(TYPES)), suspend=st.booleans(), reads=st.booleans())
+    def create(self, kind: str, suspend: bool, reads: bool) -> None:
+        source = {"resultsOf": {"batchJobName": "parent"}} if reads else {"items": [{"id": "a", "data": {"n": 1}}]}
+        spec = {"type": kind, "custom": None, kind: TYPES[kind], "source": source, "suspend": suspend}
+        self.world = World(spec=spec)
+        all_heals(self.world)
+
+    @rule()
+    def look(self) -> None:
+        before = self.world.status
+        plan = self.world.look()
+        if plan.status is not None:
+            self.check_write(before, plan.status)
+
+    @rule(steps=st.integers(0, 3))
+    def look_and_die(self, steps: int) -> None:
+        self.world.look(crash_after=steps)
+        self.world.written_at = None  # the next operator remembers nothing
+
+    @rule(suspend=st.booleans(), slots=st.integers(1, 3))
+    def edit(self, suspend: bool, slots: int) -> None:
+        self.world.edit(suspend=suspend, parallelism=slots)
+
+    @rule(total=st.integers(1, 20), succeeded=st.integers(0, 8), failed=st.integers(0, 2))
+    def workers_work(self, total: int, succeeded: int, failed: int) -> None:
+        self.world.load(total)
+        self.world.work(succeeded, failed)
+
+    @rule()
+    def a_worker_seals(self) -> None:
+        self.world.seal()
+
+    @rule(failure=st.sampled_from([None, ("BackoffLimitExceeded", "too often")]))
+    def the_job_ends(self, failure: tuple[str, str] | None) -> None:
+        self.world.end_job(failure)
+
+    @rule(seconds=st.sampled_from([0.5, 7, 45]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule(blow=st.sampled_from(BLOWS))
+    def fate_strikes(self, blow: Callable[[World], None]) -> None:
+        blow(self.world)
+
+    @rule()
+    def looks_come_to_rest(self) -> None:
+        world = self.world
+        before = world.status
+        world.settle()
+        if world.status is not None and world.status is not before:
+            self.check_conditions(world.status)
+        if is_terminal(world.status):
+            assert not world.has_user, "an ended BatchJob keeps no access to the store"
+        if world.is_store_silent or is_terminal(world.status):
+            return
+        assert not world.spec.get("cancel"), "a cancelled BatchJob ends"
+        self.check_paused_or_running()
+
+    def check_paused_or_running(self) -> None:
+        world, child = self.world, self.world.child()
+        if child is None or world.run is None:
+            return
+        suspend = world.spec["suspend"]
+        assert world.run.paused == suspend
+        assert child.ended or child.suspended == suspend
+        assert suspend or not child.ended, "a run that is not paused has a Job that works"
+        assert child.ended or child.parallelism == world.spec.get("parallelism", 1)
+        assert world.has_user
+        assert world.has_secret
+
+    def check_write(self, before: BatchJobStatus | None, after: BatchJobStatus) -> None:
+        if before is not None:
+            assert after.phase in MOVES[before.phase]
+            assert after.jobs_created >= before.jobs_created
+            assert after.observed_generation >= before.observed_generation
+            if is_terminal(before):
+                assert after.model_copy(update={"observed_generation": 0}) == before.model_copy(
+                    update={"observed_generation": 0}
+                )
+        self.check_conditions(after)
+
+    def check_conditions(self, status: BatchJobStatus) -> None:
+        true = frozenset(c.type for c in status.conditions if c.status == "True")
+        assert true in {kinds for (phase, _), kinds in CONDITIONS.items() if phase == status.phase}
+
+    @invariant()
+    def one_job_at_a_time(self) -> None:
+        assert len([job for job in self.world.jobs.values() if not job.ended]) <= 1
+
+    @precondition(lambda self: is_terminal(self.world.status))
+    @invariant()
+    def an_end_is_told_whole(self) -> None:
+        status = self.world.status
+        assert status is not None
+        assert status.completion_time is not None
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
