@@ -4,10 +4,11 @@ A lost connection is tried again a few times at once: every call here may be rep
 they have seen before. What stays down longer is the caller's to wait for.
 """
 
+import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis import exceptions
 from redis.asyncio import Redis
@@ -18,6 +19,8 @@ from batchjob.api.run import StoreAccess
 from batchjob.errors import ConfigurationError, LeaseLost, RunGone, StoreError, StoreNotReady, StoreUnavailable
 from batchjob.store import keys
 from batchjob.store.scripts import Script
+
+T = TypeVar("T")
 
 CALL_TIMEOUT_SECONDS: Final = 8.0  # below the lease of 10 s, so that a worker learns of a dead server in time
 BLOCK_LIMIT_SECONDS: Final = 5.0  # longest blocking read: well below the time limit of a call
@@ -95,7 +98,7 @@ class Connection:
     async def command(self, *arguments: Any) -> Any:
         """One plain command."""
         with translated():
-            return await self.client.execute_command(*arguments)  # type: ignore[no-untyped-call]
+            return await _cancellable(self.client.execute_command(*arguments))  # type: ignore[no-untyped-call]
 
     async def commands(self, batch: Sequence[Sequence[Any]]) -> list[Any]:
         """Several commands in one round trip, not in one step; an error of one is its answer, translated."""
@@ -103,7 +106,7 @@ class Connection:
         for arguments in batch:
             pipeline.execute_command(*arguments)
         with translated():
-            answers = await pipeline.execute(raise_on_error=False)
+            answers = await _cancellable(pipeline.execute(raise_on_error=False))
         return [translate(answer) if isinstance(answer, Exception) else answer for answer in answers]
 
     async def call_and_mark(self, uid: str, script: Script, *arguments: Any) -> Any:
@@ -115,6 +118,20 @@ class Connection:
         """Give the server scripts; idempotent."""
         for answer in await self.commands([("SCRIPT", "LOAD", script.source) for script in scripts]):
             answered(answer)
+
+
+async def _cancellable(call: Awaitable[T]) -> T:
+    """The answer of a call, unless the task was cancelled meanwhile.
+
+    redis-py uses `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes together with the
+    answer: a worker that was asked to go would then stay.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    answer = await call
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return answer
 
 
 def answered(answer: Any) -> Any:
