@@ -5,6 +5,7 @@ import json
 import re
 import select
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -74,12 +75,30 @@ class Kubectl:
     @contextlib.contextmanager
     def port_forward(self, target: str, port: int) -> Iterator[int]:
         """Forward a free local port to `port` of `target` (such as service/neighbours); yields the local port."""
-        command = [*self._command, "port-forward", "--address", "127.0.0.1", target, f":{port}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        command = [*self._command, "port-forward", "--address", "127.0.0.1", target]
+        with subprocess.Popen([*command, f":{port}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as first:
+            local = _forwarded_port(first, target)
+            closing = threading.Event()
+            again = [*command, f"{local}:{port}"]
+            keeper = threading.Thread(target=_keep_forwarding, args=(first, again, closing), daemon=True)
+            keeper.start()
             try:
-                yield _forwarded_port(process, target)
+                yield local
             finally:
-                process.terminate()
+                closing.set()
+                first.terminate()
+                keeper.join(10)
+
+
+def _keep_forwarding(process: "subprocess.Popen[bytes]", again: list[str], closing: threading.Event) -> None:
+    """Drain what kubectl says of each connection, and start it again where it ends: it gives up on a lost one."""
+    while process.poll() is None and process.stdout and process.stdout.readline():
+        pass
+    while not closing.wait(0.2):
+        with subprocess.Popen(again, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as next_one:
+            while next_one.poll() is None and not closing.wait(0.1):
+                pass
+            next_one.terminate()
 
 
 def _forwarded_port(process: "subprocess.Popen[bytes]", target: str, timeout: float = 30) -> int:
