@@ -31,14 +31,32 @@ def sleeping(count: int, seconds: str) -> list[dict[str, Any]]:
     return [{"do": "sleep", "seconds": seconds} for _ in range(count)]
 
 
+async def started_items(redis: Redis, run: Run, worker: str) -> int:
+    """Items that count as lost if this worker is lost now."""
+    owners = await redis.hgetall(run_key(run.uid, "owner"))
+    marks = await redis.hgetall(run_key(run.uid, "checkpoint"))
+    started = 0
+    for chunk, owner in owners.items():
+        _, declared, _, _, name = owner.decode().split("/", 4)
+        if name == worker:
+            started += int(declared) - marks.get(chunk, b"")[: int(declared)].count(b"1")
+    return started
+
+
 async def test_a_killed_worker_loses_nothing_and_its_losses_are_counted(workers: Workers, redis: Redis) -> None:
     run = await workers.open(chaos(sleeping(200, "0.1"), concurrency=4, parallelism=2), lease_ms=LEASE_MS)
 
-    async def both_hold_items() -> bool | None:
-        return await redis.hlen(run_key(run.uid, "held")) == 2 or None
-
     with workers.process(run, "victim", **LEASE) as victim, workers.process(run, "other", **LEASE) as other:
-        await wait_for(both_hold_items, "both workers to hold items")
+
+        async def caught_in_the_act() -> bool | None:
+            victim.send_signal(signal.SIGSTOP)  # so that what is seen is what is lost
+            await redis.ping()  # what it had sent has arrived
+            if await started_items(redis, run, "victim"):
+                return True
+            victim.send_signal(signal.SIGCONT)
+            return None
+
+        await wait_for(caught_in_the_act, "the victim to have started items")
         victim.kill()
         assert await ended(other) == EXIT_CLOSED
     found = await workers.snapshot(run)
