@@ -100,6 +100,18 @@ def test_a_job_that_somebody_deletes_is_followed_by_another(jobs: Jobs) -> None:
     assert jobs.status("robbed")["jobs"][0]["name"] != first
 
 
+def test_a_secret_that_somebody_deletes_comes_back_with_the_same_password(jobs: Jobs) -> None:
+    """Pods that run go on with what they have, pods that are to start find it."""
+    jobs.apply(noop("bereft", inline(1)))
+    jobs.wait_phase("bereft", "Running")
+    labels = ("-l", f"batchjob.dev/uid={jobs.uid('bereft')}")
+    [secret] = jobs.kubectl.items("secrets", *labels)
+    jobs.kubectl("delete", "secret", secret["metadata"]["name"])
+    [again] = wait_until(lambda: jobs.kubectl.items("secrets", *labels), "the Secret to come back", timeout=60)
+    assert again["metadata"]["uid"] != secret["metadata"]["uid"]
+    assert again["data"] == secret["data"]
+
+
 def fail_job(jobs: Jobs, name: str, index: int) -> None:
     """Let the BatchJob's Job of this number fail: its pods never start, and its time is over."""
 

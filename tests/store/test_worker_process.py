@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 from redis.asyncio import Redis
 
-from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, RUN_FILE, Run, StoreAccess
+from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.core.items import RunState
 from batchjob.store import Store
 from batchjob.store.keys import run_key
@@ -33,8 +33,8 @@ def sleeping(count: int, seconds: str) -> list[dict[str, Any]]:
 
 async def started_items(redis: Redis, run: Run, worker: str) -> int:
     """Items that count as lost if this worker is lost now."""
-    owners = await redis.hgetall(run_key(run.uid, "owner"))
-    marks = await redis.hgetall(run_key(run.uid, "checkpoint"))
+    owners: Any = await redis.hgetall(run_key(run.uid, "owner"))
+    marks: Any = await redis.hgetall(run_key(run.uid, "checkpoint"))
     started = 0
     for chunk, owner in owners.items():
         _, declared, _, _, name = owner.decode().split("/", 4)
@@ -201,6 +201,20 @@ async def test_a_worker_waits_for_the_operator_to_make_its_user(workers: Workers
         await logged(workers, run, worker, "waiting for the store")
         await workers.store.grant(run.uid, "secret")
         assert await ended(worker) == EXIT_CLOSED
+
+
+async def test_a_new_password_reaches_a_worker_that_runs(workers: Workers) -> None:
+    """A Secret that was made anew is changed in running pods too."""
+    run = await workers.open(chaos(sleeping(20, "0.1")))
+    with workers.process(run) as worker:
+        await workers.wait(run, lambda s: s.counts.active > 0, "the worker to begin")
+        await workers.store.revoke(run.uid)  # closes its connections
+        await workers.store.grant(run.uid, "another secret")
+        await logged(workers, run, worker, "waiting for the store")
+        access = workers.access(run).model_copy(update={"password": "another secret"})
+        (workers.folder(run) / STORE_FILE).write_text(access.model_dump_json())
+        assert await ended(worker) == EXIT_CLOSED
+    assert (await workers.snapshot(run)).counts.succeeded == 20
 
 
 async def logged(workers: Workers, run: Run, worker: subprocess.Popen[str], event: str) -> None:

@@ -97,7 +97,7 @@ class World:
             fresh_epoch=f"e{self.epochs + 1}",
             snapshot=None if self.is_store_silent else self.run,
             store_silent_seconds=silent,
-            has_user=self.has_user,
+            admitted=self.has_user and self.has_secret,
             child=child,
             missing=self.missing,
             parent=self.parent,

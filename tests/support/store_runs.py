@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from batchjob.core.items import Chunk, Item, Outcome, Succeeded
+from batchjob.core.items import LEASE_MS, Chunk, Item, Outcome, Succeeded
 from batchjob.store import Commit, Store
 from batchjob.store.keys import run_key
 from tests.support.store_oracle import Oracle
@@ -34,13 +34,13 @@ class Runs:
         self.redis = redis
         self._numbers = itertools.count(1)
 
-    async def open_empty(self, *, max_losses: int = 3, lease_ms: int = 10_000) -> str:
+    async def open_empty(self, *, max_losses: int = 3, lease_ms: int = LEASE_MS) -> str:
         """A run that is not loaded; returns its uid."""
         uid = f"run-{next(self._numbers)}"
         await self.store.open_run(uid, epoch="one", max_losses=max_losses, created_for="team/run", lease_ms=lease_ms)
         return uid
 
-    async def open(self, items: int = 8, chunk: int = 4, *, max_losses: int = 3, lease_ms: int = 10_000) -> str:
+    async def open(self, items: int = 8, chunk: int = 4, *, max_losses: int = 3, lease_ms: int = LEASE_MS) -> str:
         """A loaded run of `items` items in chunks of `chunk`; returns its uid."""
         uid = await self.open_empty(max_losses=max_losses, lease_ms=lease_ms)
         lease = await self.store.run(uid, "loader").claim_load()

@@ -16,6 +16,7 @@ from batchjob.api.base import Model
 from batchjob.api.defaults import effective
 from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJobSpec
+from batchjob.core.items import LEASE_MS
 from batchjob.core.snapshot import Snapshot
 from batchjob.store import Store
 from batchjob.worker import Processor
@@ -37,7 +38,7 @@ class Workers:
         self._url = url
         self._folder = folder
 
-    async def open(self, spec: dict[str, Any], *, lease_ms: int = 10_000, parent: Run | None = None) -> Run:
+    async def open(self, spec: dict[str, Any], *, lease_ms: int = LEASE_MS, parent: Run | None = None) -> Run:
         """Open a run as the operator does: in the store, with a user of its own, and its documents in a folder."""
         uid = f"worker-run-{next(_numbers)}"
         parsed = BatchJobSpec.model_validate(spec)
@@ -81,7 +82,7 @@ class Workers:
         found = Settings(
             worker_name=name, probe_port=0, run_dir=folder, references_dir=folder / "references", **settings
         )
-        return await serve(found, run, self.access(run), processor)
+        return await serve(found, run, processor)
 
     @contextmanager
     def process(self, run: Run, name: str = "w", **environment: str) -> Iterator[subprocess.Popen[str]]:

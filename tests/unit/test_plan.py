@@ -169,6 +169,12 @@ def test_a_user_that_the_store_forgot_is_made_again() -> None:
     assert kinds(world.look()) == [do.Admit]
 
 
+def test_a_secret_that_somebody_deleted_is_made_again() -> None:
+    world = started()
+    world.has_secret = False
+    assert kinds(world.look()) == [do.Admit]
+
+
 def test_a_job_that_ended_with_items_left_is_followed_by_another() -> None:
     world = started()
     world.work(succeeded=3)

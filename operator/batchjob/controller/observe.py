@@ -79,6 +79,7 @@ class Observer:
         snapshot, silent = await self._snapshot(entry.uid)
         created = job.status.jobs_created if job.status else 0
         child = newest_child(self._jobs.owned_by(entry.uid), entry.name, entry.uid, created, now)
+        stuck = _no_pod_starts(child, snapshot)
         started = child is not None or bool(job.status and job.status.store_epoch)
         return Observed(
             job=job,
@@ -86,11 +87,11 @@ class Observer:
             fresh_epoch=secrets.token_hex(8),
             snapshot=snapshot,
             store_silent_seconds=silent,
-            has_user=entry.uid in self._users.present,
+            admitted=await self._admitted(entry, stuck=stuck),
             child=child,
             missing=None if started else await find_missing(self._kube, entry.namespace, job.spec),
             parent=self._parent(job),
-            pods=await self._pod_trouble(entry, child, snapshot),
+            pods=await self._pod_trouble(entry, child) if stuck and child else None,
             misconfigured=await self._misconfigured(entry, child),
             since_write_seconds=pulse.since_write_seconds(),
             rate=pulse.rate(finished(snapshot.counts)) if snapshot else None,
@@ -129,11 +130,13 @@ class Observer:
         entry = self._known.get((job.metadata.namespace, source.batch_job_name)) if source else None
         return Parent(entry.uid, entry.ended, entry.complete) if entry else None
 
-    async def _pod_trouble(self, entry: Entry, child: ChildJob | None, snapshot: Snapshot | None) -> Trouble | None:
-        if child is None or not child.is_starting or child.age_seconds < POD_CHECK_SECONDS:
-            return None
-        if snapshot and snapshot.counts.active:
-            return None
+    async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
+        """The Secret is looked for only where pods may be missing it."""
+        if entry.uid not in self._users.present:
+            return False
+        return not stuck or await self._users.has_secret(entry.namespace, entry.name, entry.uid)
+
+    async def _pod_trouble(self, entry: Entry, child: ChildJob) -> Trouble | None:
         if child.active == 0 and child.failed == 0:  # not even created; after a failure it waits for its back-off
             fields = f"involvedObject.uid={child.uid}"
             return why_not_created((await self._kube.list(CORE_EVENTS, entry.namespace, fields=fields)).items)
@@ -146,3 +149,9 @@ class Observer:
 
     async def _pods(self, entry: Entry) -> list[dict[str, object]]:
         return (await self._kube.list(PODS, entry.namespace, labels=f"{UID_LABEL}={entry.uid}")).items
+
+
+def _no_pod_starts(child: ChildJob | None, snapshot: Snapshot | None) -> bool:
+    if child is None or not child.is_starting or child.age_seconds < POD_CHECK_SECONDS:
+        return False
+    return snapshot is None or not snapshot.counts.active

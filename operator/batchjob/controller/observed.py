@@ -85,7 +85,7 @@ class Observed:
     fresh_epoch: str  # random; used if the run has to be opened
     snapshot: Snapshot | None = None  # None: the store does not know the run, or did not answer
     store_silent_seconds: float | None = None  # how long the store has not answered; None: it did
-    has_user: bool = False  # whether the store has the run's user
+    admitted: bool = False  # whether the run has its user in the store and its Secret
     child: ChildJob | None = None
     missing: Trouble | None = None  # a reference that does not exist; looked for until the first Job is made
     parent: Parent | None = None  # only where the source is resultsOf

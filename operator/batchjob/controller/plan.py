@@ -91,7 +91,7 @@ def _known_epochs(seen: Observed) -> set[str]:
 def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
     """A run that the store knows and that has not ended."""
     suspend = seen.job.spec.suspend
-    actions: list[Action] = [] if seen.has_user else [Admit(build_run(seen, snapshot.epoch))]
+    actions: list[Action] = [] if seen.admitted else [Admit(build_run(seen, snapshot.epoch))]
     if snapshot.paused != suspend:
         actions.append(PauseRun() if suspend else ResumeRun())
     if seen.child and not seen.child.ended:

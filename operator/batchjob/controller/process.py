@@ -152,7 +152,9 @@ async def serve(settings: Settings, access: Access) -> None:
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(Kube(access, Throttle(settings.kube_qps, settings.kube_burst)))
         lease_kube = await stack.enter_async_context(Kube(access))
-        store = await stack.enter_async_context(Store.connect(settings.store(), name="batchjob-operator"))
+        store = await stack.enter_async_context(
+            Store.connect(settings.store(), name="batchjob-operator", reread=settings.store)
+        )
         operator = Operator(settings, access, kube, lease_kube, store)
         await stack.enter_async_context(
             serve_probes(settings.probe_host, settings.probe_port, lambda: operator.is_ready)

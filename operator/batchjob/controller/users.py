@@ -33,7 +33,7 @@ class Users:
         self._kube = kube
         self._store = store
         self._url = worker_store_url
-        self._credentials: dict[str, Credentials] = {}
+        self._passwords: dict[str, str] = {}  # by uid: a Secret that was deleted comes back as it was
         self.present: set[str] = set()  # uids, as the store last said
 
     async def refresh(self) -> set[str]:
@@ -43,15 +43,18 @@ class Users:
 
     async def admit(self, run: Run) -> None:
         """See that the run's Secret is there and tells of this epoch, and that the store knows its user."""
-        credentials = self._credentials.get(run.uid) or await self._secret(run)
-        if credentials.run.epoch != run.epoch:
-            await self._kube.patch(
-                SECRETS, run.namespace, secret_name(run.name, run.uid), {"data": {RUN_FILE: encode(run)}}
-            )
-            credentials = credentials._replace(run=run)
+        credentials = await self._secret(run)
         await self._store.grant(run.uid, credentials.password, reads=credentials.run.results_of_uid)
-        self._credentials[run.uid] = credentials
+        self._passwords[run.uid] = credentials.password
         self.present.add(run.uid)
+
+    async def has_secret(self, namespace: str, name: str, uid: str) -> bool:
+        """Whether the Secret of this BatchJob's run is there."""
+        try:
+            await self._kube.get(SECRETS, namespace, secret_name(name, uid))
+        except NotFound:
+            return False
+        return True
 
     async def dismiss(self, namespace: str, secret: str, uid: str) -> None:
         """Remove the Secret, then the user: as long as that is there, the Secret may be too."""
@@ -61,7 +64,7 @@ class Users:
     async def revoke(self, uid: str) -> None:
         """Remove the user."""
         await self._store.revoke(uid)
-        self._credentials.pop(uid, None)
+        self._passwords.pop(uid, None)
         self.present.discard(uid)
 
     async def _secret(self, run: Run) -> Credentials:
@@ -75,22 +78,28 @@ class Users:
                 f"Secret {name} exists and belongs to somebody else; this BatchJob needs that name. "
                 "Delete the Secret, or create the BatchJob under another name."
             )
-        return _read(found) or await self._repair(run)
+        credentials = _read(found)
+        if credentials and credentials.run.epoch == run.epoch:
+            return credentials
+        return await self._rewrite(run, credentials)
 
     async def _create(self, run: Run) -> Credentials:
-        credentials = Credentials(secrets.token_urlsafe(32), run)
+        credentials = Credentials(self._password(run), run)
         try:
             await self._kube.create(SECRETS, run.namespace, build_secret(run, self._access(run, credentials)))
         except AlreadyExists:  # an answer was lost, and this is ours after all
             return await self._secret(run)
         return credentials
 
-    async def _repair(self, run: Run) -> Credentials:
-        """Somebody emptied or broke the Secret: pods that start from now on get a new password."""
-        credentials = Credentials(secrets.token_urlsafe(32), run)
+    async def _rewrite(self, run: Run, old: Credentials | None) -> Credentials:
+        """Another epoch, or somebody emptied or broke the Secret. Pods that run read a new password by themselves."""
+        credentials = Credentials(old.password if old else self._password(run), run)
         data = {RUN_FILE: encode(run), STORE_FILE: encode(self._access(run, credentials))}
         await self._kube.patch(SECRETS, run.namespace, secret_name(run.name, run.uid), {"data": data})
         return credentials
+
+    def _password(self, run: Run) -> str:
+        return self._passwords.get(run.uid) or secrets.token_urlsafe(32)
 
     def _access(self, run: Run, credentials: Credentials) -> StoreAccess:
         return StoreAccess(url=self._url, username=user_name(run.uid), password=credentials.password)

@@ -5,9 +5,13 @@ Every outcome is a value, so that deciding what becomes of an item stays apart f
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+# A worker that was silent for so long has lost what it holds. Short enough that a killed pod's items do not wait long,
+# long enough for a restart of the store or a pause of the machine.
+LEASE_MS: Final = 10_000
 
 
 class ErrorClass(StrEnum):

@@ -6,14 +6,15 @@ they have seen before. What stays down longer is the caller's to wait for.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.credentials import CredentialProvider
 
 from batchjob.api.run import StoreAccess
 from batchjob.errors import ConfigurationError, LeaseLost, RunGone, StoreError, StoreNotReady, StoreUnavailable
@@ -22,7 +23,7 @@ from batchjob.store.scripts import Script
 
 T = TypeVar("T")
 
-CALL_TIMEOUT_SECONDS: Final = 8.0  # below the lease of 10 s, so that a worker learns of a dead server in time
+CALL_TIMEOUT_SECONDS: Final = 8.0  # below a lease, so that a worker learns of a dead server in time
 BLOCK_LIMIT_SECONDS: Final = 5.0  # longest blocking read: well below the time limit of a call
 RETRIES: Final = 3  # within a second or so: enough for a dropped connection, not for a restart
 
@@ -72,15 +73,33 @@ def translated() -> Iterator[None]:
         raise translate(error) from error
 
 
-class Connection:
-    """A pool of connections as one user."""
+class Credentials(CredentialProvider):
+    """The user and password of each new connection: a Secret that was changed reaches a pod that runs."""
 
-    def __init__(self, access: StoreAccess, name: str) -> None:
+    def __init__(self, access: StoreAccess, reread: Callable[[], StoreAccess]) -> None:
+        self._access = access
+        self._reread = reread
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """What is to be said now; what was said before, while the new cannot be read."""
+        with suppress(ConfigurationError):
+            self._access = self._reread()
+        password = self._access.password or ""
+        return (self._access.username, password) if self._access.username else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """The same: a small file needs no thread."""
+        return self.get_credentials()
+
+
+class Connection:
+    """A pool of connections as one user. `reread` tells its credentials again, for each new connection."""
+
+    def __init__(self, access: StoreAccess, name: str, reread: Callable[[], StoreAccess] | None = None) -> None:
         try:
             self.client: Redis = Redis.from_url(
                 access.url,
-                username=access.username,
-                password=access.password,
+                credential_provider=Credentials(access, reread or (lambda: access)) if access.password else None,
                 client_name=name,
                 driver_info=None,  # CLIENT SETINFO is unknown to 7.0, and no run's user needs it
                 protocol=2,  # one AUTH instead of HELLO: any server and any ACL user can do it

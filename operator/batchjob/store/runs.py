@@ -1,12 +1,12 @@
 """All runs as the operator sees them: open, grant, read, pause, cancel, delete."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final, Self
 
 import structlog
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import RunState
+from batchjob.core.items import LEASE_MS, RunState
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, StoreError, StoreNotReady
 from batchjob.store import keys, scripts
@@ -30,9 +30,12 @@ class Store:
         self._connection = connection
 
     @classmethod
-    def connect(cls, access: StoreAccess, *, name: str) -> Self:
-        """A store at `access`, connected with the first call; `name` shows in CLIENT LIST."""
-        return cls(Connection(access, name))
+    def connect(cls, access: StoreAccess, *, name: str, reread: Callable[[], StoreAccess] | None = None) -> Self:
+        """A store at `access`, connected with the first call; `name` shows in CLIENT LIST.
+
+        `reread`: asked for user and password at each new connection, since both may change.
+        """
+        return cls(Connection(access, name, reread))
 
     async def close(self) -> None:
         """Close every connection."""
@@ -66,7 +69,9 @@ class Store:
         """Give the server our scripts; idempotent."""
         await self._connection.load(scripts.ALL)
 
-    async def open_run(self, uid: str, *, epoch: str, max_losses: int, created_for: str, lease_ms: int = 10_000) -> str:
+    async def open_run(
+        self, uid: str, *, epoch: str, max_losses: int, created_for: str, lease_ms: int = LEASE_MS
+    ) -> str:
         """Create the run if it does not exist; returns the epoch in force, another one than given if it did."""
         created = (epoch, max_losses, lease_ms, created_for)
         in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created)

@@ -9,9 +9,9 @@ that keeps the interpreter's lock for longer than a lease can starve it.
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 from batchjob import log
-from batchjob.api.run import StoreAccess
 from batchjob.errors import StoreError
 from batchjob.store import Commit, Store
 
@@ -46,9 +46,12 @@ class Pulse:
 class Heartbeat(threading.Thread):
     """Renews leases when the main loop does not."""
 
-    def __init__(self, access: StoreAccess, uid: str, worker: str, pulse: Pulse, renew_seconds: float) -> None:
+    def __init__(
+        self, connect: Callable[[str], Store], uid: str, worker: str, pulse: Pulse, renew_seconds: float
+    ) -> None:
+        """`connect` opens the store under a name; called in the thread."""
         super().__init__(name="heartbeat", daemon=True)
-        self._access = access
+        self._connect = connect
         self._uid = uid
         self._worker = worker
         self._pulse = pulse
@@ -64,7 +67,7 @@ class Heartbeat(threading.Thread):
         self._ended.set()
 
     async def _watch(self) -> None:
-        async with Store.connect(self._access, name=f"{self._worker}-heartbeat") as store:
+        async with self._connect(f"{self._worker}-heartbeat") as store:
             run = store.run(self._uid, self._worker)
             # The loop has nothing else to do, so it may block on the event.
             while not self._ended.wait(self._renew_seconds / 3):

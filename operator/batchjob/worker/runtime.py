@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -16,7 +17,7 @@ from typing import Final
 import structlog
 
 from batchjob import log
-from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run, StoreAccess
+from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run
 from batchjob.core.chunks import LARGEST
 from batchjob.core.items import RunState
 from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
@@ -49,10 +50,10 @@ def main() -> int:
         return _end(EXIT_CONFIGURATION, str(error), Settings.model_fields["termination_log"].default)
     log.configure(settings.log_level)
     try:
-        run, access = read_run(settings.run_dir), read_store_access(settings.run_dir)
+        run = read_run(settings.run_dir)
         structlog.contextvars.bind_contextvars(job=f"{run.namespace}/{run.name}")
         processor = make_processor(processor_name(run))
-        return asyncio.run(serve(settings, run, access, processor))
+        return asyncio.run(serve(settings, run, processor))
     except ConfigurationError as error:
         return _end(EXIT_CONFIGURATION, str(error), settings.termination_log)
     except BatchJobError as error:
@@ -69,12 +70,18 @@ def _end(code: int, sentence: str, path: Path) -> int:
     return code
 
 
-async def serve(settings: Settings, run: Run, access: StoreAccess, processor: Processor) -> int:
+async def serve(settings: Settings, run: Run, processor: Processor) -> int:
     """A worker under SIGTERM, with its probes and its heartbeat."""
     pulse = Pulse(run.effective.item_timeout_seconds + settings.lease_seconds)
-    heartbeat = Heartbeat(access, run.uid, settings.worker_name, pulse, settings.renew_seconds)
+    read_access = partial(read_store_access, settings.run_dir)
+    access = read_access()
+
+    def connect(name: str) -> Store:
+        return Store.connect(access, name=name, reread=read_access)
+
+    heartbeat = Heartbeat(connect, run.uid, settings.worker_name, pulse, settings.renew_seconds)
     probes = Probes(pulse, settings.probe_port) if settings.probe_port else None
-    async with Store.connect(access, name=settings.worker_name) as store:
+    async with connect(settings.worker_name) as store:
         worker = Worker(settings, run, store, processor, pulse)
         beating = asyncio.create_task(_beat(pulse))
         heartbeat.start()

@@ -9,11 +9,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from batchjob.api.base import Model
 from batchjob.api.run import REFERENCES_DIR, RUN_DIR, RUN_FILE, STORE_FILE, Run, StoreAccess
+from batchjob.core.items import LEASE_MS
 from batchjob.errors import ConfigurationError
 
 ModelT = TypeVar("ModelT", bound=Model)
 
-# A worker asks at least this often, so that nothing starts later than 2 s after a pause and leases hold (10 s).
+# A worker asks at least this often, so that nothing starts later than 2 s after a pause and leases hold.
 EXCHANGE_SECONDS: Final = 1.5
 FLUSH_SECONDS: Final = 0.1  # finished items are committed at the latest after this: the most work a crash can repeat
 
@@ -29,7 +30,7 @@ class Settings(BaseSettings):
     probe_port: int = Field(8080, ge=0, le=65535)  # 0: no probes
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     grace_seconds: float = Field(25, ge=0)  # for items in flight after SIGTERM; below the pod's 30
-    lease_seconds: float = Field(10, gt=0)  # as the operator opened the run
+    lease_seconds: float = Field(LEASE_MS / 1000, gt=0)  # as the operator opened the run
     termination_log: Path = Path("/dev/termination-log")
 
     @property
