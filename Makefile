@@ -85,8 +85,9 @@ redis-server:
 
 .PHONY: cluster-up cluster-down cluster-status
 cluster-up: install ## Start the test cluster and load the product's images (CLUSTER=local|kind|existing)
-	$(CLUSTER_CMD) up
-	$(CLUSTER_CMD) images
+	@$(CLUSTER_CMD) prepare
+	@$(CLUSTER_CMD) up
+	@$(CLUSTER_CMD) images
 
 cluster-down: install ## Stop the test cluster; leaves nothing behind
 	$(CLUSTER_CMD) down

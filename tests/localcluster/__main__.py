@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.localcluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
+        ("prepare", "build whatever `up` and `images` need, side by side"),
         ("up", "bring the cluster up; safe to repeat and to interrupt"),
         ("down", "take it down, whatever is left of it"),
         ("status", "what runs; exit code 0 when healthy"),
@@ -55,6 +56,8 @@ def _run(wanted: argparse.Namespace) -> int:
         return 0
     cluster = provider()
     match wanted.command:
+        case "prepare":
+            cluster.prepare()
         case "up":
             cluster.up()
         case "down":

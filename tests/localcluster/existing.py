@@ -40,6 +40,9 @@ class ExistingProvider:
             return self.kubeconfig
         return write_kubeconfig(self.kubeconfig, user, state_folder().with_name(f"{state_folder().name}-{self.name}"))
 
+    def prepare(self) -> None:
+        """Nothing: nothing is built for a cluster of the user's."""
+
     def up(self) -> None:
         """Only look whether the cluster answers; raises ClusterError when it does not."""
         status = self.status()

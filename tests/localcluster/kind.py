@@ -41,6 +41,9 @@ class KindProvider:
         """The administrator's own, or one by which he impersonates alice or bob."""
         return self.kubeconfig if user == ADMIN.kubeconfig else write_kubeconfig(self.kubeconfig, user, self.state)
 
+    def prepare(self) -> None:
+        """Nothing: Docker builds the images, and kind brings the rest."""
+
     def up(self) -> None:
         """Create the cluster unless it is there."""
         self.state.mkdir(parents=True, exist_ok=True)

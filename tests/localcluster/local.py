@@ -23,6 +23,7 @@ from tests.localcluster.providers import Status
 from tests.localcluster.tools import call_kubectl
 
 API_PORT: Final = 6443
+MODULES: Final = (programs.KUBERNETES, programs.COREDNS, programs.PAUSE)
 PROGRAMS: Final = (*STOP_ORDER, "containerd", "kubelet", "proxy", "coredns")
 
 
@@ -45,6 +46,17 @@ class LocalProvider:
     def kubeconfig_of(self, user: str) -> Path:
         """The kubeconfig of admin, alice or bob."""
         return credentials.kubeconfig_of(self.state, user)
+
+    def prepare(self) -> None:
+        """Build what is missing, programs and images side by side: one waits for the network, the other computes."""
+        require_linux_root()
+        with locked(self.state):
+            install_packages()
+            programs.go()  # once, before all ask for it
+            with ThreadPoolExecutor(len(MODULES) + 1) as beside:
+                built = beside.submit(self._build_images, images.PRODUCT)
+                list(beside.map(programs.built, MODULES))
+                built.result()
 
     def up(self) -> None:
         """Bring the cluster up, with the images that were built from the present content."""
@@ -82,7 +94,7 @@ class LocalProvider:
         chosen = images.named(names)
         with locked(self.state):
             install_packages()
-            built = {image: images.build(image) for image in chosen}
+            built = self._build_images(chosen)
             if not self.processes.pid("containerd"):
                 raise ClusterError("The images are built, but there is no cluster to load them into: run `up`.")
             self.node.containerd.load(built)
@@ -92,9 +104,13 @@ class LocalProvider:
         with locked(self.state):
             return self._recycle()
 
+    def _build_images(self, wanted: Sequence[images.Image]) -> dict[images.Image, images.Built]:
+        """In order: one is made from another, and buildah's store is one."""
+        return {image: images.build(image) for image in wanted}
+
     def _prepare(self) -> None:
         install_packages()
-        for module in (programs.KUBERNETES, programs.COREDNS, programs.PAUSE):
+        for module in MODULES:
             programs.built(module)
         with step("clearing what an earlier run left"):
             if complaints := cleanup.clear(self.state):
@@ -184,8 +200,7 @@ class LocalProvider:
         return self._stamp_file().exists() and self._stamp_file().read_text() == self._stamp()
 
     def _stamp(self) -> str:
-        modules = (programs.KUBERNETES, programs.COREDNS, programs.PAUSE)
-        return " ".join(programs.folder_of(module).name for module in modules)
+        return " ".join(programs.folder_of(module).name for module in MODULES)
 
     def _stamp_file(self) -> Path:
         return self.state / "programs"

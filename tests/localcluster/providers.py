@@ -37,6 +37,9 @@ class Provider(Protocol):
     def kubeconfig_of(self, user: str) -> Path:
         """The kubeconfig of admin, alice or bob; the latter two have no rights of their own."""
 
+    def prepare(self) -> None:
+        """Build beforehand, as fast as the machine can, what `up` and `load_images` would build one by one."""
+
     def up(self) -> None:
         """Bring the cluster up; nothing happens when it is healthy. Raises ClusterError."""
 
