@@ -71,12 +71,13 @@ class Housekeeping:
             self._looked_at = {key: at for key, at in self._looked_at.items() if at > horizon}
 
     async def sweep(self) -> None:
-        """Remove the runs and users whose BatchJob is gone; those of namespaces we do not serve are not ours.
+        """Remove the runs, and their users, whose BatchJob is gone; those of namespaces we do not serve are not ours.
 
         The names are listed after the store was read: a run is opened only for a BatchJob that exists, so one that
-        is missing from the later list was deleted.
+        is missing from the later list was deleted. A user without a run in our database is none of ours: users belong
+        to the whole server, and another installation may have another of its databases.
         """
-        found = await self._store.runs() | await self._store.user_names()
+        found = await self._store.runs()
         if not found - {entry.uid for entry in self._known.entries()}:
             return
         for uid in found - await self._relist.uids():

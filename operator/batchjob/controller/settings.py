@@ -18,7 +18,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    store_url: str = Field(description="The store, such as redis://redis:6379/0. One database an installation.")
+    store_url: str = Field(description="The store, such as redis://redis:6379/0: a database of its own.")
     store_username: str | None = Field(None, description="The operator's own user in the store; default: default.")
     store_password: SecretStr | None = Field(None, description="Its password.")
     store_password_file: Path | None = Field(None, description="A file with its password, read at the start.")
