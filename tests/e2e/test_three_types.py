@@ -44,7 +44,7 @@ def test_three_types_at_once_touch_each_item_exactly_once(jobs: Jobs, neighbours
     assert recipients == Counter({f"p{n}@three.example": 1 for n in range(PEOPLE)})
     assert statuses["three-mail"]["usage"]["emailsSent"] == PEOPLE
 
-    rows = exported_rows(neighbours, "exports/three-export")
+    rows = exported_rows(neighbours, statuses["three-export"]["results"]["uri"])
     assert Counter(row["id"] for row in rows) == Counter({f"i{n}": 1 for n in range(ROWS)})
     assert statuses["three-export"]["usage"]["rowsExported"] == ROWS
 
@@ -55,8 +55,10 @@ def chat_answers(neighbours: Neighbours, uid: str) -> Counter[str]:
     return Counter(row["item"].removeprefix(f"{uid}:") for row in rows if row["item"].startswith(f"{uid}:"))
 
 
-def exported_rows(neighbours: Neighbours, folder: str) -> list[dict[str, Any]]:
+def exported_rows(neighbours: Neighbours, uri: str) -> list[dict[str, Any]]:
     """Every row that the manifest of an export vouches for."""
-    manifest = json.loads(neighbours.get_object("batchjob", f"{folder}/manifest.json"))
-    parts = [neighbours.get_object("batchjob", f"{folder}/{part['name']}").decode() for part in manifest["parts"]]
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    manifest = json.loads(neighbours.get_object(bucket, key))
+    folder = key.rpartition("/")[0]
+    parts = [neighbours.get_object(bucket, f"{folder}/{part['name']}").decode() for part in manifest["parts"]]
     return [row for part in parts for row in csv.DictReader(io.StringIO(part, newline=""))]

@@ -208,7 +208,7 @@ async def test_an_item_cannot_smuggle_in_a_header(workers: Workers, neighbours: 
 
 def exported(neighbours: Neighbours, run: Run) -> tuple[dict[str, Any], list[dict[str, str]]]:
     """The manifest, and the rows of the parts it lists, each checked against its checksum."""
-    folder = f"exports/{run.name}"
+    folder = f"exports/{run.folder}"
     manifest = json.loads(neighbours.get_object("batchjob", f"{folder}/manifest.json"))
     rows: list[dict[str, str]] = []
     for part in manifest["parts"]:
@@ -225,7 +225,7 @@ async def test_an_export_is_parts_and_a_manifest_that_vouches_for_them(
 ) -> None:
     run = await workers.open(at(neighbours, manifests.export("e", manifests.inline(250, formula="=1+1"))))
     workers.reference(run, "destination-credentials", **S3_KEYS)
-    neighbours.put_object("batchjob", f"exports/{run.name}/part-000000000007.csv", b"of a worker that was lost")
+    neighbours.put_object("batchjob", f"exports/{run.folder}/part-000000000007.csv", b"of a worker that was lost")
     found = await work(workers, run)
     manifest, rows = exported(neighbours, run)
     assert [part["name"].rsplit("-", 1)[0] for part in manifest["parts"]] == [f"part-{n:012d}" for n in (0, 100, 200)]
@@ -233,10 +233,10 @@ async def test_an_export_is_parts_and_a_manifest_that_vouches_for_them(
     assert [row["id"] for row in rows] == [f"i{n}" for n in range(250)]
     assert rows[7] == {"id": "i7", "text": "sentence 7", "formula": "'=1+1"}
     assert found.usage == {"rowsExported": 250, "bytesWritten": manifest["bytes"]}
-    assert found.results_uri == f"s3://batchjob/exports/{run.name}/manifest.json"
-    body = neighbours.get_object("batchjob", f"exports/{run.name}/manifest.json")
+    assert found.results_uri == f"s3://batchjob/exports/{run.folder}/manifest.json"
+    body = neighbours.get_object("batchjob", f"exports/{run.folder}/manifest.json")
     assert found.manifest_sha256 == hashlib.sha256(body).hexdigest()
-    kept = neighbours.list_objects("batchjob", f"exports/{run.name}")
+    kept = neighbours.list_objects("batchjob", f"exports/{run.folder}")
     assert len(kept) == 4, "nothing but the parts and the manifest"
 
 
@@ -254,7 +254,7 @@ async def test_an_export_to_a_claim_appears_whole_and_leaves_no_temporary_file(
     }
     manifest["spec"]["worker"] = {"volumes": [{"claimName": "data", "mountPath": str(claim)}]}
     run = await workers.open(manifest["spec"])
-    folder = claim / "out" / run.name
+    folder = claim / "out" / run.folder
     folder.mkdir(parents=True)
     (folder / "part-000000000003.jsonl.dead-pod.unfinished").write_bytes(b"half")
     await work(workers, run)
@@ -301,7 +301,7 @@ async def test_a_destination_that_refuses_is_tried_again_and_then_named(
     workers.reference(run, "destination-credentials", **S3_KEYS)
     found = await work(workers, run)
     assert (found.counts.failed, found.last_errors[0].error_class) == (3, "upstream")
-    assert f"s3://batchjob/exports/{run.name}/part-" in found.last_errors[0].message
+    assert f"s3://batchjob/exports/{run.folder}/part-" in found.last_errors[0].message
     assert "credentialsSecretRef" in found.last_errors[0].message
 
 
@@ -315,7 +315,7 @@ async def test_results_go_to_their_destination_as_lines_with_a_manifest(
     run = await workers.open(at(neighbours, manifest))
     workers.reference(run, "results-credentials", **S3_KEYS)
     found = await work(workers, run)
-    folder = f"results/{run.name}"
+    folder = f"results/{run.folder}"
     assert found.results_uri == f"s3://batchjob/{folder}/manifest.json"
     listed = json.loads(neighbours.get_object("batchjob", f"{folder}/manifest.json"))
     assert (listed["rows"], [part["name"] for part in listed["parts"]]) == (12, ["part-000000.jsonl"])
@@ -334,7 +334,7 @@ async def test_results_that_cannot_be_written_fail_the_run_with_the_way_out(
     workers.reference(run, "results-credentials", **S3_KEYS)
     found = await work(workers, run)
     assert (found.state, found.reason) == (RunState.FAILED, "ResultsFailed")
-    assert f"s3://batchjob/results/{run.name}/part-000000.jsonl" in (found.message or "")
+    assert f"s3://batchjob/results/{run.folder}/part-000000.jsonl" in (found.message or "")
     assert "credentialsSecretRef" in (found.message or "")
     assert found.counts.succeeded == 2
 

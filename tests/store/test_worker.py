@@ -187,6 +187,19 @@ async def test_process_many_gets_whole_chunks_of_the_size_it_asks_for(workers: W
     assert sorted(parts) == ["part-0", "part-2", "part-4", "part-6"]
 
 
+async def test_a_part_counts_for_the_items_that_succeeded_though_a_neighbour_is_tried_again(workers: Workers) -> None:
+    class OddTwice(Processor):
+        chunk_items = 2
+
+        async def process_many(self, items: Sequence[Item], context: Context) -> list[Any]:
+            context.part(f"of-{'+'.join(item.id for item in items)}", {"rows": 1, "bytes": 1, "sha256": "x"})
+            return [Retry("again", after=0) if (item.data["n"], item.attempt) == (1, 1) else None for item in items]
+
+    run = await workers.open(spec(2))
+    assert await workers.work(run, OddTwice()) == EXIT_CLOSED
+    assert sorted(await workers.store.run(run.uid, "test").parts()) == ["of-i0+i1", "of-i1"]
+
+
 async def test_a_wrong_number_of_answers_is_an_error_of_every_item(workers: Workers) -> None:
     class Short(Processor):
         chunk_items = 2

@@ -139,7 +139,8 @@ class Export(Model):
         None, description="Columns and their order; default: the fields of the first item, in its order."
     )
     destination: Destination = Field(
-        description="Where to write: part files and manifest.json, below <url>/<name of the BatchJob>/."
+        description="Where to write: part files and manifest.json, in a folder of the run's own below the url, "
+        "<name>-<start of its uid>/; status.results.uri says where."
     )
     rows_per_file: Annotated[int, Field(ge=1, le=10_000)] = Field(1000, description="Rows in one part file.")
 

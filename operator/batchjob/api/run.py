@@ -20,6 +20,8 @@ REFERENCES_DIR: Final = "/etc/batchjob/references"
 RUN_FILE: Final = "run.json"
 STORE_FILE: Final = "store.json"
 
+UID_LENGTH: Final = 8  # of a folder's name: enough to tell the runs of one name apart
+
 EXIT_CLOSED: Final = 0  # the run is closed: nothing is left to do
 EXIT_CONFIGURATION: Final = 64  # EX_USAGE: the same pod would fail again, so the Job fails at once
 EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL: worth another pod
@@ -36,6 +38,11 @@ class Run(Model):
     spec: BatchJobSpec
     effective: Effective
     results_of_uid: str | None = Field(None, description="UID of the run whose results are the source.")
+
+    @property
+    def folder(self) -> str:
+        """Where the run writes below a destination: no two runs share it, not even two of one name."""
+        return f"{self.name}-{self.uid[:UID_LENGTH]}"
 
 
 class StoreAccess(Model):

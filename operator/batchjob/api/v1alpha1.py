@@ -34,7 +34,8 @@ class Results(Model):
 
     destination: Destination | None = Field(
         None,
-        description="Where to write results: JSONL part files and manifest.json, below <url>/<name of the BatchJob>/. "
+        description="Where to write results: JSONL part files and manifest.json, in a folder of the run's own below "
+        "the url, <name>-<start of its uid>/; status.results.uri says where. Not for type export. "
         "Default: they stay in the store until the BatchJob is deleted.",
     )
 
@@ -69,6 +70,12 @@ class BatchJobSpec(Model):
                     "!(oldSelf.cancel && !self.cancel)",
                     "spec.cancel goes one way: a cancelled BatchJob stays cancelled. Create another one to run again.",
                     field=".cancel",
+                ),
+                cel(
+                    "self.type != 'export' || !has(self.results)",
+                    "spec.results is not for type export: its files are its results, and "
+                    "spec.export.destination says where they go. Remove spec.results.",
+                    field=".results",
                 ),
                 cel(
                     "has(self.results) == has(oldSelf.results) && has(self.worker) == has(oldSelf.worker) "

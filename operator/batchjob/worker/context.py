@@ -135,7 +135,7 @@ class Context:
         self.usage_sums[name] = self.usage_sums.get(name, 0) + amount
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Vouch for a file: `fields` are rows, bytes and sha256. Counts only if the attempt succeeds."""
+        """Vouch for a file: `fields` are rows, bytes and sha256. Counts only if an item of the attempt succeeds."""
         self.new_parts[name] = msgspec.json.encode(fields)
 
     async def note(self, name: str, value: bytes) -> bytes:
@@ -147,11 +147,11 @@ class Context:
         return self._store.results()
 
     def destination(self, place: Location, credentials: Purpose, authority: Purpose) -> Files:
-        """The files below `<url>/<name of the BatchJob>/`; ConfigurationError where the place cannot work."""
-        url = f"{place.url.rstrip('/')}/{self.run.name}"
+        """The files below `<url>/<Run.folder>/`; ConfigurationError where the place cannot work."""
+        url = f"{place.url.rstrip('/')}/{self.run.folder}"
         if place.url.startswith("file:"):
             return ClaimFiles(url, path_on_claim(url, mounts(self.run.spec)))
-        return BucketFiles(url, place, self.run.name, self.reference(credentials), self.reference(authority))
+        return BucketFiles(url, place, self.run.folder, self.reference(credentials), self.reference(authority))
 
     async def write_manifest(self, files: Files) -> Sealed:
         """Write the manifest of every committed part, last, after removing part files that none vouches for."""

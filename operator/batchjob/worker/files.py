@@ -1,6 +1,7 @@
-"""Destinations: files that become visible whole or not at all, below `<url>/<name of the BatchJob>/`.
+"""Destinations: files that become visible whole or not at all, below the run's own folder.
 
-In a bucket that is one PUT; on a claim, a temporary file that is renamed once it is safe on disk.
+The folder is `<url>/<Run.folder>/`: no other run can reach into it, not even one of the same name. In a bucket a file
+is one PUT; on a claim, a temporary file that is renamed once it is safe on disk.
 """
 
 import asyncio

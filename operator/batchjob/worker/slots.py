@@ -106,9 +106,9 @@ class Slots:
         self.news.set()
         if attempt.abandoned:
             return
-        failed = any(isinstance(outcome, Retried) for outcome in attempt.outcomes)
         context = attempt.context
-        holding.record(attempt.outcomes, context.usage_sums, {} if failed else context.new_parts)
+        succeeded = any(isinstance(outcome, Succeeded) for outcome in attempt.outcomes)
+        holding.record(attempt.outcomes, context.usage_sums, context.new_parts if succeeded else {})
         self.finished += len(attempt.outcomes)
         for item, outcome in zip(attempt.items, attempt.outcomes, strict=True):
             _BY_OUTCOME[type(outcome)].inc()
