@@ -13,6 +13,8 @@ import statistics
 import sys
 import textwrap
 from contextlib import ExitStack
+from email import message_from_bytes
+from email.policy import default
 from typing import Any, Final
 
 from tests.demo.screen import LiveTable, Steps, table
@@ -93,7 +95,7 @@ def _show(demo: Kubectl, neighbours: Neighbours, sentences: list[Review]) -> boo
     _heading(
         "Our scores and the mean rating of 20 people", f"Pearson's r = {correlation:.3f} over {len(rows)} sentences"
     )
-    _heading("One of the mails", neighbours.mail(0).decode())
+    _heading("One of the mails", _readable(neighbours.mail(0)))
     return True
 
 
@@ -108,6 +110,13 @@ def _exported_rows(neighbours: Neighbours, manifest_url: str, manifest: dict[str
             raise ValueError(f"{part['name']} does not match its checksum in the manifest")
         rows += csv.DictReader(io.StringIO(body.decode("utf-8"), newline=""))
     return rows
+
+
+def _readable(mail: bytes) -> str:
+    """A mail as a reader shows it: headers as they are, the text decoded."""
+    message = message_from_bytes(mail, policy=default)
+    headers = [f"{name}: {value}" for name, value in message.items()]
+    return "\n".join([*headers, "", message.get_content()])
 
 
 def _ten(rows: list[dict[str, str]]) -> list[str]:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = Path(__file__).parent
 TIMEOUT_SECONDS: Final = 30
+RECONNECT_SECONDS: Final = 0.2
 
 
 class Neighbours:
@@ -100,10 +103,18 @@ class Neighbours:
         return self._stores[bucket]
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Ask; once more, for a while, where there is no connection: a port-forward that broke is made again."""
         request = urllib.request.Request(f"{self._control}/{path}", data=body, method=method)
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            answer: bytes = response.read()
-            return answer
+        ends = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+                    answer: bytes = response.read()
+                    return answer
+            except (ConnectionError, urllib.error.URLError) as error:
+                if isinstance(error, urllib.error.HTTPError) or time.monotonic() > ends:
+                    raise
+                time.sleep(RECONNECT_SECONDS)
 
 
 @contextmanager
