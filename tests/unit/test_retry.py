@@ -109,7 +109,23 @@ def test_a_wait_that_was_asked_for_is_kept_and_an_uncounted_retry_never_ends_an_
     outcome = settle(item(attempt), Retry("slow down", after, counts=False), force(), random)
     assert isinstance(outcome, Retried)
     assert not outcome.counts
-    assert after * 1000 - 1 <= outcome.delay_ms <= after * 1200 + 1
+    assert after * 1000 - 1 <= outcome.delay_ms <= max(after * 1200 + 1, 300_000)
+
+
+@given(efforts, st.integers(1, 100), st.floats(-1, 100), st.randoms(use_true_random=False))
+def test_a_retry_that_spends_no_attempt_waits_at_least_the_back_off_and_a_second(
+    effort: Effective, attempt: int, after: float, random: Random
+) -> None:
+    for answer in (Retry("slow down", after, counts=False), Retried(7, "upstream", "busy", 0, counts=False)):
+        outcome = settle(item(attempt), answer, effort, random)
+        assert isinstance(outcome, Retried)
+        growth = 2 ** (attempt - 1) if effort.backoff_strategy == "exponential" else 1
+        backoff = min(effort.initial_delay_seconds * growth, effort.max_delay_seconds) * 1000
+        assert outcome.delay_ms >= max(backoff * (100 - effort.jitter_percent) / 100 - 1, 1000)
+
+
+def test_a_retry_that_spends_an_attempt_may_come_back_at_once() -> None:
+    assert settle(item(), Retry("now", 0), force(), RANDOM) == Retried(7, ErrorClass.UPSTREAM, "now", 0)
 
 
 def test_a_wait_of_a_year_is_cut_to_a_day() -> None:
@@ -130,7 +146,6 @@ def test_an_outcome_to_retry_obeys_the_limit_of_attempts_too() -> None:
     [
         Succeeded(7),
         Succeeded(0, b"\xff"),
-        Retried(0, "a class of one's own", "later", 10),
         object(),
     ],
 )
@@ -138,6 +153,21 @@ def test_an_answer_that_cannot_be_used_is_an_error_of_the_attempt_and_not_of_the
     outcome = settle(Item(0, "a", {}), answer, force(), Random(1))
     assert isinstance(outcome, Retried)
     assert (outcome.position, outcome.error_class) == (0, ErrorClass.INTERNAL)
+
+
+@pytest.mark.parametrize("wrong", [404, None, "a class of one's own, in as many words as fit on a line of this page"])
+def test_a_class_that_is_none_costs_the_class_and_not_what_the_processor_decided(wrong: Any) -> None:
+    hint = f" (its error_class {wrong!r:.40} is none: use one of ErrorClass)"
+    for answer in (Fail("no such user", wrong), Failed(7, wrong, "no such user")):
+        assert settle(item(), answer, force(), RANDOM) == Failed(7, ErrorClass.INTERNAL, "no such user" + hint)
+    for again in (Retry("busy", 9, wrong, counts=False), Retried(7, wrong, "busy", 9000, counts=False)):
+        outcome = settle(item(9), again, force(jitter_percent=0, initial_delay_seconds=0), RANDOM)
+        assert outcome == Retried(7, ErrorClass.INTERNAL, "busy" + hint, 9000, counts=False)
+    assert settle(item(3), Retry("busy", None, wrong), force(), RANDOM) == Failed(7, ErrorClass.INTERNAL, "busy" + hint)
+
+
+def test_a_class_may_be_named_by_its_text() -> None:
+    assert settle(item(), Fail("550", "refused"), force(), RANDOM) == Failed(7, ErrorClass.REFUSED, "550")  # type: ignore[arg-type]  # what user code may do
 
 
 def test_a_result_that_is_no_bytes_is_encoded() -> None:

@@ -16,13 +16,16 @@ from batchjob.core.items import Cancelled, ErrorClass, Failed, Item, Outcome, Re
 from batchjob.errors import ResultsError, StoreError
 
 MAX_AFTER_SECONDS: Final = 86_400.0  # a server that says "come back in a year" does not hold a run for a year
+MIN_UNCOUNTED_SECONDS: Final = 1.0  # no attempt limit ends an uncounted retry: without a wait it would be a hot loop
 
 
 class Retry(Exception):
     """Try this item again.
 
     `after`: seconds to wait, where the other side named them; None: the run's back-off. `counts=False` spends no
-    attempt: for a refusal that says nothing about the item, such as a rate limit.
+    attempt: for a refusal that says nothing about the item, such as a rate limit. The wait is then at least the run's
+    back-off and at least a second, whatever `after` says, since nothing else bounds how often the item comes back;
+    where an attempt is spent, `after` is taken as it is, 0 too.
     """
 
     def __init__(
@@ -96,9 +99,9 @@ def _checked(item: Item, answer: Outcome, effective: Effective, random: Random) 
         case Succeeded(_, result):
             return _succeed(item, result, effective, random)
         case Failed(_, error_class, message):
-            return Failed(item.position, str(error_class), str(message))
+            return _failed(item, error_class, str(message))
         case Retried(_, error_class, message, wait_ms, counts):
-            retry = Retry(str(message), wait_ms / 1000, ErrorClass(error_class), counts=counts)
+            retry = Retry(str(message), wait_ms / 1000, error_class, counts=counts)  # type: ignore[arg-type]  # `_again` judges it
             return _again(item, retry, str(message), effective, random)
     return answer
 
@@ -106,7 +109,7 @@ def _checked(item: Item, answer: Outcome, effective: Effective, random: Random) 
 def _refused(item: Item, error: BaseException, effective: Effective, random: Random) -> Outcome:
     match error:
         case Fail():
-            return Failed(item.position, error.error_class, said(error))
+            return _failed(item, error.error_class, said(error))
         case Cancel():
             return Cancelled(item.position, said(error))
         case _:
@@ -120,15 +123,29 @@ def _succeed(item: Item, result: Any, effective: Effective, random: Random) -> O
         return _refused(item, TypeError(f"the result is no JSON document: {error}"), effective, random)
 
 
+def _failed(item: Item, error_class: Any, message: str) -> Failed:
+    return Failed(item.position, *_classified(error_class, message))
+
+
 def _again(item: Item, retry: Retry, message: str, effective: Effective, random: Random) -> Outcome:
     if retry.counts and item.attempt >= effective.max_attempts:
-        return Failed(item.position, retry.error_class, message)
-    wait_ms = delay_ms(effective, item.attempt, random)
+        return _failed(item, retry.error_class, message)
+    wait_ms = backoff_ms = delay_ms(effective, item.attempt, random)
     if retry.after is not None and isfinite(retry.after):
         after_ms = min(max(retry.after, 0.0), MAX_AFTER_SECONDS) * 1000
         # Never before the time that was asked for; spread a little, so that all items do not come back in one blow.
         wait_ms = round(after_ms * (1 + random.random() * effective.jitter_percent / 100))
-    return Retried(item.position, retry.error_class, message, wait_ms, retry.counts)
+    if not retry.counts:
+        wait_ms = max(wait_ms, backoff_ms, round(MIN_UNCOUNTED_SECONDS * 1000))
+    return Retried(item.position, *_classified(retry.error_class, message), wait_ms, retry.counts)
+
+
+def _classified(error_class: Any, message: str) -> tuple[ErrorClass, str]:
+    """An error's class and message. User code may name a class that is none: what it decided is kept all the same."""
+    try:
+        return ErrorClass(error_class), message
+    except ValueError:
+        return ErrorClass.INTERNAL, f"{message} (its error_class {error_class!r:.40} is none: use one of ErrorClass)"
 
 
 def _as_retry(error: BaseException) -> Retry:
