@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from batchjob.api.run import EXIT_CLOSED, EXIT_DRAINED, EXIT_TEMPORARY, Run
 from batchjob.core.items import RunState, Succeeded
@@ -285,6 +287,33 @@ async def test_a_worker_whose_threads_are_all_stuck_makes_room_for_another_pod(w
     assert await workers.work(run, Blocking(5.0)) == EXIT_TEMPORARY
     found = await workers.snapshot(run)
     assert (found.counts.active, found.counts.retried_after_loss) == (0, 0)
+
+
+async def test_a_plain_def_that_raises_is_no_stuck_thread_whatever_it_raises(workers: Workers) -> None:
+    class Raising(Processor):
+        def process(self, item: Item, context: Context) -> None:
+            del context
+            raise [ValueError("no good"), SystemExit(3), StopIteration(), asyncio.CancelledError()][item.data["n"]]
+
+    run = await workers.open(spec(4, concurrency=1, retry={"maxAttempts": 1}))
+    with capture_logs() as logs:
+        assert await workers.work(run, Raising()) == EXIT_CLOSED
+    assert not [line for line in logs if "thread" in line["event"]]
+    found = await workers.snapshot(run)
+    assert {(e.item_id, e.error_class, e.message) for e in found.last_errors} == {
+        ("i0", "internal", "ValueError: no good"),
+        ("i1", "internal", "RuntimeError: the processor raised SystemExit: 3"),
+        ("i2", "internal", "RuntimeError: the processor raised StopIteration"),
+        ("i3", "internal", "RuntimeError: the processor raised CancelledError"),
+    }
+
+
+async def test_an_item_that_exits_ends_itself_and_not_the_pod(workers: Workers) -> None:
+    run = await workers.open(spec(2, retry={"maxAttempts": 1}))
+    assert await workers.work(run, Recorder(lambda item, _: sys.exit(0) if item.id == "i0" else None)) == EXIT_CLOSED
+    found = await workers.snapshot(run)
+    assert (found.counts.succeeded, found.counts.failed) == (1, 1)
+    assert found.last_errors[0].message == "RuntimeError: the processor raised SystemExit: 0"
 
 
 async def test_a_processor_without_what_it_needs_ends_the_worker(workers: Workers) -> None:

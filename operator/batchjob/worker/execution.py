@@ -80,6 +80,8 @@ class Execution:
             answers = self._per_item(attempt, await self._answer(attempt))
         except Exception as error:  # noqa: BLE001 - user code may raise anything; it becomes an outcome
             answers = [error] * len(attempt.items)
+        except SystemExit as error:  # would else end the pod with a code of the item's choosing
+            answers = [_renamed(error)] * len(attempt.items)
         except asyncio.CancelledError:
             if _current_task().cancelling():
                 raise
@@ -95,14 +97,14 @@ class Execution:
             if self._is_coroutine:
                 return await attempt.within(self.seconds, lambda: self._function(argument, attempt.context))
             thread = in_thread(self._function, argument, attempt.context)
-            attempt.straggler = thread
-            answer = await attempt.within(self.seconds, lambda: asyncio.shield(thread))
-            attempt.straggler = None
+            try:
+                return await attempt.within(self.seconds, lambda: asyncio.shield(thread))
+            finally:
+                attempt.straggler = None if thread.done() else thread
         except TimeoutError as error:
             if attempt.context.seconds_left > 0:
                 raise  # the processor's own
             raise TimeoutError(f"took longer than {self.seconds} s (itemTimeoutSeconds)") from error
-        return answer
 
     def _per_item(self, attempt: Attempt, answer: Any) -> list[Any]:
         if not self.many:
@@ -120,6 +122,11 @@ def _current_task() -> asyncio.Task[Any]:
     return task
 
 
+def _renamed(error: BaseException) -> RuntimeError:
+    """An error that may go on its way through futures and tasks, in the place of one that means something to them."""
+    return RuntimeError(f"the processor raised {type(error).__name__}: {error}".rstrip(": "))
+
+
 def in_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
     """Run a function in a thread of its own that does not keep the process alive (an executor's threads would)."""
     loop = asyncio.get_running_loop()
@@ -135,11 +142,16 @@ def in_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
             future.set_exception(error)
 
     def run() -> None:
-        answer, failure = None, None
+        answer: T | None = None
+        failure: Exception | None = None
         try:
             answer = function(*arguments)
+        except StopIteration as error:  # no future takes one
+            failure = _renamed(error)
         except Exception as error:  # noqa: BLE001 - handed to whoever awaits
             failure = error
+        except BaseException as error:  # noqa: BLE001 - of sys.exit(), say: it would end the thread without a word
+            failure = _renamed(error)
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
             loop.call_soon_threadsafe(settle_future, answer, failure)
 
