@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -390,3 +391,62 @@ async def test_a_worker_that_lost_its_lease_drops_the_item_and_goes_on(workers: 
     found = await workers.snapshot(run)
     assert (found.counts.succeeded, found.counts.retried_after_loss) == (3, 1)
     assert [result.result async for result in workers.store.results(run.uid)] == [b'"of the rival"']
+
+
+class Sealing(Recorder):
+    """Seals as a function says."""
+
+    def __init__(self, do: Callable[[Context], Awaitable[Sealed | None]]) -> None:
+        super().__init__()
+        self.seals = 0
+        self._seal = do
+
+    async def seal(self, context: Context) -> Sealed | None:
+        self.seals += 1
+        return await self._seal(context)
+
+
+async def test_a_store_that_goes_away_during_the_seal_costs_no_attempt(workers: Workers) -> None:
+    async def read_without_rights(context: Context) -> None:
+        if processor.seals < 3:
+            await workers.store.revoke(run.uid)  # as after a restart, until the operator makes the user again
+        try:
+            assert [result async for result in context.results()] == []
+        finally:
+            await workers.store.grant(run.uid, "secret")
+
+    run = await workers.open(spec(1, retry={"maxAttempts": 1}))
+    processor = Sealing(read_without_rights)
+    assert await workers.work(run, processor) == EXIT_CLOSED
+    assert processor.seals == 3
+    assert (await workers.snapshot(run)).state is RunState.CLOSED
+
+
+async def test_a_run_that_vanishes_during_the_seal_ends_the_worker(workers: Workers) -> None:
+    async def read_what_is_gone(context: Context) -> None:
+        await workers.store.delete_run(run.uid)
+        assert [result async for result in context.results()] == []
+
+    run = await workers.open(spec(1))
+    processor = Sealing(read_what_is_gone)
+    with pytest.raises(RunGone):
+        await workers.work(run, processor)
+    assert processor.seals == 1
+
+
+@pytest.mark.parametrize("sealed", [Sealed("s3://bucket/manifest.json", "f" * 64), None])
+async def test_results_are_written_only_where_the_processor_wrote_nothing(
+    workers: Workers, tmp_path: Path, sealed: Sealed | None
+) -> None:
+    async def write(context: Context) -> Sealed | None:
+        del context
+        return sealed
+
+    volumes = {"volumes": [{"claimName": "data", "mountPath": str(tmp_path)}]}
+    destination = {"destination": {"url": f"file://{tmp_path}/out"}}
+    run = await workers.open(spec(1, worker=volumes, results=destination))
+    assert await workers.work(run, Sealing(write)) == EXIT_CLOSED
+    folder = tmp_path / "out" / run.folder
+    assert folder.exists() is (sealed is None)
+    expected = sealed.uri if sealed else f"file://{folder}/manifest.json"
+    assert (await workers.snapshot(run)).results_uri == expected

@@ -61,7 +61,11 @@ class Processor:
         raise NotImplementedError
 
     async def seal(self, context: "Context") -> Sealed | None:
-        """Finish, once a run, in one pod, when every item is terminal; may be called again after a crash."""
+        """Finish, once a run, in one pod, when every item is terminal; may be called again after a crash.
+
+        Return what was written: it is then all that is written. None: the results go to `spec.results.destination`,
+        where there is one.
+        """
 
     async def close(self) -> None:
         """Let go of what `open` took."""

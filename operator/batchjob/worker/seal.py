@@ -9,7 +9,7 @@ from batchjob import log
 from batchjob.api.run import Purpose, Run
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import Fail, delay_ms, said
-from batchjob.errors import ConfigurationError, LeaseLost
+from batchjob.errors import ConfigurationError, StoreError
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
 from batchjob.worker.manifest import write_results
@@ -22,7 +22,11 @@ logger = log.get(__name__)
 
 
 async def seal(run: Run, store: RunStore, processor: Processor, context: Context, renew_seconds: float) -> None:
-    """Finish the run, or wait a moment where another worker does. Raises LeaseLost when another worker took over."""
+    """Finish the run, or wait a moment where another worker does.
+
+    Raises StoreError where the store is away, or another worker took over: that says nothing about the results, so it
+    is no attempt, and the caller looks again where the run stands.
+    """
     lease = await patiently(store.claim_seal)
     if lease is None:
         await patiently(lambda: store.wait(WAIT_MS))
@@ -39,7 +43,7 @@ async def _try(run: Run, lease: SealLease, processor: Processor, context: Contex
     """Finish once; False where another try is worth while."""
     try:
         sealed = await _finish(run, processor, context)
-    except LeaseLost:
+    except StoreError:
         raise
     except Exception as error:  # noqa: BLE001 - a processor's own seal may raise anything
         if _may_pass(error) and not is_last:
@@ -63,11 +67,13 @@ async def _give_up(lease: SealLease, error: Exception) -> None:
 
 
 async def _finish(run: Run, processor: Processor, context: Context) -> Sealed | None:
-    """What the processor wrote, else the results at their destination; None where they stay in the store."""
+    """What the processor wrote, else the results at their destination; None where they stay in the store.
+
+    Never both: they may share a folder, and each manifest would have the other's parts removed.
+    """
     sealed = await processor.seal(context)
     place = run.spec.results.destination if run.spec.results else None
-    if place is None:
+    if sealed is not None or place is None:
         return sealed
     files = context.destination(place, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA)
-    written = await write_results(files, run, context.results())
-    return sealed or written
+    return await write_results(files, run, context.results())
