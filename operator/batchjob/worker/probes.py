@@ -1,8 +1,14 @@
-"""/healthz and /metrics over HTTP, from a thread: a probe must answer even while the main loop is busy."""
+"""/healthz and /metrics over HTTP, from threads: a probe must answer even while the main loop is busy.
 
+Each connection has a thread of its own and a time limit, since any pod may open one and say nothing: that must keep
+neither the kubelet from its answer nor the worker from its end.
+"""
+
+import contextlib
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
@@ -13,7 +19,21 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 
-class _QuietHandler(WSGIRequestHandler):
+SILENCE_SECONDS: Final = 5  # of a client, before its connection is closed
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True  # `server_close` waits for none of them
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = SILENCE_SECONDS
+
+    def handle(self) -> None:
+        """One request; a client that says nothing or goes away is not worth a traceback."""
+        with contextlib.suppress(OSError):  # TimeoutError is one
+            super().handle()
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """A probe every few seconds is not worth a line."""
 
@@ -39,7 +59,7 @@ class Probes:
                     start_response("404 Not Found", [("Content-Type", "text/plain")])
                     return [b"/healthz and /metrics\n"]
 
-        self._server: WSGIServer = make_server("", port, answer, handler_class=_QuietHandler)
+        self._server: WSGIServer = make_server("", port, answer, server_class=_Server, handler_class=_Handler)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, name="probes", daemon=True).start()
 
