@@ -13,7 +13,7 @@ from batchjob.api.run import Run
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.core.chunks import LARGEST, chunk_size
 from batchjob.core.items import Item
-from batchjob.errors import ConfigurationError
+from batchjob.errors import ConfigurationError, SourceUnreachable
 from batchjob.store import ItemResult
 from batchjob.worker import Context, Fail
 from batchjob.worker.addresses import is_forbidden, refusal
@@ -21,6 +21,7 @@ from batchjob.worker.claims import path_on_claim
 from batchjob.worker.load import PUT_BYTES, chunks
 from batchjob.worker.manifest import as_row, build_manifest, read_parts
 from batchjob.worker.settings import read_settings
+from batchjob.worker.sources.file import PathReader
 from batchjob.worker.sources.source import Record
 from batchjob_processors.templates import Templates
 
@@ -96,6 +97,12 @@ def test_a_path_beside_the_claims_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not below a mount"):
         path_on_claim(url.replace("/data", str(mount)), [mount])
     assert path_on_claim(f"file://{mount}/a%20b", [mount]) == mount / "a b"
+
+
+async def test_a_claim_that_fails_in_the_middle_of_a_file_is_named() -> None:
+    broken = PathReader(Path("/proc/self/mem"), "file:///data/items.jsonl")  # can be opened; a read is an EIO
+    with pytest.raises(SourceUnreachable, match=r"file:///data/items.jsonl cannot be read: Input/output error"):
+        _ = [block async for block in broken.blocks()]
 
 
 # ---- manifests

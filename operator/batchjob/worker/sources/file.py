@@ -66,11 +66,10 @@ class PathReader:
     async def blocks(self) -> AsyncIterator[bytes]:
         """The bytes, read in threads: a claim may be a network away."""
         try:
-            file = await asyncio.to_thread(self._path.open, "rb")
+            with await asyncio.to_thread(self._path.open, "rb") as file:
+                while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
+                    yield block
         except FileNotFoundError:
             raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim") from None
         except OSError as error:
             raise SourceUnreachable(f"{self.name} cannot be read: {error.strerror}") from None
-        with file:
-            while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
-                yield block
