@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchjob.api.blocks import Destination
 from batchjob.api.defaults import effective
-from batchjob.api.run import Run
+from batchjob.api.run import Purpose, Run
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.core.chunks import LARGEST, chunk_size
 from batchjob.core.items import Item
-from batchjob.errors import ConfigurationError, SourceUnreachable
+from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
 from batchjob.store import ItemResult
 from batchjob.worker import Context, Fail
 from batchjob.worker.addresses import is_forbidden, refusal
@@ -22,8 +23,11 @@ from batchjob.worker.load import PUT_BYTES, chunks
 from batchjob.worker.manifest import as_row, build_manifest, read_parts
 from batchjob.worker.settings import read_settings
 from batchjob.worker.sources.file import PathReader
+from batchjob.worker.sources.opening import open_source
 from batchjob.worker.sources.source import Record
 from batchjob_processors.templates import Templates
+
+DATA = {"volumes": [{"claimName": "data", "mountPath": "/data"}]}
 
 
 def run(**fields: Any) -> Run:
@@ -97,6 +101,38 @@ def test_a_path_beside_the_claims_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not below a mount"):
         path_on_claim(url.replace("/data", str(mount)), [mount])
     assert path_on_claim(f"file://{mount}/a%20b", [mount]) == mount / "a b"
+
+
+@pytest.mark.parametrize("url", ["file:///data/out#1", "file:///data/out?v=2", "s3://bucket/out#", "s3://bucket/?out"])
+@pytest.mark.parametrize(
+    ("block", "credentials", "authority"),
+    [
+        ("results", Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA),
+        ("export", Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA),
+    ],
+)
+def test_a_destination_whose_url_would_be_cut_is_refused(
+    url: str, block: str, credentials: Purpose, authority: Purpose
+) -> None:
+    context: Any = Context(run(worker=DATA), None, Path())  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=rf"spec.{block}.destination.url must not contain .*%3F or %23"):
+        context.destination(Destination(url=url), credentials, authority)
+
+
+async def test_a_sign_that_would_cut_a_url_may_be_written_escaped(tmp_path: Path) -> None:
+    volume = {"claimName": "data", "mountPath": str(tmp_path)}
+    context: Any = Context(run(worker={"volumes": [volume]}), None, tmp_path)  # type: ignore[arg-type]
+    place = Destination(url=f"file://{tmp_path}/out%231/")
+    files = context.destination(place, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA)
+    await files.put("part", b"x")
+    assert (tmp_path / "out#1" / context.run.folder / "part").read_bytes() == b"x"
+    assert files.url("part") == f"file://{tmp_path}/out%231/{context.run.folder}/part"
+
+
+@pytest.mark.parametrize("url", ["file:///data/in#1.jsonl", "s3://bucket/in.jsonl?versionId=7"])
+def test_a_source_whose_url_would_be_cut_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidSource, match=r"spec.source.uri.url must not contain .*%3F or %23"):
+        open_source(run(worker=DATA, source={"uri": {"url": url}}), tmp_path, None, "w")  # type: ignore[arg-type]
 
 
 async def test_a_claim_that_fails_in_the_middle_of_a_file_is_named() -> None:

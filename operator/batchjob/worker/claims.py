@@ -14,10 +14,13 @@ def mounts(spec: BatchJobSpec) -> list[Path]:
     return [Path(volume.mount_path) for volume in volumes]
 
 
-def path_on_claim(url: str, mounted: Iterable[Path]) -> Path:
-    """The path that a file URL names, links followed; ConfigurationError where it is on no mounted claim."""
+def path_on_claim(url: str, mounted: Iterable[Path], folder: str = "") -> Path:
+    """The path that a file URL names, or a folder below it, links followed.
+
+    Raises ConfigurationError where it is on no mounted claim.
+    """
     parts = urlsplit(url)
-    path = Path(unquote(parts.path)).resolve()
+    path = Path(unquote(parts.path), folder).resolve()
     places = [mount.resolve() for mount in mounted]
     if parts.scheme != "file" or parts.netloc or not any(path.is_relative_to(place) for place in places):
         has = ", ".join(str(place) for place in places) or "nothing is mounted"

@@ -20,6 +20,7 @@ from batchjob.worker.files import BucketFiles, ClaimFiles, Files
 from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
+from batchjob.worker.urls import check_whole
 
 USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
 
@@ -148,9 +149,11 @@ class Context:
 
     def destination(self, place: Location, credentials: Purpose, authority: Purpose) -> Files:
         """The files below `<url>/<Run.folder>/`; ConfigurationError where the place cannot work."""
+        block = "results" if credentials is Purpose.RESULTS_CREDENTIALS else "export"
+        check_whole(place.url, f"spec.{block}.destination.url")
         url = f"{place.url.rstrip('/')}/{self.run.folder}"
         if place.url.startswith("file:"):
-            return ClaimFiles(url, path_on_claim(url, mounts(self.run.spec)))
+            return ClaimFiles(url, path_on_claim(place.url, mounts(self.run.spec), self.run.folder))
         return BucketFiles(url, place, self.run.folder, self.reference(credentials), self.reference(authority))
 
     async def write_manifest(self, files: Files) -> Sealed:

@@ -13,6 +13,7 @@ from batchjob.worker.sources.https import HttpsReader
 from batchjob.worker.sources.inline import InlineSource
 from batchjob.worker.sources.results import ResultsSource
 from batchjob.worker.sources.source import Source
+from batchjob.worker.urls import check_whole
 
 
 def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> Source:
@@ -25,7 +26,10 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
         name = f"ConfigMap {source.config_map_ref.name}, key {key}"
         return FileSource(PathReader(references_dir / Purpose.SOURCE / key, name), form, source.id_field)
     if source.uri is not None:
-        return FileSource(_reader(source.uri, run, references_dir), source.uri.format, source.id_field)
+        try:
+            return FileSource(_reader(source.uri, run, references_dir), source.uri.format, source.id_field)
+        except ConfigurationError as error:
+            raise InvalidSource(str(error)) from None
     if source.results_of is not None and run.results_of_uid is not None:
         return ResultsSource(store.run(run.results_of_uid, worker), source.results_of.batch_job_name)
     raise InvalidSource("spec.source needs exactly one of items, configMapRef, uri, resultsOf")
@@ -34,15 +38,14 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
 def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:
     scheme, _, _ = place.url.partition(":")
     authority = references_dir / Purpose.SOURCE_CA
+    if scheme != "https":
+        check_whole(place.url, "spec.source.uri.url")
     match scheme:
         case "https":
             return HttpsReader(place, authority)
         case "s3":
             return BucketReader(place, references_dir / Purpose.SOURCE_CREDENTIALS, authority)
         case "file":
-            try:
-                return PathReader(path_on_claim(place.url, mounts(run.spec)), place.url)
-            except ConfigurationError as error:
-                raise InvalidSource(str(error)) from None
+            return PathReader(path_on_claim(place.url, mounts(run.spec)), place.url)
         case _:
             raise InvalidSource(f"{place.url}: source.uri.url must begin with s3://, https:// or file:///")
