@@ -67,6 +67,15 @@ async def test_a_model_is_asked_once_about_each_item_and_its_answer_joins_the_it
     assert results["i3"]["sentiment"] in {"positive", "neutral", "negative"}
 
 
+async def test_an_item_may_have_any_id(workers: Workers, neighbours: Neighbours) -> None:
+    ids = ["Müller", "two\nlines", " 名前 ", "50%25 off", "plain/id_1@x.y:z=~"]
+    source = {"items": [{"id": name, "data": {"text": "fine"}} for name in ids]}
+    run = await workers.open(at(neighbours, manifests.ai_batch("a", source, retry={"maxAttempts": 1})))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (5, 0)
+    assert answers(neighbours, run) == Counter(dict.fromkeys(ids, 1))
+
+
 async def test_an_endpoint_that_fails_twice_costs_attempts_and_not_the_item(
     workers: Workers, neighbours: Neighbours
 ) -> None:

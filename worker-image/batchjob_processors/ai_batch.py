@@ -6,7 +6,9 @@ the engine's business, where it is counted and shown.
 """
 
 import json
+import string
 from typing import Any, Final, NoReturn
+from urllib.parse import quote
 
 import openai
 
@@ -17,6 +19,8 @@ from batchjob_processors.form import InvalidAnswerError, json_schema, parse_answ
 from batchjob_processors.templates import Templates
 
 SERVER_ERROR: Final = 500
+ITEM_HEADER: Final = "X-BatchJob-Item"  # the idempotency key, percent-encoded: a header takes visible ASCII only
+_PLAIN: Final = string.punctuation.replace("%", "")
 FORM_HINT: Final = "Answer with one JSON object that fits this JSON Schema and with nothing else:\n"
 
 
@@ -44,7 +48,7 @@ class AiBatch(Processor):
         """Ask the model about one item; returns the item's data and the filled form."""
         try:
             answer = await self._client.chat.completions.create(
-                **self._request(item), extra_headers={"X-BatchJob-Item": context.idempotency_key}
+                **self._request(item), extra_headers={ITEM_HEADER: quote(context.idempotency_key, safe=_PLAIN)}
             )
         except openai.APIError as error:
             _translate(error, self._block.model.base_url)

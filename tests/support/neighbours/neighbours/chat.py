@@ -11,6 +11,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -58,7 +59,7 @@ class ChatServer:
 
     async def complete(self, request: web.Request) -> web.Response:
         """Answer one chat request, or fail the way a rule says."""
-        arrived, item = time.time(), request.headers.get(ITEM_HEADER, "")
+        arrived, item = time.time(), unquote(request.headers.get(ITEM_HEADER, ""))
         try:
             ask = parse_ask(await request.read())
         except ValueError as error:
