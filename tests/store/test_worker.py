@@ -248,6 +248,14 @@ async def test_what_outlasts_the_grace_period_goes_back_without_an_attempt_or_a_
     await finish(workers, run, 6)
 
 
+async def test_sigterm_does_nothing_to_a_worker_that_has_ended(workers: Workers) -> None:
+    run = await workers.open(spec(1))
+    assert await workers.work(run, Recorder()) == EXIT_CLOSED
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (await workers.snapshot(run)).state is RunState.CLOSED
+
+
 async def finish(workers: Workers, run: Run, count: int) -> None:
     """Another worker does the rest, and nothing was spent."""
     attempts: list[int] = []

@@ -1,7 +1,9 @@
 """Worker processes and what befalls them: signals, crashes, a store that goes away, a pod that cannot work."""
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import subprocess
 from collections import Counter
@@ -99,6 +101,25 @@ async def test_sigterm_ends_a_process_with_143_and_costs_nothing(workers: Worker
         assert await ended(worker) == EXIT_CLOSED
     results = {result.id: json.loads(result.result) async for result in workers.store.results(run.uid)}
     assert Counter(answer["attempt"] for answer in results.values()) == {1: 40}
+
+
+async def test_sigterm_ends_a_process_that_has_only_begun(workers: Workers) -> None:
+    run = await workers.open(chaos([{}]))
+    document = workers.folder(run) / RUN_FILE
+    document.unlink()
+    os.mkfifo(document)  # reading it waits for somebody who writes
+    with workers.process(run) as worker:
+
+        async def is_reading() -> int | None:
+            assert worker.poll() is None, "the worker ended"
+            with contextlib.suppress(OSError):  # ENXIO: nobody reads yet
+                return os.open(document, os.O_WRONLY | os.O_NONBLOCK)
+            return None
+
+        pipe = await wait_for(is_reading, "the worker to read its run")
+        worker.send_signal(signal.SIGTERM)
+        assert await ended(worker) == EXIT_DRAINED
+        os.close(pipe)
 
 
 async def test_a_restart_of_the_store_costs_no_worker_and_no_item(tmp_path: Path) -> None:

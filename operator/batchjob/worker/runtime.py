@@ -7,12 +7,13 @@ that the operator can show it.
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
@@ -44,6 +45,7 @@ logger = log.get(__name__)
 
 def main() -> int:
     """Run one worker to its end; returns its exit code."""
+    signal.signal(signal.SIGTERM, _leave)
     try:
         settings = read_settings()
     except ConfigurationError as error:
@@ -61,6 +63,11 @@ def main() -> int:
     except Exception as error:
         logger.exception("the worker failed")
         return _end(EXIT_TEMPORARY, f"the worker failed: {type(error).__name__}: {error}", settings.termination_log)
+
+
+def _leave(*_: object) -> NoReturn:
+    """End at once on SIGTERM, while nothing is held: process 1 of a container ignores a signal without a handler."""
+    os._exit(EXIT_DRAINED)
 
 
 def _end(code: int, sentence: str, path: Path) -> int:
@@ -85,12 +92,11 @@ async def serve(settings: Settings, run: Run, processor: Processor) -> int:
         worker = Worker(settings, run, store, processor, pulse)
         beating = asyncio.create_task(_beat(pulse))
         heartbeat.start()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        # Until the loop closes: a signal that comes late finds a handler, and stopping twice does nothing.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
         try:
             return await worker.run()
         finally:
-            loop.remove_signal_handler(signal.SIGTERM)
             heartbeat.end()
             beating.cancel()
             if probes is not None:
