@@ -17,6 +17,7 @@ from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.items import RunState
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
+from batchjob.worker import addresses
 from batchjob.worker.processor import make_processor, processor_name
 from tests.support import manifests
 from tests.support.neighbours.client import Neighbours
@@ -210,6 +211,28 @@ async def test_an_item_cannot_smuggle_in_a_header(workers: Workers, neighbours: 
     assert (found.counts.failed, found.last_errors[0].error_class) == (1, "invalid-input")
     assert "Subject holds a line break" in found.last_errors[0].message
     assert neighbours.ledger("smtp") == []
+
+
+# ---- addresses
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "innocent.example"])
+@pytest.mark.parametrize(
+    ("kind", "field"), [("ai-batch", "spec.aiBatch.model.baseUrl"), ("email", "spec.email.smtp.host")]
+)
+async def test_a_host_at_the_metadata_service_ends_the_worker_as_misconfigured(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, kind: str, field: str, host: str
+) -> None:
+    async def resolve(name: str, port: int) -> list[str]:
+        del port
+        return ["169.254.169.254"] if name == host else []
+
+    monkeypatch.setattr(addresses, "resolve", resolve)
+    build = {"ai-batch": manifests.ai_batch, "email": manifests.email}[kind]
+    spec = build("m", manifests.inline(1), itemTimeoutSeconds=1, retry={"maxAttempts": 1})["spec"]
+    run = await workers.open(json.loads(json.dumps(spec).replace("neighbours", host)))
+    with pytest.raises(ConfigurationError, match=f"{field}: {host} is the link-local address"):
+        await workers.work(run, make_processor(kind))
 
 
 # ---- export

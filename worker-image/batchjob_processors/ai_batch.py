@@ -14,7 +14,7 @@ import openai
 
 from batchjob.api.blocks import AiBatch as Block
 from batchjob.api.run import Purpose
-from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor, Retry
+from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor, Retry, check_host
 from batchjob_processors.form import InvalidAnswerError, json_schema, parse_answer
 from batchjob_processors.templates import Templates
 
@@ -28,7 +28,7 @@ class AiBatch(Processor):
     """Annotates items; the block is `spec.aiBatch`."""
 
     async def open(self, context: Context) -> None:
-        """Make the client; ConfigurationError where the run has no aiBatch block."""
+        """Make the client; ConfigurationError where the run has no aiBatch block, or one whose host is refused."""
         block = context.run.spec.ai_batch
         if block is None:
             raise ConfigurationError("spec.aiBatch is missing")
@@ -43,6 +43,7 @@ class AiBatch(Processor):
             # Before the engine's own limit, which cannot name the endpoint.
             timeout=max(seconds - 1, seconds / 2),
         )
+        await check_host(self._client.base_url.host, "spec.aiBatch.model.baseUrl")
 
     async def process(self, item: Item, context: Context) -> dict[str, Any]:
         """Ask the model about one item; returns the item's data and the filled form."""

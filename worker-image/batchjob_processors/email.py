@@ -17,7 +17,7 @@ import aiosmtplib
 
 from batchjob.api.blocks import Smtp, SmtpTls
 from batchjob.api.run import Purpose
-from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor, Retry
+from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor, Retry, check_host
 from batchjob_processors.message import address, build_message, message_id
 from batchjob_processors.templates import Templates
 
@@ -30,13 +30,14 @@ class Email(Processor):
     """Sends mails; the block is `spec.email`."""
 
     async def open(self, context: Context) -> None:
-        """Compile the templates; ConfigurationError where the block is missing or a template is none."""
+        """Compile the templates; ConfigurationError where the block is missing, a template none, or a host refused."""
         block = context.run.spec.email
         if block is None:
             raise ConfigurationError("spec.email is missing")
         self._block = block
         self._templates = Templates(to=block.to, subject=block.subject, text=block.text)
         self._connections = Connections(block.smtp, _login(block.smtp, context))
+        await check_host(block.smtp.host, "spec.email.smtp.host")
 
     async def process(self, item: Item, context: Context) -> dict[str, Any]:
         """Send one mail; returns its Message-ID and recipient."""

@@ -6,6 +6,7 @@ The names here are public: a processor needs nothing else of BatchJob.
 from batchjob.core.items import Cancelled, ErrorClass, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.core.retry import Cancel, Fail, Retry
 from batchjob.errors import ConfigurationError
+from batchjob.worker.addresses import check_host
 from batchjob.worker.context import Context
 from batchjob.worker.files import Files
 from batchjob.worker.processor import Processor, Sealed
@@ -27,5 +28,6 @@ __all__ = [
     "Retry",
     "Sealed",
     "Succeeded",
+    "check_host",
     "main",
 ]

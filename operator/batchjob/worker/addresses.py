@@ -2,12 +2,18 @@
 
 Link-local addresses are refused: a cloud's metadata service lives there and hands the node's credentials to whoever
 asks. Private addresses are allowed: object stores and model servers of the same cluster have them.
+
+For https sources each connection, after redirects too, goes to an address that was checked. Endpoints of buckets, of
+models and of mail servers are checked once, before they are used: against a mistake, not against a name whose address
+changes afterwards or a model server that redirects. What stops those is a NetworkPolicy.
 """
 
 import asyncio
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
+
+from batchjob.errors import ConfigurationError
 
 METADATA_V6: Final = IPv6Address("fd00:ec2::254")  # AWS serves its metadata here too, outside fe80::/10
 
@@ -30,3 +36,16 @@ def refusal(host: str, addresses: list[str]) -> str | None:
     """A sentence where one of the addresses is forbidden; None where all are fine."""
     bad = next((address for address in addresses if is_forbidden(address)), None)
     return None if bad is None else f"{host} is the link-local address {bad}, where workers may not go"
+
+
+async def check_host(host: str, field: str) -> None:
+    """ConfigurationError, naming the field, where no worker may connect to a host.
+
+    A name without an address is not ours to report.
+    """
+    try:
+        addresses = await resolve(host, 0)
+    except OSError:
+        return
+    if sentence := refusal(host, addresses):
+        raise ConfigurationError(f"{field}: {sentence}")
