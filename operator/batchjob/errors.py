@@ -4,7 +4,9 @@ BatchJobError
 ├── ConfigurationError        settings or mounted files that cannot work; the same start would fail again
 ├── StoreError
 │   ├── StoreUnavailable      the store did not answer; worth another try
+│   │   └── StoreFull         it has no memory left for what was to be written
 │   ├── StoreNotReady         NOSCRIPT or NOAUTH: the operator has not prepared the store (again) yet
+│   ├── StoreDamaged          something but BatchJob wrote into the keys of the run
 │   ├── RunGone               the store does not know the run: deleted, or its memory was lost
 │   └── LeaseLost             another worker holds what we thought was ours; nothing was changed
 ├── SourceError
@@ -16,7 +18,7 @@ BatchJobError
     ├── AlreadyExists         409 on create
     ├── Conflict              409 on a precondition
     ├── Gone                  410: list again
-    ├── Invalid               422: the object is wrong
+    ├── Invalid               400, 422: the object is wrong
     ├── Forbidden             401, 403
     └── ApiUnavailable        429, 5xx, or no answer in time
 """
@@ -36,6 +38,14 @@ class StoreError(BatchJobError):
 
 class StoreUnavailable(StoreError):
     """The store did not answer; worth another try."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store has no memory left for what was to be written; worth another try once somebody made room."""
+
+
+class StoreDamaged(StoreError):
+    """What the store holds of the run makes no sense: something but BatchJob wrote into its keys."""
 
 
 class StoreNotReady(StoreError):
@@ -92,7 +102,7 @@ class Gone(KubernetesError):
 
 
 class Invalid(KubernetesError):
-    """422: the object is wrong."""
+    """400 or 422: the object is wrong."""
 
 
 class Forbidden(KubernetesError):

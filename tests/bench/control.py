@@ -18,6 +18,7 @@ from batchjob.kube import BATCH_JOBS, CONFIG_MAPS, Access, Kube
 from batchjob.store import Commit, Store
 from tests.localcluster import ControlPlane
 from tests.localcluster.tools import kubectl
+from tests.support.crds import install_crds
 from tests.support.kubectl import Kubectl
 from tests.support.manifests import config_map, inline, noop
 from tests.support.operator_process import OperatorProcess
@@ -28,7 +29,6 @@ ITEMS: Final = 3
 CLIENTS: Final = 16
 NAMESPACE: Final = "default"
 PATIENCE_SECONDS: Final = 300
-CRDS: Final = Path(__file__).parents[2] / "crds"
 
 
 def measure() -> dict[str, Any]:
@@ -46,8 +46,7 @@ def measure() -> dict[str, Any]:
 
 def _with(plane: ControlPlane, redis: RedisServer, folder: Path) -> dict[str, Any]:
     admin = Kubectl(kubectl(), plane.kubeconfig)
-    admin("apply", "-f", CRDS)
-    admin("wait", "--for=condition=Established", "-f", CRDS, "--timeout=30s")
+    install_crds(admin)
     # As the chart sets it, not as the tests hurry it along.
     settings = {"pod_namespace": NAMESPACE, "progress_seconds": 5, "sweep_seconds": 60, "users_seconds": 5}
     with OperatorProcess(plane.kubeconfig, redis.url, folder, **settings) as operator:
@@ -112,7 +111,7 @@ async def _work_all(store: Store) -> None:
     done: set[str] = set()
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(done) < RUNS:
-            for uid in await store.runs() - done:
+            for uid in (await store.runs()).keys() - done:
                 await _work(store, uid)
                 done.add(uid)
             await asyncio.sleep(0.02)

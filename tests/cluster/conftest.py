@@ -18,6 +18,7 @@ from tests.chart.rendering import objects, of_kind
 from tests.localcluster import ControlPlane
 from tests.localcluster.tools import kubectl
 from tests.support.cluster_jobs import Jobs
+from tests.support.crds import install_crds
 from tests.support.kubectl import Kubectl
 from tests.support.operator_process import OperatorProcess
 from tests.support.pods import PodRunner
@@ -27,16 +28,12 @@ SYSTEM = "batchjob-system"
 AskStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
-CRDS = Path(__file__).parents[2] / "crds"
-
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane that knows our CRDs."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as running:
-        admin = Kubectl(kubectl(), running.kubeconfig)
-        admin("apply", "-f", CRDS)
-        admin("wait", "--for=condition=Established", "-f", CRDS, "--timeout=30s")
+        install_crds(Kubectl(kubectl(), running.kubeconfig))
         yield running
 
 

@@ -74,6 +74,24 @@ def test_pods_that_kubernetes_refuses_are_said_in_its_own_words(jobs: Jobs) -> N
     assert "exceeded quota" in found["message"]
 
 
+def test_a_job_that_kubernetes_refuses_is_said_in_its_own_words(jobs: Jobs) -> None:
+    jobs.apply(noop("greedy", inline(1), worker={"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}))
+    found = jobs.wait_condition("greedy", "Stalled", "Refused")
+    assert "must be less than or equal to cpu limit" in found["message"]
+    jobs.apply(noop("odd", inline(1), worker={"resources": {"limits": {"cpu": "lots"}}}))
+    assert "quantities must match" in jobs.wait_condition("odd", "Stalled", "Refused")["message"]
+
+
+def test_a_quota_on_jobs_stalls_and_heals(jobs: Jobs) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-jobs"}}
+    jobs.apply(quota | {"spec": {"hard": {"count/jobs.batch": "0"}}})
+    wait_until(lambda: jobs.kubectl.get("quota", "no-jobs").get("status"), "the quota to be known", timeout=30)
+    jobs.apply(noop("forbidden", inline(1)))
+    assert "exceeded quota" in jobs.wait_condition("forbidden", "Stalled", "Refused")["message"]
+    jobs.kubectl("delete", "quota", "no-jobs")
+    jobs.wait_phase("forbidden", "Running")
+
+
 def test_a_worker_that_says_it_is_misconfigured_ends_the_run_with_its_words(jobs: Jobs, say: Say) -> None:
     jobs.apply(noop("misconfigured", inline(2)))
     said = "there is no processor absent; this image has noop and export"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from batchjob.core.items import Failed, RunState, Succeeded
-from batchjob.errors import RunGone, StoreError
+from batchjob.errors import RunGone, StoreDamaged
 from batchjob.store import Store
 from batchjob.store.keys import run_key
 from tests.support.store_runs import Runs, commit, done
@@ -87,24 +87,44 @@ async def test_changed_runs_are_told_once_and_the_oldest_first(runs: Runs, store
     assert await waiting == [second]
 
 
-async def test_many_snapshots_take_one_call_and_a_damaged_run_hides_no_other(runs: Runs, store: Store) -> None:
-    good, damaged, wrong = [await runs.open(items=1) for _ in range(3)]
+async def test_what_a_tenant_wrote_by_hand_is_called_damage(runs: Runs, store: Store) -> None:
+    damaged, wrong = [await runs.open(items=1) for _ in range(2)]
     await runs.redis.hset(run_key(damaged, "meta"), "version", "much")
     await runs.redis.set(run_key(wrong, "failed"), "a string")
-    found = await store.snapshots([good, damaged, wrong, "nobody"])
-    assert set(found) == {good, "nobody"}
-    assert found["nobody"] is None
-    assert found[good] == await store.snapshot(good)
     for uid in (damaged, wrong):
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreDamaged):
             await store.snapshot(uid)
+
+
+async def test_a_snapshot_is_bounded_whatever_a_tenant_wrote(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=1)
+    await runs.redis.hset(run_key(uid, "usage"), mapping={f"n{n}": 1 for n in range(2000)})
+    await runs.redis.hset(run_key(uid, "meta"), "message", "ä" * 1_000_000)
+    await runs.redis.lpush(run_key(uid, "errors"), b"x" * 1_000_000)
+    found = await store.snapshot(uid)
+    assert found
+    assert (found.usage, found.last_errors) == ({}, [])
+    assert len(found.message or "") <= 8192
+
+
+@pytest.mark.parametrize("chunk", ["0+1/0-1000000000000", "0+1000000000000/0-1000000000000", "5+2/0-1", "nonsense"])
+async def test_a_chunk_that_is_none_stops_the_script_at_once(chunk: str, runs: Runs, store: Store) -> None:
+    """A tenant may write into its own run, and must not keep the server from serving others."""
+    uid = await runs.open(items=1)
+    await runs.redis.lpush(run_key(uid, "pending"), chunk)
+    with pytest.raises(StoreDamaged, match="is no chunk"):
+        await store.run(uid, "w1").exchange([], 2**40)
 
 
 async def test_runs_that_nobody_owns_can_be_found(runs: Runs, store: Store) -> None:
     uids = {await runs.open(items=1) for _ in range(3)}
     await runs.redis.set("{bj:orphan}:data", "left over")
     await runs.redis.set("unrelated", "x")
-    assert await store.runs() == uids | {"orphan"}
+    found = await store.runs()
+    assert found.keys() == uids | {"orphan"}
+    assert found["orphan"] == {b"{bj:orphan}:data"}
+    await store.delete_run("orphan", {*found["orphan"], b"{bj:orphan}:of-the-tenant"})
+    assert (await store.runs()).keys() == uids
     await runs.redis.delete("unrelated")
 
 

@@ -64,7 +64,7 @@ async def test_a_url_that_cannot_work_is_a_configuration_error() -> None:
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     async with Store.connect(StoreAccess(url=f"redis://127.0.0.1:{free_port()}"), name="x") as store:
-        for call in (store.check(), store.snapshot("u"), store.snapshots(["u"]), store.run("u", "w").exchange([], 1)):
+        for call in (store.check(), store.snapshot("u"), store.run("u", "w").exchange([], 1)):
             with pytest.raises(StoreUnavailable):
                 await call
 
@@ -73,7 +73,7 @@ async def test_forgotten_scripts_mean_not_ready_until_they_are_loaded_again(runs
     uid = await runs.open()
     await runs.redis.script_flush()
     worker = store.run(uid, "w1")
-    for call in (worker.exchange([], 1), store.snapshot(uid), store.snapshots([uid]), store.pause(uid)):
+    for call in (worker.exchange([], 1), store.snapshot(uid), store.pause(uid)):
         with pytest.raises(StoreNotReady):
             await call
     await store.load_scripts()
@@ -95,10 +95,10 @@ async def test_a_full_server_takes_no_more_items_but_lets_those_it_has_be_worked
     lease = await store.run(loading, "loader").claim_load()
     assert lease
     await own_runs.redis.config_set("maxmemory", "1mb")
-    before = await store.snapshots([full, loading])
+    before = [await store.snapshot(uid) for uid in (full, loading)]
     with pytest.raises(StoreUnavailable, match="maxmemory"):
         await lease.put([[Item(0, "x", {})]])
-    assert await store.snapshots([full, loading]) == before
+    assert [await store.snapshot(uid) for uid in (full, loading)] == before
     [chunk] = await own_runs.claim(full)
     assert (await store.run(full, "w1").exchange([done(chunk)], 0)).finished
     await own_runs.redis.config_set("maxmemory", "0")  # the oracle's MULTI asks for memory

@@ -44,6 +44,7 @@ def snapshot(state: RunState = RunState.OPEN, total: int | None = 10, **values: 
         ),
         "next_due_ms": None,
         "paused": False,
+        "abandoned": False,
         "epoch": "e1",
         "usage": {},
         "failed_positions": [],

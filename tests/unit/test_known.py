@@ -38,6 +38,14 @@ def test_an_older_picture_does_not_replace_a_newer_one() -> None:
     assert entry.version == 10
 
 
+def test_late_news_of_a_deleted_namesake_does_not_replace_the_new_one() -> None:
+    known = KnownBatchJobs()
+    known.seen(body(version=10, uid="new"))
+    assert known.seen(body(version=9, uid="old")) == set()
+    assert known.key_of("new") == A
+    assert known.gone(A) == set()
+
+
 def test_an_ended_batch_job_keeps_no_body_until_its_spec_is_edited() -> None:
     known = KnownBatchJobs()
     known.seen(ended(version=7))

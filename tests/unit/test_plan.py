@@ -387,6 +387,63 @@ def test_workers_of_an_ended_batch_job_may_leave_by_themselves_for_a_while() -> 
     assert plan_ended(replace(ended, child=None, has_user=False)) == do.Plan()
 
 
+def test_workers_whose_job_was_deleted_keep_their_user_until_they_have_heard_of_the_end() -> None:
+    ended = Ended(NAME, UID, seconds=10, has_user=True, child=None)
+    assert plan_ended(ended) == do.Plan(again_seconds=50)
+    assert kinds(plan_ended(replace(ended, seconds=60))) == [do.Dismiss]
+
+
+def test_a_run_that_was_being_given_up_when_the_operator_died_is_given_up_to_the_end() -> None:
+    world = started()
+    world.run = snapshot(abandoned=True, message="3 Jobs in a row", counts={"waiting": 6, "failed": 4})
+    assert world.look().actions == (do.AbandonRun("3 Jobs in a row"),)
+    assert world.look().status
+    assert condition(world.status, ConditionType.FAILED)[1:] == (
+        "WorkersFailed",
+        "3 Jobs in a row 10 of 10 items failed.",
+    )
+
+
+def test_a_run_that_the_store_lost_while_it_was_suspended_begins_again_when_it_is_resumed() -> None:
+    world = World(spec={"type": "export", "custom": None, "export": {"destination": {"url": "s3://b/out"}}})
+    world.look()
+    world.edit(suspend=True)
+    world.look()
+    world.run = None
+    plan = world.look()
+    assert kinds(plan) == [do.DeleteJob]
+    assert world.status
+    assert world.status.phase is Phase.SUSPENDED
+    assert world.look() == do.Plan()
+    world.edit(suspend=False)
+    assert do.CreateJob in kinds(world.look())
+
+
+def test_what_makes_no_sense_in_the_store_stalls_and_can_be_cancelled() -> None:
+    world = started()
+    world.run = None
+    seen = replace(world.observe(), damage="the store's memory of the run is damaged")
+    plan = make_plan(seen, SETTINGS)
+    assert (plan.actions, plan.back_off) == ((), True)
+    assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "StoreDamaged")
+    world.edit(cancel=True)
+    plan = make_plan(replace(world.observe(), damage="still"), SETTINGS)
+    assert condition(plan.status, ConditionType.FAILED)[1] == "Cancelled"
+
+
+def test_what_workers_say_at_too_great_length_does_not_keep_a_run_from_ending() -> None:
+    world = started()
+    said = {"source_sha256": "s" * 99, "source_etag": "e" * 300, "manifest_sha256": "sha256:" + "f" * 64}
+    errors = [LastError("a", "c" * 80, "m")]
+    world.run = snapshot(
+        RunState.CLOSED, 10, counts={"succeeded": 10}, results_uri="u" * 3000, last_errors=errors, **said
+    )
+    status = world.look().status
+    assert status
+    assert status.phase is Phase.SUCCEEDED
+    assert status == BatchJobStatus.model_validate(status.to_json()), "it fits its own schema"
+
+
 def test_a_name_that_somebody_else_has_stalls() -> None:
     plan = plan_obstructed(World().observe(), Trouble(Reason.NAME_TAKEN, "Job x belongs to somebody else"))
     assert plan.back_off

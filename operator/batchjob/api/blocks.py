@@ -125,7 +125,12 @@ class Destination(Location):
                     "self.url.startsWith('s3://') || self.url.startsWith('file:///')",
                     "destination.url must begin with s3:// or file:///",
                     field=".url",
-                )
+                ),
+                cel(
+                    "!self.url.contains('?') && !self.url.contains('#')",
+                    "destination.url must not contain ? or #: files are written below it. Write %3F or %23.",
+                    field=".url",
+                ),
             ]
         }
     )

@@ -147,11 +147,7 @@ class ObjectMeta(Model):
     namespace: str = "default"
     uid: str = ""
     generation: int = 0
-    resource_version: str = ""
-    creation_timestamp: str = ""
     deletion_timestamp: str | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
 
 
 class BatchJob(Model):

@@ -31,13 +31,13 @@ def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
     if reason := _invalid(seen.job):
         return plan_end(seen, Verdict(Phase.FAILED, Reason.INVALID_SPEC, reason, stalled=True))
     if seen.job.spec.suspend:
-        return _wait(seen, suspended())
+        return plan_wait(seen, suspended())
     if seen.missing:
-        return _wait(seen, stalled(Phase.PENDING, seen.missing), back_off=True)
+        return plan_wait(seen, stalled(Phase.PENDING, seen.missing), back_off=True)
     if seen.job.spec.source.results_of and (verdict := _dependency(seen)):
         if verdict.phase in TERMINAL:
             return plan_end(seen, verdict)
-        return _wait(seen, verdict, back_off=verdict.stalled)
+        return plan_wait(seen, verdict, back_off=verdict.stalled)
     return plan_start(seen, settings)
 
 
@@ -93,7 +93,7 @@ def stalled(phase: Phase, trouble: Trouble) -> Verdict:
     return Verdict(phase, trouble.reason, trouble.message, stalled=True)
 
 
-def _wait(seen: Observed, verdict: Verdict, *, back_off: bool = False) -> Plan:
+def plan_wait(seen: Observed, verdict: Verdict, *, back_off: bool = False) -> Plan:
     """Nothing to do until something changes; `back_off` where no event will tell."""
     status = build_status(seen, verdict)
     plan = told(seen, Plan(status=status)) if status != seen.job.status else Plan()

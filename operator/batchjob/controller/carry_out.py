@@ -37,7 +37,7 @@ from batchjob.errors import AlreadyExists, BatchJobError, KubernetesError
 from batchjob.kube import BATCH_JOBS, EVENTS, JOBS, Kube
 from batchjob.store import Store
 
-EVENT_MESSAGE_LIMIT: Final = 1024  # Kubernetes' own
+EVENT_MESSAGE_BYTES: Final = 1024  # Kubernetes' own limit
 
 logger = log.get(__name__)
 
@@ -167,7 +167,7 @@ def build_event(entry: Entry, note: Note, now: datetime) -> dict[str, Any]:
         "action": "Reconcile",
         "type": note.type,
         "reason": note.reason,
-        "note": note.message[:EVENT_MESSAGE_LIMIT],
+        "note": note.message.encode()[:EVENT_MESSAGE_BYTES].decode(errors="ignore"),
         "regarding": {
             "apiVersion": API_VERSION,
             "kind": KIND,

@@ -58,7 +58,11 @@ def plan_ended(ended: Ended) -> Plan:
         if ended.seconds >= LINGER_SECONDS:
             return Plan(delete_job(child))
         return Plan(again_seconds=LINGER_SECONDS - ended.seconds)
-    return Plan((Dismiss(secret_name(ended.name, ended.uid)),)) if ended.has_user else Plan()
+    if not ended.has_user:
+        return Plan()
+    if child is None and ended.seconds < LINGER_SECONDS:  # deleted, and its pods may not have heard of the end yet
+        return Plan(again_seconds=LINGER_SECONDS - ended.seconds)
+    return Plan((Dismiss(secret_name(ended.name, ended.uid)),))
 
 
 def delete_job(child: ChildJob | None) -> tuple[Action, ...]:

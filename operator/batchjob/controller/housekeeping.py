@@ -15,7 +15,7 @@ from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.relist import Relist
 from batchjob.controller.users import Users
 from batchjob.controller.workqueue import Workqueue
-from batchjob.errors import BatchJobError, StoreError
+from batchjob.errors import BatchJobError
 from batchjob.store import Store
 
 CHANGES_SECONDS: Final = 5.0  # one blocking read of the store's changes
@@ -41,25 +41,13 @@ class Housekeeping:
     async def follow_changes(self) -> None:
         """Look at runs that moved, for ever."""
         while True:
-            try:
-                for uid in await self._store.changed(CHANGES_SECONDS):
-                    if key := self._known.key_of(uid):
-                        self._add(key)
-            except StoreError as error:
-                logger.info("changes of the store cannot be followed", error=str(error))
+            if not await self._calmly(self._look_at_changes, "changes of the store cannot be followed"):
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def keep_users(self, every_seconds: float) -> None:
         """Compare the store's users with the runs, for ever; a difference is worth a look."""
         while True:
-            try:
-                present = await self._users.refresh()
-            except StoreError as error:
-                logger.info("users of the store cannot be read", error=str(error))
-            else:
-                for entry in self._known.entries():
-                    if entry.needs_user != (entry.uid in present):
-                        self._queue.add((entry.namespace, entry.name))
+            await self._calmly(self._compare_users, "users of the store cannot be read")
             await asyncio.sleep(every_seconds)
 
     async def sweep_orphans(self, every_seconds: float) -> None:
@@ -78,21 +66,35 @@ class Housekeeping:
         to the whole server, and another installation may have another of its databases.
         """
         found = await self._store.runs()
-        if not found - {entry.uid for entry in self._known.entries()}:
+        if not found.keys() - {entry.uid for entry in self._known.entries()}:
             return
-        for uid in found - await self._relist.uids():
+        for uid in found.keys() - await self._relist.uids():
             owner = await self._store.created_for(uid)
             if owner is not None and not self._relist.serves(owner.partition("/")[0]):
                 continue
             logger.info("removing what a deleted BatchJob left in the store", uid=uid)
             await self._users.revoke(uid)
-            await self._store.delete_run(uid)
+            await self._store.delete_run(uid, found[uid])
 
-    async def _calmly(self, deed: Callable[[], Awaitable[None]], trouble: str) -> None:
+    async def _look_at_changes(self) -> None:
+        for uid in await self._store.changed(CHANGES_SECONDS):
+            if key := self._known.key_of(uid):
+                self._add(key)
+
+    async def _compare_users(self) -> None:
+        present = await self._users.refresh()
+        for entry in self._known.entries():
+            if entry.needs_user != (entry.uid in present):
+                self._queue.add((entry.namespace, entry.name))
+
+    async def _calmly(self, deed: Callable[[], Awaitable[None]], trouble: str) -> bool:
+        """Whether it went well. Nothing that goes wrong in a loop may end the operator, a mistake of ours neither."""
         try:
             await deed()
-        except BatchJobError as error:
-            logger.warning(trouble, error=str(error))
+        except Exception as error:
+            logger.warning(trouble, error=str(error), exc_info=None if isinstance(error, BatchJobError) else error)
+            return False
+        return True
 
     def _add(self, key: ObjectKey) -> None:
         now = time.monotonic()

@@ -43,9 +43,9 @@ class Informer:
         self._listed: set[str | None] = set()
         self.synced = asyncio.Event()  # every namespace was listed once
 
-    def owned_by(self, uid: str) -> Iterable[dict[str, Any]]:
-        """The objects whose controller has this uid."""
-        return [self._objects[key] for key in self._owned.get(uid, ())]
+    def owned_by(self, namespace: str, uid: str) -> Iterable[dict[str, Any]]:
+        """The objects of a namespace whose controller has this uid: in another one, anybody may claim to have it."""
+        return [self._objects[key] for key in self._owned.get(uid, ()) if key[0] == namespace]
 
     def remember(self, item: dict[str, Any]) -> None:
         """Take in what a write returned, unless the copy is newer."""

@@ -58,7 +58,7 @@ class KnownBatchJobs:
         entry = build_entry(body)
         key = entry.namespace, entry.name
         old = self._entries.get(key)
-        if old and old.uid == entry.uid and old.version > entry.version:
+        if old and old.version > entry.version:  # of the same object, or late news of one that it replaced
             return set()
         if old and old.uid != entry.uid:
             self._drop(key, old)

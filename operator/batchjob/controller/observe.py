@@ -28,7 +28,7 @@ from batchjob.controller.status import seconds_since
 from batchjob.controller.users import Users
 from batchjob.core.progress import finished
 from batchjob.core.snapshot import Snapshot
-from batchjob.errors import StoreNotReady, StoreUnavailable
+from batchjob.errors import StoreDamaged, StoreNotReady, StoreUnavailable
 from batchjob.kube import CORE_EVENTS, PODS, Kube
 from batchjob.store import Store
 
@@ -76,9 +76,9 @@ class Observer:
     async def observe(self, entry: Entry, pulse: Pulse) -> Observed:
         """Everything that decides about a BatchJob. Errors: ValidationError, KubernetesError, StoreError."""
         job, now = entry.parsed, datetime.now(UTC)
-        snapshot, silent = await self._snapshot(entry.uid)
+        snapshot, silent, damage = await self._snapshot(entry.uid)
         created = job.status.jobs_created if job.status else 0
-        child = newest_child(self._jobs.owned_by(entry.uid), entry.name, entry.uid, created, now)
+        child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
         started = child is not None or bool(job.status and job.status.store_epoch)
         return Observed(
@@ -86,10 +86,11 @@ class Observer:
             now=now,
             fresh_epoch=secrets.token_hex(8),
             snapshot=snapshot,
+            damage=damage,
             store_silent_seconds=silent,
             admitted=await self._admitted(entry, stuck=stuck),
             child=child,
-            missing=None if started else await find_missing(self._kube, entry.namespace, job.spec),
+            missing=None if started and not stuck else await find_missing(self._kube, entry.namespace, job.spec),
             parent=self._parent(job),
             pods=await self._pod_trouble(entry, child) if stuck and child else None,
             misconfigured=await self._misconfigured(entry, child),
@@ -100,7 +101,7 @@ class Observer:
     def ended(self, entry: Entry) -> Ended:
         """What is left of a BatchJob that has ended."""
         now = datetime.now(UTC)
-        jobs = list(self._jobs.owned_by(entry.uid))
+        jobs = list(self._jobs.owned_by(entry.namespace, entry.uid))
         child = newest_child(jobs, entry.name, entry.uid, entry.jobs_created, now)
         return Ended(
             name=entry.name,
@@ -110,8 +111,8 @@ class Observer:
             child=child,
         )
 
-    async def _snapshot(self, uid: str) -> tuple[Snapshot | None, float | None]:
-        """The snapshot, and for how many seconds the store has been silent (None: it answered)."""
+    async def _snapshot(self, uid: str) -> tuple[Snapshot | None, float | None, str | None]:
+        """The snapshot, for how many seconds the store has been silent (None: it answered), and what is damaged."""
         try:
             snapshot = await self._store.snapshot(uid)
         except StoreNotReady:  # the store was restarted and has forgotten our scripts
@@ -121,9 +122,11 @@ class Observer:
             if self._silent_since is None:
                 self._silent_since = time.monotonic()
                 logger.warning("the store does not answer", error=str(error))
-            return None, time.monotonic() - self._silent_since
+            return None, time.monotonic() - self._silent_since, None
+        except StoreDamaged as error:
+            return None, None, str(error)
         self._silent_since = None
-        return snapshot, None
+        return snapshot, None, None
 
     def _parent(self, job: BatchJob) -> Parent | None:
         source = job.spec.source.results_of

@@ -84,10 +84,11 @@ class Observed:
     now: datetime
     fresh_epoch: str  # random; used if the run has to be opened
     snapshot: Snapshot | None = None  # None: the store does not know the run, or did not answer
+    damage: str | None = None  # what makes no sense in the store; `snapshot` is None then
     store_silent_seconds: float | None = None  # how long the store has not answered; None: it did
     admitted: bool = False  # whether the run has its user in the store and its Secret
     child: ChildJob | None = None
-    missing: Trouble | None = None  # a reference that does not exist; looked for until the first Job is made
+    missing: Trouble | None = None  # a reference that does not exist; looked for before the first Job, then as `pods`
     parent: Parent | None = None  # only where the source is resultsOf
     pods: Trouble | None = None  # why no worker starts; looked for where none does
     misconfigured: str | None = None  # what the pod said that ended with EXIT_CONFIGURATION

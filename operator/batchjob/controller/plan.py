@@ -34,6 +34,7 @@ from batchjob.controller.begin import (
     next_index,
     plan_begin,
     plan_start,
+    plan_wait,
     stalled,
     suspended,
 )
@@ -62,6 +63,8 @@ def make_plan(seen: Observed, settings: PlanSettings) -> Plan:
         return _only_generation(job)
     if seen.store_silent_seconds is not None:
         return _without_store(seen, seen.store_silent_seconds)
+    if seen.damage is not None and not job.spec.cancel:
+        return plan_obstructed(seen, Trouble(Reason.STORE_DAMAGED, f"{seen.damage}. Cancel it, and create it again."))
     return _plan_run(seen, settings)
 
 
@@ -90,6 +93,8 @@ def _known_epochs(seen: Observed) -> set[str]:
 
 def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
     """A run that the store knows and that has not ended."""
+    if snapshot.abandoned:
+        return Plan((AbandonRun(snapshot.message or ""),), again_seconds=0)
     suspend = seen.job.spec.suspend
     actions: list[Action] = [] if seen.admitted else [Admit(build_run(seen, snapshot.epoch))]
     if snapshot.paused != suspend:
@@ -121,8 +126,8 @@ def _standing(seen: Observed, snapshot: Snapshot) -> Verdict:
     if seen.job.spec.suspend:
         return suspended()
     phase = Phase.FINALIZING if snapshot.state is RunState.SEALING else Phase.RUNNING
-    if seen.pods:
-        return stalled(phase, seen.pods)
+    if trouble := seen.missing or seen.pods:
+        return stalled(phase, trouble)
     if snapshot.load_error:
         _, message = snapshot.load_error
         return stalled(phase, Trouble(Reason.SOURCE_UNREACHABLE, message))
@@ -189,6 +194,8 @@ def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
         )
         verdict = Verdict(Phase.FAILED, Reason.STORE_LOST, message, stalled=True)
         return plan_end(replace(seen, snapshot=None), verdict, stop=True)
+    if seen.job.spec.suspend:
+        return replace(plan_wait(seen, suspended()), actions=old_job)
     plan = plan_start(seen, settings)
     note = Note("Warning", Reason.STORE_LOST, "The store lost this run: every item runs again.", format_time(seen.now))
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
@@ -220,7 +227,7 @@ def _only_generation(job: BatchJob) -> Plan:
 
 
 def plan_obstructed(seen: Observed, trouble: Trouble) -> Plan:
-    """A name that the run needs belongs to somebody else: say whose, and try again."""
+    """Something that is not ours to change is in the way: say what, and try again."""
     old = seen.job.status
     phase = old.phase if old and old.phase in (Phase.RUNNING, Phase.FINALIZING) else Phase.PENDING
     status = build_status(seen, stalled(phase, trouble))

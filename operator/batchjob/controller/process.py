@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from batchjob import log
+from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.housekeeping import Housekeeping
@@ -32,7 +33,6 @@ from batchjob.kube import JOBS, Access, Kube, Throttle
 from batchjob.metrics import publish_build_info
 from batchjob.store import Store
 
-EXIT_CONFIGURATION: Final = 64
 STORE_RETRY_SECONDS: Final = 2.0
 
 logger = log.get(__name__)
@@ -122,7 +122,8 @@ class Operator:
             self._queue.add(key)
 
     def _job_moved(self, job: dict[str, Any]) -> None:
-        if (uid := controller_uid(job)) and (key := self._known.key_of(uid)):
+        key = self._known.key_of(controller_uid(job) or "")
+        if key and key[0] == job["metadata"]["namespace"]:
             self._queue.add(key)
 
 

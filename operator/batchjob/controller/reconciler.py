@@ -1,13 +1,13 @@
 """One look at one BatchJob: observe, plan, carry out; and what becomes of errors.
 
-A look never raises: whatever goes wrong is logged, counted and tried again later, for this BatchJob alone. Two of
-them are answers: an object that is none of ours is a condition, and so is a name that somebody else has.
+A look never raises: whatever goes wrong is logged, counted and tried again later, for this BatchJob alone. Some of it
+is an answer and becomes a condition: an object that is none of ours, and what somebody else has to mend (OBSTACLES).
 """
 
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -26,9 +26,18 @@ from batchjob.controller.status import build_invalid_status
 from batchjob.controller.users import NameTaken
 from batchjob.controller.workqueue import Workqueue
 from batchjob.core.reasons import Reason
-from batchjob.errors import BatchJobError, Conflict, NotFound
+from batchjob.errors import BatchJobError, Conflict, Forbidden, Invalid, NotFound, StoreDamaged, StoreFull
 from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import RECONCILE_ERRORS, RECONCILE_SECONDS
+
+# What keeps a plan from being carried out and is not ours to mend: the reason of the condition, and what to do.
+OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
+    NameTaken: (Reason.NAME_TAKEN, ""),
+    Invalid: (Reason.REFUSED, " Correct it, in a new BatchJob where it is immutable."),
+    Forbidden: (Reason.REFUSED, " Change the quota, policy or right that forbids it."),
+    StoreFull: (Reason.STORE_FULL, " Raise the memory of the store, or delete BatchJobs that have ended."),
+    StoreDamaged: (Reason.STORE_DAMAGED, " Cancel it, and create it again."),
+}
 
 logger = log.get(__name__)
 
@@ -77,8 +86,8 @@ class Reconciler:
         plan = await self._plan(entry)
         try:
             self._look_at(await self._carry_out(entry, plan))
-        except NameTaken as error:
-            plan = await self._obstructed(entry, error)
+        except tuple(OBSTACLES) as error:
+            plan = await self._obstructed(entry, build_trouble(error))
         if plan.status is not None:
             self._pulse(entry).written()
         if plan.back_off:
@@ -98,9 +107,9 @@ class Reconciler:
             return _invalid(entry.body, error)
         return make_plan(seen, self._settings)
 
-    async def _obstructed(self, entry: Entry, error: NameTaken) -> Plan:
+    async def _obstructed(self, entry: Entry, trouble: Trouble) -> Plan:
         seen = await self._observer.observe(entry, self._pulse(entry))
-        plan = plan_obstructed(seen, Trouble(Reason.NAME_TAKEN, str(error)))
+        plan = plan_obstructed(seen, trouble)
         await self._carry_out(entry, plan)
         return plan
 
@@ -132,6 +141,12 @@ class Reconciler:
 
     def _pulse(self, entry: Entry) -> Pulse:
         return self._pulses.setdefault(entry.uid, Pulse())
+
+
+def build_trouble(error: Exception) -> Trouble:
+    """What an obstacle means to the user."""
+    reason, hint = next(known for kind, known in OBSTACLES.items() if isinstance(error, kind))
+    return Trouble(reason, f"{str(error).rstrip('.')}.{hint}")
 
 
 def _invalid(body: dict[str, Any], error: ValidationError) -> Plan:

@@ -55,8 +55,9 @@ class Relist:
             try:
                 for key in await self.compare():
                     tell(key)
-            except KubernetesError as error:
-                logger.warning("names cannot be compared", error=str(error))
+            except Exception as error:
+                told = isinstance(error, KubernetesError)
+                logger.warning("names cannot be compared", error=str(error), exc_info=None if told else error)
 
     def ask(self) -> None:
         """The watch was begun anew: compare soon."""

@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     store_url: str = Field(description="The store, such as redis://redis:6379/0: a database of its own.")
     store_username: str | None = Field(None, description="The operator's own user in the store; default: default.")
     store_password: SecretStr | None = Field(None, description="Its password.")
-    store_password_file: Path | None = Field(None, description="A file with its password, read at the start.")
+    store_password_file: Path | None = Field(None, description="A file with its password, read for each connection.")
     worker_store_url: str | None = Field(None, description="The store as worker pods reach it; default: store_url.")
 
     worker_image: str = Field(description="Image of worker pods whose BatchJob names none.")
@@ -75,5 +75,12 @@ class Settings(BaseSettings):
         """The operator's access to the store."""
         password = self.store_password.get_secret_value() if self.store_password else None
         if self.store_password_file:
-            password = self.store_password_file.read_text().strip()
+            password = _read(self.store_password_file)
         return StoreAccess(url=self.store_url, username=self.store_username, password=password)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(f"{PREFIX}STORE_PASSWORD_FILE: {path} cannot be read: {error.strerror}") from None

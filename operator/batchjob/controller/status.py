@@ -207,20 +207,27 @@ def _from_store(snapshot: Snapshot) -> dict[str, Any]:
 
 def _item_error(error: LastError) -> ItemError:
     return ItemError(
-        item_id=clip(error.item_id, 128), error_class=error.error_class, message=clip(error.message, TEXT_LIMIT)
+        item_id=clip(error.item_id, 128),
+        error_class=clip(error.error_class, 64),
+        message=clip(error.message, TEXT_LIMIT),
     )
 
 
 def _source(snapshot: Snapshot) -> SourceStatus | None:
     if not snapshot.source_sha256 and not snapshot.source_etag:
         return None
-    return SourceStatus(sha256=snapshot.source_sha256, etag=snapshot.source_etag)
+    return SourceStatus(sha256=_clipped(snapshot.source_sha256, 64), etag=_clipped(snapshot.source_etag, TEXT_LIMIT))
 
 
 def _results(snapshot: Snapshot) -> ResultsStatus | None:
     if not snapshot.results_uri:
         return None
-    return ResultsStatus(uri=snapshot.results_uri, manifest_sha256=snapshot.manifest_sha256)
+    return ResultsStatus(uri=clip(snapshot.results_uri, 2304), manifest_sha256=_clipped(snapshot.manifest_sha256, 64))
+
+
+def _clipped(text: str | None, limit: int) -> str | None:
+    """What a worker said, in the room that the status has for it."""
+    return None if text is None else clip(text, limit)
 
 
 def _duration(start: str | None, now: datetime) -> str:

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import kopf
@@ -93,7 +94,7 @@ class Supervisor:
         self._namespaces = namespaces
         self._inbox = inbox
         self._stop = threading.Event()
-        self.restarts = 0
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     async def run(self) -> None:
         """Keep kopf running until cancelled."""
@@ -108,7 +109,14 @@ class Supervisor:
             await asyncio.Event().wait()
         finally:
             self._stop.set()
+            self._stop_kopf()
             await asyncio.to_thread(thread.join, STOP_SECONDS)
+
+    def _stop_kopf(self) -> None:
+        if self._running:
+            loop, stop = self._running
+            with suppress(RuntimeError):  # it ended by itself, and its loop is closed
+                loop.call_soon_threadsafe(stop.set)
 
     def _keep_running(self, inbox: Callable[[str | None, dict[str, Any]], None]) -> None:
         pause = FIRST_PAUSE_SECONDS
@@ -120,7 +128,6 @@ class Supervisor:
                 logger.warning("kopf ended", error=repr(error))
             if self._stop.is_set():
                 return
-            self.restarts += 1
             pause = FIRST_PAUSE_SECONDS if time.monotonic() - started > HEALTHY_SECONDS else pause
             logger.info("starting kopf again", pause_seconds=pause)
             self._stop.wait(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads load
@@ -130,11 +137,15 @@ class Supervisor:
         async with Kube(self._access) as kube:
             if not await kube.serves(BATCH_JOBS):  # kopf would wait for ever
                 raise NotFound("the API server does not know BatchJobs: the CRD is not installed")
+        stop = asyncio.Event()  # of kopf's loop: waiting for a thread's event would keep a dead kopf from ending
+        self._running = asyncio.get_running_loop(), stop
+        if self._stop.is_set():  # told before there was anything to stop
+            return
         await kopf.operator(
             registry=build_registry(self._access, inbox),
             settings=build_settings(),
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             standalone=True,
-            stop_flag=self._stop,
+            stop_flag=stop,
         )

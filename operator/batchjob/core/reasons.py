@@ -7,12 +7,10 @@ class Reason(StrEnum):
     """Why a condition has its status, or why an Event was posted."""
 
     # on the way
-    ACCEPTED = "Accepted"
     LOADING = "Loading"
     RUNNING = "Running"
     DEPENDENCY_NOT_MET = "DependencyNotMet"
     SUSPENDED_BY_USER = "SuspendedByUser"
-    RESUMED = "Resumed"
     FINALIZING = "Finalizing"
     # stalled, and healing by itself once the cause is gone
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
@@ -26,7 +24,10 @@ class Reason(StrEnum):
     POD_NOT_STARTING = "PodNotStarting"
     POD_REFUSED = "PodRefused"
     NAME_TAKEN = "NameTaken"
+    REFUSED = "Refused"
     STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_FULL = "StoreFull"
+    STORE_DAMAGED = "StoreDamaged"
     # the end
     SUCCEEDED = "Succeeded"
     ITEMS_FAILED = "ItemsFailed"

@@ -29,6 +29,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     last_errors: list[LastError]  # newest first, at most 10
     reason: str | None  # why the run failed or was abandoned
     message: str | None
+    abandoned: bool  # being given up; the operator may have died in the middle of it
     load_error: tuple[str, str] | None  # class and message; temporary, gone once the source is loaded
     source_sha256: str | None
     source_etag: str | None

@@ -40,6 +40,7 @@ MAX_LINE_BYTES: Final = 8 * 1024 * 1024  # one watch event; etcd holds objects t
 _NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _MERGE: Final = "application/merge-patch+json"
 _BY_STATUS: Final[dict[int, type[KubernetesError]]] = {
+    400: Invalid,
     401: Forbidden,
     403: Forbidden,
     404: NotFound,
@@ -115,7 +116,7 @@ class Kube:
             page = await self._call(
                 "list", "GET", resource.path(namespace), query=query, headers=headers, seconds=LIST_SECONDS
             )
-            items += page["items"]
+            items += page["items"] or ()  # an empty list of names comes as null
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return Listing(items, metadata["resourceVersion"])

@@ -17,7 +17,16 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.credentials import CredentialProvider
 
 from batchjob.api.run import StoreAccess
-from batchjob.errors import ConfigurationError, LeaseLost, RunGone, StoreError, StoreNotReady, StoreUnavailable
+from batchjob.errors import (
+    ConfigurationError,
+    LeaseLost,
+    RunGone,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreNotReady,
+    StoreUnavailable,
+)
 from batchjob.store import keys
 from batchjob.store.scripts import Script
 
@@ -33,6 +42,8 @@ _BY_CODE: Final[dict[str, type[Exception]]] = {
     "LEASELOST": LeaseLost,
     "NEWERSCHEMA": ConfigurationError,
     "INCOMPLETE": StoreError,
+    "DAMAGED": StoreDamaged,
+    "WRONGTYPE": StoreDamaged,
 }
 _NOT_READY: Final = (
     exceptions.NoScriptError,
@@ -44,7 +55,6 @@ _NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM", "NOSCRIPT")
 _UNAVAILABLE: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
-    exceptions.OutOfMemoryError,
     exceptions.ReadOnlyError,
     OSError,
 )
@@ -59,6 +69,8 @@ def translate(error: Exception) -> Exception:
         return _BY_CODE[code](rest.partition(" script: ")[0])
     if isinstance(error, _NOT_READY) or code in _NOT_READY_CODES:
         return StoreNotReady(f"the store has not been prepared for this user or these scripts: {text}")
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return StoreFull(f"the store is full: {text}")
     if isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES:
         return StoreUnavailable(f"the store does not answer: {text}")
     return StoreError(f"the store refused: {text}")

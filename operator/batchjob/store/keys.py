@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from batchjob.errors import ConfigurationError
 
+CHUNK_LIMIT: Final = 10_000  # items: the most rows of an exported file; bounds what one script call can move
 SCHEMA: Final = 1  # version of this layout; a script refuses a run of a newer one
 
 DIRTY: Final = "bj:dirty"  # zset uid → first change not yet read, ms; a hint: workers add, the operator pops
@@ -30,7 +31,7 @@ class Key(NamedTuple):
 
 
 KEYS: Final = (
-    Key("meta", "hash", "all", "schema, epoch, state, paused, total, max_losses, lease_ms, version, fence, reasons"),
+    Key("meta", "hash", "all", "what the run was opened with, where it stands, what its loader and sealer said"),
     Key("counters", "hash", "all", "waiting, delayed, active, succeeded, failed, cancelled, retried_after_loss"),
     Key("usage", "hash", "exchange", "counter of a processor → sum"),
     Key("duty", "hash", "duty_*, load_*, seal_*", "who loads or seals: kind, token, worker, deadline"),

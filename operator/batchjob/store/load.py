@@ -5,7 +5,7 @@ ever reading its JSON, whose numbers it would change. (As text: Redis' cmsgpack 
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -13,8 +13,7 @@ from batchjob.core.items import Item
 from batchjob.store import scripts
 from batchjob.store.connection import Connection
 from batchjob.store.duty import Duty
-
-CHUNK_LIMIT: Final = 10_000  # items: the most rows of an exported file; bounds what one script call can move
+from batchjob.store.keys import CHUNK_LIMIT
 
 
 class LoadLease(Duty):

@@ -1,5 +1,6 @@
 """All runs as the operator sees them: open, grant, read, pause, cancel, delete."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Final, Self
 
@@ -8,7 +9,7 @@ import structlog
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import LEASE_MS, RunState
 from batchjob.core.snapshot import Snapshot
-from batchjob.errors import ConfigurationError, StoreError, StoreNotReady
+from batchjob.errors import ConfigurationError
 from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call
@@ -100,20 +101,6 @@ class Store:
         reply = await self._call(scripts.SNAPSHOT, uid)
         return None if reply is None else read_snapshot(reply)
 
-    async def snapshots(self, uids: Iterable[str]) -> dict[str, Snapshot | None]:
-        """Many runs in one round trip; each snapshot is consistent in itself."""
-        uids = list(uids)
-        replies = await self._connection.commands([call(scripts.SNAPSHOT, uid) for uid in uids])
-        found: dict[str, Snapshot | None] = {}
-        for uid, reply in zip(uids, replies, strict=True):
-            try:
-                found[uid] = None if reply is None else read_snapshot(answered(reply))
-            except StoreNotReady:
-                raise
-            except StoreError as error:  # one tenant's damage must not hide the others
-                log.warning("a run cannot be read", run=uid, error=str(error))
-        return found
-
     async def pause(self, uid: str) -> None:
         """Grant nothing more until `resume`; workers are told with each exchange."""
         await self._call(scripts.PAUSE, uid, 1)
@@ -142,19 +129,24 @@ class Store:
         """End the run as failed; items that are not terminal become cancelled. Nothing to a run that has ended."""
         await self._call(scripts.CONCLUDE, uid, RunState.FAILED, reason, message)
 
-    async def delete_run(self, uid: str) -> None:
-        """Remove every key of the run; idempotent."""
-        for answer in await self._connection.commands([("UNLINK", *keys.run_keys(uid)), ("ZREM", keys.DIRTY, uid)]):
+    async def delete_run(self, uid: str, strays: Iterable[bytes] = ()) -> None:
+        """Remove every key of the run, and `strays` that `runs` found; idempotent."""
+        unlink = ("UNLINK", *keys.run_keys(uid), *strays)
+        for answer in await self._connection.commands([unlink, ("ZREM", keys.DIRTY, uid)]):
             answered(answer)
 
-    async def runs(self) -> set[str]:
-        """UIDs of every run that has a key; walks the key space, so for a periodic sweep."""
-        cursor, found = 0, set()
+    async def runs(self) -> dict[str, set[bytes]]:
+        """Every run that has a key, by uid, with its keys; walks the key space, so for a periodic sweep.
+
+        A run's user may have made keys of names that are none of ours.
+        """
+        cursor, found = 0, defaultdict[str, set[bytes]](set)
         while True:
             cursor, page = await self._connection.command(
                 "SCAN", cursor, "MATCH", keys.run_key("*", "*"), "COUNT", 1000
             )
-            found |= {keys.uid_of(key) for key in page}
+            for key in page:
+                found[keys.uid_of(key)].add(key)
             if cursor == 0:
                 return found
 

@@ -25,7 +25,7 @@ def _read(name: str) -> str:
 
 def _script(name: str, *shared: str) -> Script:
     table = ", ".join(f"{key} = KEYS[{index}]" for index, key in enumerate(keys.NAMES, start=1))
-    head = f"local SCHEMA = {keys.SCHEMA}\nlocal KEY = {{{table}}}\n"
+    head = f"local SCHEMA = {keys.SCHEMA}\nlocal CHUNK_LIMIT = {keys.CHUNK_LIMIT}\nlocal KEY = {{{table}}}\n"
     source = head + "\n".join(_read(part) for part in ("prelude", *shared, name))
     return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
 

@@ -7,7 +7,7 @@ import msgspec
 from batchjob.api.status import Counts
 from batchjob.core.items import RunState
 from batchjob.core.snapshot import LastError, Snapshot
-from batchjob.errors import StoreError
+from batchjob.errors import StoreDamaged
 
 # Lua packs every string as text; JSON is UTF-8, so it comes back unchanged.
 _error = msgspec.msgpack.Decoder(tuple[str, str, str])
@@ -36,11 +36,11 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 def read_snapshot(reply: list[Any]) -> Snapshot:
-    """A snapshot from what snapshot.lua answered. Raises StoreError if a tenant wrote nonsense into its own keys."""
+    """A snapshot from what snapshot.lua answered. Raises StoreDamaged if a tenant wrote nonsense into its own keys."""
     try:
         return _snapshot(reply)
     except (ValueError, KeyError, msgspec.MsgspecError) as error:  # pydantic's errors are ValueErrors
-        raise StoreError(f"what the store remembers of the run is damaged: {error}") from error
+        raise StoreDamaged(f"what the store remembers of the run is damaged: {error}") from error
 
 
 def _snapshot(reply: list[Any]) -> Snapshot:
@@ -59,6 +59,7 @@ def _snapshot(reply: list[Any]) -> Snapshot:
         last_errors=[LastError(*_error.decode(entry)) for entry in errors],
         reason=facts.get("reason"),
         message=facts.get("message"),
+        abandoned=facts.get("abandoned") == "1",
         load_error=(trouble[0], trouble[1] or "") if trouble[0] else None,
         source_sha256=facts.get("source_sha256") or None,
         source_etag=facts.get("source_etag") or None,
@@ -76,7 +77,10 @@ def read_dead_letter(position: int, packed: bytes) -> DeadLetter:
 
 
 def _texts(flat: list[bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    return {
+        name.decode(errors="replace"): value.decode(errors="replace")
+        for name, value in zip(flat[::2], flat[1::2], strict=True)
+    }
 
 
 def _numbers(flat: list[bytes]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from batchjob.core.reasons import Reason
 from batchjob.core.retry import delay_ms
 from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
-from batchjob.store.load import CHUNK_LIMIT
+from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.patience import kept, patiently
 from batchjob.worker.sources.source import Record, Source
 

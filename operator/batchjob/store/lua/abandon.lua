@@ -25,7 +25,7 @@ if run.state == 'loading' then
   conclude(run, 'failed', 'WorkersFailed', ARGV[2])
   return 0
 end
-redis.call('HSET', KEY.meta, 'abandoned', 1)
+redis.call('HSET', KEY.meta, 'abandoned', 1, 'message', ARGV[2]) -- so that an operator that dies here goes on
 local room, chunk = tonumber(ARGV[1]), next_chunk(run)
 while chunk do
   for position = chunk.first, chunk.last do

@@ -9,6 +9,7 @@
 
 local REAPED = 32 -- expired leases that one call takes back, so that no call takes long
 local PROMOTED = 256 -- due retries that one call takes back
+local MOST_GRANTED = 2 * CHUNK_LIMIT -- items: more than any worker asks for
 
 -- Marks an item as out of its chunk. False: it is not in it, or this was said before.
 local function leave(chunk, position)
@@ -170,7 +171,7 @@ local function grant(run, worker, want, concurrency)
     redis.call('HSET', KEY.held, worker, 'alone')
     return {lease(run, parse_chunk(suspect), worker)}
   end
-  local granted, room = {}, math.min(want, fair_share(held, concurrency))
+  local granted, room = {}, math.min(want, MOST_GRANTED, fair_share(held, concurrency))
   while room > 0 do
     local chunk = take(room)
     if not chunk then

@@ -1,5 +1,5 @@
--- What every script begins with. Above this stand two lines made from keys.py: `local SCHEMA` and `local KEY`, the
--- table of this run's keys by name (all of KEYS).
+-- What every script begins with. Above this stand three lines made from keys.py: `local SCHEMA`, `local CHUNK_LIMIT`
+-- and `local KEY`, the table of this run's keys by name (all of KEYS).
 
 local WAKE_ALL = 64 -- tokens that reach every waiting worker of any sensible run
 

@@ -1,0 +1,123 @@
+"""Faults between the operator and the API server: each ends, and nothing is missed for good."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchjob.store import Store
+from tests.cluster.conftest import SYSTEM, AskStore
+from tests.support.cluster_jobs import Jobs
+from tests.support.fault_proxy import FaultProxy, status
+from tests.support.kubectl import Kubectl, wait_until
+from tests.support.manifests import inline, noop
+from tests.support.operator_process import OperatorProcess
+from tests.support.redis_server import RedisServer
+
+WATCH_BATCH_JOBS = r"WATCH .*/batchjobs$"
+ERROR_EVENT = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 500, "message": "etcd is unwell"}})
+GONE_EVENT = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}})
+
+
+@pytest.fixture
+def proxy(operator_account: Path) -> Iterator[FaultProxy]:
+    with FaultProxy(operator_account) as running:
+        yield running
+
+
+@pytest.fixture
+def operator(
+    proxy: FaultProxy, redis_server: RedisServer, tmp_path: Path, jobs: Jobs, admin: Kubectl
+) -> Iterator[OperatorProcess]:
+    """An operator that speaks through the proxy, and serves the namespace of this test alone."""
+    admin.within(SYSTEM)("delete", "lease", "batchjob-operator", "--ignore-not-found")
+    told = {"pod_namespace": SYSTEM, "watch_namespaces": jobs.kubectl.namespace}
+    running = OperatorProcess(proxy.kubeconfig(tmp_path), redis_server.url, tmp_path, **told)
+    running.start()
+    wait_until(lambda: proxy.open_watches == 2, "the watches of BatchJobs and Jobs to be open", timeout=30)
+    yield running
+    running.kill()
+
+
+def test_what_was_deleted_while_the_watch_was_broken_is_noticed(
+    operator: OperatorProcess, proxy: FaultProxy, jobs: Jobs, ask_store: AskStore
+) -> None:
+    """kopf lists again after a 410 and never says what has gone meanwhile (T1)."""
+    jobs.apply(noop("ghost", inline(1)), noop("stays", inline(1)))
+    jobs.wait_phase("ghost", "Running")
+    uid = jobs.uid("ghost")
+    refused = proxy.inject(WATCH_BATCH_JOBS, answer=status(503), times=1000)
+    proxy.cut_watches()
+    wait_until(lambda: refused.hits, "kopf to be without a watch", timeout=30)
+    jobs.delete("ghost")
+    refused.times = refused.hits
+    proxy.inject(WATCH_BATCH_JOBS, lines=0, end=GONE_EVENT.encode() + b"\n")
+
+    async def left(store: Store) -> set[str]:
+        return ((await store.runs()).keys() | await store.user_names()) & {uid}
+
+    wait_until(lambda: ask_store(left), "the ghost's traces to go", timeout=60, until=lambda found: not found)
+    assert operator.process is not None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"lines": 0, "end": ERROR_EVENT.encode() + b"\n"},
+        {"lines": 0, "end": GONE_EVENT.encode() + b"\n"},
+        {"lines": 0, "end": b'{"type": "MODIFIED", "obj', "times": 3},
+        {"answer": status(410, "Expired"), "times": 2},
+        {"answer": status(404, "NotFound"), "times": 2},
+        {"answer": status(401, "Unauthorized"), "times": 2},
+        {"answer": status(500, "InternalError"), "times": 3},
+        {"answer": status(429, "TooManyRequests", retry_after=1), "times": 3},
+    ],
+    ids=["error-500", "error-410", "mid-line", "http-410", "http-404", "http-401", "http-500", "http-429"],
+)
+def test_a_watch_that_breaks_in_any_way_is_taken_up_again(
+    fault: dict[str, object], operator: OperatorProcess, proxy: FaultProxy, jobs: Jobs
+) -> None:
+    """kopf ends on most of these (T2)."""
+    jobs.apply(noop("before", inline(1)))
+    jobs.wait_phase("before", "Running")
+    injected = proxy.inject(r"WATCH .*/(batchjobs|jobs)$", **{"times": 2} | fault)
+    proxy.cut_watches()
+    wait_until(lambda: injected.hits == injected.times, "the fault to strike", timeout=60)
+    jobs.apply(noop("after", inline(1)))
+    jobs.wait_phase("after", "Running")
+    assert operator.process is not None
+    assert operator.process.poll() is None
+
+
+def test_a_stream_cut_in_mid_line_is_not_reopened_like_mad(
+    operator: OperatorProcess, proxy: FaultProxy, jobs: Jobs
+) -> None:
+    """kopf alone reopens it 289 times a second (T10)."""
+    cut = proxy.inject(r"WATCH ", lines=0, end=b'{"type": "MODIF', times=10_000)
+    before = len(proxy.calls)
+    proxy.cut_watches()
+    wait_until(lambda: cut.hits >= 4, "some reopenings", timeout=60)
+    jobs.apply(noop("through", inline(1)))
+    jobs.wait_phase("through", "Running")
+    watches = [call for call in proxy.calls[before:] if call.is_watch]
+    assert len(watches) < 60
+    assert operator.process is not None
+
+
+@pytest.mark.parametrize("verb", ["POST .*/secrets$", "POST .*/jobs$", "PATCH .*/status$"])
+@pytest.mark.parametrize("how", ["lost reply", "500", "429"])
+def test_a_write_that_fails_or_whose_answer_is_lost_is_made_good_and_made_once(
+    verb: str, how: str, operator: OperatorProcess, proxy: FaultProxy, jobs: Jobs
+) -> None:
+    answers = {"500": status(500), "429": status(429, "TooManyRequests", retry_after=1)}
+    fault = proxy.inject(verb, lose_reply=True) if how == "lost reply" else proxy.inject(verb, answer=answers[how])
+    jobs.apply(noop("written", inline(1)))
+    found = jobs.wait_phase("written", "Running")
+    assert fault.hits == 1
+    assert found["jobsCreated"] == 1
+    uid = jobs.uid("written")
+    for kind in ("jobs", "secrets"):
+        assert len(jobs.kubectl.items(kind, "-l", f"batchjob.dev/uid={uid}")) == 1
+    assert found["jobs"][0]["name"] == jobs.kubectl.items("jobs")[0]["metadata"]["name"]
+    assert operator.process is not None

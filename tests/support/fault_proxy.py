@@ -1,0 +1,215 @@
+"""A proxy between the operator and the API server: plain HTTP in, TLS out, and faults on demand.
+
+A fault answers or spoils the calls that it matches; what it does not match goes through. Watches are streams of lines,
+so they can be cut, stalled or made to say ERROR in the middle.
+"""
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+from batchjob.kube import Access
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request of the operator's, numbered from 1 among all."""
+
+    number: int
+    method: str
+    path: str
+    is_watch: bool
+
+
+@dataclass
+class Fault:
+    """What happens to calls that match: an answer in their place, or something done to their stream."""
+
+    pattern: str  # searched in "METHOD path"; watches have "WATCH" as their method
+    answer: Callable[[], web.Response] | None = None
+    lines: int | None = None  # of a watch: so many go through, then `end`
+    end: bytes | None = None  # what is written before the cut; None: nothing
+    lose_reply: bool = False  # the call is carried out, and its answer lost
+    times: int = 1  # how often; then it is over
+    hits: int = 0
+
+
+class FaultProxy:
+    """Runs in a thread while its context lasts."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._access = Access.from_kubeconfig(kubeconfig)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
+        self._faults: list[Fault] = []
+        self._open: set[asyncio.Event] = set()
+        self.calls: list[Call] = []
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def kubeconfig(self, folder: Path) -> Path:
+        """A kubeconfig that leads through the proxy."""
+        config = yaml.safe_load(self._kubeconfig.read_text())
+        config["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self.port}"}
+        path = folder / "through-the-proxy.kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    def inject(self, pattern: str, **fault: Any) -> Fault:
+        """From now on, spoil calls that match."""
+        self._faults.append(Fault(pattern, **fault))
+        return self._faults[-1]
+
+    @property
+    def open_watches(self) -> int:
+        """Streams that go through now."""
+        return len(self._open)
+
+    def cut_watches(self) -> None:
+        """End every open watch now, in mid-line."""
+
+        def cut() -> None:
+            for event in self._open:
+                event.set()
+
+        self._loop.call_soon_threadsafe(cut)
+
+    def count(self, pattern: str) -> int:
+        """How many calls matched so far."""
+        return sum(1 for call in self.calls if re.search(pattern, _text(call)))
+
+    async def _start(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._access.ssl_context() or True),
+            timeout=aiohttp.ClientTimeout(total=None),
+            read_bufsize=8 * 1024 * 1024,
+            auto_decompress=False,
+        )
+        app = web.Application(client_max_size=8 * 1024 * 1024)
+        app.router.add_route("*", "/{path:.*}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        """End every stream before the loop goes: one that is collected later would complain in another test."""
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await self._runner.cleanup()
+        await self._session.close()
+        await asyncio.sleep(0.25)  # aiohttp offers nothing to wait on: TLS connections need a moment to close
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        call = Call(len(self.calls) + 1, request.method, request.path, request.query.get("watch") in {"1", "true"})
+        self.calls.append(call)
+        fault = self._fault(call)
+        if fault and fault.answer:
+            return fault.answer()
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in {"host", "content-length"}}
+        url = self._access.server + request.raw_path
+        async with self._session.request(
+            request.method, url, headers=headers, data=await request.read() or None, allow_redirects=False
+        ) as answer:
+            if call.is_watch and answer.status == 200:
+                return await self._stream(request, answer, fault)
+            body = await answer.read()
+        if fault and fault.lose_reply:
+            return _hang_up(request)
+        kept = {k: v for k, v in answer.headers.items() if k.lower() in {"content-type", "retry-after"}}
+        return web.Response(status=answer.status, body=body, headers=kept)
+
+    async def _stream(
+        self, request: web.Request, answer: aiohttp.ClientResponse, fault: Fault | None
+    ) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"Content-Type": answer.content_type})
+        await stream.prepare(request)
+        cut = asyncio.Event()
+        self._open.add(cut)
+        try:
+            async with aclosing(_lines_until(answer, cut, fault.lines if fault else None)) as lines:
+                async for line in lines:
+                    await stream.write(line)
+            if fault and fault.end is not None:
+                await stream.write(fault.end)
+            elif cut.is_set():
+                await stream.write(b'{"type": "MODIF')
+        except ConnectionError:
+            pass  # the operator has gone
+        finally:
+            self._open.discard(cut)
+        return stream
+
+    def _fault(self, call: Call) -> Fault | None:
+        for fault in self._faults:
+            if fault.hits < fault.times and re.search(fault.pattern, _text(call)):
+                fault.hits += 1
+                return fault
+        return None
+
+
+def status(code: int, reason: str = "", retry_after: int | None = None) -> Callable[[], web.Response]:
+    """An answer as the API server words its errors."""
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "reason": reason,
+        "message": reason,
+        "code": code,
+    }
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return lambda: web.json_response(body, status=code, headers=headers)
+
+
+def _text(call: Call) -> str:
+    return f"{'WATCH' if call.is_watch else call.method} {call.path}"
+
+
+def _hang_up(request: web.Request) -> web.StreamResponse:
+    if request.transport:
+        request.transport.close()
+    return web.Response()
+
+
+async def _lines_until(
+    answer: aiohttp.ClientResponse, cut: asyncio.Event, limit: int | None
+) -> AsyncGenerator[bytes, None]:
+    stop = asyncio.ensure_future(cut.wait())
+    try:
+        sent = 0
+        while limit is None or sent < limit:
+            line = asyncio.ensure_future(answer.content.readline())
+            await asyncio.wait((line, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not line.done():
+                line.cancel()
+                return
+            if not line.result():
+                return
+            yield line.result()
+            sent += 1
+    finally:
+        stop.cancel()
