@@ -5,7 +5,8 @@ BatchJobError
 ├── StoreError
 │   ├── StoreUnavailable      the store did not answer; worth another try
 │   │   └── StoreFull         it has no memory left for what was to be written
-│   ├── StoreNotReady         NOSCRIPT or NOAUTH: the operator has not prepared the store (again) yet
+│   ├── StoreNotReady         NOAUTH: the operator has not prepared the store (again) yet
+│   │   └── ScriptsUnknown     NOSCRIPT: it has not loaded our scripts, or is of another version than ours
 │   ├── StoreDamaged          something but BatchJob wrote into the keys of the run
 │   ├── RunGone               the store does not know the run: deleted, or its memory was lost
 │   └── LeaseLost             another worker holds what we thought was ours; nothing was changed
@@ -50,6 +51,10 @@ class StoreDamaged(StoreError):
 
 class StoreNotReady(StoreError):
     """The store lacks our scripts or our user; the operator makes both again."""
+
+
+class ScriptsUnknown(StoreNotReady):
+    """The store lacks our scripts: it was restarted, or the operator is of another version and loads other ones."""
 
 
 class RunGone(StoreError):

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from redis.asyncio import Redis
 
 from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.core.items import RunState
+from batchjob.errors import StoreError
 from batchjob.store import Store
 from batchjob.store.keys import run_key
+from batchjob.worker import patience
+from batchjob_processors.noop import Noop
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.workers import Workers, ended, wait_for
 
@@ -236,6 +240,17 @@ async def test_a_new_password_reaches_a_worker_that_runs(workers: Workers) -> No
         (workers.folder(run) / STORE_FILE).write_text(access.model_dump_json())
         assert await ended(worker) == EXIT_CLOSED
     assert (await workers.snapshot(run)).counts.succeeded == 20
+
+
+async def test_a_worker_of_another_version_says_so(
+    workers: Workers, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may sign in, and the scripts that it needs are not there."""
+    monkeypatch.setattr(patience, "SCRIPTS_SECONDS", 0.5)
+    run = await workers.open(chaos([{}]))
+    await redis.script_flush()
+    with pytest.raises(StoreError, match="the image is of another version"):
+        await workers.work(run, Noop())
 
 
 async def logged(workers: Workers, run: Run, worker: subprocess.Popen[str], event: str) -> None:

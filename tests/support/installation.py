@@ -14,6 +14,7 @@ EXAMPLES: Final = REPOSITORY / "examples"
 NEIGHBOURS: Final = REPOSITORY / "tests" / "support" / "neighbours" / "neighbours.yaml"
 SYSTEM: Final = "batchjob-system"
 RELEASE: Final = "batchjob"
+OPERATOR: Final = f"{RELEASE}-operator"
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -26,13 +27,20 @@ class Installation:
         self.cluster = Kubectl(kubectl(), self.kubeconfig, SYSTEM)
 
     def install(self, *values: str) -> None:
-        """`helm upgrade --install`, and wait until everything is ready; `values` are extra --set arguments."""
+        """`helm upgrade --install`, and wait until everything is ready; `values` are extra --set arguments.
+
+        An operator that ran before is restarted: its image may be a new one under the same tag.
+        """
         self.cluster.ensure_namespace(labels=RESTRICTED)
+        ran_before = self.cluster.exists("deployment", OPERATOR)
         self.helm(
             *("upgrade", "--install", RELEASE, str(CHART), "--values", str(Path(__file__).with_name("values.yaml"))),
             *(argument for value in values for argument in ("--set", value)),
             *("--wait", "--timeout", "5m"),
         )
+        if ran_before:
+            self.cluster("rollout", "restart", f"deployment/{OPERATOR}")
+            self.cluster("rollout", "status", f"deployment/{OPERATOR}", "--timeout=120s", timeout=150)
 
     def uninstall(self) -> None:
         """`helm uninstall`, and the namespace with it."""

@@ -21,6 +21,7 @@ from batchjob.errors import (
     ConfigurationError,
     LeaseLost,
     RunGone,
+    ScriptsUnknown,
     StoreDamaged,
     StoreError,
     StoreFull,
@@ -46,12 +47,11 @@ _BY_CODE: Final[dict[str, type[Exception]]] = {
     "WRONGTYPE": StoreDamaged,
 }
 _NOT_READY: Final = (
-    exceptions.NoScriptError,
     exceptions.AuthenticationError,
     exceptions.AuthorizationError,
     exceptions.NoPermissionError,
 )
-_NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM", "NOSCRIPT")
+_NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
 _UNAVAILABLE: Final = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -67,8 +67,10 @@ def translate(error: Exception) -> Exception:
     code, _, rest = text.partition(" ")
     if isinstance(error, exceptions.ResponseError) and code in _BY_CODE:
         return _BY_CODE[code](rest.partition(" script: ")[0])
+    if isinstance(error, exceptions.NoScriptError) or code == "NOSCRIPT":
+        return ScriptsUnknown(f"the store does not know our scripts: {text}")
     if isinstance(error, _NOT_READY) or code in _NOT_READY_CODES:
-        return StoreNotReady(f"the store has not been prepared for this user or these scripts: {text}")
+        return StoreNotReady(f"the store has not been prepared for this user: {text}")
     if isinstance(error, exceptions.OutOfMemoryError):
         return StoreFull(f"the store is full: {text}")
     if isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES:

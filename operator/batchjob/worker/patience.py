@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
 from batchjob import log
-from batchjob.errors import StoreError, StoreNotReady, StoreUnavailable
+from batchjob.errors import ScriptsUnknown, StoreError, StoreNotReady, StoreUnavailable
 
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 2.0
+# The operator loads the scripts before it makes our user, and again within seconds where they were flushed: a user
+# that may sign in and has no scripts for longer has those of another version.
+SCRIPTS_SECONDS: Final = 30.0
 
 T = TypeVar("T")
 logger = log.get(__name__)
@@ -19,14 +23,21 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     """The answer of `call`, tried again with growing waits while the store is away or not prepared for us yet.
 
     Every call of the store may be repeated. Not ready means that the operator has yet to make our user or load the
-    scripts, at the start or after a restart of the server: to be waited for, never a reason to end.
+    scripts, at the start or after a restart of the server: to be waited for, never a reason to end. Raises StoreError
+    where the scripts that it loads are not ours.
     """
-    wait = FIRST_WAIT_SECONDS
+    wait, lacking_since = FIRST_WAIT_SECONDS, None
     while True:
         try:
             return await call()
         except (StoreUnavailable, StoreNotReady) as error:
             logger.warning("waiting for the store", error=str(error), seconds=wait)
+            lacking_since = (lacking_since or time.monotonic()) if isinstance(error, ScriptsUnknown) else None
+            if lacking_since and time.monotonic() - lacking_since > SCRIPTS_SECONDS:
+                raise StoreError(
+                    "the operator has not loaded the scripts of this worker image: the image is of another version. "
+                    "Build it on the worker image of the operator's version"
+                ) from error
         await asyncio.sleep(wait)
         wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
