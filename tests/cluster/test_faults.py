@@ -1,6 +1,7 @@
 """Faults between the operator and the API server: each ends, and nothing is missed for good."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,13 +52,14 @@ def test_what_was_deleted_while_the_watch_was_broken_is_noticed(
     proxy.cut_watches()
     wait_until(lambda: refused.hits, "kopf to be without a watch", timeout=30)
     jobs.delete("ghost")
+    gone = proxy.inject(WATCH_BATCH_JOBS, lines=0, end=GONE_EVENT.encode() + b"\n")
     refused.times = refused.hits
-    proxy.inject(WATCH_BATCH_JOBS, lines=0, end=GONE_EVENT.encode() + b"\n")
 
     async def left(store: Store) -> set[str]:
         return ((await store.runs()).keys() | await store.user_names()) & {uid}
 
     wait_until(lambda: ask_store(left), "the ghost's traces to go", timeout=60, until=lambda found: not found)
+    assert gone.hits == 1
     assert operator.process is not None
 
 
@@ -95,13 +97,13 @@ def test_a_stream_cut_in_mid_line_is_not_reopened_like_mad(
 ) -> None:
     """kopf alone reopens it 289 times a second (T10)."""
     cut = proxy.inject(r"WATCH ", lines=0, end=b'{"type": "MODIF', times=10_000)
-    before = len(proxy.calls)
+    before, began = len(proxy.calls), time.monotonic()
     proxy.cut_watches()
     wait_until(lambda: cut.hits >= 4, "some reopenings", timeout=60)
     jobs.apply(noop("through", inline(1)))
     jobs.wait_phase("through", "Running")
     watches = [call for call in proxy.calls[before:] if call.is_watch]
-    assert len(watches) < 60
+    assert len(watches) <= 3 * (time.monotonic() - began) + 10
     assert operator.process is not None
 
 

@@ -1,11 +1,13 @@
 """What a BatchJob waits for, what makes it impossible, and that it heals by itself where it can."""
 
 import json
+from operator import methodcaller
 from typing import Any
 
 import pytest
 
 from batchjob.controller.manifests import child_name
+from tests.cluster.conftest import AskStore
 from tests.support.cluster_jobs import Jobs
 from tests.support.kubectl import Kubectl, KubectlError, wait_until
 from tests.support.manifests import S3_SECRET, batch_job, config_map, export, inline, noop
@@ -48,6 +50,15 @@ def test_results_of_another_run_are_waited_for_and_read(jobs: Jobs) -> None:
     assert jobs.status("child")["phase"] == "Queued"
     resume(jobs, "parent")
     assert jobs.wait_complete("child")["progress"] == "5/5"
+
+
+def test_results_that_the_store_has_lost_are_said_to_be_gone(jobs: Jobs, ask_store: AskStore) -> None:
+    jobs.apply(noop("forgotten", inline(1)))
+    jobs.wait_complete("forgotten")
+    ask_store(methodcaller("delete_run", jobs.uid("forgotten")))
+    jobs.apply(noop("reader", {"resultsOf": {"batchJobName": "forgotten"}}, retry={"maxAttempts": 1}))
+    condition = jobs.wait_condition("reader", "Failed", "SourceUnreachable")
+    assert "results of BatchJob forgotten are not in the store any more: run it again" in condition["message"]
 
 
 def test_a_run_whose_parent_failed_fails_and_says_what_to_do(jobs: Jobs) -> None:

@@ -15,5 +15,5 @@ def install_crds(admin: Kubectl) -> None:
 
 
 def _is_served(crd: dict[str, Any]) -> bool:
-    conditions = crd.get("status", {}).get("conditions", ())
+    conditions = crd.get("status", {}).get("conditions") or ()  # null at first
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)

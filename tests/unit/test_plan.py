@@ -414,7 +414,8 @@ def test_a_run_that_the_store_lost_while_it_was_suspended_begins_again_when_it_i
     assert kinds(plan) == [do.DeleteJob]
     assert world.status
     assert world.status.phase is Phase.SUSPENDED
-    assert world.look() == do.Plan()
+    world.pass_time(60)
+    assert world.look() == do.Plan(), "a clock that goes on is no news"
     world.edit(suspend=False)
     assert do.CreateJob in kinds(world.look())
 
@@ -426,6 +427,10 @@ def test_what_makes_no_sense_in_the_store_stalls_and_can_be_cancelled() -> None:
     plan = make_plan(seen, SETTINGS)
     assert (plan.actions, plan.back_off) == ((), True)
     assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "StoreDamaged")
+    world.status = plan.status
+    world.pass_time(60)
+    again = make_plan(replace(world.observe(), damage="the store's memory of the run is damaged"), SETTINGS)
+    assert again == do.Plan(back_off=True), "a clock that goes on is no news"
     world.edit(cancel=True)
     plan = make_plan(replace(world.observe(), damage="still"), SETTINGS)
     assert condition(plan.status, ConditionType.FAILED)[1] == "Cancelled"
@@ -445,7 +450,7 @@ def test_what_workers_say_at_too_great_length_does_not_keep_a_run_from_ending() 
 
 
 def test_a_name_that_somebody_else_has_stalls() -> None:
-    plan = plan_obstructed(World().observe(), Trouble(Reason.NAME_TAKEN, "Job x belongs to somebody else"))
+    plan = plan_obstructed(World().observe(), Trouble(Reason.NAME_TAKEN, "Job x is another's"), SETTINGS.pace)
     assert plan.back_off
     assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "NameTaken")
 

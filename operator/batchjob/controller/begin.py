@@ -12,7 +12,7 @@ from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, build_job
 from batchjob.controller.observed import Observed, Trouble
-from batchjob.controller.status import Pace, Verdict, build_status, format_time, told
+from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
 from batchjob.core.reasons import Reason
@@ -96,8 +96,8 @@ def stalled(phase: Phase, trouble: Trouble) -> Verdict:
 def plan_wait(seen: Observed, verdict: Verdict, *, back_off: bool = False) -> Plan:
     """Nothing to do until something changes; `back_off` where no event will tell."""
     status = build_status(seen, verdict)
-    plan = told(seen, Plan(status=status)) if status != seen.job.status else Plan()
-    return replace(plan, back_off=back_off)
+    plan = Plan(status=status) if says_more(seen.job.status, status) else Plan()
+    return replace(told(seen, plan), back_off=back_off)
 
 
 def _invalid(job: BatchJob) -> str | None:

@@ -7,6 +7,7 @@ restart is made again. Orphans: what a BatchJob left that was deleted while nobo
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from batchjob import log
@@ -69,12 +70,15 @@ class Housekeeping:
         if not found.keys() - {entry.uid for entry in self._known.entries()}:
             return
         for uid in found.keys() - await self._relist.uids():
-            owner = await self._store.created_for(uid)
-            if owner is not None and not self._relist.serves(owner.partition("/")[0]):
-                continue
-            logger.info("removing what a deleted BatchJob left in the store", uid=uid)
-            await self._users.revoke(uid)
-            await self._store.delete_run(uid, found[uid])
+            await self._calmly(partial(self._sweep_run, uid, found[uid]), "an orphan cannot be swept")
+
+    async def _sweep_run(self, uid: str, found: set[bytes]) -> None:
+        owner = await self._store.created_for(uid)
+        if owner is not None and not self._relist.serves(owner.partition("/")[0]):
+            return
+        logger.info("removing what a deleted BatchJob left in the store", uid=uid)
+        await self._users.revoke(uid)
+        await self._store.delete_run(uid, found)
 
     async def _look_at_changes(self) -> None:
         for uid in await self._store.changed(CHANGES_SECONDS):

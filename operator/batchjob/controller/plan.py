@@ -41,7 +41,15 @@ from batchjob.controller.begin import (
 from batchjob.controller.ending import ENDED, delete_job, judge, plan_end
 from batchjob.controller.manifests import build_job
 from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
-from batchjob.controller.status import Verdict, build_status, format_time, is_worth_writing, say_store_is_silent, told
+from batchjob.controller.status import (
+    Pace,
+    Verdict,
+    build_status,
+    format_time,
+    is_worth_writing,
+    say_store_is_silent,
+    told,
+)
 from batchjob.core.items import RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.progress import finished
@@ -51,6 +59,7 @@ from batchjob.core.snapshot import Snapshot
 SILENCE_SECONDS: Final = 30.0  # a restart of the store is over by then; longer is worth saying
 # Where items have effects outside, running them again may do harm: that is never decided here.
 EFFECTS_OUTSIDE: Final = frozenset({JobType.EMAIL, JobType.CUSTOM})
+STARTED: Final = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED})
 POD_FAILURE_POLICY: Final = "PodFailurePolicy"  # Kubernetes' reason; our only rule that fails a Job is exit 64
 
 
@@ -64,7 +73,8 @@ def make_plan(seen: Observed, settings: PlanSettings) -> Plan:
     if seen.store_silent_seconds is not None:
         return _without_store(seen, seen.store_silent_seconds)
     if seen.damage is not None and not job.spec.cancel:
-        return plan_obstructed(seen, Trouble(Reason.STORE_DAMAGED, f"{seen.damage}. Cancel it, and create it again."))
+        trouble = Trouble(Reason.STORE_DAMAGED, f"{seen.damage}. Cancel it, and create it again.")
+        return plan_obstructed(seen, trouble, settings.pace)
     return _plan_run(seen, settings)
 
 
@@ -195,7 +205,9 @@ def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
         verdict = Verdict(Phase.FAILED, Reason.STORE_LOST, message, stalled=True)
         return plan_end(replace(seen, snapshot=None), verdict, stop=True)
     if seen.job.spec.suspend:
-        return replace(plan_wait(seen, suspended()), actions=old_job)
+        message = "spec.suspend is true. The store lost this run: every item runs again once it is false."
+        verdict = Verdict(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
+        return replace(plan_wait(seen, verdict), actions=old_job)
     plan = plan_start(seen, settings)
     note = Note("Warning", Reason.STORE_LOST, "The store lost this run: every item runs again.", format_time(seen.now))
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
@@ -226,10 +238,10 @@ def _only_generation(job: BatchJob) -> Plan:
     return Plan(status=job.status.model_copy(update={"observed_generation": generation}))
 
 
-def plan_obstructed(seen: Observed, trouble: Trouble) -> Plan:
+def plan_obstructed(seen: Observed, trouble: Trouble, pace: Pace) -> Plan:
     """Something that is not ours to change is in the way: say what, and try again."""
     old = seen.job.status
-    phase = old.phase if old and old.phase in (Phase.RUNNING, Phase.FINALIZING) else Phase.PENDING
+    phase = old.phase if old and old.phase in STARTED else Phase.PENDING
     status = build_status(seen, stalled(phase, trouble))
-    plan = told(seen, Plan(status=status)) if status != old else Plan()
-    return replace(plan, back_off=True)
+    plan = Plan(status=status) if is_worth_writing(old, status, seen.since_write_seconds, pace) else Plan()
+    return replace(told(seen, plan), back_off=True)

@@ -87,7 +87,7 @@ class Reconciler:
         try:
             self._look_at(await self._carry_out(entry, plan))
         except tuple(OBSTACLES) as error:
-            plan = await self._obstructed(entry, build_trouble(error))
+            plan = await self._obstructed(entry, error)
         if plan.status is not None:
             self._pulse(entry).written()
         if plan.back_off:
@@ -107,9 +107,14 @@ class Reconciler:
             return _invalid(entry.body, error)
         return make_plan(seen, self._settings)
 
-    async def _obstructed(self, entry: Entry, trouble: Trouble) -> Plan:
-        seen = await self._observer.observe(entry, self._pulse(entry))
-        plan = plan_obstructed(seen, trouble)
+    async def _obstructed(self, entry: Entry, error: Exception) -> Plan:
+        if entry.body is None:
+            raise error  # it has ended: nobody waits for it
+        try:
+            seen = await self._observer.observe(entry, self._pulse(entry))
+        except ValidationError:
+            raise error from None  # none of ours: its condition could not be written
+        plan = plan_obstructed(seen, build_trouble(error), self._settings.pace)
         await self._carry_out(entry, plan)
         return plan
 

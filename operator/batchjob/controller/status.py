@@ -99,6 +99,11 @@ class Pace:
         return max(0.0, due - since_write_seconds)
 
 
+def says_more(old: BatchJobStatus | None, new: BatchJobStatus) -> bool:
+    """Whether a status differs in more than the clock."""
+    return old is None or old.model_copy(update={"duration": new.duration}) != new
+
+
 def is_worth_writing(old: BatchJobStatus | None, new: BatchJobStatus, since_write_seconds: float, pace: Pace) -> bool:
     """Whether to write now: never where only the clock moved, and live fields at the pace."""
     if old is None:

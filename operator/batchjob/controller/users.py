@@ -44,15 +44,17 @@ class Users:
     async def admit(self, run: Run) -> None:
         """See that the run's Secret is there and tells of this epoch, and that the store knows its user."""
         credentials = await self._secret(run)
-        reads = await self._readable(run.namespace, credentials.run.results_of_uid)
+        reads = await self._readable(run, credentials.run.results_of_uid)
         await self._store.grant(run.uid, credentials.password, reads=reads)
         self._passwords[run.uid] = credentials.password
         self.present.add(run.uid)
 
-    async def _readable(self, namespace: str, uid: str | None) -> str | None:
-        """`uid`, where that run is of the same namespace: whoever may edit the Secret may name any."""
-        owner = await self._store.created_for(uid) if uid else None
-        return uid if owner and owner.startswith(f"{namespace}/") else None
+    async def _readable(self, run: Run, said: str | None) -> str | None:
+        """The run that the Secret names, if we know it or it is of the same namespace: its editor may name any."""
+        if said is None or said == run.results_of_uid:
+            return said
+        owner = await self._store.created_for(said)
+        return said if owner and owner.startswith(f"{run.namespace}/") else None
 
     async def has_secret(self, namespace: str, name: str, uid: str) -> bool:
         """Whether the Secret of this BatchJob's run is there."""

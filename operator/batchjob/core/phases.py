@@ -19,6 +19,7 @@ CONDITIONS: Final[dict[tuple[Phase, bool], frozenset[ConditionType]]] = {
     (Phase.RUNNING, False): frozenset(),
     (Phase.RUNNING, True): frozenset({_ST}),
     (Phase.SUSPENDED, False): frozenset({_SU}),
+    (Phase.SUSPENDED, True): frozenset({_ST, _SU}),
     (Phase.FINALIZING, False): frozenset(),
     (Phase.FINALIZING, True): frozenset({_ST}),
     (Phase.SUCCEEDED, False): frozenset({_C}),

@@ -110,6 +110,8 @@ class Connection:
     """A pool of connections as one user. `reread` tells its credentials again, for each new connection."""
 
     def __init__(self, access: StoreAccess, name: str, reread: Callable[[], StoreAccess] | None = None) -> None:
+        if "@" in access.url and access.password:
+            raise ConfigurationError("the store's URL holds a user or password beside the configured one: leave it out")
         try:
             self.client: Redis = Redis.from_url(
                 access.url,

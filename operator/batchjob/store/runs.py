@@ -20,6 +20,7 @@ from batchjob.store.snapshot import DeadLetter, ItemResult, read_dead_letter, re
 OLDEST_SERVER: Final = (7, 0)  # ACL key permissions by read and write
 ABANDON_BATCH: Final = 2000  # items a call: some milliseconds, in which nobody else is served
 CHANGED_BATCH: Final = 1000  # runs a call
+UNLINK_BATCH: Final = 1000  # keys a call
 
 log = structlog.get_logger(__name__)
 
@@ -131,8 +132,10 @@ class Store:
 
     async def delete_run(self, uid: str, strays: Iterable[bytes] = ()) -> None:
         """Remove every key of the run, and `strays` that `runs` found; idempotent."""
-        unlink = ("UNLINK", *keys.run_keys(uid), *strays)
-        for answer in await self._connection.commands([unlink, ("ZREM", keys.DIRTY, uid)]):
+        others = list(strays)
+        pages = [others[first : first + UNLINK_BATCH] for first in range(0, len(others), UNLINK_BATCH)]
+        unlinks = [("UNLINK", *page) for page in (keys.run_keys(uid), *pages)]
+        for answer in await self._connection.commands([*unlinks, ("ZREM", keys.DIRTY, uid)]):
             answered(answer)
 
     async def runs(self) -> dict[str, set[bytes]]:

@@ -47,5 +47,7 @@ async def check_host(host: str, field: str) -> None:
         addresses = await resolve(host, 0)
     except OSError:
         return
+    except UnicodeError:
+        raise ConfigurationError(f"{field}: {host} is no host name") from None
     if sentence := refusal(host, addresses):
         raise ConfigurationError(f"{field}: {sentence}")

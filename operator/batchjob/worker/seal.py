@@ -9,7 +9,7 @@ from batchjob import log
 from batchjob.api.run import Purpose, Run
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import Fail, delay_ms, said
-from batchjob.errors import ConfigurationError, StoreError
+from batchjob.errors import ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
 from batchjob.worker.manifest import write_results
@@ -43,7 +43,7 @@ async def _try(run: Run, lease: SealLease, processor: Processor, context: Contex
     """Finish once; False where another try is worth while."""
     try:
         sealed = await _finish(run, processor, context)
-    except StoreError:
+    except (LeaseLost, RunGone, StoreUnavailable, StoreNotReady):
         raise
     except Exception as error:  # noqa: BLE001 - a processor's own seal may raise anything
         if _may_pass(error) and not is_last:
