@@ -7,13 +7,12 @@ that the operator can show it.
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final, NoReturn
+from typing import Final
 
 import structlog
 
@@ -45,7 +44,6 @@ logger = log.get(__name__)
 
 def main() -> int:
     """Run one worker to its end; returns its exit code."""
-    signal.signal(signal.SIGTERM, _leave)
     try:
         settings = read_settings()
     except ConfigurationError as error:
@@ -63,11 +61,6 @@ def main() -> int:
     except Exception as error:
         logger.exception("the worker failed")
         return _end(EXIT_TEMPORARY, f"the worker failed: {type(error).__name__}: {error}", settings.termination_log)
-
-
-def _leave(*_: object) -> NoReturn:
-    """End at once on SIGTERM, while nothing is held: process 1 of a container ignores a signal without a handler."""
-    os._exit(EXIT_DRAINED)
 
 
 def _end(code: int, sentence: str, path: Path) -> int:
