@@ -35,7 +35,8 @@ class Results(Model):
     destination: Destination | None = Field(
         None,
         description="Where to write results: JSONL part files and manifest.json, in a folder of the run's own below "
-        "the url, <name>-<start of its uid>/; status.results.uri says where. Not for type export. "
+        "the url, <name>-<start of its uid>/; status.results.uri says where. Not for type export, "
+        "and not where the processor seals files of its own. "
         "Default: they stay in the store until the BatchJob is deleted.",
     )
 
