@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,14 +177,32 @@ async def large_run(workers: Workers, folder: Path, count: int) -> Run:
     return await workers.open(custom, lease_ms=LEASE_MS)
 
 
+@contextlib.contextmanager
+def a_file_that_never_ends(path: Path, begin: bytes) -> Iterator[None]:
+    """A pipe in the place of a file: who reads it gets `begin` and then waits."""
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2**20)
+        assert os.write(pipe, begin) == len(begin)
+        yield
+    finally:
+        os.close(pipe)
+        path.unlink()
+
+
 async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, tmp_path: Path) -> None:
     """The first loader stops in the middle of a file; the second begins anew, and no item is there twice."""
     run = await large_run(workers, tmp_path, 20_000)
-    with workers.process(run, "first", **LEASE) as first:
+    data = tmp_path / "claim" / "items.jsonl"
+    whole = data.read_bytes()
+    data.unlink()
+    with a_file_that_never_ends(data, whole), workers.process(run, "first", **LEASE) as first:
         await workers.wait(run, lambda s: s.counts.waiting > 0, "the load to begin")
         first.kill()
     found = await workers.snapshot(run)
     assert (found.state, found.total) == (RunState.LOADING, None), "it was killed in the middle"
+    data.write_bytes(whole)
     with workers.process(run, "second", **LEASE) as second:
         assert await ended(second) == EXIT_CLOSED
     found = await workers.snapshot(run)
