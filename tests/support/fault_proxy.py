@@ -11,13 +11,15 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import aiohttp
 import yaml
 from aiohttp import web
 
 from batchjob.kube import Access
+
+HALF_A_LINE: Final = b'{"type": "MODIF'
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class FaultProxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
         self._faults: list[Fault] = []
         self._open: set[asyncio.Event] = set()
+        self._last = b""
         self.calls: list[Call] = []
         self.port = 0
 
@@ -85,8 +88,9 @@ class FaultProxy:
         """Streams that go through now."""
         return len(self._open)
 
-    def cut_watches(self) -> None:
-        """End every open watch now, in mid-line."""
+    def cut_watches(self, *, last: bytes = HALF_A_LINE) -> None:
+        """End every open watch now, with `last` as what is read last: empty for an end as it should be."""
+        self._last = last
 
         def cut() -> None:
             for event in self._open:
@@ -156,7 +160,7 @@ class FaultProxy:
             if fault and fault.end is not None:
                 await stream.write(fault.end)
             elif cut.is_set():
-                await stream.write(b'{"type": "MODIF')
+                await stream.write(self._last)
         except ConnectionError:
             pass  # the operator has gone
         finally:
