@@ -95,7 +95,7 @@ def _show(demo: Kubectl, neighbours: Neighbours, sentences: list[Review]) -> boo
     _heading(
         "Our scores and the mean rating of 20 people", f"Pearson's r = {correlation:.3f} over {len(rows)} sentences"
     )
-    _heading("One of the mails", _readable(neighbours.mail(0)))
+    _heading("One of the mails", _readable(neighbours.mail(neighbours.mails(limit=1)[-1]["sequence"])))
     return True
 
 

@@ -46,10 +46,10 @@ class Toleration(Model):
     )
 
 
-class PullSecret(Model):
-    """A Secret with registry credentials."""
+class Named(Model):
+    """A Secret or ConfigMap by its name."""
 
-    name: Name = Field(description="Name of the Secret, in the namespace of the BatchJob.")
+    name: Name = Field(description="Its name, in the namespace of the BatchJob.")
 
 
 class EnvFrom(Model):
@@ -66,8 +66,8 @@ class EnvFrom(Model):
         }
     )
 
-    config_map_ref: PullSecret | None = Field(None, description="ConfigMap whose keys become variables.")
-    secret_ref: PullSecret | None = Field(None, description="Secret whose keys become variables.")
+    config_map_ref: Named | None = Field(None, description="ConfigMap whose keys become variables.")
+    secret_ref: Named | None = Field(None, description="Secret whose keys become variables.")
 
 
 class ClaimVolume(Model):
@@ -106,7 +106,7 @@ class Worker(Model):
     service_account_name: Name | None = Field(
         None, description="ServiceAccount of the pods; its token is never mounted. Default: default."
     )
-    image_pull_secrets: Annotated[list[PullSecret], Field(max_length=8)] | None = Field(
+    image_pull_secrets: Annotated[list[Named], Field(max_length=8)] | None = Field(
         None, description="Secrets with registry credentials."
     )
     env_from: Annotated[list[EnvFrom], Field(max_length=8)] | None = Field(

@@ -78,7 +78,8 @@ class Location(Model):
     """A place in an object store, on a mounted claim or on the web."""
 
     url: Url = Field(
-        description="s3://bucket/key, https://host/path, or file:///path below a mount of spec.worker.volumes.",
+        description="s3://bucket/key, file:///path below a mount of spec.worker.volumes, or (sources only) "
+        "https://host/path.",
     )
     endpoint: Url | None = Field(
         None, description="S3 endpoint, such as http://minio.storage:9000; default: AWS by region."
@@ -134,7 +135,11 @@ class Source(Model):
     )
     config_map_ref: FileRef | None = Field(None, description="A file in a ConfigMap.")
     uri: UriSource | None = Field(None, description="A file by URL: an object store, the web or a mounted claim.")
-    results_of: ResultsOf | None = Field(None, description="The results of another BatchJob, one item each.")
+    results_of: ResultsOf | None = Field(
+        None,
+        description="The results of another BatchJob, one item each. Items "
+        "without a result are left out: all of an export's, whose results are files.",
+    )
     id_field: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         "id", description="Field of a file's records that names the item. Unique in the file."
     )
