@@ -177,6 +177,25 @@ def test_a_batch_job_created_while_the_store_is_away_says_so_and_starts_when_it_
     jobs.wait_phase("early", "Running")
 
 
+def test_a_running_batch_job_says_that_the_store_stays_away(
+    operators: Operators, jobs: Jobs, redis_server: RedisServer
+) -> None:
+    operators.make().start()
+    jobs.apply(noop("stranded", inline(1)))
+    jobs.wait_phase("stranded", "Running")
+    redis_server.kill()
+    try:
+        wait_until(
+            lambda: jobs.condition("stranded", "Reconciling"),
+            "the store's silence to be said",
+            timeout=90,
+            until=lambda condition: condition["reason"] == "StoreUnavailable",
+        )
+        assert jobs.status("stranded")["phase"] == "Running"
+    finally:
+        redis_server.start()
+
+
 def test_a_lost_store_never_repeats_effects_but_annotates_again(
     operators: Operators, jobs: Jobs, ask_store: AskStore
 ) -> None:

@@ -48,7 +48,8 @@ class Housekeeping:
     async def keep_users(self, every_seconds: float) -> None:
         """Compare the store's users with the runs, for ever; a difference is worth a look."""
         while True:
-            await self._calmly(self._compare_users, "users of the store cannot be read")
+            if not await self._calmly(self._compare_users, "users of the store cannot be read"):
+                self._look_at_running()
             await asyncio.sleep(every_seconds)
 
     async def sweep_orphans(self, every_seconds: float) -> None:
@@ -89,6 +90,12 @@ class Housekeeping:
         present = await self._users.refresh()
         for entry in self._known.entries():
             if entry.needs_user != (entry.uid in present):
+                self._queue.add((entry.namespace, entry.name))
+
+    def _look_at_running(self) -> None:
+        """While the store is away nothing moves that would cause a look, and each run has to say so."""
+        for entry in self._known.entries():
+            if entry.needs_user:
                 self._queue.add((entry.namespace, entry.name))
 
     async def _calmly(self, deed: Callable[[], Awaitable[None]], trouble: str) -> bool:
