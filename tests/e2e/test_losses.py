@@ -59,7 +59,7 @@ def test_a_blow_in_mid_run_loses_nothing_and_repeats_are_bounded(
 
 
 def repeats_allowed(blow: Blow) -> int:
-    """What the promise allows (README): in flight are `concurrency` items a worker.
+    """What the promise allows: in flight are `concurrency` items a worker.
 
     A process that is killed has besides not committed the last 100 ms, in which each slot may have finished one item;
     and a Redis that is lost forgets the last second of both workers (AOF everysec).
@@ -67,7 +67,9 @@ def repeats_allowed(blow: Blow) -> int:
     if blow is delete_the_redis_pod:
         per_second = CONCURRENCY / SLOW[0]["delay_seconds"]  # type: ignore[operator] # a float in a mixed dict
         return PARALLELISM * (CONCURRENCY + int(per_second))
-    return {kill_a_worker_process: 2 * CONCURRENCY, delete_a_worker_pod: CONCURRENCY}.get(blow, 0)
+    if blow is kill_a_worker_process:
+        return 2 * CONCURRENCY
+    return CONCURRENCY if blow is delete_a_worker_pod else 0
 
 
 def assert_counted(blow: Blow, repeats: int, status: dict[str, Any]) -> None:
