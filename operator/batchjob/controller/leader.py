@@ -9,6 +9,7 @@ comes back under the same name takes its own Lease at once.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -104,17 +105,10 @@ class Leader:
 
     async def _write(self, version: str, transitions: int) -> bool:
         try:
-            written = await self._kube.patch(
-                LEASES,
-                self._settings.namespace,
-                self._settings.name,
-                {"spec": self._spec(transitions)},
-                resource_version=version,
-            )
+            await self._patch(self._spec(transitions), version)
         except KubernetesError as error:
             logger.info("somebody else was faster", error=str(error))
             return False
-        self._version = written["metadata"]["resourceVersion"]
         return True
 
     async def _keep(self) -> None:
@@ -126,7 +120,7 @@ class Leader:
             asked_at = self._clock()
             try:
                 async with asyncio.timeout(max(0.0, left)):
-                    await self._renew()
+                    await self._patch({"renewTime": _micro_time()}, self._version)
             except (Conflict, NotFound) as error:
                 if await self._is_still_ours():
                     continue
@@ -140,15 +134,8 @@ class Leader:
                 continue
             renewed_at = asked_at
 
-    async def _renew(self) -> None:
-        spec = {"renewTime": _micro_time()}
-        written = await self._kube.patch(
-            LEASES, self._settings.namespace, self._settings.name, {"spec": spec}, resource_version=self._version
-        )
-        self._version = written["metadata"]["resourceVersion"]
-
     async def _is_still_ours(self) -> bool:
-        """Whether the Lease changed by our own hand: the answer to an earlier renewal was lost."""
+        """Whether the Lease is ours, though it may have changed: the answer to an earlier renewal was lost."""
         try:
             async with asyncio.timeout(self._settings.retry_seconds):
                 lease = await self._kube.get(LEASES, self._settings.namespace, self._settings.name)
@@ -161,15 +148,19 @@ class Leader:
         spec = {"holderIdentity": NOBODY, "leaseDurationSeconds": 1, "renewTime": _micro_time()}
         try:
             async with asyncio.timeout(self._settings.retry_seconds):
-                await self._kube.patch(
-                    LEASES,
-                    self._settings.namespace,
-                    self._settings.name,
-                    {"spec": spec},
-                    resource_version=self._version,
-                )
+                while await self._is_still_ours():
+                    with suppress(Conflict):  # a renewal of ours, cancelled on its way, came between
+                        await self._patch(spec, self._version)
+                        return
         except (KubernetesError, TimeoutError) as error:
             logger.warning("the lease was not given back", error=repr(error))
+
+    async def _patch(self, spec: dict[str, Any], version: str) -> None:
+        """Write `spec` unless the Lease has changed since `version`: Conflict."""
+        lease = await self._kube.patch(
+            LEASES, self._settings.namespace, self._settings.name, {"spec": spec}, resource_version=version
+        )
+        self._version = lease["metadata"]["resourceVersion"]
 
     def _spec(self, transitions: int) -> dict[str, Any]:
         return {

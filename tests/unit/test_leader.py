@@ -1,0 +1,103 @@
+"""The Lease: who holds it, and that it is given back whatever was under way."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from batchjob.controller.leader import Leader, LeaseSettings
+from batchjob.errors import AlreadyExists, Conflict, NotFound
+
+
+class Leases:
+    """An API server of one Lease; the answer to a renewal can be made to never come, though it was done."""
+
+    def __init__(self) -> None:
+        self.spec: dict[str, Any] | None = None
+        self.version = 0
+        self.mute = False
+        self.waiting = asyncio.Event()
+
+    async def get(self, *_: object) -> dict[str, Any]:
+        if self.spec is None:
+            raise NotFound("no Lease")
+        return {"metadata": {"resourceVersion": str(self.version)}, "spec": self.spec}
+
+    async def create(self, _: object, __: str, lease: Mapping[str, Any]) -> dict[str, Any]:
+        if self.spec is not None:
+            raise AlreadyExists("there is a Lease")
+        return await self._written(lease["spec"])
+
+    async def patch(self, *where: object, resource_version: str) -> dict[str, Any]:
+        change = cast("dict[str, Any]", where[-1])["spec"]
+        if resource_version != str(self.version):
+            raise Conflict("the Lease has changed")
+        lease = await self._written({**(self.spec or {}), **change})
+        if self.mute and "holderIdentity" not in change:
+            self.waiting.set()
+            await asyncio.Event().wait()
+        return lease
+
+    async def _written(self, spec: dict[str, Any]) -> dict[str, Any]:
+        self.spec = spec
+        self.version += 1
+        return await self.get()
+
+
+@pytest.fixture
+def leases() -> Leases:
+    return Leases()
+
+
+def candidate(leases: Leases, identity: str) -> Leader:
+    settings = LeaseSettings("system", "operator", identity, seconds=60, renew_seconds=40, retry_seconds=0.02)
+    return Leader(cast("Any", leases), settings)
+
+
+async def lead(leader: Leader) -> asyncio.Task[None]:
+    """A leader that leads by now."""
+    leading = asyncio.Event()
+
+    async def work() -> None:
+        leading.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(leader.run(work))
+    await asyncio.wait_for(leading.wait(), 5)
+    return task
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_leader_that_is_ended_gives_the_lease_back_and_the_next_one_leads(leases: Leases) -> None:
+    await end(await lead(candidate(leases, "first")))
+    assert leases.spec
+    assert leases.spec["holderIdentity"] == ""
+    second = await lead(candidate(leases, "second"))
+    assert leases.spec["holderIdentity"] == "second"
+    assert leases.spec["leaseTransitions"] == 1
+    await end(second)
+
+
+async def test_the_lease_is_given_back_even_when_a_renewal_was_under_way(leases: Leases) -> None:
+    first = await lead(candidate(leases, "first"))
+    leases.mute = True
+    await asyncio.wait_for(leases.waiting.wait(), 5)
+    await end(first)
+    assert leases.spec
+    assert leases.spec["holderIdentity"] == ""
+
+
+async def test_a_lease_that_somebody_else_took_is_left_to_them(leases: Leases) -> None:
+    first = await lead(candidate(leases, "first"))
+    assert leases.spec
+    leases.mute = True
+    await asyncio.wait_for(leases.waiting.wait(), 5)
+    leases.spec = {**leases.spec, "holderIdentity": "second"}
+    leases.version += 1
+    await end(first)
+    assert leases.spec["holderIdentity"] == "second"
