@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batchjob.api.status import BatchJobStatus, Counts, JobReference
+from batchjob.api.status import BatchJobStatus, ConditionType, Counts, JobReference
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller import actions as do
 from batchjob.controller.begin import PlanSettings
@@ -84,6 +84,7 @@ class World:
     missing: Trouble | None = None
     pods: Trouble | None = None
     parent: Parent | None = None
+    circle: tuple[str, ...] = ()
     is_store_silent: bool = False
     epochs: int = 0
     writes: int = 0
@@ -102,6 +103,7 @@ class World:
             child=child,
             missing=self.missing,
             parent=self.parent,
+            circle=self.circle,
             pods=self.pods if child and child.is_starting else None,
             since_write_seconds=(self.now - self.written_at).total_seconds() if self.written_at else float("inf"),
         )
@@ -263,3 +265,24 @@ class World:
                 )
             case _:
                 raise TypeError(f"unknown action {action!r}")
+
+
+def kinds(plan: do.Plan) -> list[type]:
+    """What the plan does, by the kind of action."""
+    return [type(action) for action in plan.actions]
+
+
+def started(**spec: Any) -> World:
+    """A BatchJob whose pods work on ten loaded items, and whose status says so."""
+    world = World(spec=spec)
+    world.look()
+    world.load(10)
+    world.settle()
+    return world
+
+
+def condition(status: BatchJobStatus | None, kind: ConditionType) -> tuple[str, str, str]:
+    """Status, reason and message of a condition, which has to be there."""
+    found = status.condition(kind) if status else None
+    assert found is not None
+    return found.status, found.reason, found.message

@@ -23,9 +23,9 @@ def ended(**fields: Any) -> dict[str, Any]:
     return body(status=status, **fields)
 
 
-def child(name: str, version: int = 6, **fields: Any) -> dict[str, Any]:
-    found = body(name, version, uid=f"u-{name}", **fields)
-    found["spec"] = {"source": {"resultsOf": {"batchJobName": "a"}}}
+def child(name: str, version: int = 6, read: str = "a") -> dict[str, Any]:
+    found = body(name, version, uid=f"u-{name}")
+    found["spec"] = {"source": {"resultsOf": {"batchJobName": read}}}
     return found
 
 
@@ -82,6 +82,17 @@ def test_readers_are_looked_at_when_the_read_one_ends_or_goes_but_not_at_its_pro
     assert known.deleted("team", "a", "u1") == {A, ("team", "b")}
     known.deleted("team", "b", "u-b")
     assert known.seen(body(version=20, uid="u3")) == {A}
+
+
+def test_a_circle_of_readers_is_found_and_a_chain_is_none() -> None:
+    known = KnownBatchJobs()
+    for name, read in (("a", "b"), ("b", "c"), ("c", "a"), ("chained", "a"), ("self", "self"), ("last", "nobody")):
+        known.seen(child(name, read=read))
+    assert known.circle(A) == ["a", "b", "c"]
+    assert known.circle(("team", "self")) == ["self"]
+    assert [known.circle(("team", name)) for name in ("chained", "last", "nobody")] == [[], [], []]
+    known.seen(ended(name="c", version=8, uid="u-c"))
+    assert known.circle(A) == [], "one of them is done"
 
 
 def test_comparing_with_all_names_finds_ghosts_and_strangers() -> None:

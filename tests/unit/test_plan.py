@@ -1,7 +1,6 @@
 """What the operator decides in each situation, one sentence a situation."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -13,29 +12,7 @@ from batchjob.controller.plan import make_plan, plan_obstructed
 from batchjob.core.items import RunState
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import LastError
-from tests.support.plan_world import NAME, SETTINGS, UID, World, snapshot
-
-EXPORT = {"type": "export", "custom": None, "export": {"destination": {"url": "file:///data/out"}}}
-
-
-def kinds(plan: do.Plan) -> list[type]:
-    return [type(action) for action in plan.actions]
-
-
-def started(**spec: Any) -> World:
-    """A BatchJob whose pods work on ten loaded items, and whose status says so."""
-    world = World(spec=spec)
-    world.look()
-    world.load(10)
-    world.settle()
-    return world
-
-
-def condition(status: BatchJobStatus | None, kind: ConditionType) -> tuple[str, str, str]:
-    found = status.condition(kind) if status else None
-    assert found is not None
-    return found.status, found.reason, found.message
-
+from tests.support.plan_world import NAME, SETTINGS, UID, World, condition, kinds, snapshot, started
 
 # ---- the beginning -------------------------------------------------------------------------------------
 
@@ -84,9 +61,9 @@ def test_what_is_missing_stalls_and_is_looked_for_again() -> None:
     ("parent", "phase", "reason"),
     [
         (None, Phase.PENDING, Reason.BATCH_JOB_NOT_FOUND),
-        (Parent("p", ended=False, complete=False), Phase.QUEUED, Reason.DEPENDENCY_NOT_MET),
-        (Parent("p", ended=True, complete=False), Phase.FAILED, Reason.DEPENDENCY_FAILED),
-        (Parent("p", ended=True, complete=True), Phase.RUNNING, Reason.LOADING),
+        (Parent("p", "custom", ended=False, complete=False), Phase.QUEUED, Reason.DEPENDENCY_NOT_MET),
+        (Parent("p", "custom", ended=True, complete=False), Phase.FAILED, Reason.DEPENDENCY_FAILED),
+        (Parent("p", "custom", ended=True, complete=True), Phase.RUNNING, Reason.LOADING),
     ],
 )
 def test_a_run_that_reads_another_one_waits_for_its_success(
@@ -101,15 +78,28 @@ def test_a_run_that_reads_another_one_waits_for_its_success(
 
 
 def test_the_parents_uid_goes_to_the_workers() -> None:
-    complete = Parent("p-uid", ended=True, complete=True)
+    complete = Parent("p-uid", "custom", ended=True, complete=True)
     plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=complete).plan()
     (admit,) = [action for action in plan.actions if isinstance(action, do.Admit)]
     assert admit.run.results_of_uid == "p-uid"
 
 
-def test_a_batch_job_that_reads_itself_is_refused() -> None:
-    plan = World(spec={"source": {"resultsOf": {"batchJobName": NAME}}}).plan()
-    assert condition(plan.status, ConditionType.FAILED)[1] == "InvalidSpec"
+@pytest.mark.parametrize("circle", [(NAME,), (NAME, "b", "c")])
+def test_batch_jobs_that_wait_for_each_other_are_refused(circle: tuple[str, ...]) -> None:
+    parent = Parent("p", "custom", ended=False, complete=False)
+    plan = World(spec={"source": {"resultsOf": {"batchJobName": circle[-1]}}}, parent=parent, circle=circle).plan()
+    _, reason, message = condition(plan.status, ConditionType.FAILED)
+    assert reason == "InvalidSpec"
+    assert " → ".join([*circle, NAME]) in message
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_export_has_no_results_to_read(ended: bool) -> None:
+    parent = Parent("p", "export", ended=ended, complete=ended)
+    plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=parent).plan()
+    _, reason, message = condition(plan.status, ConditionType.FAILED)
+    assert (plan.actions, reason) == ((), "InvalidSpec")
+    assert "type export" in message
 
 
 def test_64_kib_of_inline_items_pass_and_more_do_not() -> None:
@@ -241,70 +231,6 @@ def test_an_object_in_foreground_deletion_gets_no_new_children() -> None:
     assert make_plan(seen, SETTINGS) == do.Plan()
 
 
-# ---- the store is away, or forgot ----------------------------------------------------------------------
-
-
-def test_a_silent_store_clobbers_nothing_and_is_said_after_a_while() -> None:
-    world = started()
-    world.work(succeeded=3)
-    world.settle()
-    before = world.status
-    world.is_store_silent = True
-    plan = make_plan(replace(world.observe(), store_silent_seconds=10.0), SETTINGS)
-    assert (plan.actions, plan.status, plan.back_off) == ((), None, True)
-    plan = world.look()
-    assert plan.status
-    assert before
-    assert plan.status.model_copy(update={"conditions": []}) == before.model_copy(update={"conditions": []})
-    assert condition(plan.status, ConditionType.RECONCILING)[:2] == ("False", "StoreUnavailable")
-    world.is_store_silent = False
-    assert condition(world.look().status, ConditionType.RECONCILING)[2] == "", "what is over is not said any more"
-
-
-def test_a_new_batch_job_is_acknowledged_while_the_store_is_away() -> None:
-    plan = World(is_store_silent=True).plan()
-    assert plan.status
-    assert plan.status.phase is Phase.PENDING
-    assert condition(plan.status, ConditionType.RECONCILING)[:2] == ("True", "StoreUnavailable")
-
-
-def test_a_lost_run_with_effects_outside_is_never_repeated() -> None:
-    world = started()
-    world.work(succeeded=4)
-    world.pass_time(10)
-    world.settle()
-    world.run = None
-    plan = world.look()
-    assert kinds(plan) == [do.DeleteJob]
-    status, reason, message = condition(plan.status, ConditionType.FAILED)
-    assert (status, reason) == ("True", "StoreLost")
-    assert "at least 4 items were finished" in message
-    assert plan.status
-    assert plan.status.counts.succeeded == 4, "what was known stays"
-
-
-def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> None:
-    world = started(**EXPORT)
-    world.run = None
-    plan = world.look()
-    assert kinds(plan) == [do.DeleteJob, do.OpenRun, do.Admit, do.CreateJob]
-    assert plan.status
-    assert (plan.status.store_epoch, plan.status.jobs_created) == ("e2", 2)
-    assert [note.reason for note in plan.notes] == ["StoreLost"]
-    assert world.settle() == 1
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3, 4])
-def test_a_rebuild_that_was_interrupted_is_finished_with_one_new_job(steps: int) -> None:
-    world = started(**EXPORT)
-    world.run = None
-    world.look(crash_after=steps)
-    world.settle()
-    (job,) = world.jobs.values()
-    assert world.status
-    assert world.status.store_epoch == job.epoch == "e2"
-
-
 # ---- the end -------------------------------------------------------------------------------------------
 
 
@@ -404,38 +330,6 @@ def test_a_run_that_was_being_given_up_when_the_operator_died_is_given_up_to_the
     )
 
 
-def test_a_run_that_the_store_lost_while_it_was_suspended_begins_again_when_it_is_resumed() -> None:
-    world = World(spec={"type": "export", "custom": None, "export": {"destination": {"url": "s3://b/out"}}})
-    world.look()
-    world.edit(suspend=True)
-    world.look()
-    world.run = None
-    plan = world.look()
-    assert kinds(plan) == [do.DeleteJob]
-    assert world.status
-    assert world.status.phase is Phase.SUSPENDED
-    world.pass_time(60)
-    assert world.look() == do.Plan(), "a clock that goes on is no news"
-    world.edit(suspend=False)
-    assert do.CreateJob in kinds(world.look())
-
-
-def test_what_makes_no_sense_in_the_store_stalls_and_can_be_cancelled() -> None:
-    world = started()
-    world.run = None
-    seen = replace(world.observe(), damage="the store's memory of the run is damaged")
-    plan = make_plan(seen, SETTINGS)
-    assert (plan.actions, plan.back_off) == ((), True)
-    assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "StoreDamaged")
-    world.status = plan.status
-    world.pass_time(60)
-    again = make_plan(replace(world.observe(), damage="the store's memory of the run is damaged"), SETTINGS)
-    assert again == do.Plan(back_off=True), "a clock that goes on is no news"
-    world.edit(cancel=True)
-    plan = make_plan(replace(world.observe(), damage="still"), SETTINGS)
-    assert condition(plan.status, ConditionType.FAILED)[1] == "Cancelled"
-
-
 def test_what_workers_say_at_too_great_length_does_not_keep_a_run_from_ending() -> None:
     world = started()
     said = {"source_sha256": "s" * 99, "source_etag": "e" * 300, "manifest_sha256": "sha256:" + "f" * 64}
@@ -471,9 +365,3 @@ def test_times_of_conditions_move_only_with_their_status() -> None:
     assert set(times.values()) == {"2026-01-01T00:00:00Z"}
     assert done.duration == "1m40s"
     assert done.counts == Counts(total=10, succeeded=10)
-
-
-def test_a_run_that_the_store_knows_in_another_epoch_is_lost_too() -> None:
-    world = started()
-    world.run = snapshot(epoch="somebody else's")
-    assert condition(world.look().status, ConditionType.FAILED)[1] == "StoreLost"

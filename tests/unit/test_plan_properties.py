@@ -52,7 +52,7 @@ def image_cannot_be_pulled(world: World) -> None:
 
 
 def parent_fails(world: World) -> None:
-    world.parent = Parent("p", ended=True, complete=False)
+    world.parent = Parent("p", "custom", ended=True, complete=False)
 
 
 def parent_is_deleted(world: World) -> None:
@@ -61,7 +61,7 @@ def parent_is_deleted(world: World) -> None:
 
 def all_heals(world: World) -> None:
     world.is_store_silent, world.missing, world.pods = False, None, None
-    world.parent = Parent("p", ended=True, complete=True)
+    world.parent = Parent("p", "custom", ended=True, complete=True)
 
 
 BLOWS = [

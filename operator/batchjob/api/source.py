@@ -137,8 +137,8 @@ class Source(Model):
     uri: UriSource | None = Field(None, description="A file by URL: an object store, the web or a mounted claim.")
     results_of: ResultsOf | None = Field(
         None,
-        description="The results of another BatchJob, one item each. Items "
-        "without a result are left out: all of an export's, whose results are files.",
+        description="The results of another BatchJob, one item each; items without a result are left out. Not of an "
+        "export: its results are files.",
     )
     id_field: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         "id", description="Field of a file's records that names the item. Unique in the file."

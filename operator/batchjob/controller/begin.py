@@ -7,7 +7,7 @@ from batchjob.api.defaults import effective
 from batchjob.api.run import Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
-from batchjob.api.v1alpha1 import BatchJob
+from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, build_job
@@ -28,7 +28,7 @@ class PlanSettings:
 
 def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
     """Start the run, or say what it waits for."""
-    if reason := _invalid(seen.job):
+    if reason := _too_large(seen.job) or _unreadable(seen):
         return plan_end(seen, Verdict(Phase.FAILED, Reason.INVALID_SPEC, reason, stalled=True))
     if seen.job.spec.suspend:
         return plan_wait(seen, suspended())
@@ -100,7 +100,7 @@ def plan_wait(seen: Observed, verdict: Verdict, *, back_off: bool = False) -> Pl
     return replace(told(seen, plan), back_off=back_off)
 
 
-def _invalid(job: BatchJob) -> str | None:
+def _too_large(job: BatchJob) -> str | None:
     source = job.spec.source
     if source.items:
         size = len(json.dumps([item.to_json() for item in source.items], separators=(",", ":")).encode())
@@ -109,8 +109,20 @@ def _invalid(job: BatchJob) -> str | None:
                 f"spec.source.items has {size} bytes and may have {MAX_INLINE_BYTES}. Put the items into a file: "
                 "spec.source.configMapRef or spec.source.uri."
             )
-    if source.results_of and source.results_of.batch_job_name == job.metadata.name:
-        return "spec.source.resultsOf.batchJobName names this BatchJob itself. Name another one."
+    return None
+
+
+def _unreadable(seen: Observed) -> str | None:
+    """Why the results that are the source will never be there."""
+    field = "spec.source.resultsOf.batchJobName"
+    if seen.circle:
+        way = " → ".join([*seen.circle, seen.circle[0]])
+        return f"{field}: each of these waits for the results of the next: {way}. Name another BatchJob."
+    if seen.parent and seen.parent.type == JobType.EXPORT:
+        return (
+            f"{field} names a BatchJob of type export: its results are files, not items. Read the same source as it, "
+            "or its files by spec.source.uri."
+        )
     return None
 
 

@@ -84,6 +84,11 @@ class CarryOut:
             subresource="status",
             resource_version=str(entry.version),
         )
+        if (before := entry.phase) != status.phase:
+            reason = next((c.reason for c in status.conditions if c.status == "True"), None)
+            logger.info(
+                "phase", batchjob=f"{entry.namespace}/{entry.name}", phase=status.phase, before=before, reason=reason
+            )
         return self._known.seen(body) - {(entry.namespace, entry.name)}
 
     async def tidy(self, key: ObjectKey, uid: str) -> None:

@@ -20,7 +20,7 @@ def judge(snapshot: Snapshot) -> Verdict:
     """How a run went that has ended in the store."""
     if snapshot.state is RunState.CANCELLED:
         done = snapshot.counts.succeeded + snapshot.counts.failed
-        message = f"spec.cancel is true; {done} of {snapshot.counts.total} items were finished."
+        message = f"spec.cancel is true; {done} of {_items(snapshot.counts.total)} finished."
         return Verdict(Phase.CANCELLED, Reason.CANCELLED, message)
     if snapshot.state is RunState.FAILED or snapshot.reason:
         message = snapshot.message or "The workers could not go on and did not say why. See their logs."
@@ -30,19 +30,25 @@ def judge(snapshot: Snapshot) -> Verdict:
     if snapshot.counts.failed:
         return Verdict(Phase.FAILED, Reason.ITEMS_FAILED, failure_message(snapshot), stalled=True)
     cancelled = f", {snapshot.counts.cancelled} cancelled" if snapshot.counts.cancelled else ""
-    return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, f"{snapshot.counts.succeeded} items succeeded{cancelled}.")
+    if not snapshot.counts.total:
+        return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, "The source had no items.")
+    return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, f"{_items(snapshot.counts.succeeded)} succeeded{cancelled}.")
 
 
 def failure_message(snapshot: Snapshot) -> str:
     """`2 of 30 items failed: upstream 2. Last: i7: connection refused`."""
     counts, errors = snapshot.counts, snapshot.last_errors
-    text = f"{counts.failed} of {counts.total} items failed"
+    text = f"{counts.failed} of {_items(counts.total)} failed"
     if not errors:
         return f"{text}."
     classes = Counter(error.error_class for error in errors).most_common()
     which = ", ".join(f"{name} {number}" for name, number in classes)
     among = "" if counts.failed <= len(errors) else f"of the last {len(errors)}: "
     return f"{text}: {among}{which}. Last: {errors[0].item_id}: {errors[0].message}"
+
+
+def _items(number: int) -> str:
+    return "1 item" if number == 1 else f"{number} items"
 
 
 def plan_end(seen: Observed, verdict: Verdict, *, stop: bool = False) -> Plan:

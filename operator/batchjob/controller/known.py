@@ -23,8 +23,10 @@ class Entry:
     uid: str
     version: int
     generation: int
+    type: str
     parent: str | None  # name of the BatchJob whose results it reads
-    ended: bool  # a terminal condition is True
+    phase: str | None
+    ended: bool  # the phase is a terminal one
     complete: bool  # and it is Complete
     completion_time: str | None
     jobs_created: int
@@ -98,6 +100,15 @@ class KnownBatchJobs:
         """The key of the BatchJob with this uid."""
         return self._keys.get(uid)
 
+    def circle(self, key: ObjectKey) -> list[str]:
+        """Names of BatchJobs of which each waits for the next one's results and the last for this one's; else none."""
+        namespace, name = key
+        names: list[str] = []
+        while (entry := self._entries.get((namespace, name))) and not entry.ended and name not in names:
+            names.append(name)
+            name = entry.parent or ""
+        return names if name == key[1] else []
+
     def entries(self) -> Iterable[Entry]:
         """Every BatchJob."""
         return self._entries.values()
@@ -145,14 +156,16 @@ def build_entry(body: dict[str, Any]) -> Entry:
     phase, generation = status.get("phase"), metadata.get("generation", 0)
     ended = phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
     settled = ended and status.get("observedGeneration") == generation
-    results_of = _mapping(_mapping(_mapping(body.get("spec")).get("source")).get("resultsOf"))
+    spec = _mapping(body.get("spec"))
     return Entry(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
         version=int(metadata["resourceVersion"]),
         generation=generation,
-        parent=results_of.get("batchJobName"),
+        type=spec.get("type", ""),
+        parent=_mapping(_mapping(spec.get("source")).get("resultsOf")).get("batchJobName"),
+        phase=phase,
         ended=ended,
         complete=_holds(status, ConditionType.COMPLETE),
         completion_time=status.get("completionTime"),

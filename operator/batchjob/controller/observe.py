@@ -33,6 +33,8 @@ from batchjob.kube import CORE_EVENTS, PODS, Kube
 from batchjob.store import Store
 
 RATE_WINDOW_SECONDS: Final = 20.0  # long enough to be steady, short enough to be "lately"
+# A store that hangs costs each call its time limit: while it is silent, one look in so many seconds asks it.
+SILENCE_PAUSE_SECONDS: Final = 5.0
 
 logger = log.get(__name__)
 
@@ -72,6 +74,7 @@ class Observer:
         self._jobs = jobs
         self._known = known
         self._silent_since: float | None = None
+        self._ask_again_at = 0.0
 
     async def observe(self, entry: Entry, pulse: Pulse) -> Observed:
         """Everything that decides about a BatchJob. Errors: ValidationError, KubernetesError, StoreError."""
@@ -92,6 +95,7 @@ class Observer:
             child=child,
             missing=None if started and not stuck else await find_missing(self._kube, entry.namespace, job.spec),
             parent=self._parent(job),
+            circle=self._known.circle((entry.namespace, entry.name)),
             pods=await self._pod_trouble(entry, child) if stuck and child else None,
             misconfigured=await self._misconfigured(entry, child),
             since_write_seconds=pulse.since_write_seconds(),
@@ -113,6 +117,9 @@ class Observer:
 
     async def _snapshot(self, uid: str) -> tuple[Snapshot | None, float | None, str | None]:
         """The snapshot, for how many seconds the store has been silent (None: it answered), and what is damaged."""
+        now = time.monotonic()
+        if self._silent_since is not None and now < self._ask_again_at:
+            return None, now - self._silent_since, None
         try:
             snapshot = await self._store.snapshot(uid)
         except StoreNotReady:  # the store was restarted and has forgotten our scripts
@@ -122,6 +129,7 @@ class Observer:
             if self._silent_since is None:
                 self._silent_since = time.monotonic()
                 logger.warning("the store does not answer", error=str(error))
+            self._ask_again_at = time.monotonic() + SILENCE_PAUSE_SECONDS
             return None, time.monotonic() - self._silent_since, None
         except StoreDamaged as error:
             return None, None, str(error)
@@ -131,7 +139,7 @@ class Observer:
     def _parent(self, job: BatchJob) -> Parent | None:
         source = job.spec.source.results_of
         entry = self._known.get((job.metadata.namespace, source.batch_job_name)) if source else None
-        return Parent(entry.uid, entry.ended, entry.complete) if entry else None
+        return Parent(entry.uid, entry.type, entry.ended, entry.complete) if entry else None
 
     async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""

@@ -1,5 +1,6 @@
 """What a reconcile knows when it decides. Values only: `observe` fills them in, `plan` and `status` read them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -61,6 +62,7 @@ class Parent:
     """The BatchJob whose results are the source."""
 
     uid: str
+    type: str
     ended: bool
     complete: bool
 
@@ -90,6 +92,7 @@ class Observed:
     child: ChildJob | None = None
     missing: Trouble | None = None  # a reference that does not exist; looked for before the first Job, then as `pods`
     parent: Parent | None = None  # only where the source is resultsOf
+    circle: Sequence[str] = ()  # names of BatchJobs that wait for each other, beginning with this one
     pods: Trouble | None = None  # why no worker starts; looked for where none does
     misconfigured: str | None = None  # what the pod said that ended with EXIT_CONFIGURATION
     since_write_seconds: float = float("inf")  # since we last wrote the status

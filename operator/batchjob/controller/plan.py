@@ -222,12 +222,22 @@ def _cancel(seen: Observed) -> Plan:
 
 def _without_store(seen: Observed, silent_seconds: float) -> Plan:
     old = seen.job.status
-    message = "The store does not answer. Runs go on when it does; see the operator's log."
+    if seen.job.spec.suspend and seen.child and not seen.child.ended:
+        return _keep_suspended(seen, seen.child)
+    message = (
+        "The store (Redis) does not answer. Nothing is lost, and the run goes on when it does; if it stays away, tell "
+        "those who run BatchJob here."
+    )
     if old is None:
         verdict = Verdict(Phase.PENDING, Reason.STORE_UNAVAILABLE, message)
         return Plan(status=build_status(seen, verdict), back_off=True)
     status = say_store_is_silent(old, message) if silent_seconds >= SILENCE_SECONDS else old
     return Plan(status=None if status == old else status, back_off=True)
+
+
+def _keep_suspended(seen: Observed, child: ChildJob) -> Plan:
+    """A pause needs no store: the pods go, and what they held comes back when their leases are over."""
+    return replace(plan_wait(seen, suspended(), back_off=True), actions=tuple(_slots(child, seen.job)))
 
 
 def _only_generation(job: BatchJob) -> Plan:

@@ -121,7 +121,12 @@ class Connection:
                 protocol=2,  # one AUTH instead of HELLO: any server and any ACL user can do it
                 socket_timeout=CALL_TIMEOUT_SECONDS,
                 socket_connect_timeout=CALL_TIMEOUT_SECONDS,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), RETRIES),
+                retry=Retry(
+                    ExponentialWithJitterBackoff(base=0.05, cap=0.5),
+                    RETRIES,
+                    # A call that ran into its time limit has waited long enough.
+                    supported_errors=(exceptions.ConnectionError,),
+                ),
             )
         except ValueError as error:
             raise ConfigurationError(f"the store's URL cannot be used: {error}") from error

@@ -1,0 +1,45 @@
+"""Looking at a BatchJob while the store hangs: the looks must not wait for it one after the other."""
+
+from typing import Any, cast
+
+import pytest
+
+from batchjob.controller.known import KnownBatchJobs, build_entry
+from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, Observer, Pulse
+from batchjob.errors import StoreUnavailable
+from tests.support.plan_world import NAME, UID
+
+
+class HungStore:
+    """It never answers."""
+
+    asked = 0
+
+    async def snapshot(self, _: str) -> None:
+        self.asked += 1
+        raise StoreUnavailable("timed out")
+
+
+class Nothing:
+    """No Jobs, and no users."""
+
+    present: frozenset[str] = frozenset()
+
+    def owned_by(self, *_: str) -> tuple[()]:
+        return ()
+
+
+async def test_while_the_store_is_silent_one_look_in_a_while_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 1000.0
+    monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: clock)
+    store, nothing = HungStore(), cast("Any", Nothing())
+    observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs())
+    entry = build_entry({
+        "metadata": {"namespace": "team", "name": NAME, "uid": UID, "resourceVersion": "1", "generation": 1},
+        "spec": {"type": "custom", "custom": {"processor": "noop"}, "source": {"items": [{"id": "a", "data": {}}]}},
+    })  # fmt: skip
+    silences = [(await observer.observe(entry, Pulse())).store_silent_seconds for _ in range(5)]
+    assert (silences, store.asked) == ([0.0] * 5, 1)
+    clock += SILENCE_PAUSE_SECONDS
+    assert (await observer.observe(entry, Pulse())).store_silent_seconds == SILENCE_PAUSE_SECONDS
+    assert store.asked == 2

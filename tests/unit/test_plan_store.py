@@ -1,0 +1,127 @@
+"""What the operator decides while the store is away, when it has forgotten a run, or says what makes no sense."""
+
+from dataclasses import replace
+
+import pytest
+
+from batchjob.api.status import ConditionType, Phase
+from batchjob.controller import actions as do
+from batchjob.controller.plan import make_plan
+from tests.support.plan_world import SETTINGS, World, condition, kinds, snapshot, started
+
+EXPORT = {"type": "export", "custom": None, "export": {"destination": {"url": "file:///data/out"}}}
+
+
+def test_a_silent_store_clobbers_nothing_and_is_said_after_a_while() -> None:
+    world = started()
+    world.work(succeeded=3)
+    world.settle()
+    before = world.status
+    world.is_store_silent = True
+    plan = make_plan(replace(world.observe(), store_silent_seconds=10.0), SETTINGS)
+    assert (plan.actions, plan.status, plan.back_off) == ((), None, True)
+    plan = world.look()
+    assert plan.status
+    assert before
+    assert plan.status.model_copy(update={"conditions": []}) == before.model_copy(update={"conditions": []})
+    assert condition(plan.status, ConditionType.RECONCILING)[:2] == ("False", "StoreUnavailable")
+    world.is_store_silent = False
+    assert condition(world.look().status, ConditionType.RECONCILING)[2] == "", "what is over is not said any more"
+
+
+def test_a_pause_does_not_wait_for_a_silent_store() -> None:
+    world = started()
+    world.is_store_silent = True
+    world.edit(suspend=True)
+    assert kinds(world.look()) == [do.SetSlots]
+    child = world.child()
+    assert child
+    assert child.suspended
+    assert world.status
+    assert world.status.phase is Phase.SUSPENDED
+    again = world.plan()
+    assert (again.actions, again.status, again.back_off) == ((), None, True)
+    world.is_store_silent = False
+    assert kinds(world.look()) == [do.PauseRun]
+
+
+def test_a_new_batch_job_is_acknowledged_while_the_store_is_away() -> None:
+    plan = World(is_store_silent=True).plan()
+    assert plan.status
+    assert plan.status.phase is Phase.PENDING
+    assert condition(plan.status, ConditionType.RECONCILING)[:2] == ("True", "StoreUnavailable")
+
+
+def test_a_lost_run_with_effects_outside_is_never_repeated() -> None:
+    world = started()
+    world.work(succeeded=4)
+    world.pass_time(10)
+    world.settle()
+    world.run = None
+    plan = world.look()
+    assert kinds(plan) == [do.DeleteJob]
+    status, reason, message = condition(plan.status, ConditionType.FAILED)
+    assert (status, reason) == ("True", "StoreLost")
+    assert "at least 4 items were finished" in message
+    assert plan.status
+    assert plan.status.counts.succeeded == 4, "what was known stays"
+
+
+def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> None:
+    world = started(**EXPORT)
+    world.run = None
+    plan = world.look()
+    assert kinds(plan) == [do.DeleteJob, do.OpenRun, do.Admit, do.CreateJob]
+    assert plan.status
+    assert (plan.status.store_epoch, plan.status.jobs_created) == ("e2", 2)
+    assert [note.reason for note in plan.notes] == ["StoreLost"]
+    assert world.settle() == 1
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_a_rebuild_that_was_interrupted_is_finished_with_one_new_job(steps: int) -> None:
+    world = started(**EXPORT)
+    world.run = None
+    world.look(crash_after=steps)
+    world.settle()
+    (job,) = world.jobs.values()
+    assert world.status
+    assert world.status.store_epoch == job.epoch == "e2"
+
+
+def test_a_run_that_the_store_lost_while_it_was_suspended_begins_again_when_it_is_resumed() -> None:
+    world = World(spec={"type": "export", "custom": None, "export": {"destination": {"url": "s3://b/out"}}})
+    world.look()
+    world.edit(suspend=True)
+    world.look()
+    world.run = None
+    plan = world.look()
+    assert kinds(plan) == [do.DeleteJob]
+    assert world.status
+    assert world.status.phase is Phase.SUSPENDED
+    world.pass_time(60)
+    assert world.look() == do.Plan(), "a clock that goes on is no news"
+    world.edit(suspend=False)
+    assert do.CreateJob in kinds(world.look())
+
+
+def test_what_makes_no_sense_in_the_store_stalls_and_can_be_cancelled() -> None:
+    world = started()
+    world.run = None
+    seen = replace(world.observe(), damage="the store's memory of the run is damaged")
+    plan = make_plan(seen, SETTINGS)
+    assert (plan.actions, plan.back_off) == ((), True)
+    assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "StoreDamaged")
+    world.status = plan.status
+    world.pass_time(60)
+    again = make_plan(replace(world.observe(), damage="the store's memory of the run is damaged"), SETTINGS)
+    assert again == do.Plan(back_off=True), "a clock that goes on is no news"
+    world.edit(cancel=True)
+    plan = make_plan(replace(world.observe(), damage="still"), SETTINGS)
+    assert condition(plan.status, ConditionType.FAILED)[1] == "Cancelled"
+
+
+def test_a_run_that_the_store_knows_in_another_epoch_is_lost_too() -> None:
+    world = started()
+    world.run = snapshot(epoch="somebody else's")
+    assert condition(world.look().status, ConditionType.FAILED)[1] == "StoreLost"
