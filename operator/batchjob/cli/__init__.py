@@ -1,11 +1,7 @@
 """The command `batchjob`. It imports what a command needs only when that command runs."""
 
-import os
-import signal
 import sys
 from typing import Final
-
-EXIT_DRAINED: Final = 143  # as in api.run, which would have to be imported first
 
 USAGE: Final = """usage: batchjob <command>
 
@@ -29,9 +25,6 @@ def run(arguments: list[str]) -> int:
 
             return operator()
         case ["worker"]:
-            # Until the worker has a handler of its own, which takes a second of imports: process 1 of a container
-            # ignores a signal without one, and would work on until it is killed.
-            signal.signal(signal.SIGTERM, lambda *_: os._exit(EXIT_DRAINED))
             from batchjob.worker import main as worker
 
             return worker()
