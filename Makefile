@@ -77,6 +77,10 @@ test-e2e: cluster-up ## Real pods on the cluster
 bench: install redis-server ## Benchmarks: figures are reported, never asserted
 	$(PY) -m tests.bench
 
+.PHONY: prove
+prove: install redis-server ## The long proofs in full, resumable (PART=engine); results go to docs/proof
+	$(PY) -m tests.prove $(PART)
+
 .PHONY: redis-server
 redis-server:
 	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }

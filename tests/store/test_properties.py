@@ -3,31 +3,15 @@
 from hashlib import sha1
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from batchjob.store import scripts
+from tests.prove.engine import walks
 from tests.support.redis_server import RedisServer
-from tests.support.store_machine import StoreMachine
-
-SAMPLE = settings(
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],  # shrinking takes minutes here: add Phase.shrink for a shorter story of a failure
-    deadline=None,
-    max_examples=80,
-    stateful_step_count=40,
-    suppress_health_check=list(HealthCheck),  # each step is a few round trips, and meant to be
-)
 
 
-@pytest.fixture
-def machine(redis_server: RedisServer) -> type[StoreMachine]:
-    return type("Machine", (StoreMachine,), {"url": redis_server.url})
-
-
-def test_items_conserve_and_ends_are_final_whatever_happens(machine: type[StoreMachine]) -> None:
-    run_state_machine_as_test(machine, settings=SAMPLE)
+def test_items_conserve_and_ends_are_final_whatever_happens(redis_server: RedisServer) -> None:
+    facts = walks.trial(redis_server.url, runs=80, number=1)
+    assert facts["steps"] > 1000
 
 
 BUGS = {
@@ -46,7 +30,7 @@ BUGS = {
 
 @pytest.mark.parametrize(("right", "wrong"), BUGS.values(), ids=BUGS)
 def test_the_walk_finds_a_seeded_bug(
-    machine: type[StoreMachine], monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
 ) -> None:
     source = scripts.EXCHANGE.source
     assert source.count(right) == 1
@@ -56,4 +40,4 @@ def test_the_walk_finds_a_seeded_bug(
     monkeypatch.setattr(scripts, "EXCHANGE", script)
     monkeypatch.setattr(scripts, "ALL", (*scripts.ALL, script))
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(machine, settings=settings(SAMPLE, max_examples=400))
+        walks.trial(redis_server.url, runs=400, number=1)

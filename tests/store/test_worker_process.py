@@ -24,6 +24,7 @@ from batchjob.store.keys import run_key
 from batchjob.worker import patience
 from batchjob_processors.noop import Noop
 from tests.support.redis_server import RedisServer, free_port
+from tests.support.store_runs import started_items
 from tests.support.workers import Workers, ended, wait_for
 
 LEASE = {"BATCHJOB_LEASE_SECONDS": "1.5"}
@@ -39,18 +40,6 @@ def sleeping(count: int, seconds: str) -> list[dict[str, Any]]:
     return [{"do": "sleep", "seconds": seconds} for _ in range(count)]
 
 
-async def started_items(redis: Redis, run: Run, worker: str) -> int:
-    """Items that count as lost if this worker is lost now."""
-    owners: Any = await redis.hgetall(run_key(run.uid, "owner"))
-    marks: Any = await redis.hgetall(run_key(run.uid, "checkpoint"))
-    started = 0
-    for chunk, owner in owners.items():
-        _, declared, _, _, name = owner.decode().split("/", 4)
-        if name == worker:
-            started += int(declared) - marks.get(chunk, b"")[: int(declared)].count(b"1")
-    return started
-
-
 async def test_a_killed_worker_loses_nothing_and_its_losses_are_counted(workers: Workers, redis: Redis) -> None:
     run = await workers.open(chaos(sleeping(200, "0.1"), concurrency=4, parallelism=2), lease_ms=LEASE_MS)
 
@@ -59,7 +48,7 @@ async def test_a_killed_worker_loses_nothing_and_its_losses_are_counted(workers:
         async def caught_in_the_act() -> bool | None:
             victim.send_signal(signal.SIGSTOP)  # so that what is seen is what is lost
             await redis.ping()  # what it had sent has arrived
-            if await started_items(redis, run, "victim"):
+            if await started_items(redis, run.uid, "victim"):
                 return True
             victim.send_signal(signal.SIGCONT)
             return None

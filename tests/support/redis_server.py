@@ -1,6 +1,7 @@
 """A real Redis on a free loopback port, as the chart configures it: append-only file each second, nothing evicted."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -43,6 +44,16 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def freeze(self) -> None:
+        """SIGSTOP: it holds its connections and answers nothing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def _wait_until_ready(self, deadline: float) -> None:
         while time.monotonic() < deadline:

@@ -34,6 +34,7 @@ class StoreMachine(RuleBasedStateMachine):
     """One run, three workers."""
 
     url: ClassVar[str]
+    steps: ClassVar[int] = 0  # taken by all machines of the class
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,6 +185,7 @@ class StoreMachine(RuleBasedStateMachine):
     def everything_is_accounted_for(self) -> None:
         if not self.max_losses:
             return  # not loaded yet
+        type(self).steps += 1
         seen = self.do(self.oracle.look())
         counts = check(seen)
         results, failed = seen["results"], {int(position) for position in seen["failed"]}

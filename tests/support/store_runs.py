@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -24,6 +25,18 @@ def commit(chunk: Chunk, outcomes: Sequence[Outcome] = (), *, started: int = 0, 
 def positions(chunks: Sequence[Chunk]) -> list[int]:
     """The items of some chunks."""
     return [item.position for chunk in chunks for item in chunk.items]
+
+
+async def started_items(redis: Redis, uid: str, worker: str) -> int:
+    """Items that count as lost if this worker is lost now."""
+    owners: Any = await redis.hgetall(run_key(uid, "owner"))
+    marks: Any = await redis.hgetall(run_key(uid, "checkpoint"))
+    started = 0
+    for chunk, owner in owners.items():
+        _, declared, _, _, name = owner.decode().split("/", 4)
+        if name == worker:
+            started += int(declared) - marks.get(chunk, b"")[: int(declared)].count(b"1")
+    return started
 
 
 class Runs:

@@ -27,11 +27,11 @@ class Duty:
         await self._call(scripts.DUTY_KEEP, self.kind, self._token)
 
     async def fail(self, reason: str, message: str) -> None:
-        """It cannot be done: the run ends as failed."""
+        """It cannot be done: the run ends as failed, unless it has ended already."""
         await self._call(scripts.DUTY_FAIL, self.kind, self._token, reason, message)
 
     async def release(self) -> None:
-        """Give the lease back, so that another worker may begin at once, from the beginning."""
+        """Give the lease back, if it is still ours: another worker may begin at once, from the beginning."""
         await self._call(scripts.DUTY_RELEASE, self.kind, self._token)
 
     async def _call(self, script: scripts.Script, *arguments: Any) -> None:

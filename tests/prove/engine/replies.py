@@ -1,0 +1,128 @@
+"""Each call of the store is spoiled once: cut before it, its reply lost, half of its reply. The end is the same.
+
+A run is opened, loaded, worked on with results, retries and dead letters, paused and resumed, sealed and deleted, and
+three more are failed, cancelled and given up, all of it through a proxy. What came of it without a fault is what has
+to come of it with any.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from batchjob.api.run import StoreAccess
+from batchjob.core.items import Item, RunState
+from batchjob.store import Store, scripts
+from batchjob.worker import Context
+from tests.support.chaos.chaos import Chaos
+from tests.support.redis_server import RedisServer
+from tests.support.store_oracle import Oracle
+from tests.support.store_proxy import How, Spoil, StoreProxy
+from tests.support.workers import Workers
+
+
+class Careful(Chaos):
+    """Agrees on a name with the other workers, and keeps a note of each item while it is in hand."""
+
+    async def process(self, item: Item, context: Context) -> dict[str, Any]:
+        agreed = await context.note("name", b"first")
+        before = await context.ledger.get()
+        await context.ledger.mark(b"in hand")
+        answer = await super().process(item, context)
+        await context.ledger.clear()
+        return {**answer, "agreed": agreed.decode(), "before": before}
+
+
+ITEMS: Final[list[dict[str, Any]]] = [
+    *[{"do": "retry", "attempts": "2"}] * 2,
+    *[{"do": "fail"}] * 2,
+    *[{"do": "sleep", "seconds": "0.1"}] * 4,
+    *[{}] * 12,
+]
+
+
+async def run_once(server: RedisServer, folder: Path, spoil: Spoil | None) -> tuple[dict[str, Any], dict[str, int]]:
+    """How a run ended and how often each call was made."""
+    folder.mkdir()  # noqa: ASYNC240 - a test may block for a moment
+    async with (
+        StoreProxy(server.port, spoil) as proxy,
+        Store.connect(StoreAccess(url=proxy.url), name="operator") as store,
+        Redis.from_url(server.url) as redis,
+    ):
+        await store.load_scripts()
+        workers = Workers(store, proxy.url, folder / "pods")
+        destination = folder / "claim"
+        destination.mkdir()
+        run = await workers.open({
+            "type": "custom",
+            "custom": {"processor": "noop"},
+            "source": {"items": [{"id": f"i{n}", "data": data} for n, data in enumerate(ITEMS)]},
+            "results": {"destination": {"url": f"file://{destination}"}},
+            "worker": {"volumes": [{"claimName": "data", "mountPath": str(destination)}]},
+            "concurrency": 4,
+        })  # fmt: skip
+        await store.pause(run.uid)
+        working = asyncio.create_task(workers.work(run, Careful()))
+        await workers.wait(run, lambda s: s.state is not RunState.LOADING, "the source to be loaded")
+        await store.resume(run.uid)
+        code = await working
+        found = await workers.snapshot(run)
+        await Oracle(redis, run.uid).check()
+        end: dict[str, Any] = {
+            "code": code,
+            "state": found.state,
+            "counts": found.counts,
+            "results": {r.id: r.result async for r in store.results(run.uid)},
+            "dead": {
+                d.id: (d.error_class, d.message, d.attempts) for d in await store.dead_letters(run.uid, len(ITEMS))
+            },
+            "files": {path.name: path.read_bytes() for path in destination.rglob("part-*")},
+            "other ends": [await end_early(store, workers, how) for how in ("fail", "cancel", "abandon")],
+        }
+        await store.revoke(run.uid)
+        await store.delete_run(run.uid)
+        assert [key for key in await redis.keys("*") if key != b"bj:dirty"] == []
+        return end, dict(proxy.calls)
+
+
+async def end_early(store: Store, workers: Workers, how: str) -> tuple[Any, ...]:
+    """A run that is loaded by two hands, one after the other, and ended before its time."""
+    run = await workers.open({"type": "custom", "custom": {"processor": "noop"}, "source": {"items": [{"id": "i0"}]}})
+    first = await store.run(run.uid, "first").claim_load()
+    assert first
+    await first.trouble("upstream", "not yet")
+    await first.release()
+    second = await store.run(run.uid, "second").claim_load()
+    assert second
+    await second.put([[Item(0, "i0", {}), Item(1, "i1", {})]])
+    if how == "fail":
+        await second.fail("InvalidSource", "line 3")
+    else:
+        await second.finish(2, None, None)
+        await (store.cancel(run.uid) if how == "cancel" else store.abandon(run.uid, "hopeless"))
+    found = await workers.snapshot(run)
+    await store.revoke(run.uid)
+    await store.delete_run(run.uid)
+    return found.state, found.reason, found.message, found.counts
+
+
+async def learn(server: RedisServer, folder: Path) -> tuple[dict[str, Any], list[tuple[str, int]]]:
+    """The end of a run without a fault, and its calls by name and number."""
+    end, calls = await run_once(server, folder / "clean", None)
+    assert {script.name for script in scripts.ALL} <= set(calls), "a script is not tried"
+    return end, [(name, n) for name, times in sorted(calls.items()) for n in range(1, times + 1)]
+
+
+async def trial(server: RedisServer, folder: Path, clean: dict[str, Any], spoil: Spoil) -> dict[str, Any]:
+    """Spoil one call; AssertionError where the run ends otherwise than the clean one."""
+    end, _ = await run_once(server, folder, spoil)
+    assert end == clean, (
+        f"{spoil}: { ({name: (end[name], clean[name]) for name in clean if end[name] != clean[name]}) }"
+    )
+    return {"spoiled": int(spoil.hit)}
+
+
+def spoils(calls: list[tuple[str, int]], most: int) -> list[Spoil]:
+    """Each of the first `most` calls of a name, in each way."""
+    return [Spoil(name, n, how) for name, n in calls if n <= most for how in How]

@@ -1,0 +1,80 @@
+"""Redis is killed and started again while workers work, and hangs for long: nothing is lost, nothing counted twice.
+
+What Redis forgot of its last second runs again; so does what was in flight when every lease ran out in a hang.
+"""
+
+import asyncio
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from batchjob.api.run import Run, StoreAccess
+from batchjob.core.items import RunState
+from batchjob.errors import StoreUnavailable
+from batchjob.store import Store
+from tests.support.crowd import Crowd, lines, spec
+from tests.support.redis_server import RedisServer
+from tests.support.store_oracle import Oracle
+from tests.support.workers import Workers
+
+WORKERS: Final = 3
+LEASE_SECONDS: Final = 3.0
+ITEM_SECONDS: Final = 0.5
+LIFE_SECONDS: Final = 4.0  # of the server, at most
+ITEMS_A_LIFE: Final = 60
+
+
+async def trial(folder: Path, lives: int, hang_seconds: float, seed: int) -> dict[str, Any]:
+    """Kill the server so often, then freeze it once; returns what was counted. AssertionError where that is wrong."""
+    random = Random(seed)
+    items = (lives + 1) * ITEMS_A_LIFE
+    (folder / "redis").mkdir(parents=True)
+    server = RedisServer(folder / "redis").start()
+    try:
+        async with (
+            Store.connect(StoreAccess(url=server.url), name="operator") as store,
+            Redis.from_url(server.url) as redis,
+        ):
+            await store.load_scripts()
+            workers = Workers(store, server.url, folder / "pods")
+            run = await workers.open(spec(parallelism=WORKERS), lease_ms=round(LEASE_SECONDS * 1000))
+            workers.reference(run, "source", items__jsonl=lines(items))
+            with Crowd(workers, run, ITEM_SECONDS, LEASE_SECONDS) as crowd:
+                crowd.fill(WORKERS)
+                for _ in range(lives):
+                    await asyncio.sleep(LIFE_SECONDS * random.random())
+                    server.kill()
+                    server.start()
+                    await prepare(store, run)
+                server.freeze()
+                await asyncio.sleep(hang_seconds)
+                server.thaw()
+                found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end")
+                effects = crowd.effects()
+                assert len(crowd.living) == WORKERS, "a worker was replaced"
+            counts = await Oracle(redis, run.uid).check()
+            assert counts["succeeded"] == found.total == items
+            assert set(effects) == set(range(items)), "an item is missing"
+            assert len([result async for result in store.results(run.uid)]) == items
+    finally:
+        server.kill()
+    return {
+        "restarts": lives,
+        "hang_seconds": hang_seconds,
+        "items": items,
+        "missing": 0,
+        "repeats": effects.total() - items,
+        "counted_after_loss": found.counts.retried_after_loss,
+    }
+
+
+async def prepare(store: Store, run: Run) -> None:
+    """The operator's part after a restart: users and scripts live in the server's memory."""
+    while True:
+        try:
+            await store.grant(run.uid, "secret")
+        except StoreUnavailable:
+            continue
+        return

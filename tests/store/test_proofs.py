@@ -1,0 +1,37 @@
+"""Samples of the long proofs of tests/prove, with fixed seeds."""
+
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from batchjob.store import scripts
+from tests.prove.engine import drains, kills, replies, restarts
+from tests.support.redis_server import RedisServer
+from tests.support.store_proxy import How
+from tests.support.workers import Workers
+
+
+async def test_killed_workers_lose_nothing_and_repeat_only_what_was_in_flight(workers: Workers, redis: Redis) -> None:
+    facts = await kills.trial(workers, redis, kills=12, seed=1)
+    assert facts["kills"] == 12
+    assert facts["in_flight"], "no kill hit a busy worker"
+
+
+async def test_drained_workers_give_back_what_they_had_not_started_and_spend_nothing(
+    workers: Workers, redis: Redis
+) -> None:
+    facts = await drains.trial(workers, redis, drains=6, seed=1)
+    assert facts["items_given_back"], "no drained worker held anything"
+
+
+async def test_a_store_that_is_killed_and_hangs_loses_nothing(tmp_path: Path) -> None:
+    facts = await restarts.trial(tmp_path, lives=2, hang_seconds=4, seed=1)
+    assert facts["counted_after_loss"], "no lease ran out in the hang"
+
+
+async def test_a_script_whose_reply_is_lost_has_its_effect_once(redis_server: RedisServer, tmp_path: Path) -> None:
+    clean, _ = await replies.learn(redis_server, tmp_path)
+    once = [(script.name, 1) for script in scripts.ALL]
+    for number, spoil in enumerate(s for s in replies.spoils(once, most=1) if s.how is How.LOSE_REPLY):
+        facts = await replies.trial(redis_server, tmp_path / str(number), clean, spoil)
+        assert facts["spoiled"], f"{spoil.name} was not called"
