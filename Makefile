@@ -48,6 +48,9 @@ format: install ## Format the code and mend what the linter can
 generate: install ## Write the generated files (CRDs) from the models
 	$(PY) -m batchjob.api.crd
 
+# What of the store's tests is about the server, and so runs on Valkey too.
+STORE_ITSELF := $(addprefix tests/store/test_,access.py ending.py exchange.py loading.py losses.py properties.py reading.py server.py)
+
 # ---- tests --------------------------------------------------------------------------------------------
 
 .PHONY: test
@@ -60,6 +63,7 @@ test-unit: install ## Pure functions: no socket, no file outside a temporary fol
 .PHONY: test-store
 test-store: install redis-server ## The store, the worker and the processors against real servers on loopback
 	$(RUN)/pytest tests/store
+	STORE_SERVER=valkey $(RUN)/pytest $(STORE_ITSELF)
 
 .PHONY: test-chart
 test-chart: install ## The chart: rendered, compared, validated

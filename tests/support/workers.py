@@ -116,25 +116,27 @@ class Workers:
         assert found is not None
         return found
 
-    async def wait(self, run: Run, until: Callable[[Snapshot], bool], what: str) -> Snapshot:
+    async def wait(
+        self, run: Run, until: Callable[[Snapshot], bool], what: str, seconds: float = PATIENCE_SECONDS
+    ) -> Snapshot:
         """Wait until the snapshot is as wanted."""
 
         async def look() -> Snapshot | None:
             found = await self.snapshot(run)
             return found if until(found) else None
 
-        return await wait_for(look, what)
+        return await wait_for(look, what, seconds)
 
     def _write(self, path: Path, document: Model) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(document.model_dump_json(by_alias=True, exclude_none=True))
 
 
-async def wait_for(look: Callable[[], Awaitable[T | None]], what: str) -> T:
+async def wait_for(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = PATIENCE_SECONDS) -> T:
     """The first answer of `look` that is not None."""
-    ends = time.monotonic() + PATIENCE_SECONDS
+    ends = time.monotonic() + seconds
     while (found := await look()) is None:
-        assert time.monotonic() < ends, f"waited {PATIENCE_SECONDS} s for {what}"
+        assert time.monotonic() < ends, f"waited {seconds} s for {what}"
         await asyncio.sleep(0.02)
     return found
 

@@ -18,7 +18,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
-    store_url: str = Field(description="The store, such as redis://redis:6379/0: a database of its own.")
+    store_url: str = Field(
+        description="The store, a database of its own: redis://host:6379/0; rediss:// for TLS; "
+        "redis+cluster://host:6379; redis+sentinel://host:26379,host:26379/name/0."
+    )
     store_username: str | None = Field(None, description="The operator's own user in the store; default: default.")
     store_password: SecretStr | None = Field(None, description="Its password.")
     store_password_file: Path | None = Field(None, description="A file with its password, read for each connection.")

@@ -12,6 +12,8 @@ from batchjob.store import keys
 COMMANDS: Final = (
     # the connection
     "ping", "select", "client|setname",
+    # in a cluster: which server has what
+    "cluster|slots", "command",
     # called directly
     "evalsha", "blpop", "hgetall",
     # called by the scripts, some directly too

@@ -6,7 +6,7 @@ they have seen before. What stays down longer is the caller's to wait for.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
@@ -30,11 +30,13 @@ from batchjob.errors import (
 )
 from batchjob.store import keys
 from batchjob.store.scripts import Script
+from batchjob.store.servers import Client, close_client, open_client
 
 T = TypeVar("T")
 
 CALL_TIMEOUT_SECONDS: Final = 8.0  # below a lease, so that a worker learns of a dead server in time
 BLOCK_LIMIT_SECONDS: Final = 5.0  # longest blocking read: well below the time limit of a call
+SCAN_COUNT: Final = 1000  # keys a call
 RETRIES: Final = 3  # within a second or so: enough for a dropped connection, not for a restart
 
 # What the scripts and the server say, by the first word of the message.
@@ -112,33 +114,30 @@ class Connection:
     def __init__(self, access: StoreAccess, name: str, reread: Callable[[], StoreAccess] | None = None) -> None:
         if "@" in access.url and access.password:
             raise ConfigurationError("the store's URL holds a user or password beside the configured one: leave it out")
-        try:
-            self.client: Redis = Redis.from_url(
-                access.url,
-                credential_provider=Credentials(access, reread or (lambda: access)) if access.password else None,
-                client_name=name,
-                driver_info=None,  # CLIENT SETINFO is unknown to 7.0, and no run's user needs it
-                protocol=2,  # one AUTH instead of HELLO: any server and any ACL user can do it
-                socket_timeout=CALL_TIMEOUT_SECONDS,
-                socket_connect_timeout=CALL_TIMEOUT_SECONDS,
-                retry=Retry(
-                    ExponentialWithJitterBackoff(base=0.05, cap=0.5),
-                    RETRIES,
-                    # A call that ran into its time limit has waited long enough.
-                    supported_errors=(exceptions.ConnectionError,),
-                ),
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"the store's URL cannot be used: {error}") from error
+        self.client: Client = open_client(
+            access.url,
+            credential_provider=Credentials(access, reread or (lambda: access)) if access.password else None,
+            client_name=name,
+            driver_info=None,  # CLIENT SETINFO is unknown to 7.0, and no run's user needs it
+            protocol=2,  # one AUTH instead of HELLO: any server and any ACL user can do it
+            socket_timeout=CALL_TIMEOUT_SECONDS,
+            socket_connect_timeout=CALL_TIMEOUT_SECONDS,
+            retry=Retry(
+                ExponentialWithJitterBackoff(base=0.05, cap=0.5),
+                RETRIES,
+                # A call that ran into its time limit has waited long enough.
+                supported_errors=(exceptions.ConnectionError,),
+            ),
+        )
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.client.aclose()
+        await close_client(self.client)
 
     async def command(self, *arguments: Any) -> Any:
         """One plain command."""
         with translated():
-            return await _cancellable(self.client.execute_command(*arguments))  # type: ignore[no-untyped-call]
+            return await _cancellable(self.client.execute_command(*arguments))
 
     async def commands(self, batch: Sequence[Sequence[Any]]) -> list[Any]:
         """Several commands in one round trip, not in one step; an error of one is its answer, translated."""
@@ -154,10 +153,31 @@ class Connection:
         answer, _ = await self.commands([call(script, uid, *arguments), mark_dirty(uid)])
         return answered(answer)
 
+    async def everywhere(self, *arguments: Any) -> list[Any]:
+        """One command on every server: users and scripts are not shared in a cluster. Returns an answer of each."""
+        if isinstance(self.client, Redis):
+            return [await self.command(*arguments)]
+        with translated():
+            await self.client.initialize()  # it learns its servers then
+            servers = self.client.get_nodes()
+            answers = await _cancellable(self.client.execute_command(*arguments, target_nodes=servers))
+            return list(answers.values())
+
     async def load(self, scripts: Sequence[Script]) -> None:
-        """Give the server scripts; idempotent."""
-        for answer in await self.commands([("SCRIPT", "LOAD", script.source) for script in scripts]):
-            answered(answer)
+        """Give every server scripts; idempotent."""
+        loads = [("SCRIPT", "LOAD", script.source) for script in scripts]
+        if isinstance(self.client, Redis):  # in one round trip, which a cluster's pipeline cannot do
+            for answer in await self.commands(loads):
+                answered(answer)
+            return
+        for load in loads:
+            await self.everywhere(*load)
+
+    async def scan(self, pattern: str) -> AsyncIterator[bytes]:
+        """Every key of that pattern, in no order; some may come twice."""
+        with translated():
+            async for key in self.client.scan_iter(match=pattern, count=SCAN_COUNT):
+                yield key
 
 
 async def _cancellable(call: Awaitable[T]) -> T:

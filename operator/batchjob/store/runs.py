@@ -55,17 +55,8 @@ class Store:
 
     async def check(self) -> None:
         """Ask whether this server can hold runs: ConfigurationError if not; warns if it forgets at a restart."""
-        info = await self._connection.command("INFO")
-        version = tuple(int(part) for part in info["redis_version"].split(".")[:2])
-        if version < OLDEST_SERVER:
-            raise ConfigurationError(f"the store is Redis {info['redis_version']}; 7.0 or newer is needed")
-        if info["maxmemory_policy"] != "noeviction":
-            raise ConfigurationError(
-                f"the store's maxmemory-policy is {info['maxmemory_policy']}, which would drop items when memory is "
-                "short; set it to noeviction"
-            )
-        if not info["aof_enabled"]:
-            log.warning("the store has no append-only file: a restart loses what happened since its last snapshot")
+        for info in await self._connection.everywhere("INFO"):
+            _check_server(info)
 
     async def load_scripts(self) -> None:
         """Give the server our scripts; idempotent."""
@@ -86,15 +77,17 @@ class Store:
         """
         await self.load_scripts()
         rules = user_rules(uid, password, reads)
-        await self._connection.command("ACL", "SETUSER", keys.user_name(uid), *rules)
+        await self._connection.everywhere("ACL", "SETUSER", keys.user_name(uid), *rules)
 
     async def revoke(self, uid: str) -> None:
         """Remove the user of a run; its connections close."""
-        await self._connection.command("ACL", "DELUSER", keys.user_name(uid))
+        await self._connection.everywhere("ACL", "DELUSER", keys.user_name(uid))
 
     async def user_names(self) -> set[str]:
         """UIDs of the runs that have a user."""
-        users = [user.decode() for user in await self._connection.command("ACL", "USERS")]
+        answers = await self._connection.everywhere("ACL", "USERS")
+        common = set[bytes].intersection(*map(set, answers))  # one that a single server lacks is to be made again
+        users = [user.decode() for user in common]
         return {user.removeprefix(keys.USER_PREFIX) for user in users if user.startswith(keys.USER_PREFIX)}
 
     async def snapshot(self, uid: str) -> Snapshot | None:
@@ -143,15 +136,10 @@ class Store:
 
         A run's user may have made keys of names that are none of ours.
         """
-        cursor, found = 0, defaultdict[str, set[bytes]](set)
-        while True:
-            cursor, page = await self._connection.command(
-                "SCAN", cursor, "MATCH", keys.run_key("*", "*"), "COUNT", 1000
-            )
-            for key in page:
-                found[keys.uid_of(key)].add(key)
-            if cursor == 0:
-                return found
+        found = defaultdict[str, set[bytes]](set)
+        async for key in self._connection.scan(keys.run_key("*", "*")):
+            found[keys.uid_of(key)].add(key)
+        return found
 
     async def changed(self, timeout_s: float) -> list[str]:
         """UIDs of runs that changed since the last call, oldest first; waits up to `timeout_s` (at most 5) for one."""
@@ -187,3 +175,16 @@ class Store:
 
     async def _call(self, script: scripts.Script, uid: str, *arguments: Any) -> Any:
         return await self._connection.command(*call(script, uid, *arguments))
+
+
+def _check_server(info: dict[str, Any]) -> None:
+    version = tuple(int(part) for part in info["redis_version"].split(".")[:2])
+    if version < OLDEST_SERVER:
+        raise ConfigurationError(f"the store is Redis {info['redis_version']}; 7.0 or newer is needed")
+    if info["maxmemory_policy"] != "noeviction":
+        raise ConfigurationError(
+            f"the store's maxmemory-policy is {info['maxmemory_policy']}, which would drop items when memory is "
+            "short; set it to noeviction"
+        )
+    if not info["aof_enabled"]:
+        log.warning("the store has no append-only file: a restart loses what happened since its last snapshot")

@@ -38,7 +38,7 @@ async def trial(workers: Workers, redis: Redis, drains: int, seed: int) -> dict[
             await asyncio.sleep(PAUSE_SECONDS * 2 * random.random())
             returned += await drain(crowd, redis, run, random.choice(sorted(crowd.living)))
         crowd.fill(WORKERS)
-        found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end")
+        found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end", seconds=300)
         effects = crowd.effects()
     counts = await Oracle(redis, run.uid).check()
     assert counts["succeeded"] == found.total == items

@@ -41,7 +41,7 @@ async def trial(workers: Workers, redis: Redis, kills: int, seed: int) -> dict[s
             crowd.kill(victim)
             killed += 1
         crowd.fill(WORKERS)
-        found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end")
+        found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end", seconds=300)
         effects = crowd.effects()
     counts = await Oracle(redis, run.uid).check()
     assert counts["succeeded"] == found.total == items

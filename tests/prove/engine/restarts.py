@@ -51,7 +51,7 @@ async def trial(folder: Path, lives: int, hang_seconds: float, seed: int) -> dic
                 server.freeze()
                 await asyncio.sleep(hang_seconds)
                 server.thaw()
-                found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end")
+                found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end", seconds=300)
                 effects = crowd.effects()
                 assert len(crowd.living) == WORKERS, "a worker was replaced"
             counts = await Oracle(redis, run.uid).check()
