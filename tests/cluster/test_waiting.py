@@ -1,6 +1,7 @@
 """What a BatchJob waits for, what makes it impossible, and that it heals by itself where it can."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from operator import methodcaller
 from typing import Any
 
@@ -39,6 +40,14 @@ def test_a_missing_secret_and_a_missing_claim_are_named(jobs: Jobs) -> None:
     assert "spec.worker.volumes[0].claimName: there is no PersistentVolumeClaim nowhere" in condition["message"]
     jobs.apply(S3_SECRET)
     wait_until(lambda: jobs.status("no-secret")["phase"], "it to start", timeout=40, until="Pending".__ne__)
+
+
+def test_a_run_starts_when_its_time_has_come_and_not_before(jobs: Jobs) -> None:
+    after = (datetime.now(UTC) + timedelta(seconds=6)).replace(microsecond=0)
+    jobs.apply(noop("delayed", inline(2), startAfter=after.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    jobs.wait_condition("delayed", "Queued", "StartAfter")
+    started = datetime.fromisoformat(jobs.wait_complete("delayed")["startTime"])
+    assert started >= after
 
 
 def test_results_of_another_run_are_waited_for_and_read(jobs: Jobs) -> None:

@@ -77,6 +77,19 @@ def test_a_run_that_reads_another_one_waits_for_its_success(
     assert bool(plan.actions) == (phase is Phase.RUNNING)
 
 
+def test_nothing_starts_before_its_time() -> None:
+    world = World(spec={"startAfter": "2026-01-01T01:00:00+00:00"})
+    plan = world.look()
+    assert (plan.actions, plan.again_seconds, plan.back_off) == ((), 3600, False)
+    assert condition(plan.status, ConditionType.QUEUED) == (
+        "True",
+        "StartAfter",
+        "Waits until 2026-01-01T01:00:00+00:00.",
+    )
+    world.pass_time(3600)
+    assert kinds(world.look()) == [do.OpenRun, do.Admit, do.CreateJob]
+
+
 def test_the_parents_uid_goes_to_the_workers() -> None:
     complete = Parent("p-uid", "custom", ended=True, complete=True)
     plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=complete).plan()

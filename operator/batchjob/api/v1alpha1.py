@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, cel, immutable
+from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Timestamp, cel, immutable
 from batchjob.api.blocks import AiBatch, Custom, Destination, Email, Export
 from batchjob.api.pods import Worker
 from batchjob.api.retry import Retry
@@ -49,6 +49,9 @@ BLOCKS: Final = {
 }  # the typed block each type needs
 
 
+_OPTIONAL: Final = ("results", "worker", "retry", "itemTimeoutSeconds", "startAfter")  # immutable, absence too
+
+
 def _block_rules() -> list[JsonValue]:
     return [
         cel(
@@ -78,12 +81,13 @@ class BatchJobSpec(Model):
                     "spec.export.destination says where they go. Remove spec.results.",
                     field=".results",
                 ),
-                cel(
-                    "has(self.results) == has(oldSelf.results) && has(self.worker) == has(oldSelf.worker) "
-                    "&& has(self.retry) == has(oldSelf.retry) "
-                    "&& has(self.itemTimeoutSeconds) == has(oldSelf.itemTimeoutSeconds)",
-                    "spec.results, spec.worker, spec.retry and spec.itemTimeoutSeconds are immutable. "
-                    "Delete the BatchJob, or create one with another name.",
+                *(
+                    cel(
+                        f"has(self.{name}) == has(oldSelf.{name})",
+                        f"spec.{name} is immutable. Delete the BatchJob, or create one with another name.",
+                        field=f".{name}",
+                    )
+                    for name in _OPTIONAL
                 ),
             ]
         }
@@ -97,6 +101,11 @@ class BatchJobSpec(Model):
         False, description="true pauses: pods go, items and their attempts stay; false goes on where it was."
     )
     cancel: bool = Field(False, description="true ends the run as Cancelled. There is no way back.")
+    start_after: Timestamp | None = Field(
+        None,
+        description="Nothing starts before this time, such as 2026-01-31T09:00:00Z. Default: at once.",
+        json_schema_extra=immutable("spec.startAfter"),
+    )
     source: Source = Field(
         description="Where the items come from: exactly one member.",
         json_schema_extra=immutable("spec.source"),

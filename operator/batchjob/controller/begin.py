@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from batchjob.api.defaults import effective
 from batchjob.api.run import Run
@@ -30,15 +31,25 @@ def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
     """Start the run, or say what it waits for."""
     if reason := _too_large(seen.job) or _unreadable(seen):
         return plan_end(seen, Verdict(Phase.FAILED, Reason.INVALID_SPEC, reason, stalled=True))
-    if seen.job.spec.suspend:
-        return plan_wait(seen, suspended())
+    verdict = _not_yet(seen)
+    if verdict is None:
+        return plan_start(seen, settings)
+    if verdict.phase in TERMINAL:
+        return plan_end(seen, verdict)
+    plan = plan_wait(seen, verdict, back_off=verdict.stalled)
+    return replace(plan, again_seconds=_too_early_seconds(seen) or None)
+
+
+def _not_yet(seen: Observed) -> Verdict | None:
+    """What the start waits for; None if nothing."""
+    spec = seen.job.spec
+    if spec.suspend:
+        return suspended()
+    if _too_early_seconds(seen):
+        return Verdict(Phase.QUEUED, Reason.START_AFTER, f"Waits until {spec.start_after}.")
     if seen.missing:
-        return plan_wait(seen, stalled(Phase.PENDING, seen.missing), back_off=True)
-    if seen.job.spec.source.results_of and (verdict := _dependency(seen)):
-        if verdict.phase in TERMINAL:
-            return plan_end(seen, verdict)
-        return plan_wait(seen, verdict, back_off=verdict.stalled)
-    return plan_start(seen, settings)
+        return stalled(Phase.PENDING, seen.missing)
+    return _dependency(seen) if spec.source.results_of else None
 
 
 def plan_start(seen: Observed, settings: PlanSettings) -> Plan:
@@ -124,6 +135,11 @@ def _unreadable(seen: Observed) -> str | None:
             "or its files by spec.source.uri."
         )
     return None
+
+
+def _too_early_seconds(seen: Observed) -> float:
+    after = seen.job.spec.start_after
+    return max(0.0, (datetime.fromisoformat(after) - seen.now).total_seconds()) if after else 0.0
 
 
 def _dependency(seen: Observed) -> Verdict | None:

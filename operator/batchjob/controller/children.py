@@ -89,7 +89,7 @@ def _waiting(pod: dict[str, Any], container: dict[str, Any]) -> Trouble | None:
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     if reason in _PULL:
         message = (
-            f"Pod {_name(pod)} cannot get its image {container.get('image', '')}: {reason}: {said} "
+            f"Pod {_name(pod)} cannot get its image {container.get('image', '')}: {reason}: {said.rstrip('. ')}. "
             "Mend the image's name, push the image, or name a pull secret in spec.worker.imagePullSecrets."
         )
         return Trouble(Reason.IMAGE_PULL_FAILED, message)

@@ -9,6 +9,7 @@ class Reason(StrEnum):
     # on the way
     LOADING = "Loading"
     RUNNING = "Running"
+    START_AFTER = "StartAfter"
     DEPENDENCY_NOT_MET = "DependencyNotMet"
     SUSPENDED_BY_USER = "SuspendedByUser"
     FINALIZING = "Finalizing"
