@@ -74,7 +74,11 @@ class InvalidSource(SourceError):
 
 
 class SourceUnreachable(SourceError):
-    """The source cannot be read now."""
+    """The source cannot be read now; `lasts` where only somebody can mend that, and waiting hardly helps."""
+
+    def __init__(self, message: str, *, lasts: bool = False) -> None:
+        super().__init__(message)
+        self.lasts = lasts
 
 
 class ResultsError(BatchJobError):

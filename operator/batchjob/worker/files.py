@@ -57,7 +57,7 @@ class BucketFiles(Files):
         try:
             await self._store.put_async(self._prefix + name, body, use_multipart=False)
         except STORE_ERRORS as error:
-            raise ResultsError(explain(self.url(name), self._place, error)) from None
+            raise ResultsError(explain(self.url(name), self._place, error).why) from None
 
     async def names(self) -> list[str]:
         """Keys below the prefix, without it."""
@@ -65,7 +65,7 @@ class BucketFiles(Files):
         try:
             found = [meta["path"] async for page in self._store.list(self._prefix) for meta in page]
         except STORE_ERRORS as error:
-            raise ResultsError(explain(self.url(""), self._place, error)) from None
+            raise ResultsError(explain(self.url(""), self._place, error).why) from None
         return sorted(path.removeprefix(self._prefix) for path in found)
 
     async def delete(self, name: str) -> None:
@@ -76,7 +76,7 @@ class BucketFiles(Files):
         except FileNotFoundError:
             return
         except STORE_ERRORS as error:
-            raise ResultsError(explain(self.url(name), self._place, error)) from None
+            raise ResultsError(explain(self.url(name), self._place, error).why) from None
 
     async def _check(self) -> None:
         if not self._checked and (sentence := await endpoint_refusal(self._place)):

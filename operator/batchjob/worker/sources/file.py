@@ -27,13 +27,15 @@ class Reader(Protocol):
 class FileSource(Source):
     """A file of records in one of the formats."""
 
-    def __init__(self, reader: Reader, form: SourceFormat, id_field: str) -> None:
+    def __init__(self, reader: Reader, form: SourceFormat, id_field: str, field: str) -> None:
+        """`field`: where the spec names the file."""
         super().__init__()
+        self._field = field
         self._reader = reader
         self._parser = PARSERS[form](id_field)
 
     async def records(self) -> AsyncIterator[Record]:
-        """The file's records; errors name the file."""
+        """The file's records; errors name the file, and the field where that is what to mend."""
         size = 0
         try:
             async for block in self._reader.blocks():
@@ -48,6 +50,8 @@ class FileSource(Source):
                 yield record
         except InvalidSource as error:
             raise InvalidSource(f"{self._reader.name}: {error}") from None
+        except SourceUnreachable as error:
+            raise SourceUnreachable(f"{self._field}: {error}", lasts=error.lasts) from None
 
 
 def _check_size(size: int) -> None:
@@ -70,6 +74,6 @@ class PathReader:
                 while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
                     yield block
         except FileNotFoundError:
-            raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim") from None
+            raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim", lasts=True) from None
         except OSError as error:
             raise SourceUnreachable(f"{self.name} cannot be read: {error.strerror}") from None
