@@ -340,6 +340,37 @@ async def test_a_destination_that_refuses_is_tried_again_and_then_named(
 # ---- results.destination
 
 
+@pytest.mark.parametrize("kind", ["ai-batch", "export"])
+async def test_a_destination_that_does_not_exist_ends_the_run_before_any_item(
+    workers: Workers, neighbours: Neighbours, kind: str
+) -> None:
+    nowhere = manifests.destination("out") | {"url": "s3://absent/out"}
+    build, block = {"ai-batch": (manifests.ai_batch, "results"), "export": (manifests.export, "export")}[kind]
+    manifest = build("a", manifests.inline(2), retry={"maxAttempts": 1})
+    manifest["spec"].setdefault(block, {})["destination"] = nowhere
+    run = await workers.open(at(neighbours, manifest))
+    for purpose in ("results-credentials", "destination-credentials"):
+        workers.reference(run, purpose, **S3_KEYS)
+    found = await work(workers, run)
+    assert (found.state, found.reason, found.counts.succeeded) == (RunState.FAILED, "ResultsFailed", 0)
+    assert (found.message or "").startswith(f"spec.{block}.destination: s3://absent/out/{run.folder}/ at ")
+    assert "does not exist (404 NoSuchBucket: The specified bucket does not exist)" in (found.message or "")
+    assert neighbours.ledger("chat") == []
+
+
+async def test_a_destination_that_does_not_answer_at_the_start_may_be_back_at_the_end(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    # One look is three requests: the library bridges hiccups.
+    neighbours.set_faults("s3", [{"match": "GET batchjob", "action": "status", "status": 503, "times": 3}])
+    manifest = manifests.ai_batch("a", manifests.inline(2), results={"destination": manifests.destination("results")})
+    run = await workers.open(at(neighbours, manifest))
+    workers.reference(run, "results-credentials", **S3_KEYS)
+    found = await work(workers, run)
+    assert (found.state, found.counts.succeeded) == (RunState.CLOSED, 2)
+    assert [rule["hits"] for rule in neighbours.faults()["s3"]] == [3]
+
+
 async def test_results_go_to_their_destination_as_lines_with_a_manifest(
     workers: Workers, neighbours: Neighbours
 ) -> None:

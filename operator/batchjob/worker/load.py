@@ -7,7 +7,7 @@ line that is wrong.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from itertools import count
 from random import Random
@@ -19,7 +19,7 @@ from batchjob.core.chunks import LOOK_AHEAD, chunk_size
 from batchjob.core.items import ErrorClass, Item
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
-from batchjob.errors import InvalidSource, SourceUnreachable
+from batchjob.errors import InvalidSource, ResultsError, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.patience import kept, patiently
@@ -37,10 +37,11 @@ logger = log.get(__name__)
 
 
 async def load(
-    run: Run, store: RunStore, open_source: Callable[[], Source], items: int | None, renew_seconds: float
+    run: Run, store: RunStore, open_source: Callable[[], Awaitable[Source]], items: int | None, renew_seconds: float
 ) -> None:
     """Load the source, or wait a moment where another worker does. `items`: chunk size the processor asks for.
 
+    `open_source` raises ResultsError where the run's destination cannot work: then there is no use in loading.
     Raises LeaseLost when another worker took over.
     """
     random = Random()  # noqa: S311 - jitter
@@ -56,29 +57,31 @@ async def load(
                 return
             failing_since = failing_since or time.monotonic()
             is_over = error.lasts or time.monotonic() - failing_since >= PATIENCE_SECONDS
+            is_source = isinstance(error, SourceUnreachable)
             if is_over and attempt >= run.effective.max_attempts:
-                await _fail(lease, Reason.SOURCE_UNREACHABLE, error)
+                await _fail(lease, Reason.SOURCE_UNREACHABLE if is_source else Reason.RESULTS_FAILED, error)
                 return
-            logger.warning("the source cannot be read now", error=str(error))
-            await patiently(partial(lease.trouble, ErrorClass.UPSTREAM, str(error)))
+            logger.warning("the run cannot be loaded now", error=str(error))
+            if is_source:
+                await patiently(partial(lease.trouble, ErrorClass.UPSTREAM, str(error)))
             await asyncio.sleep(max(delay_ms(run.effective, attempt, random) / 1000, MIN_UNCOUNTED_SECONDS))
 
 
 async def _try(
-    lease: LoadLease, open_source: Callable[[], Source], parallelism: int, items: int | None
-) -> SourceUnreachable | None:
+    lease: LoadLease, open_source: Callable[[], Awaitable[Source]], parallelism: int, items: int | None
+) -> SourceUnreachable | ResultsError | None:
     """Load once; the error where another try may help."""
     try:
-        await fill(lease, open_source(), parallelism, items)
+        await fill(lease, await open_source(), parallelism, items)
     except InvalidSource as error:
         await _fail(lease, Reason.INVALID_SOURCE, error)
-    except SourceUnreachable as error:
+    except (SourceUnreachable, ResultsError) as error:
         return error
     return None
 
 
 async def _fail(lease: LoadLease, reason: Reason, error: Exception) -> None:
-    logger.error("the source cannot be loaded", reason=reason, error=str(error))
+    logger.error("the run cannot be loaded", reason=reason, error=str(error))
     await patiently(lambda: lease.fail(reason, str(error)))
 
 
