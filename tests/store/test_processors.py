@@ -108,6 +108,12 @@ async def test_a_rate_limit_costs_no_attempt_and_its_wait_is_kept(workers: Worke
         ({"action": "status", "status": 500}, "upstream", "answered 500", 2),
         ({"action": "status", "status": 401}, "permission", "spec.aiBatch.model.apiKeySecretRef", 1),
         ({"action": "status", "status": 400}, "invalid-input", "answered 400", 1),
+        (
+            {"action": "status", "status": 404},
+            "invalid-input",
+            "check spec.aiBatch.model.baseUrl and spec.aiBatch.model.name",
+            1,
+        ),
         ({"action": "status", "status": 429}, "rate-limited", "answered 429", 2),
         ({"action": "wrong_answer"}, "upstream", "does not fill the form", 2),
         ({"action": "delay", "delay_seconds": 3}, "timeout", "did not answer in time", 2),
@@ -133,7 +139,8 @@ async def test_an_endpoint_that_is_not_there_is_named(workers: Workers) -> None:
     manifest["spec"]["aiBatch"]["model"]["baseUrl"] = "http://127.0.0.1:1/v1"
     found = await work(workers, await workers.open(manifest["spec"]))
     assert found.last_errors[0].error_class == "upstream"
-    assert "http://127.0.0.1:1/v1 cannot be reached" in found.last_errors[0].message
+    said = "spec.aiBatch.model.baseUrl: http://127.0.0.1:1/v1 cannot be reached: nothing answers there"
+    assert found.last_errors[0].message.startswith(said)
 
 
 async def test_the_instructions_are_a_template_over_the_item(workers: Workers, neighbours: Neighbours) -> None:
@@ -149,7 +156,7 @@ async def test_a_template_that_is_none_ends_the_worker_as_misconfigured(workers:
     manifest = manifests.ai_batch("a", manifests.inline(1))
     manifest["spec"]["aiBatch"]["instructions"] = "{% for %}"
     run = await workers.open(manifest["spec"])
-    with pytest.raises(ConfigurationError, match="template instructions"):
+    with pytest.raises(ConfigurationError, match=r"spec.aiBatch.instructions is not a template"):
         await workers.work(run, make_processor("ai-batch"))
 
 
@@ -204,12 +211,28 @@ async def test_a_mail_that_the_ledger_calls_sent_is_not_sent_again(workers: Work
     assert sent == ["p0@mail.example", "p2@mail.example"], "one in doubt is sent again"
 
 
+async def test_a_sender_that_is_none_ends_the_worker_as_misconfigured(workers: Workers) -> None:
+    manifest = manifests.email("m", people(1))
+    manifest["spec"]["email"]["from"] = "nobody"
+    run = await workers.open(manifest["spec"])
+    with pytest.raises(ConfigurationError, match=r"spec.email.from"):
+        await workers.work(run, make_processor("email"))
+
+
+async def test_a_mail_server_that_is_not_there_is_named(workers: Workers) -> None:
+    manifest = manifests.email("m", people(1), retry={"maxAttempts": 1})
+    manifest["spec"]["email"]["smtp"] |= {"host": "127.0.0.1", "port": 1}
+    found = await work(workers, await workers.open(manifest["spec"]))
+    said = "spec.email.smtp: 127.0.0.1:1 cannot be used: nothing answers there"
+    assert found.last_errors[0].message.startswith(said)
+
+
 async def test_an_item_cannot_smuggle_in_a_header(workers: Workers, neighbours: Neighbours) -> None:
     source = people(1)
     source["items"][0]["data"]["name"] = "x\r\nBcc: everyone@mail.example"
     found = await work(workers, await workers.open(at(neighbours, manifests.email("m", source))))
     assert (found.counts.failed, found.last_errors[0].error_class) == (1, "invalid-input")
-    assert "Subject holds a line break" in found.last_errors[0].message
+    assert "Subject (spec.email.subject) holds a line break" in found.last_errors[0].message
     assert neighbours.ledger("smtp") == []
 
 

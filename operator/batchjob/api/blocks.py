@@ -161,7 +161,18 @@ class SmtpTls(StrEnum):
 class Smtp(Model):
     """The mail server."""
 
-    host: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Host name of the server.")
+    host: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        description="Host name of the server.",
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    r"!self.matches('[\\s/@\\[]|^[^:]*:[0-9]*$')",
+                    "email.smtp.host must be a host name or an address alone, such as mail.example.com: "
+                    "the port goes into email.smtp.port, TLS into email.smtp.tls",
+                )
+            ]
+        },
+    )
     port: Annotated[int, Field(ge=1, le=65535)] = Field(587, description="Port of the server.")
     tls: SmtpTls = Field(SmtpTls.STARTTLS, description="starttls (587), tls from the first byte (465), or none.")
     credentials_secret_ref: SecretName | None = Field(
