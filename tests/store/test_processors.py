@@ -303,7 +303,7 @@ async def test_an_export_to_a_claim_appears_whole_and_leaves_no_temporary_file(
     manifest = manifests.export("e", manifests.inline(5, n=1))
     manifest["spec"]["export"] = {
         "format": "jsonl",
-        "columns": [{"name": "n", "header": "number"}, {"name": "id"}],
+        "columns": [{"name": "n", "header": "number"}, {"name": "id"}, {"name": "nmae"}],
         "destination": {"url": f"file://{claim}/out"},
         "rowsPerFile": 3,
     }
@@ -313,10 +313,14 @@ async def test_an_export_to_a_claim_appears_whole_and_leaves_no_temporary_file(
     folder.mkdir(parents=True)
     (folder / "part-000000000003.jsonl.dead-pod.unfinished").write_bytes(b"half")
     await work(workers, run)
-    listed = [part["name"] for part in json.loads((folder / "manifest.json").read_text())["parts"]]
+    written = json.loads((folder / "manifest.json").read_text())
+    assert written["emptyColumns"] == ["nmae"]
+    listed = [part["name"] for part in written["parts"]]
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", *listed]
     assert [name[:17] for name in listed] == ["part-000000000000", "part-000000000003"]
-    assert (folder / listed[1]).read_text() == '{"number": 1, "id": "i3"}\n{"number": 1, "id": "i4"}\n'
+    assert (folder / listed[1]).read_text() == (
+        '{"number": 1, "id": "i3", "nmae": null}\n{"number": 1, "id": "i4", "nmae": null}\n'
+    )
 
 
 async def test_a_part_has_as_many_rows_as_were_asked_for(workers: Workers, neighbours: Neighbours) -> None:

@@ -162,6 +162,16 @@ def test_a_manifest_sums_its_parts_and_sorts_them() -> None:
     }
 
 
+def test_a_manifest_names_the_columns_for_which_no_part_has_a_value() -> None:
+    committed = {
+        "part-1": b'{"rows": 1, "bytes": 1, "sha256": "a", "emptyColumns": ["typo", "rare"]}',
+        "part-2": b'{"rows": 1, "bytes": 1, "sha256": "b", "emptyColumns": ["typo"]}',
+    }
+    document = json.loads(build_manifest(run(), read_parts(committed)))
+    assert document["emptyColumns"] == ["typo"]
+    assert "emptyColumns" not in json.loads(build_manifest(run(), []))
+
+
 @pytest.mark.parametrize(
     ("result", "row"),
     [
