@@ -82,7 +82,7 @@ async def test_a_wrong_line_fails_the_run_before_anything_starts(workers: Worker
     lines[4321] = '{"id": "broken"'
     workers.reference(run, "source", w__jsonl="\n".join(lines))
     message = await refused(workers, run, "InvalidSource")
-    assert message.startswith("ConfigMap words, key w.jsonl: line 4322: not JSON")
+    assert message.startswith("spec.source.configMapRef: ConfigMap words, key w.jsonl: line 4322: not JSON")
     assert (await workers.snapshot(run)).counts.succeeded == 0
 
 
@@ -180,6 +180,17 @@ async def test_a_bucket_behind_a_certificate_that_is_not_trusted_says_where_to_n
     message = await refused(workers, run, "SourceUnreachable")
     assert message.startswith(f"spec.source.uri: s3://batchjob/items.jsonl at {endpoint} cannot be reached")
     assert "not trusted (UnknownIssuer): name its authority in caBundleRef" in message
+
+
+async def test_an_authority_that_is_no_certificate_is_named(workers: Workers, neighbours: Neighbours) -> None:
+    trusted = {"caBundleRef": {"name": "ca", "key": "ca.crt"}}
+    for place in (web(neighbours, "items.jsonl"), s3(neighbours, "items.jsonl") | trusted):
+        run = await workers.open(spec({"uri": place}, **ONE_TRY))
+        workers.reference(run, "source-credentials", **S3_KEYS)
+        workers.reference(run, "source-ca", ca__crt="none")
+        message = await refused(workers, run, "InvalidSource")
+        assert message.startswith("spec.source.uri")
+        assert "caBundleRef" in message
 
 
 async def test_a_source_that_never_answers_ends_the_run_when_the_patience_with_it_is_over(

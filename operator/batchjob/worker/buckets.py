@@ -55,7 +55,8 @@ def open_bucket(place: Location, credentials: Path, authority: Path) -> Bucket:
     try:
         store = S3Store(url.netloc, endpoint=place.endpoint, config=config, client_options=options, retry_config=_RETRY)
     except (BaseError, ValueError) as error:
-        raise ConfigurationError(f"{place.url} cannot be opened: {brief(str(error))}") from None
+        hint = ": check caBundleRef" if "root_certificate" in str(error) else ""
+        raise ConfigurationError(f"{place.url} cannot be opened: {brief(str(error))}{hint}") from None
     return Bucket(store, unquote(url.path.lstrip("/")))
 
 

@@ -37,7 +37,7 @@ class FileSource(Source):
         self._parser = PARSERS[form](id_field)
 
     async def records(self) -> AsyncIterator[Record]:
-        """The file's records; errors name the file, and the field where that is what to mend."""
+        """The file's records; errors name the field and the file."""
         size, head = 0, b""
         try:
             async for block in self._reader.blocks():
@@ -52,7 +52,7 @@ class FileSource(Source):
             for record in self._parser.finish():
                 yield record
         except InvalidSource as error:
-            raise InvalidSource(f"{self._reader.name}: {error}{self._hint(head)}") from None
+            raise InvalidSource(f"{self._field}: {self._reader.name}: {error}{self._hint(head)}") from None
         except SourceUnreachable as error:
             raise SourceUnreachable(f"{self._field}: {error}", lasts=error.lasts) from None
 

@@ -39,7 +39,7 @@ class HttpsReader:
             try:
                 self._tls.load_verify_locations(authority / place.ca_bundle_ref.key)
             except OSError as error:  # of which ssl's errors are some
-                raise InvalidSource(f"caBundleRef holds no PEM certificates: {error}") from None
+                raise InvalidSource(f"spec.source.uri.caBundleRef holds no PEM certificates: {error}") from None
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """The body, as it comes. Errors: InvalidSource for a place that is not allowed; SourceUnreachable."""
