@@ -74,11 +74,19 @@ class InvalidSource(SourceError):
 
 
 class SourceUnreachable(SourceError):
-    """The source cannot be read now."""
+    """The source cannot be read now; `lasts` where only somebody can mend that, and waiting hardly helps."""
+
+    def __init__(self, message: str, *, lasts: bool = False) -> None:
+        super().__init__(message)
+        self.lasts = lasts
 
 
 class ResultsError(BatchJobError):
-    """Results cannot be written."""
+    """Results cannot be written; `lasts` where only somebody can mend that, and waiting hardly helps."""
+
+    def __init__(self, message: str, *, lasts: bool = False) -> None:
+        super().__init__(message)
+        self.lasts = lasts
 
 
 class KubernetesError(BatchJobError):

@@ -63,7 +63,8 @@ def test_a_source_that_cannot_be_reached_says_so(jobs: Jobs) -> None:
         "credentialsSecretRef": {"name": "s3"},
     }
     jobs.apply(noop("unreachable-source", {"uri": uri}, retry={"backoff": {"initialDelaySeconds": 1}}))
-    condition = jobs.wait_condition("unreachable-source", "Failed", "SourceUnreachable")
+    condition = jobs.wait_condition("unreachable-source", "Stalled", "SourceUnreachable")
+    assert condition["message"].startswith("spec.source.uri: ")
     assert "nowhere" in condition["message"]
 
 

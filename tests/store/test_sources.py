@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.items import RunState
-from batchjob.worker import Context, Item, Processor
+from batchjob.worker import Context, Item, Processor, load
 from batchjob.worker.sources import https
 from tests.support.neighbours.client import Neighbours
 from tests.support.workers import Workers
@@ -17,6 +18,7 @@ from tests.support.workers import Workers
 LINES = b'{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
 READ = {"a": {"id": "a", "text": "one"}, "b": {"id": "b", "text": "two"}}
 ONE_TRY = {"retry": {"maxAttempts": 1}}
+ONE_TRY_NO_WAIT = {"retry": {"maxAttempts": 1, "backoff": {"initialDelaySeconds": 0}}}
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
@@ -80,7 +82,7 @@ async def test_a_wrong_line_fails_the_run_before_anything_starts(workers: Worker
     lines[4321] = '{"id": "broken"'
     workers.reference(run, "source", w__jsonl="\n".join(lines))
     message = await refused(workers, run, "InvalidSource")
-    assert message.startswith("ConfigMap words, key w.jsonl: line 4322: not JSON")
+    assert message.startswith("spec.source.configMapRef: ConfigMap words, key w.jsonl: line 4322: not JSON")
     assert (await workers.snapshot(run)).counts.succeeded == 0
 
 
@@ -130,19 +132,21 @@ async def test_a_secret_without_a_key_is_named(workers: Workers, neighbours: Nei
     assert "Secret s3 has no key AWS_SECRET_ACCESS_KEY" in await refused(workers, run, "InvalidSource")
 
 
-async def test_trouble_with_a_source_is_shown_and_passes(workers: Workers, neighbours: Neighbours) -> None:
+async def test_trouble_with_a_source_is_shown_and_passes_though_the_attempts_of_an_item_are_spent(
+    workers: Workers, neighbours: Neighbours
+) -> None:
     neighbours.put_object("batchjob", "slow/items.jsonl", LINES)
     # Each try of the worker is three requests: the library bridges hiccups.
     neighbours.set_faults("s3", [{"match": "GET batchjob/slow", "action": "status", "status": 503, "times": 3}])
-    quick = {"retry": {"backoff": {"initialDelaySeconds": 1, "jitterPercent": 0}}}
-    run = await workers.open(spec({"uri": s3(neighbours, "slow/items.jsonl")}, **quick))
+    run = await workers.open(spec({"uri": s3(neighbours, "slow/items.jsonl")}, **ONE_TRY_NO_WAIT))
     workers.reference(run, "source-credentials", **S3_KEYS)
     with workers.process(run):
         shown = (await workers.wait(run, lambda s: s.load_error is not None, "the trouble to show")).load_error
         found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end")
     assert shown is not None
     assert shown[0] == "upstream"
-    assert "s3://batchjob/slow/items.jsonl" in shown[1]
+    assert shown[1].startswith("spec.source.uri: s3://batchjob/slow/items.jsonl")
+    assert "503" in shown[1]
     assert (found.load_error, found.counts.succeeded) == (None, 2)
 
 
@@ -162,10 +166,48 @@ async def test_a_file_on_the_web_is_read_from_a_server_whose_authority_is_truste
 
     stranger = web(neighbours, "items.csv") | {"caBundleRef": None}
     run = await workers.open(spec({"uri": stranger}, **ONE_TRY))
-    assert "CERTIFICATE_VERIFY_FAILED" in await refused(workers, run, "SourceUnreachable")
+    message = await refused(workers, run, "SourceUnreachable")
+    assert message.startswith(f"spec.source.uri: {stranger['url']} cannot be reached")
+    assert "not trusted (unable to get local issuer certificate): name its authority in caBundleRef" in message
 
 
-async def test_a_web_file_that_is_missing_or_breaks_off_is_named(workers: Workers, neighbours: Neighbours) -> None:
+async def test_a_bucket_behind_a_certificate_that_is_not_trusted_says_where_to_name_the_authority(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    endpoint = f"https://localhost:{neighbours.ports['https']}"
+    run = await workers.open(spec({"uri": s3(neighbours, "items.jsonl") | {"endpoint": endpoint}}, **ONE_TRY))
+    workers.reference(run, "source-credentials", **S3_KEYS)
+    message = await refused(workers, run, "SourceUnreachable")
+    assert message.startswith(f"spec.source.uri: s3://batchjob/items.jsonl at {endpoint} cannot be reached")
+    assert "not trusted (UnknownIssuer): name its authority in caBundleRef" in message
+
+
+async def test_an_authority_that_is_no_certificate_is_named(workers: Workers, neighbours: Neighbours) -> None:
+    trusted = {"caBundleRef": {"name": "ca", "key": "ca.crt"}}
+    for place in (web(neighbours, "items.jsonl"), s3(neighbours, "items.jsonl") | trusted):
+        run = await workers.open(spec({"uri": place}, **ONE_TRY))
+        workers.reference(run, "source-credentials", **S3_KEYS)
+        workers.reference(run, "source-ca", ca__crt="none")
+        message = await refused(workers, run, "InvalidSource")
+        assert message.startswith("spec.source.uri")
+        assert "caBundleRef" in message
+
+
+async def test_a_source_that_never_answers_ends_the_run_when_the_patience_with_it_is_over(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.5)
+    run = await workers.open(spec({"uri": {"url": "https://127.0.0.1:1/items.jsonl"}}, **ONE_TRY_NO_WAIT))
+    began = time.monotonic()
+    message = await refused(workers, run, "SourceUnreachable")
+    assert time.monotonic() - began >= 0.5
+    assert message.startswith("spec.source.uri: https://127.0.0.1:1/items.jsonl cannot be reached: nothing answers")
+
+
+async def test_a_web_file_that_is_missing_or_breaks_off_is_named(
+    workers: Workers, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.0)
     neighbours.put_file("cut.jsonl", LINES)
     neighbours.set_faults("https", [{"match": "cut", "action": "disconnect"}])
     for name, said in (("absent.jsonl", "404: it does not exist"), ("cut.jsonl", "cannot be reached")):

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from batchjob.api.source import SourceFormat
 from batchjob.errors import InvalidSource
+from batchjob.worker.sources.file import FileSource, PathReader
 from batchjob.worker.sources.formats import PARSERS, RECORD_BYTES
 from batchjob.worker.sources.source import Ids
 
@@ -70,9 +72,9 @@ def test_a_json_array_is_read_whole() -> None:
         ("jsonl", b'{"id":"a"}\n\n{"id":"b"\n', "line 3: not JSON"),
         ("jsonl", b'{"id":"a"}\n[1]\n', "line 2: not a JSON object: [1]"),
         ("jsonl", b'{"id":"a"}\n{"id":"b"}\n{"id":"a"}', "line 3: id 'a' is already used by line 1"),
-        ("jsonl", b'{"name":"a"}', "line 1: the field 'id', which names the item, is missing"),
-        ("jsonl", b'{"id":null}', "line 1: the field 'id', which names the item, must be a text or a whole number"),
-        ("jsonl", b'{"id":true}', "line 1: the field 'id', which names the item, must be"),
+        ("jsonl", b'{"name":"a"}', "line 1: the field 'id', which names the item (spec.source.idField), is missing"),
+        ("jsonl", b'{"id":null}', "line 1: the field 'id', which names the item (spec.source.idField), must be a text"),
+        ("jsonl", b'{"id":true}', "line 1: the field 'id', which names the item (spec.source.idField), must be"),
         ("jsonl", b'{"id":"' + b"x" * 129 + b'"}', "line 1: the id has 129 characters; at most 128"),
         ("jsonl", b'{"id":"a"}\n\xff\n', "line 2: not UTF-8"),
         ("jsonl", b'{"id":"a"}\n' + b"x" * (RECORD_BYTES + 1), "line 2: longer than"),
@@ -82,7 +84,9 @@ def test_a_json_array_is_read_whole() -> None:
         ("csv", b'id,a\n1,"open\n', "line 2: a quote is opened and not closed"),
         ("csv", b"id,a,a\n", "line 1: the header names the column 'a' twice"),
         ("csv", b'id,a\n1,"b"c""\n', "line 2: not CSV"),
-        ("csv", b"name\nx\n", "line 2: the field 'id', which names the item, is missing"),
+        ("csv", b"name\nx\n", "line 1: the header has no column 'id', which names the item (spec.source.idField)"),
+        ("csv", b"id;name\nx;y\n", "columns seem to be separated by ';': write the file with commas"),
+        ("csv", b"id\tname\nx\ty\n", "columns seem to be separated by '\\t': write the file with commas"),
         ("json", b'{"id":"a"}', "not a JSON array of objects"),
         ("json", b'[{"id":"a"}, 3]', "record 2: not a JSON object: 3"),
         ("json", b'[{"id":"a"}, {"id":"a"}]', "record 2: id 'a' is already used by record 1"),
@@ -92,6 +96,32 @@ def test_a_json_array_is_read_whole() -> None:
 def test_what_is_wrong_is_said_with_its_line(form: str, body: bytes, message: str) -> None:
     with pytest.raises(InvalidSource, match=re.escape(message)):
         read(form, body)
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "looks"),
+    [
+        ("jsonl", b"id,text\na,one\n", "csv"),
+        ("jsonl", b'[\n  {"id": "a"}\n]\n', "json"),
+        ("json", b'{"id": "a"}\n{"id": "b"}\n', "jsonl"),
+        ("json", b"id;text\na;one\n", "csv"),
+        ("csv", b'\xef\xbb\xbf{"id": "a"}\n{"id": "b"}\n', "jsonl"),
+        ("csv", b'[{"id": "a"}]', "json"),
+        ("csv", b"id;text\na;one\n", None),
+        ("jsonl", b'{"id": "a"}\n{"id"\n', None),
+        ("jsonl", b"a b c\n", None),
+    ],
+)
+async def test_a_file_of_another_format_says_which_field_to_check(
+    form: str, body: bytes, looks: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "items"
+    path.write_bytes(body)
+    source = FileSource(PathReader(path, "the file"), SourceFormat(form), "id", "spec.source.uri")
+    with pytest.raises(InvalidSource) as refused:
+        _ = [record async for record in source.records()]
+    hint = f" (it looks like {looks}: check spec.source.uri.format)"
+    assert str(refused.value).endswith(hint) if looks else "looks like" not in str(refused.value)
 
 
 def test_another_field_may_name_the_items_and_stays_in_the_data() -> None:

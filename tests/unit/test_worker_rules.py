@@ -21,6 +21,7 @@ from batchjob.worker.addresses import is_forbidden, refusal
 from batchjob.worker.claims import path_on_claim
 from batchjob.worker.load import PUT_BYTES, chunks
 from batchjob.worker.manifest import as_row, build_manifest, read_parts
+from batchjob.worker.processor import make_processor
 from batchjob.worker.settings import read_settings
 from batchjob.worker.sources.file import PathReader
 from batchjob.worker.sources.opening import open_source
@@ -161,6 +162,16 @@ def test_a_manifest_sums_its_parts_and_sorts_them() -> None:
     }
 
 
+def test_a_manifest_names_the_columns_for_which_no_part_has_a_value() -> None:
+    committed = {
+        "part-1": b'{"rows": 1, "bytes": 1, "sha256": "a", "emptyColumns": ["typo", "rare"]}',
+        "part-2": b'{"rows": 1, "bytes": 1, "sha256": "b", "emptyColumns": ["typo"]}',
+    }
+    document = json.loads(build_manifest(run(), read_parts(committed)))
+    assert document["emptyColumns"] == ["typo"]
+    assert "emptyColumns" not in json.loads(build_manifest(run(), []))
+
+
 @pytest.mark.parametrize(
     ("result", "row"),
     [
@@ -201,17 +212,24 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         read_settings()
 
 
+def test_a_processor_that_the_image_does_not_have_is_named_with_its_field_and_those_it_has() -> None:
+    with pytest.raises(ConfigurationError, match=r"^spec.custom.processor: .* no processor 'nope'; it has: .*noop"):
+        make_processor("nope")
+
+
 # ---- templates
 
 
 def test_a_template_that_never_ends_runs_out_of_fuel() -> None:
-    templates = Templates(text="{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}")
+    templates = Templates(
+        "spec.email", text="{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}"
+    )
     with pytest.raises(Fail, match="fuel"):
         templates.render("text", {})
 
 
 def test_a_template_is_strict_about_names_and_sees_no_python() -> None:
-    templates = Templates(text="{{ absent }}", attack="{{ ''.__class__.__mro__ }}")
+    templates = Templates("spec.email", text="{{ absent }}", attack="{{ ''.__class__.__mro__ }}")
     with pytest.raises(Fail, match="text"):
         templates.render("text", {})
     with pytest.raises(Fail):

@@ -14,11 +14,22 @@ import openai
 
 from batchjob.api.blocks import AiBatch as Block
 from batchjob.api.run import Purpose
-from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor, Retry, check_host
+from batchjob.worker import (
+    ConfigurationError,
+    Context,
+    ErrorClass,
+    Fail,
+    Item,
+    Processor,
+    Retry,
+    check_host,
+    explain_unreached,
+)
 from batchjob_processors.form import InvalidAnswerError, json_schema, parse_answer
 from batchjob_processors.templates import Templates
 
 SERVER_ERROR: Final = 500
+BASE_URL: Final = "spec.aiBatch.model.baseUrl"
 ITEM_HEADER: Final = "X-BatchJob-Item"  # the idempotency key, percent-encoded: a header takes visible ASCII only
 _PLAIN: Final = string.punctuation.replace("%", "")
 FORM_HINT: Final = "Answer with one JSON object that fits this JSON Schema and with nothing else:\n"
@@ -35,7 +46,7 @@ class AiBatch(Processor):
         self._block = block
         seconds = context.run.effective.item_timeout_seconds
         self._schema = json_schema(block.form_schema)
-        self._templates = Templates(instructions=block.instructions)
+        self._templates = Templates("spec.aiBatch", instructions=block.instructions)
         self._client = openai.AsyncOpenAI(
             base_url=block.model.base_url,
             api_key=_api_key(block, context),
@@ -43,7 +54,7 @@ class AiBatch(Processor):
             # Before the engine's own limit, which cannot name the endpoint.
             timeout=max(seconds - 1, seconds / 2),
         )
-        await check_host(self._client.base_url.host, "spec.aiBatch.model.baseUrl")
+        await check_host(self._client.base_url.host, BASE_URL)
 
     async def process(self, item: Item, context: Context) -> dict[str, Any]:
         """Ask the model about one item; returns the item's data and the filled form."""
@@ -102,7 +113,8 @@ def _translate(error: openai.APIError, base_url: str) -> NoReturn:
     if isinstance(error, openai.APITimeoutError):
         raise Retry(f"{base_url} did not answer in time", error_class=ErrorClass.TIMEOUT) from None
     if not isinstance(error, openai.APIStatusError):
-        raise Retry(f"{base_url} cannot be reached: {error.__cause__ or error}") from None
+        why = explain_unreached(str(error.__cause__ or error)).why
+        raise Retry(f"{BASE_URL}: {base_url} cannot be reached: {why}") from None
     said = f"{base_url} answered {error.status_code}: {error.message}"
     match error:
         case openai.RateLimitError():
@@ -111,6 +123,9 @@ def _translate(error: openai.APIError, base_url: str) -> NoReturn:
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             hint = "check spec.aiBatch.model.apiKeySecretRef"
             raise Fail(f"{said} ({hint})", error_class=ErrorClass.PERMISSION) from None
+        case openai.NotFoundError():
+            hint = f"check {BASE_URL} and spec.aiBatch.model.name"
+            raise Fail(f"{said} ({hint})", error_class=ErrorClass.INVALID_INPUT) from None
         case openai.APIStatusError(status_code=status) if status >= SERVER_ERROR:
             raise Retry(said, after=_retry_after(error)) from None
         case _:

@@ -17,8 +17,18 @@ import aiosmtplib
 
 from batchjob.api.blocks import Smtp, SmtpTls
 from batchjob.api.run import Purpose
-from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor, Retry, check_host
-from batchjob_processors.message import address, build_message, message_id
+from batchjob.worker import (
+    ConfigurationError,
+    Context,
+    ErrorClass,
+    Fail,
+    Item,
+    Processor,
+    Retry,
+    check_host,
+    explain_unreached,
+)
+from batchjob_processors.message import address, build_message, check_sender, message_id
 from batchjob_processors.templates import Templates
 
 SENDING: Final = b"sending"
@@ -30,12 +40,13 @@ class Email(Processor):
     """Sends mails; the block is `spec.email`."""
 
     async def open(self, context: Context) -> None:
-        """Compile the templates; ConfigurationError where the block is missing, a template none, or a host refused."""
+        """Compile the templates; ConfigurationError for whatever is wrong with the block, whichever the item."""
         block = context.run.spec.email
         if block is None:
             raise ConfigurationError("spec.email is missing")
         self._block = block
-        self._templates = Templates(to=block.to, subject=block.subject, text=block.text)
+        check_sender(block.sender, block.reply_to)
+        self._templates = Templates("spec.email", to=block.to, subject=block.subject, text=block.text)
         self._connections = Connections(block.smtp, _login(block.smtp, context))
         await check_host(block.smtp.host, "spec.email.smtp.host")
 
@@ -164,7 +175,7 @@ def _translate(error: aiosmtplib.SMTPException, smtp: Smtp) -> NoReturn:
         case _ if code:
             raise Retry(f"{server} put off: {said}") from None
         case _:
-            raise Retry(f"{server} cannot be used: {error}") from None
+            raise Retry(f"spec.email.smtp: {server} cannot be used: {explain_unreached(str(error)).why}") from None
 
 
 def _answer(error: aiosmtplib.SMTPException) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from batchjob.api.blocks import Column
 from batchjob.api.blocks import Export as Block
 from batchjob.api.run import Purpose
 from batchjob.worker import ConfigurationError, Context, Item, Outcome, Processor, Sealed, Succeeded
-from batchjob_processors.tables import part
+from batchjob_processors.tables import empty_columns, part
 
 
 class Export(Processor):
@@ -33,11 +33,12 @@ class Export(Processor):
         """Write one part file with all items; they succeed together once it is visible."""
         rows = [{"id": item.id} | item.data for item in items]
         columns = self._block.columns or await self._default_columns(rows[0], context)
-        body = part(self._block.format, columns, rows)
+        body = part(self._block, columns, rows)
         digest = hashlib.sha256(body).hexdigest()
         name = f"part-{items[0].position:012d}-{digest[:8]}.{self._block.format}"
         await self._files.put(name, body)
-        context.part(name, {"rows": len(rows), "bytes": len(body), "sha256": digest})
+        empty = empty_columns(columns, rows)
+        context.part(name, {"rows": len(rows), "bytes": len(body), "sha256": digest, "emptyColumns": empty})
         context.usage("rowsExported", len(rows))
         context.usage("bytesWritten", len(body))
         return [Succeeded(item.position) for item in items]

@@ -3,26 +3,32 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from batchjob.api.blocks import Column, ExportFormat
+from batchjob.api.blocks import Column, Export, ExportFormat
 
 # A spreadsheet runs a cell that begins with one of these as a formula (OWASP, CSV injection).
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+# Except a number, whose sign is its own: it runs nothing, and an apostrophe would turn it into text.
+_NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
-def part(form: ExportFormat, columns: Sequence[Column], rows: Iterable[dict[str, Any]]) -> bytes:
+def part(block: Export, columns: Sequence[Column], rows: Iterable[dict[str, Any]]) -> bytes:
     """One part file, UTF-8: CSV by RFC 4180 with a header row, or one JSON object a line."""
-    return csv_part(columns, rows) if form is ExportFormat.CSV else jsonl_part(columns, rows)
+    if block.format is ExportFormat.CSV:
+        return csv_part(columns, rows, escape=block.escape_formulas)
+    return jsonl_part(columns, rows)
 
 
-def csv_part(columns: Sequence[Column], rows: Iterable[dict[str, Any]]) -> bytes:
-    """CSV with a header row and CRLF line ends; text that a spreadsheet would run gets a leading apostrophe."""
+def csv_part(columns: Sequence[Column], rows: Iterable[dict[str, Any]], *, escape: bool) -> bytes:
+    """CSV with a header row and CRLF line ends; `escape`: text that a spreadsheet would run gets an apostrophe."""
+    guard = escaped if escape else str
     file = io.StringIO(newline="")
     writer = csv.writer(file)
-    writer.writerow(_escaped(header(column)) for column in columns)
-    writer.writerows([cell(value(row, column.name)) for column in columns] for row in rows)
+    writer.writerow(guard(header(column)) for column in columns)
+    writer.writerows([guard(cell(value(row, column.name))) for column in columns] for row in rows)
     return file.getvalue().encode()
 
 
@@ -53,10 +59,16 @@ def cell(content: Any) -> str:
         case None:
             return ""
         case str():
-            return _escaped(content)
+            return content
         case _:
             return json.dumps(content, ensure_ascii=False)
 
 
-def _escaped(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+def escaped(text: str) -> str:
+    """The text, behind an apostrophe where a spreadsheet would run it."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) and not _NUMBER.fullmatch(text) else text
+
+
+def empty_columns(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Names of columns for which no row has a value: most likely typing errors."""
+    return [column.name for column in columns if all(value(row, column.name) is None for row in rows)]

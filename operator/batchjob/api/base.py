@@ -50,5 +50,19 @@ Name = Annotated[
 Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]  # key of a ConfigMap or Secret
 ItemId = Annotated[str, Field(min_length=1, max_length=128)]
 Url = Annotated[str, Field(min_length=1, max_length=2048)]
-Quantity = Annotated[str, Field(min_length=1, max_length=32)]  # Kubernetes resource quantity, such as 500m or 256Mi
+Quantity = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=32,
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "isQuantity(self) && !self.startsWith('-')",
+                    "an amount in worker.resources must be a Kubernetes quantity, such as 500m or 256Mi",
+                )
+            ]
+        },
+    ),
+]
 Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]  # RFC 3339, UTC

@@ -141,7 +141,24 @@ class Export(Model):
 
     format: ExportFormat = Field(ExportFormat.CSV, description="How the files are written.")
     columns: Annotated[list[Column], Field(min_length=1, max_length=256)] | None = Field(
-        None, description="Columns and their order; default: the fields of the first item, in its order."
+        None,
+        description="Columns and their order; default: the fields of the first item, in its order. Those for which no "
+        "item has a value are named in manifest.json, as emptyColumns.",
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "self.all(c, self.exists_one(d, "
+                    "(has(d.header) ? d.header : d.name) == (has(c.header) ? c.header : c.name)))",
+                    "export.columns must not name a column of the file twice: give one of them another header",
+                )
+            ]
+        },
+    )
+    escape_formulas: bool = Field(
+        True,
+        description="For csv: put an apostrophe before text that a spreadsheet would run as a formula, which is what "
+        "begins with =, +, -, @, a tab or a carriage return and is not a number such as -5 or +1.5e3. "
+        "Set it to false where programs read the files.",
     )
     destination: Destination = Field(
         description="Where to write: part files and manifest.json, in a folder of the run's own below the url, "
@@ -161,7 +178,18 @@ class SmtpTls(StrEnum):
 class Smtp(Model):
     """The mail server."""
 
-    host: Annotated[str, Field(min_length=1, max_length=253)] = Field(description="Host name of the server.")
+    host: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        description="Host name of the server.",
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    r"!self.matches('[\\s/@\\[]|^[^:]*:[0-9]*$')",
+                    "email.smtp.host must be a host name or an address alone, such as mail.example.com: "
+                    "the port goes into email.smtp.port, TLS into email.smtp.tls",
+                )
+            ]
+        },
+    )
     port: Annotated[int, Field(ge=1, le=65535)] = Field(587, description="Port of the server.")
     tls: SmtpTls = Field(SmtpTls.STARTTLS, description="starttls (587), tls from the first byte (465), or none.")
     credentials_secret_ref: SecretName | None = Field(

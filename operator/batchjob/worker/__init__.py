@@ -11,6 +11,7 @@ from batchjob.worker.context import Context
 from batchjob.worker.files import Files
 from batchjob.worker.processor import Processor, Sealed
 from batchjob.worker.runtime import main
+from batchjob.worker.unreached import explain_unreached
 
 __all__ = [
     "Cancel",
@@ -29,5 +30,6 @@ __all__ = [
     "Sealed",
     "Succeeded",
     "check_host",
+    "explain_unreached",
     "main",
 ]

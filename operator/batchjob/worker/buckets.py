@@ -1,17 +1,19 @@
 """Object stores that speak S3: one way to open them, for sources and destinations."""
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError
 from batchjob.worker.addresses import refusal, resolve
+from batchjob.worker.unreached import Unreached, brief, explain_unreached, is_final
 
 if TYPE_CHECKING:  # names for types only: the library has none of them at run time
     from obstore.store import ClientConfig, RetryConfig, S3Config
@@ -24,6 +26,9 @@ DEFAULT_REGION: Final = "us-east-1"
 
 # What the library raises for a store that refuses or is not there; of Python's own, FileNotFoundError.
 STORE_ERRORS: Final = (BaseError, OSError)
+TRUST: Final = "name its authority in caBundleRef"
+_STATUS: Final = re.compile(r"status code: (\d{3})")  # the library has a class of its own for a few calls only
+_SAID: Final = 200  # characters of the store's words
 
 
 class Bucket(NamedTuple):
@@ -50,7 +55,8 @@ def open_bucket(place: Location, credentials: Path, authority: Path) -> Bucket:
     try:
         store = S3Store(url.netloc, endpoint=place.endpoint, config=config, client_options=options, retry_config=_RETRY)
     except (BaseError, ValueError) as error:
-        raise ConfigurationError(f"{place.url} cannot be opened: {_brief(str(error))}") from None
+        hint = ": check caBundleRef" if "root_certificate" in str(error) else ""
+        raise ConfigurationError(f"{place.url} cannot be opened: {brief(str(error))}{hint}") from None
     return Bucket(store, unquote(url.path.lstrip("/")))
 
 
@@ -85,24 +91,34 @@ async def endpoint_refusal(place: Location) -> str | None:
         return None
     try:
         addresses = await resolve(url.hostname, url.port or 0)
-    except OSError:
+    except (OSError, UnicodeError):
         return None
     return refusal(url.hostname, addresses)
 
 
-def explain(url: str, place: Location, error: Exception) -> str:
+def explain(url: str, place: Location, error: Exception) -> Unreached:
     """What the store's error means, and what to do; names the URL and the endpoint."""
     where = f"{url} at {place.endpoint}" if place.endpoint else url
-    match error:
-        case FileNotFoundError():
-            return f"{where} does not exist (404): check the bucket and the key"
-        case PermissionDeniedError() | UnauthenticatedError():
-            return f"{where} was refused (401 or 403): check the keys in credentialsSecretRef and their rights"
+    text = str(error)
+    if found := _STATUS.search(text):
+        return _explain_status(where, int(found[1]), _said(text))
+    why, lasts = explain_unreached(text, TRUST)
+    return Unreached(f"{where} cannot be reached: {why}", lasts)
+
+
+def _explain_status(where: str, status: int, said: str) -> Unreached:
+    lasts = is_final(status)
+    match status:
+        case 404:
+            return Unreached(f"{where} does not exist (404{said}): check the bucket and the key", lasts)
+        case 401 | 403:
+            hint = "check the keys in credentialsSecretRef and their rights"
+            return Unreached(f"{where} was refused ({status}{said}): {hint}", lasts)
         case _:
-            return f"{where} cannot be reached: {_brief(str(error))}"
+            return Unreached(f"{where} answered {status}{said}", lasts)
 
 
-def _brief(text: str) -> str:
-    """The first line that says something: the library appends its own call tree."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0][:300] if lines else "no reason given"
+def _said(text: str) -> str:
+    """The store's own words, out of its XML."""
+    words = [found[1] for tag in ("Code", "Message") if (found := re.search(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL))]
+    return f" {' '.join(': '.join(words).split())}"[:_SAID] if words else ""

@@ -149,12 +149,13 @@ class Context:
 
     def destination(self, place: Location, credentials: Purpose, authority: Purpose) -> Files:
         """The files below `<url>/<Run.folder>/`; ConfigurationError where the place cannot work."""
-        block = "results" if credentials is Purpose.RESULTS_CREDENTIALS else "export"
-        check_whole(place.url, f"spec.{block}.destination.url")
+        field = f"spec.{'results' if credentials is Purpose.RESULTS_CREDENTIALS else 'export'}.destination"
+        check_whole(place.url, f"{field}.url")
         url = f"{place.url.rstrip('/')}/{self.run.folder}"
         if place.url.startswith("file:"):
-            return ClaimFiles(url, path_on_claim(place.url, mounts(self.run.spec), self.run.folder))
-        return BucketFiles(url, place, self.run.folder, self.reference(credentials), self.reference(authority))
+            return ClaimFiles(url, field, path_on_claim(place.url, mounts(self.run.spec), self.run.folder))
+        references = self.reference(credentials), self.reference(authority)
+        return BucketFiles(url, field, place, self.run.folder, references)
 
     async def write_manifest(self, files: Files) -> Sealed:
         """Write the manifest of every committed part, last, after removing part files that none vouches for."""

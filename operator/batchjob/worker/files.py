@@ -18,10 +18,11 @@ TEMPORARY_SUFFIX: Final = ".unfinished"
 
 
 class Files(ABC):
-    """Files of one run. Every call raises ResultsError where the destination cannot be used; it names the URL."""
+    """Files of one run. Every call raises ResultsError where the destination cannot be used; it names field and URL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, field: str) -> None:
         self._url = url
+        self._field = field
 
     def url(self, name: str) -> str:
         """The URL of a file."""
@@ -43,8 +44,9 @@ class Files(ABC):
 class BucketFiles(Files):
     """Files in an object store."""
 
-    def __init__(self, url: str, place: Location, folder: str, credentials: Path, authority: Path) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, field: str, place: Location, folder: str, references: tuple[Path, Path]) -> None:
+        super().__init__(url, field)
+        credentials, authority = references
         bucket = open_bucket(place, credentials, authority)
         self._place = place
         self._store = bucket.store
@@ -57,7 +59,7 @@ class BucketFiles(Files):
         try:
             await self._store.put_async(self._prefix + name, body, use_multipart=False)
         except STORE_ERRORS as error:
-            raise ResultsError(explain(self.url(name), self._place, error)) from None
+            raise self._translated(name, error) from None
 
     async def names(self) -> list[str]:
         """Keys below the prefix, without it."""
@@ -65,7 +67,7 @@ class BucketFiles(Files):
         try:
             found = [meta["path"] async for page in self._store.list(self._prefix) for meta in page]
         except STORE_ERRORS as error:
-            raise ResultsError(explain(self.url(""), self._place, error)) from None
+            raise self._translated("", error) from None
         return sorted(path.removeprefix(self._prefix) for path in found)
 
     async def delete(self, name: str) -> None:
@@ -76,19 +78,23 @@ class BucketFiles(Files):
         except FileNotFoundError:
             return
         except STORE_ERRORS as error:
-            raise ResultsError(explain(self.url(name), self._place, error)) from None
+            raise self._translated(name, error) from None
 
     async def _check(self) -> None:
         if not self._checked and (sentence := await endpoint_refusal(self._place)):
-            raise ResultsError(sentence)
+            raise ResultsError(f"{self._field}: {sentence}", lasts=True)
         self._checked = True
+
+    def _translated(self, name: str, error: Exception) -> ResultsError:
+        why, lasts = explain(self.url(name), self._place, error)
+        return ResultsError(f"{self._field}: {why}", lasts=lasts)
 
 
 class ClaimFiles(Files):
     """Files on a mounted claim."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, field: str, folder: Path) -> None:
+        super().__init__(url, field)
         self._folder = folder
 
     async def put(self, name: str, body: bytes) -> None:
@@ -96,7 +102,7 @@ class ClaimFiles(Files):
         try:
             await asyncio.to_thread(self._write, self._folder / name, body)
         except OSError as error:
-            raise ResultsError(f"{self.url(name)} cannot be written: {error.strerror}") from None
+            raise ResultsError(f"{self._field}: {self.url(name)} cannot be written: {error.strerror}") from None
 
     def _write(self, path: Path, body: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +120,7 @@ class ClaimFiles(Files):
         try:
             return await asyncio.to_thread(self._list)
         except OSError as error:
-            raise ResultsError(f"{self.url('')} cannot be read: {error.strerror}") from None
+            raise ResultsError(f"{self._field}: {self.url('')} cannot be read: {error.strerror}") from None
 
     def _list(self) -> list[str]:
         if not self._folder.exists():
@@ -126,4 +132,4 @@ class ClaimFiles(Files):
         try:
             await asyncio.to_thread((self._folder / name).unlink, missing_ok=True)
         except OSError as error:
-            raise ResultsError(f"{self.url(name)} cannot be removed: {error.strerror}") from None
+            raise ResultsError(f"{self._field}: {self.url(name)} cannot be removed: {error.strerror}") from None

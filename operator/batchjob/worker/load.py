@@ -1,11 +1,14 @@
 """Loading: one worker streams the source into chunks; nothing is claimed before all of it is there and correct.
 
 A loader that is killed is taken over from the beginning. A source that cannot be read now is tried again with the
-run's back-off; one that can be read and is wrong ends the run with the line that is wrong.
+run's back-off, for minutes where it may come back by itself; one that can be read and is wrong ends the run with the
+line that is wrong.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from itertools import count
 from random import Random
 from typing import Final
@@ -15,8 +18,8 @@ from batchjob.api.run import Run
 from batchjob.core.chunks import LOOK_AHEAD, chunk_size
 from batchjob.core.items import ErrorClass, Item
 from batchjob.core.reasons import Reason
-from batchjob.core.retry import delay_ms
-from batchjob.errors import InvalidSource, SourceUnreachable
+from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
+from batchjob.errors import InvalidSource, ResultsError, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.patience import kept, patiently
@@ -26,50 +29,59 @@ PUT_ITEMS: Final = 1024  # items a call of the store
 PUT_CHUNKS: Final = 32  # chunks a call: each may weigh PUT_BYTES
 PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk: heavy ones travel in smaller company
 WAIT_MS: Final = 1000  # between looks at a load that another worker does
+# A source that may come back is tried for at least so long: an outage of minutes must not end a run, and a typing
+# error in a host must not look like one for ever. Counted by each loader from its own first failure.
+PATIENCE_SECONDS: Final = 600.0
 
 logger = log.get(__name__)
 
 
 async def load(
-    run: Run, store: RunStore, open_source: Callable[[], Source], items: int | None, renew_seconds: float
+    run: Run, store: RunStore, open_source: Callable[[], Awaitable[Source]], items: int | None, renew_seconds: float
 ) -> None:
     """Load the source, or wait a moment where another worker does. `items`: chunk size the processor asks for.
 
+    `open_source` raises ResultsError where the run's destination cannot work: then there is no use in loading.
     Raises LeaseLost when another worker took over.
     """
     random = Random()  # noqa: S311 - jitter
+    failing_since: float | None = None
     for attempt in count(1):
         lease = await patiently(store.claim_load)
         if lease is None:
             await patiently(lambda: store.wait(WAIT_MS))
             return
         async with kept(lease, renew_seconds):
-            is_last = attempt >= run.effective.max_attempts
-            if await _try(lease, open_source, run.spec.parallelism, items, is_last=is_last):
+            error = await _try(lease, open_source, run.spec.parallelism, items)
+            if error is None:
                 return
-            await asyncio.sleep(delay_ms(run.effective, attempt, random) / 1000)
+            failing_since = failing_since or time.monotonic()
+            is_over = error.lasts or time.monotonic() - failing_since >= PATIENCE_SECONDS
+            is_source = isinstance(error, SourceUnreachable)
+            if is_over and attempt >= run.effective.max_attempts:
+                await _fail(lease, Reason.SOURCE_UNREACHABLE if is_source else Reason.RESULTS_FAILED, error)
+                return
+            logger.warning("the run cannot be loaded now", error=str(error))
+            if is_source:
+                await patiently(partial(lease.trouble, ErrorClass.UPSTREAM, str(error)))
+            await asyncio.sleep(max(delay_ms(run.effective, attempt, random) / 1000, MIN_UNCOUNTED_SECONDS))
 
 
 async def _try(
-    lease: LoadLease, open_source: Callable[[], Source], parallelism: int, items: int | None, *, is_last: bool
-) -> bool:
-    """Load once; False where another try is worth while."""
+    lease: LoadLease, open_source: Callable[[], Awaitable[Source]], parallelism: int, items: int | None
+) -> SourceUnreachable | ResultsError | None:
+    """Load once; the error where another try may help."""
     try:
-        await fill(lease, open_source(), parallelism, items)
+        await fill(lease, await open_source(), parallelism, items)
     except InvalidSource as error:
         await _fail(lease, Reason.INVALID_SOURCE, error)
-    except SourceUnreachable as error:
-        if not is_last:
-            logger.warning("the source cannot be read now", error=str(error))
-            message = str(error)
-            await patiently(lambda: lease.trouble(ErrorClass.UPSTREAM, message))
-            return False
-        await _fail(lease, Reason.SOURCE_UNREACHABLE, error)
-    return True
+    except (SourceUnreachable, ResultsError) as error:
+        return error
+    return None
 
 
 async def _fail(lease: LoadLease, reason: Reason, error: Exception) -> None:
-    logger.error("the source cannot be loaded", reason=reason, error=str(error))
+    logger.error("the run cannot be loaded", reason=reason, error=str(error))
     await patiently(lambda: lease.fail(reason, str(error)))
 
 

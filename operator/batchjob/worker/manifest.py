@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from batchjob import log
 from batchjob.api.run import Run
 from batchjob.store import ItemResult
 from batchjob.worker.files import Files
@@ -18,14 +19,17 @@ MANIFEST: Final = "manifest.json"
 PART_PREFIX: Final = "part-"
 PART_BYTES: Final = 8 * 1024 * 1024  # of results: small enough for memory, large enough for object stores
 
+logger = log.get(__name__)
 
-class Part(msgspec.Struct, frozen=True):
+
+class Part(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A file that belongs to a run."""
 
     name: str
     rows: int
     bytes: int
     sha256: str
+    empty_columns: list[str] = []  # of an export, for which no item of the part has a value
 
 
 def describe(name: str, rows: int, body: bytes) -> Part:
@@ -43,14 +47,22 @@ def read_parts(committed: Mapping[str, bytes]) -> list[Part]:
 
 def build_manifest(run: Run, parts: list[Part]) -> bytes:
     """The manifest as JSON."""
-    document = {
+    document: dict[str, Any] = {
         "batchJob": run.name,
         "uid": run.uid,
         "parts": [msgspec.to_builtins(part) for part in parts],
         "rows": sum(part.rows for part in parts),
         "bytes": sum(part.bytes for part in parts),
     }
+    if empty := empty_columns(parts):
+        document["emptyColumns"] = empty
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def empty_columns(parts: list[Part]) -> list[str]:
+    """Columns for which no item of the run has a value."""
+    first = parts[0].empty_columns if parts else []
+    return [name for name in first if all(name in part.empty_columns for part in parts)]
 
 
 async def write_manifest(files: Files, run: Run, parts: list[Part]) -> Sealed:
@@ -59,6 +71,8 @@ async def write_manifest(files: Files, run: Run, parts: list[Part]) -> Sealed:
     for name in await files.names():
         if name.startswith(PART_PREFIX) and name not in listed:
             await files.delete(name)
+    if empty := empty_columns(parts):
+        logger.warning("no item has a value for these columns: check spec.export.columns", columns=empty)
     body = build_manifest(run, parts)
     await files.put(MANIFEST, body)
     return Sealed(files.url(MANIFEST), hashlib.sha256(body).hexdigest())

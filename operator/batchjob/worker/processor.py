@@ -85,7 +85,9 @@ def make_processor(name: str) -> Processor:
     found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
         has = ", ".join(sorted(found)) or "none"
-        raise ConfigurationError(f"this worker image has no processor {name!r}; it has: {has}")
+        field = "spec.type" if name in set(JobType) else "spec.custom.processor"
+        said = f"{field}: this worker image has no processor {name!r}; it has: {has}"
+        raise ConfigurationError(f"{said}. Name one of these, or an image that has it in spec.worker.image")
     try:
         processor = found[name].load()()
     except Exception as error:

@@ -29,7 +29,7 @@ from batchjob.worker.load import load
 from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
 from batchjob.worker.processor import Processor, make_processor, processor_name
-from batchjob.worker.seal import seal
+from batchjob.worker.seal import check_destination, seal
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
 from batchjob.worker.slots import Shape
 from batchjob.worker.sources.opening import open_source
@@ -177,7 +177,8 @@ class Worker:
             await asyncio.sleep(STEP_WAIT_SECONDS)
         return None
 
-    def _open_source(self) -> Source:
+    async def _open_source(self) -> Source:
+        await check_destination(self._run, self._context)
         return open_source(self._run, self._settings.references_dir, self._all, self._settings.worker_name)
 
     async def _do_items(self) -> int | None:

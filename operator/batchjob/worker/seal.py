@@ -1,4 +1,8 @@
-"""Sealing: when every item is terminal, one worker finishes the results and closes the run."""
+"""Sealing: when every item is terminal, one worker finishes the results and closes the run.
+
+Whether the results will have a place is looked at before the first item: an hour of a model is no price for a typing
+error in a bucket's name.
+"""
 
 import asyncio
 from itertools import count
@@ -9,9 +13,10 @@ from batchjob import log
 from batchjob.api.run import Purpose, Run
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import Fail, delay_ms, said
-from batchjob.errors import ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
+from batchjob.errors import ConfigurationError, LeaseLost, ResultsError, RunGone, StoreNotReady, StoreUnavailable
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
+from batchjob.worker.files import Files
 from batchjob.worker.manifest import write_results
 from batchjob.worker.patience import kept, patiently
 from batchjob.worker.processor import Processor, Sealed
@@ -19,6 +24,21 @@ from batchjob.worker.processor import Processor, Sealed
 WAIT_MS: Final = 1000  # between looks at a seal that another worker does
 
 logger = log.get(__name__)
+
+
+async def check_destination(run: Run, context: Context) -> None:
+    """Look for the destination before the work, once a run. ResultsError or ConfigurationError: it cannot work.
+
+    A listing of the run's own folder: it writes nothing, and needs no right that the seal does not need. A place that
+    does not answer now says nothing, since it may be back long before the seal.
+    """
+    try:
+        if files := _exports(run, context) or _results(run, context):
+            await files.names()
+    except ResultsError as error:
+        if error.lasts:
+            raise
+        logger.warning("the destination cannot be looked at now", error=str(error))
 
 
 async def seal(run: Run, store: RunStore, processor: Processor, context: Context, renew_seconds: float) -> None:
@@ -72,8 +92,19 @@ async def _finish(run: Run, processor: Processor, context: Context) -> Sealed | 
     Never both: they may share a folder, and each manifest would have the other's parts removed.
     """
     sealed = await processor.seal(context)
-    place = run.spec.results.destination if run.spec.results else None
-    if sealed is not None or place is None:
-        return sealed
-    files = context.destination(place, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA)
-    return await write_results(files, run, context.results())
+    files = None if sealed else _results(run, context)
+    return await write_results(files, run, context.results()) if files else sealed
+
+
+def _exports(run: Run, context: Context) -> Files | None:
+    if run.spec.export is None:
+        return None
+    place = run.spec.export.destination
+    return context.destination(place, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA)
+
+
+def _results(run: Run, context: Context) -> Files | None:
+    if run.spec.results is None or run.spec.results.destination is None:
+        return None
+    place = run.spec.results.destination
+    return context.destination(place, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA)

@@ -32,4 +32,5 @@ class BucketReader:
         except ConfigurationError as error:
             raise InvalidSource(str(error)) from None
         except STORE_ERRORS as error:
-            raise SourceUnreachable(explain(self.name, self._place, error)) from None
+            why, lasts = explain(self.name, self._place, error)
+            raise SourceUnreachable(why, lasts=lasts) from None

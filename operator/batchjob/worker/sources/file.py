@@ -7,10 +7,11 @@ from typing import Final, Protocol
 
 from batchjob.api.source import SourceFormat
 from batchjob.errors import InvalidSource, SourceUnreachable
-from batchjob.worker.sources.formats import PARSERS
+from batchjob.worker.sources.formats import PARSERS, looks_like
 from batchjob.worker.sources.source import Record, Source
 
 BLOCK_BYTES: Final = 256 * 1024
+HEAD_BYTES: Final = 4096  # looked at for a hint where a file is wrong
 LIMIT_BYTES: Final = 1024**3  # largest file
 
 
@@ -27,16 +28,20 @@ class Reader(Protocol):
 class FileSource(Source):
     """A file of records in one of the formats."""
 
-    def __init__(self, reader: Reader, form: SourceFormat, id_field: str) -> None:
+    def __init__(self, reader: Reader, form: SourceFormat, id_field: str, field: str) -> None:
+        """`field`: where the spec names the file."""
         super().__init__()
+        self._field = field
         self._reader = reader
+        self._form = form
         self._parser = PARSERS[form](id_field)
 
     async def records(self) -> AsyncIterator[Record]:
-        """The file's records; errors name the file."""
-        size = 0
+        """The file's records; errors name the field and the file."""
+        size, head = 0, b""
         try:
             async for block in self._reader.blocks():
+                head = head or block[:HEAD_BYTES]
                 size += len(block)
                 _check_size(size)
                 self.etag = self._reader.etag
@@ -47,7 +52,13 @@ class FileSource(Source):
             for record in self._parser.finish():
                 yield record
         except InvalidSource as error:
-            raise InvalidSource(f"{self._reader.name}: {error}") from None
+            raise InvalidSource(f"{self._field}: {self._reader.name}: {error}{self._hint(head)}") from None
+        except SourceUnreachable as error:
+            raise SourceUnreachable(f"{self._field}: {error}", lasts=error.lasts) from None
+
+    def _hint(self, head: bytes) -> str:
+        looks = looks_like(head)
+        return f" (it looks like {looks}: check {self._field}.format)" if looks not in {None, self._form} else ""
 
 
 def _check_size(size: int) -> None:
@@ -70,6 +81,6 @@ class PathReader:
                 while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
                     yield block
         except FileNotFoundError:
-            raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim") from None
+            raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim", lasts=True) from None
         except OSError as error:
             raise SourceUnreachable(f"{self.name} cannot be read: {error.strerror}") from None

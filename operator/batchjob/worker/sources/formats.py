@@ -17,6 +17,7 @@ from batchjob.worker.sources.source import Ids, Record, record_id
 RECORD_BYTES: Final = 1024 * 1024  # longest record: a file without line ends must not fill the memory
 csv.field_size_limit(RECORD_BYTES)  # its own default is 128 KiB
 ARRAY_BYTES: Final = 64 * 1024 * 1024  # largest JSON array, since it is read whole
+_OTHER_SIGNS: Final = (";", "\t", "|")  # that some programs write between fields
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # spreadsheets begin a UTF-8 file with it
 
 
@@ -133,7 +134,7 @@ class Csv(_Lines):
         except (csv.Error, ValueError) as error:
             raise InvalidSource(f"line {self._first}: not CSV: {error}") from None
         if self._header is None:
-            self._header = _header(fields, self._first)
+            self._header = _header(fields, self._first, self._id_field)
             return
         if len(fields) != len(self._header):
             raise InvalidSource(f"line {self._first}: {len(fields)} fields, where the header has {len(self._header)}")
@@ -177,10 +178,27 @@ PARSERS: Final[dict[SourceFormat, type[Parser]]] = {
 }
 
 
-def _header(fields: list[str], line: int) -> list[str]:
+def looks_like(head: bytes) -> SourceFormat | None:
+    """The format that the beginning of a file suggests; for hints alone, since a guess must decide nothing."""
+    text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
+    if text.startswith(b"["):
+        return SourceFormat.JSON
+    if text.startswith(b"{"):
+        return SourceFormat.JSONL
+    first, _, _ = text.partition(b"\n")
+    return SourceFormat.CSV if any(sign in first for sign in (b",", b";", b"\t")) else None
+
+
+def _header(fields: list[str], line: int, id_field: str) -> list[str]:
     repeated = next((name for name in fields if fields.count(name) > 1), None)
     if repeated is not None:
         raise InvalidSource(f"line {line}: the header names the column {repeated!r} twice")
+    if id_field not in fields:
+        sign = next((sign for sign in _OTHER_SIGNS if len(fields) == 1 and sign in fields[0]), None)
+        hint = f". Its columns seem to be separated by {sign!r}: write the file with commas" if sign else ""
+        raise InvalidSource(
+            f"line {line}: the header has no column {id_field!r}, which names the item (spec.source.idField){hint}"
+        )
     return fields
 
 

@@ -14,7 +14,9 @@ import httpx2
 from batchjob.api.source import Location
 from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.addresses import refusal, resolve
+from batchjob.worker.buckets import TRUST
 from batchjob.worker.sources.file import BLOCK_BYTES
+from batchjob.worker.unreached import explain_unreached, is_final
 
 REDIRECTS: Final = 5
 TIMEOUT: Final = httpx2.Timeout(30.0)  # to connect, and between two blocks
@@ -37,7 +39,7 @@ class HttpsReader:
             try:
                 self._tls.load_verify_locations(authority / place.ca_bundle_ref.key)
             except OSError as error:  # of which ssl's errors are some
-                raise InvalidSource(f"caBundleRef holds no PEM certificates: {error}") from None
+                raise InvalidSource(f"spec.source.uri.caBundleRef holds no PEM certificates: {error}") from None
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """The body, as it comes. Errors: InvalidSource for a place that is not allowed; SourceUnreachable."""
@@ -52,13 +54,16 @@ class HttpsReader:
             async with client, client.stream("GET", self.name) as response:
                 if response.status_code != httpx2.codes.OK:
                     meaning = MEANINGS.get(response.status_code, response.reason_phrase)
-                    raise SourceUnreachable(f"{self.name} answered {response.status_code}: {meaning}")
+                    said = f"{self.name} answered {response.status_code}: {meaning}"
+                    raise SourceUnreachable(said, lasts=is_final(response.status_code))
                 self.etag = response.headers.get("etag")
                 async for block in response.aiter_bytes(BLOCK_BYTES):
                     yield block
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            why = str(error) or type(error).__name__
-            raise SourceUnreachable(f"{self.name} cannot be reached: {why}") from None
+        except httpx2.InvalidURL as error:
+            raise InvalidSource(f"it is no URL: {error}") from None
+        except httpx2.HTTPError as error:
+            why, lasts = explain_unreached(str(error) or type(error).__name__, TRUST)
+            raise SourceUnreachable(f"{self.name} cannot be reached: {why}", lasts=lasts) from None
 
 
 class CheckedTransport(httpx2.AsyncHTTPTransport):
@@ -73,6 +78,8 @@ class CheckedTransport(httpx2.AsyncHTTPTransport):
             addresses = await resolve(url.host, url.port or HTTPS_PORT)
         except OSError as error:
             raise httpx2.ConnectError(f"{url.host} has no address: {error.strerror}") from None
+        except UnicodeError:
+            raise InvalidSource(f"{url.host} is no host name") from None
         if sentence := refusal(url.host, addresses):
             raise InvalidSource(sentence)
         checked = httpx2.Request(

@@ -24,12 +24,14 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     if source.config_map_ref is not None:
         key, form = source.config_map_ref.key, source.config_map_ref.format
         name = f"ConfigMap {source.config_map_ref.name}, key {key}"
-        return FileSource(PathReader(references_dir / Purpose.SOURCE / key, name), form, source.id_field)
+        mounted = PathReader(references_dir / Purpose.SOURCE / key, name)
+        return FileSource(mounted, form, source.id_field, "spec.source.configMapRef")
     if source.uri is not None:
         try:
-            return FileSource(_reader(source.uri, run, references_dir), source.uri.format, source.id_field)
+            reader = _reader(source.uri, run, references_dir)
         except ConfigurationError as error:
             raise InvalidSource(str(error)) from None
+        return FileSource(reader, source.uri.format, source.id_field, "spec.source.uri")
     if source.results_of is not None and run.results_of_uid is not None:
         return ResultsSource(store.run(run.results_of_uid, worker), source.results_of.batch_job_name)
     raise InvalidSource("spec.source needs exactly one of items, configMapRef, uri, resultsOf")

@@ -23,6 +23,5 @@ class ResultsSource(Source):
                 self._digest.update(found.result)
                 yield Record(found.id, as_row(found), len(found.result))
         except RunGone:
-            raise SourceUnreachable(
-                f"the results of BatchJob {self._name} are not in the store any more: run it again"
-            ) from None
+            said = f"the results of BatchJob {self._name} are not in the store any more: run it again"
+            raise SourceUnreachable(f"spec.source.resultsOf: {said}", lasts=True) from None

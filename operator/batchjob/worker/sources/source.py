@@ -91,7 +91,7 @@ def record_id(data: dict[str, Any], field: str, where: str) -> str:
     value = data.get(field)
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         said = "is missing" if field not in data else f"must be a text or a whole number, not {value!r:.40}"
-        raise InvalidSource(f"{where}: the field {field!r}, which names the item, {said}")
+        raise InvalidSource(f"{where}: the field {field!r}, which names the item (spec.source.idField), {said}")
     found = str(value)
     if len(found) > ID_LIMIT:
         raise InvalidSource(f"{where}: the id has {len(found)} characters; at most {ID_LIMIT} are allowed")

@@ -1,0 +1,56 @@
+"""Why a connection did not come about, in words that say what to do. Pure.
+
+Each client wraps the system's error in its own way, one in the debug output of Rust; the system's own words are in all
+of them, and nothing else is.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+
+class Unreached(NamedTuple):
+    """A sentence, and whether the cause lasts: then only somebody can mend it, and waiting hardly helps."""
+
+    why: str
+    lasts: bool
+
+
+TRUST_THE_IMAGE: Final = "it must come from an authority that the worker image trusts"
+_NO_NAME: Final = Unreached("the host name is not known: check it", lasts=True)
+_NO_TLS: Final = Unreached("what answers there does not speak TLS: check scheme and port", lasts=True)
+_NO_ANSWER: Final = Unreached("nothing answers there: check host and port", lasts=False)
+_MEANINGS: Final = {
+    "Name or service not known": _NO_NAME,
+    "No address associated with hostname": _NO_NAME,
+    "Temporary failure in name resolution": Unreached("the host name cannot be looked up now", lasts=False),
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "InvalidContentType": _NO_TLS,
+    "Connection refused": _NO_ANSWER,
+    "Connect call failed": _NO_ANSWER,
+    "All connection attempts failed": _NO_ANSWER,
+}
+_CERTIFICATE: Final = re.compile(r"certificate verify failed: ([^(\n]+)|InvalidCertificate\(\s*(\w+)")
+_BRIEF: Final = 300
+_PASSING: Final = frozenset({408, 425, 429})  # of the answers that blame the request, those that say "later"
+
+
+def explain_unreached(text: str, trust: str = TRUST_THE_IMAGE) -> Unreached:
+    """What a client's error means. `trust`: what to do about a certificate that is not trusted."""
+    if found := _CERTIFICATE.search(text):
+        detail = (found[1] or found[2]).strip(" .")
+        return Unreached(f"its certificate is not trusted ({detail}): {trust}", lasts=True)
+    for words, meaning in _MEANINGS.items():
+        if words in text:
+            return meaning
+    return Unreached(brief(text), lasts=False)
+
+
+def is_final(status: int) -> bool:
+    """Whether an HTTP status will hardly change by itself."""
+    return 400 <= status < 500 and status not in _PASSING  # noqa: PLR2004 - RFC 9110 §15.5
+
+
+def brief(text: str) -> str:
+    """The first line that says something: a client may append its own call tree."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:_BRIEF] if lines else "no reason given"

@@ -1,0 +1,59 @@
+"""Why a connection did not come about: what the clients say, in words that say what to do."""
+
+import pytest
+
+from batchjob.api.source import Location
+from batchjob.worker.buckets import explain
+from batchjob.worker.unreached import explain_unreached, is_final
+
+BUCKET = Location(url="s3://b/k", endpoint="http://minio:9000")
+
+
+@pytest.mark.parametrize(
+    ("text", "why", "lasts"),
+    [
+        ("Error connecting to mail on port 25: [Errno -2] Name or service not known", "host name is not known", True),
+        ("[Errno -3] Temporary failure in name resolution", "cannot be looked up now", False),
+        ("All connection attempts failed", "nothing answers there", False),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", "does not speak TLS", True),
+        (
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)",
+            "not trusted (self-signed certificate): mend it",
+            True,
+        ),
+        (
+            "Generic S3 error\nDebug source:\n InvalidCertificate(\n  UnknownIssuer,\n)",
+            "(UnknownIssuer): mend it",
+            True,
+        ),
+        ("  Server disconnected without sending a response.\n more", "Server disconnected without", False),
+        ("", "no reason given", False),
+    ],
+)
+def test_a_failed_connection_says_what_to_do_and_whether_waiting_may_help(text: str, why: str, lasts: bool) -> None:
+    found = explain_unreached(text, "mend it")
+    assert why in found.why
+    assert found.lasts is lasts
+
+
+@pytest.mark.parametrize(
+    ("status", "final"), [(400, True), (403, True), (404, True), (408, False), (429, False), (500, False), (503, False)]
+)
+def test_an_answer_that_blames_the_request_is_final(status: int, final: bool) -> None:
+    assert is_final(status) is final
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        ("404 Not Found", "does not exist (404 NoSuchBucket: There is none): check the bucket and the key"),
+        ("403 Forbidden", "was refused (403 NoSuchBucket: There is none): check the keys in credentialsSecretRef"),
+        ("503 Slow Down", "answered 503 NoSuchBucket: There is none"),
+    ],
+)
+def test_an_object_store_speaks_in_its_own_words_and_not_in_xml(status: str, sentence: str) -> None:
+    xml = '<?xml version="1.0"?>\n<Error><Code>NoSuchBucket</Code><Message>There is\nnone</Message></Error>'
+    error = OSError(
+        f"Generic S3 error: GET http://minio:9000/b/k - Server returned non-2xx status code: {status}: {xml}"
+    )
+    assert explain("s3://b/k", BUCKET, error).why.startswith(f"s3://b/k at http://minio:9000 {sentence}")
