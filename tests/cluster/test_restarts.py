@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchjob.core.ranges import Ranges
 from batchjob.kube import BATCH_JOBS, Access, Kube, Throttle
 from tests.cluster.conftest import SYSTEM, AskStore
 from tests.cluster.test_lifecycle import slow
@@ -196,7 +198,7 @@ def test_a_running_batch_job_says_that_the_store_stays_away(
         redis_server.start()
 
 
-def test_a_lost_store_never_repeats_effects_but_annotates_again(
+def test_a_lost_store_holds_what_has_effects_and_annotates_again_what_has_none(
     operators: Operators, jobs: Jobs, ask_store: AskStore
 ) -> None:
     operators.make().start()
@@ -205,8 +207,8 @@ def test_a_lost_store_never_repeats_effects_but_annotates_again(
     for name in first:
         ask_store(methodcaller("delete_run", jobs.uid(name)))
         jobs.kubectl("annotate", "batchjob", name, "look=again")
-    condition = jobs.wait_condition("effects", "Failed", "StoreLost")
-    assert "could repeat their effects" in condition["message"]
+    condition = jobs.wait_condition("effects", "Suspended", "StoreLost")
+    assert "Set spec.resumeToken to any new text" in condition["message"]
 
     def rebuilt(status: dict[str, Any]) -> bool:
         return bool(status["storeEpoch"] != first["annotate"] and status["jobsCreated"] == 2)
@@ -214,6 +216,29 @@ def test_a_lost_store_never_repeats_effects_but_annotates_again(
     wait_until(lambda: jobs.status("annotate"), "the run to begin again", timeout=20, until=rebuilt)
     snapshot = ask_store(methodcaller("snapshot", jobs.uid("annotate")))
     assert snapshot.epoch == jobs.status("annotate")["storeEpoch"]
+
+
+def test_a_held_run_goes_on_with_what_is_not_certain_once_somebody_says_so(
+    operators: Operators, pods: PodRunner, jobs: Jobs, ask_store: AskStore
+) -> None:
+    operators.make().start()
+    jobs.apply(slow("mailing", 60))
+    wait_until(lambda: jobs.status("mailing"), "a checkpoint", timeout=60, until=lambda s: bool(s.get("checkpoint")))
+    ask_store(methodcaller("delete_run", jobs.uid("mailing")))
+    jobs.kubectl("annotate", "batchjob", "mailing", "look=again")
+    jobs.wait_condition("mailing", "Suspended", "StoreLost")
+    certain = len(Ranges(jobs.status("mailing")["checkpoint"]))
+    assert certain
+    jobs.kubectl("patch", "batchjob", "mailing", "--type=merge", '--patch={"spec": {"resumeToken": "go on"}}')
+    status = jobs.wait_complete("mailing")
+    assert (status["counts"]["succeeded"], status["progress"], status["jobsCreated"]) == (60, "60/60", 2)
+    results = ask_store(partial(count_results, uid=jobs.uid("mailing")))
+    assert results == 60 - certain, "what was certain did not run again"
+    assert pods.processes is not None
+
+
+async def count_results(store: Any, uid: str) -> int:
+    return len([result async for result in store.results(uid)])
 
 
 def test_what_was_left_while_no_operator_ran_is_swept(operators: Operators, jobs: Jobs, ask_store: AskStore) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchjob.core.items import Item, RunState
+from batchjob.core.items import Before, Item, RunState
 from batchjob.errors import LeaseLost, RunGone, StoreError
 from batchjob.store import Store
 from tests.support.store_runs import Runs, positions
@@ -79,7 +79,7 @@ async def test_chunks_with_gaps_or_without_items_are_refused(runs: Runs, store: 
     lease = await store.run(uid, "w1").claim_load()
     assert lease
     with pytest.raises(ValueError, match="'i5' is at position 5, but 4 comes next"):
-        await lease.put([items(0, 4), items(5, 2)])
+        await lease.put([[*items(3, 1), *items(5, 2)]])
     with pytest.raises(ValueError, match="1 to 10000 items, not 0"):
         await lease.put([[]])
 
@@ -158,3 +158,40 @@ async def test_a_run_that_was_never_opened_is_gone(store: Store) -> None:
         with pytest.raises(RunGone):
             await call
     assert await store.snapshot("nobody") is None
+
+
+async def test_a_run_that_begins_again_counts_what_was_done_before_and_loads_the_rest(runs: Runs, store: Store) -> None:
+    before = Before("0-2,5", cancelled=1, repeats=3, sha256="f" * 64)
+    await store.open_run("again", epoch="two", max_losses=3, created_for="a/b", before=before)
+    lease = await store.run("again", "w1").claim_load()
+    assert lease
+    done, sha256 = await lease.before()
+    assert ([position for position in range(8) if position in done], sha256) == ([0, 1, 2, 5], "f" * 64)
+    await lease.put([items(3, 2), items(6, 2)])
+    with pytest.raises(StoreError, match="9 items, but 4 arrived in the store, and 4 were done before"):
+        await lease.finish(9, None, None)
+    await lease.finish(8, None, None)
+    found = await store.snapshot("again")
+    assert found
+    counts = found.counts
+    assert (counts.total, counts.waiting, counts.succeeded, counts.cancelled) == (8, 4, 3, 1)
+    assert counts.retried_after_loss == 3
+    assert positions(await runs.claim("again")) == [3, 4, 6, 7]
+
+
+async def test_a_run_of_which_everything_was_done_before_has_only_to_be_sealed(store: Store) -> None:
+    await store.open_run("all", epoch="two", max_losses=3, created_for="a/b", before=Before("0-3"))
+    lease = await store.run("all", "w1").claim_load()
+    assert lease
+    await lease.finish(4, None, None)
+    found = await store.snapshot("all")
+    assert found
+    assert (found.state, found.counts.succeeded) == (RunState.SEALING, 4)
+
+
+async def test_positions_never_go_back(runs: Runs, store: Store) -> None:
+    lease = await store.run(await runs.open_empty(), "w1").claim_load()
+    assert lease
+    await lease.put([items(4, 2)])
+    with pytest.raises(ValueError, match="'i3' is at position 3, but 6 or more comes next"):
+        await lease.put([items(3, 2)])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from batchjob.core.items import Failed, RunState, Succeeded
+from batchjob.core.items import Cancelled, Failed, Outcome, Retried, RunState, Succeeded
 from batchjob.errors import RunGone, StoreDamaged
 from batchjob.store import Store
 from batchjob.store.keys import run_key
@@ -141,3 +141,13 @@ async def test_the_ledger_keeps_notes_apart_from_outcomes(runs: Runs, store: Sto
     assert await worker.ledger_get(3) == b"\x00sending"
     await worker.ledger_clear(3)
     assert await worker.ledger_get(3) is None
+
+
+async def test_what_is_done_for_good_is_neither_open_nor_a_dead_letter(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=20, chunk=5)
+    assert await store.finished(uid) == []
+    first, second = await runs.claim(uid, want=10)
+    outcomes: list[Outcome] = [Succeeded(position) for position in (0, 1, 3)]
+    outcomes += [Failed(2, "refused", "no"), Retried(4, "upstream", "503", 60_000)]
+    await store.run(uid, "w1").exchange([commit(first, outcomes), commit(second, [Cancelled(7, "no more")])], 0)
+    assert await store.finished(uid) == [(0, 1), (3, 3), (7, 7)]

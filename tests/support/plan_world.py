@@ -85,6 +85,7 @@ class World:
     pods: Trouble | None = None
     parent: Parent | None = None
     circle: tuple[str, ...] = ()
+    certain: list[tuple[int, int]] | None = None
     is_store_silent: bool = False
     epochs: int = 0
     writes: int = 0
@@ -104,6 +105,7 @@ class World:
             missing=self.missing,
             parent=self.parent,
             circle=self.circle,
+            certain=self.certain,
             pods=self.pods if child and child.is_starting else None,
             since_write_seconds=(self.now - self.written_at).total_seconds() if self.written_at else float("inf"),
         )
@@ -194,7 +196,7 @@ class World:
 
     def _do(self, action: do.Action) -> None:
         match action:
-            case do.OpenRun(epoch, _):
+            case do.OpenRun(epoch):
                 if self.run is None:
                     self.run = snapshot(RunState.LOADING, None, epoch=epoch)
                     self.epochs += 1

@@ -1,8 +1,9 @@
 """A random walk through the life of a run, with a model that knows what must be true after every step.
 
 Workers claim, commit, fall silent and come back as ghosts with old tokens; answers get lost; time passes; the run is
-paused, cancelled, abandoned. The model keeps only what the outside may know: which token each item was last granted
-under, which results were accepted, what ended. The oracle looks into the keys.
+paused, cancelled, abandoned; the store is lost and the run begins again. The model keeps only what the outside may
+know: which token each item was last granted under, which results were accepted, what ended. The oracle looks into
+the keys.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import Cancelled, Chunk, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.core.items import Before, Cancelled, Chunk, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.core.ranges import format_pairs
 from batchjob.store import Commit, Grant, Store
 from batchjob.store.keys import run_key
 from tests.support.store_oracle import Oracle, check, chunk_range
@@ -51,7 +53,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.counted: set[int] = set()  # commits that were accepted
         self.sent: list[tuple[str, Commit]] = []
         self.paused = self.ended = False
-        self.max_losses = 0
+        self.max_losses = self.items = self.chunk = 0
+        self.cancelled_before = 0
+        self.certain: set[int] = set()  # done before the store was lost
 
     def do(self, call: Awaitable[T]) -> T:
         async def wait() -> T:
@@ -66,7 +70,7 @@ class StoreMachine(RuleBasedStateMachine):
         for news in commits:
             if news.chunk not in grant.lost:
                 self.counted.add(news.number)
-        terminal = {int(position) for position in self.results} | self.failed
+        terminal = {int(position) for position in self.results} | self.failed | self.certain
         for chunk in grant.chunks:
             assert not self.paused, "a paused run granted a chunk"
             assert not self.ended, "a run that has ended granted a chunk"
@@ -92,15 +96,23 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(items=st.integers(4, 16), chunk=st.integers(1, 8), max_losses=st.integers(1, 4))
     def load(self, items: int, chunk: int, max_losses: int) -> None:
-        self.max_losses = max_losses
-        self.do(self.redis.flushdb())
+        self.items, self.chunk, self.max_losses = items, chunk, max_losses
+        self.begin(Before())
+
+    def begin(self, before: Before) -> None:
+        """An empty store, and the run in it anew."""
+        self.do(self.redis.flushall())
         self.do(self.store.load_scripts())
-        self.do(self.store.open_run(UID, epoch="e", max_losses=max_losses, created_for="a/b"))
+        self.do(self.store.open_run(UID, epoch="e", max_losses=self.max_losses, created_for="a/b", before=before))
         lease = self.do(self.store.run(UID, "loader").claim_load())
         assert lease
-        todo = [Item(position, f"i{position}", {}) for position in range(items)]
-        self.do(lease.put([todo[first : first + chunk] for first in range(0, items, chunk)]))
-        self.do(lease.finish(items, None, None))
+        done, _ = self.do(lease.before())
+        for first in range(0, self.items, self.chunk):
+            todo = [n for n in range(first, min(first + self.chunk, self.items)) if n not in done]
+            items = [Item(position, f"i{position}", {}) for position in todo]
+            whole = not items or len(items) == items[-1].position - items[0].position + 1
+            self.do(lease.put([items] if items and whole else [[item] for item in items]))
+        self.do(lease.finish(self.items, None, None))
 
     @rule(worker=WORKERS, want=st.integers(1, 10))
     def claim(self, worker: str, want: int) -> None:
@@ -163,6 +175,25 @@ class StoreMachine(RuleBasedStateMachine):
         outcomes = [Succeeded(item.position, b'"token %d"' % chunk.fence) for item in chunk.items]
         self.exchange(worker, [Commit(chunk.id, chunk.fence, outcomes, {"n": 1})], 0)
 
+    @precondition(lambda self: self.max_losses and not self.ended)
+    @rule(lost=st.integers(0, 15))
+    def the_store_is_lost(self, lost: int) -> None:
+        """The run begins again with all that is not certain to be done, as the operator has it from the status."""
+        if lost:
+            return  # it is seldom: most of a life has to lie between two
+        pairs = self.do(self.store.finished(UID))
+        found = self.do(self.store.snapshot(UID))
+        assert found
+        self.certain = {position for first, last in pairs for position in range(first, last + 1)}
+        assert not self.certain & self.failed, "a dead letter counts as done"
+        assert len(self.certain) == found.counts.succeeded + found.counts.cancelled
+        for worker, hand in self.hands.items():
+            self.ghosts += [(worker, chunk) for chunk in hand.values()]
+        self.hands = {worker: {} for worker in self.hands}
+        self.token, self.results, self.failed, self.counted, self.paused = {}, {}, set(), set(), False
+        self.cancelled_before = found.counts.cancelled
+        self.begin(Before(format_pairs(pairs), found.counts.cancelled))
+
     @rule()
     def retries_fall_due(self) -> None:
         for chunk in self.do(self.oracle.read("ZRANGE", "retry", 0, -1)):
@@ -192,7 +223,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert results.items() >= self.results.items(), "a result was changed or lost"
         assert failed >= self.failed, "a dead letter came back"
         assert not failed & {int(position) for position in results}, "an item ended twice"
-        assert counts["succeeded"] == len(results)
+        assert counts["succeeded"] == len(results) + len(self.certain) - self.cancelled_before
         for position, written in [*results.items(), *seen["dead"].items()]:
             if token := TOKEN.search(written):
                 assert self.token[int(position)] == int(token[1]), f"an old token wrote item {position}"

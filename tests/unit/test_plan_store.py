@@ -7,6 +7,7 @@ import pytest
 from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.plan import make_plan
+from batchjob.core.items import Before
 from tests.support.plan_world import SETTINGS, World, condition, kinds, snapshot, started
 
 EXPORT = {"type": "export", "custom": None, "export": {"destination": {"url": "file:///data/out"}}}
@@ -52,29 +53,72 @@ def test_a_new_batch_job_is_acknowledged_while_the_store_is_away() -> None:
     assert condition(plan.status, ConditionType.RECONCILING)[:2] == ("True", "StoreUnavailable")
 
 
-def test_a_lost_run_with_effects_outside_is_never_repeated() -> None:
+def lost_with_effects() -> World:
+    """A run of ten items that mails, say, of which four had succeeded and one failed when the store was lost."""
     world = started()
-    world.work(succeeded=4)
+    world.work(succeeded=4, failed=1)
+    world.certain = [(0, 2), (6, 6)]
     world.pass_time(10)
     world.settle()
-    world.run = None
+    world.run, world.certain = None, None
+    return world
+
+
+def test_a_lost_run_with_effects_outside_is_held_until_somebody_decides() -> None:
+    world = lost_with_effects()
     plan = world.look()
     assert kinds(plan) == [do.DeleteJob]
-    status, reason, message = condition(plan.status, ConditionType.FAILED)
+    status, reason, message = condition(plan.status, ConditionType.SUSPENDED)
     assert (status, reason) == ("True", "StoreLost")
-    assert "at least 4 items were finished" in message
+    assert message.startswith("The store lost this run. 4 of 10 items are certain to be done; any of the other 6 may")
+    assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "StoreLost")
     assert plan.status
     assert plan.status.counts.succeeded == 4, "what was known stays"
+    world.pass_time(60)
+    assert world.look() == do.Plan(), "a clock that goes on is no news"
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, None])
+def test_a_held_run_goes_on_with_what_is_not_certain_once_there_is_a_new_token(steps: int | None) -> None:
+    world = lost_with_effects()
+    world.settle()
+    world.edit(resumeToken="go")
+    plan = world.look(crash_after=steps)
+    opened = plan.actions[0]
+    assert isinstance(opened, do.OpenRun)
+    assert opened.before == Before("0-2,6", 0, 1, "")
+    world.settle()
+    assert world.status
+    assert (world.status.phase, world.status.resume_token, len(world.jobs)) == (Phase.RUNNING, "go", 1)
+    world.run = None
+    assert condition(world.look().status, ConditionType.SUSPENDED)[1] == "StoreLost", "a token is good for one loss"
+
+
+def test_a_token_that_was_there_before_the_loss_decides_nothing() -> None:
+    world = started(resumeToken="old")
+    world.run = None
+    assert condition(world.look().status, ConditionType.SUSPENDED)[1] == "StoreLost"
+
+
+def test_a_held_run_can_be_cancelled() -> None:
+    world = lost_with_effects()
+    world.settle()
+    world.edit(cancel=True)
+    assert condition(world.look().status, ConditionType.FAILED)[1] == "Cancelled"
 
 
 def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> None:
     world = started(**EXPORT)
+    world.work(succeeded=2)
+    world.pass_time(10)
+    world.settle()
     world.run = None
     plan = world.look()
     assert kinds(plan) == [do.DeleteJob, do.OpenRun, do.Admit, do.CreateJob]
     assert plan.status
     assert (plan.status.store_epoch, plan.status.jobs_created) == ("e2", 2)
     assert [note.reason for note in plan.notes] == ["StoreLost"]
+    assert plan.actions[1] == do.OpenRun("e2", 3, Before(repeats=2)), "every item runs again, and those are counted"
     assert world.settle() == 1
 
 
@@ -124,4 +168,4 @@ def test_what_makes_no_sense_in_the_store_stalls_and_can_be_cancelled() -> None:
 def test_a_run_that_the_store_knows_in_another_epoch_is_lost_too() -> None:
     world = started()
     world.run = snapshot(epoch="somebody else's")
-    assert condition(world.look().status, ConditionType.FAILED)[1] == "StoreLost"
+    assert condition(world.look().status, ConditionType.SUSPENDED)[1] == "StoreLost"

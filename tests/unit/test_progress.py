@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchjob.api.status import Counts
-from batchjob.core.progress import format_duration, format_percent, format_progress, format_ranges, format_rate
+from batchjob.core.progress import format_duration, format_percent, format_progress, format_rate
 
 
 @pytest.mark.parametrize(
@@ -43,27 +43,3 @@ def test_progress_counts_everything_that_is_terminal() -> None:
 def test_a_hundred_percent_means_that_nothing_is_left(total: int, left: int) -> None:
     done = max(0, total - left)
     assert (format_percent(Counts(succeeded=done), total) == "100%") == (done == total)
-
-
-@given(st.sets(st.integers(0, 500)))
-def test_ranges_name_exactly_the_positions(positions: set[int]) -> None:
-    text = format_ranges(sorted(positions), limit=10_000)
-    named: list[int] = []
-    for part in text.split(",") if text else []:
-        first, _, last = part.partition("-")
-        named += range(int(first), int(last or first) + 1)
-    assert named == sorted(positions)
-    assert text.count(",") + 1 == 1 + sum(p + 1 not in positions for p in positions) - bool(positions)
-
-
-@given(count=st.integers(10, 400), step=st.integers(2, 10**6), limit=st.integers(10, 64))
-def test_ranges_stay_within_their_limit_and_say_when_more_is_left(count: int, step: int, limit: int) -> None:
-    whole = format_ranges(range(0, count * step, step), limit=10**6)
-    text = format_ranges(range(0, count * step, step), limit=limit)
-    assert len(text) <= limit
-    assert text.endswith(",…") == (text != whole)
-
-
-def test_what_is_not_known_completely_is_said() -> None:
-    assert format_ranges([1, 2, 3, 7], complete=False) == "1-3,7,…"
-    assert format_ranges([], complete=False) == ""

@@ -1,6 +1,7 @@
 """Small rules of the worker: chunk sizes, addresses, claims, manifests, settings, templates."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,13 @@ def test_a_small_source_gives_every_worker_a_share(total: int, parallelism: int)
     assert size == LARGEST or size * parallelism * 4 >= total
 
 
-async def records(count: int, size: int = 10) -> Any:
-    for n in range(count):
-        yield Record(f"i{n}", {"n": n}, size)
+async def records(positions: Iterable[int], size: int = 10) -> Any:
+    for n in positions:
+        yield n, Record(f"i{n}", {"n": n}, size)
 
 
 async def sizes(count: int, parallelism: int, items: int | None = None, size: int = 10) -> list[int]:
-    found = [chunk async for chunk in chunks(records(count, size), parallelism, items)]
+    found = [chunk async for chunk in chunks(records(range(count), size), parallelism, items)]
     assert [item.position for chunk in found for item in chunk] == list(range(count))
     return [len(chunk) for chunk in found]
 
@@ -65,6 +66,11 @@ async def test_chunks_fit_the_source_the_processor_and_the_weight_of_the_records
     assert await sizes(250, parallelism=2, items=100) == [100, 100, 50]
     assert await sizes(6, parallelism=1, items=100, size=PUT_BYTES // 2) == [2, 2, 2]
     assert await sizes(0, parallelism=1) == []
+
+
+async def test_a_gap_between_positions_ends_a_chunk() -> None:
+    found = [chunk async for chunk in chunks(records([2, 3, 7, 8, 9, 20]), 1, 100)]
+    assert [[item.position for item in chunk] for chunk in found] == [[2, 3], [7, 8, 9], [20]]
 
 
 # ---- addresses and claims

@@ -142,6 +142,14 @@ class BatchJobStatus(Model):
     store_epoch: Annotated[str, Field(max_length=64)] | None = Field(
         None, description="Names the store's memory of this run; another one means that the store was lost."
     )
+    checkpoint: Annotated[str, Field(max_length=8192)] = Field(
+        "",
+        description="Types email and custom: positions that succeeded, as ranges such as 0-1199,1204. Should the store "
+        "be lost, these are certain not to run again.",
+    )
+    resume_token: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="The spec.resumeToken that was acted upon."
+    )
     source: SourceStatus | None = Field(None, description="What was loaded.")
     effective: Effective | None = Field(None, description="The values in force after defaults.")
     results: ResultsStatus | None = Field(None, description="Where the results are.")

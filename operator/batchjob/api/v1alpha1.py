@@ -101,6 +101,11 @@ class BatchJobSpec(Model):
         False, description="true pauses: pods go, items and their attempts stay; false goes on where it was."
     )
     cancel: bool = Field(False, description="true ends the run as Cancelled. There is no way back.")
+    resume_token: Annotated[str, Field(max_length=64)] | None = Field(
+        None,
+        description="Any new text lets a run go on that is held until somebody decides: reason StoreLost. May change "
+        "at any time.",
+    )
     start_after: Timestamp | None = Field(
         None,
         description="Nothing starts before this time, such as 2026-01-31T09:00:00Z. Default: at once.",

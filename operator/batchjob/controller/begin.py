@@ -14,6 +14,7 @@ from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, build_job
 from batchjob.controller.observed import Observed, Trouble
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
+from batchjob.core.items import Before
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
 from batchjob.core.reasons import Reason
@@ -52,13 +53,13 @@ def _not_yet(seen: Observed) -> Verdict | None:
     return _dependency(seen) if spec.source.results_of else None
 
 
-def plan_start(seen: Observed, settings: PlanSettings) -> Plan:
-    """Make the run and its next Job: the first one, or the first of another epoch."""
+def plan_start(seen: Observed, settings: PlanSettings, before: Before = Before()) -> Plan:  # noqa: B008 - frozen
+    """Make the run and its next Job: the first one, or the first of another epoch, after `before`."""
     job, old = seen.job, seen.job.status
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
     actions = (
-        OpenRun(epoch, effective(job.spec).max_losses),
+        OpenRun(epoch, effective(job.spec).max_losses, before),
         Admit(build_run(seen, epoch)),
         CreateJob(build_job(job, settings.pods, epoch=epoch, index=index)),
     )

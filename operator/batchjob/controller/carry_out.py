@@ -99,8 +99,8 @@ class CarryOut:
 
     async def _do(self, entry: Entry, action: Action) -> None:
         match action:
-            case OpenRun(epoch, max_losses):
-                await self._open_run(entry, epoch, max_losses)
+            case OpenRun():
+                await self._open_run(entry, action)
             case Admit(run):
                 await self._users.admit(run)
             case SetSlots(name, parallelism, suspend):
@@ -128,10 +128,15 @@ class CarryOut:
             case _:
                 raise TypeError(f"unknown action {action!r}")
 
-    async def _open_run(self, entry: Entry, epoch: str, max_losses: int) -> None:
-        created_for = f"{entry.namespace}/{entry.name}"
-        in_force = await self._store.open_run(entry.uid, epoch=epoch, max_losses=max_losses, created_for=created_for)
-        if in_force != epoch:
+    async def _open_run(self, entry: Entry, wanted: OpenRun) -> None:
+        in_force = await self._store.open_run(
+            entry.uid,
+            epoch=wanted.epoch,
+            max_losses=wanted.max_losses,
+            created_for=f"{entry.namespace}/{entry.name}",
+            before=wanted.before,
+        )
+        if in_force != wanted.epoch:
             raise BatchJobError(f"the run was opened meanwhile, in epoch {in_force}; looking again")
 
     async def _create_job(self, entry: Entry, manifest: dict[str, Any]) -> JobReference:

@@ -22,17 +22,19 @@ from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
-from batchjob.controller.plan import POD_FAILURE_POLICY
+from batchjob.controller.plan import EFFECTS_OUTSIDE, POD_FAILURE_POLICY
 from batchjob.controller.references import find_missing
 from batchjob.controller.status import seconds_since
 from batchjob.controller.users import Users
 from batchjob.core.progress import finished
+from batchjob.core.ranges import Pair
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import StoreDamaged, StoreNotReady, StoreUnavailable
 from batchjob.kube import CORE_EVENTS, PODS, Kube
 from batchjob.store import Store
 
 RATE_WINDOW_SECONDS: Final = 20.0  # long enough to be steady, short enough to be "lately"
+CHECKPOINT_SECONDS: Final = 5.0
 # A store that hangs costs each call its time limit: while it is silent, one look in so many seconds asks it.
 SILENCE_PAUSE_SECONDS: Final = 5.0
 
@@ -45,6 +47,8 @@ class Pulse:
     def __init__(self) -> None:
         self._written_at = float("-inf")
         self._samples: deque[tuple[float, int]] = deque()
+        self.certain: list[Pair] = []
+        self.certain_at = float("-inf")  # when that was asked for
 
     def written(self) -> None:
         """The status was written now."""
@@ -80,6 +84,7 @@ class Observer:
         """Everything that decides about a BatchJob. Errors: ValidationError, KubernetesError, StoreError."""
         job, now = entry.parsed, datetime.now(UTC)
         snapshot, silent, damage = await self._snapshot(entry.uid)
+        certain = await self._certain(job, snapshot, pulse)
         created = job.status.jobs_created if job.status else 0
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
@@ -89,6 +94,7 @@ class Observer:
             now=now,
             fresh_epoch=secrets.token_hex(8),
             snapshot=snapshot,
+            certain=certain,
             damage=damage,
             store_silent_seconds=silent,
             admitted=await self._admitted(entry, stuck=stuck),
@@ -135,6 +141,15 @@ class Observer:
             return None, None, str(error)
         self._silent_since = None
         return snapshot, None, None
+
+    async def _certain(self, job: BatchJob, snapshot: Snapshot | None, pulse: Pulse) -> list[Pair] | None:
+        """What the status should remember in case the store is lost, some seconds old at most."""
+        if snapshot is None or job.spec.type not in EFFECTS_OUTSIDE:
+            return None
+        now = time.monotonic()
+        if now - pulse.certain_at >= CHECKPOINT_SECONDS:
+            pulse.certain, pulse.certain_at = await self._store.finished(job.metadata.uid), now
+        return pulse.certain
 
     def _parent(self, job: BatchJob) -> Parent | None:
         source = job.spec.source.results_of

@@ -7,6 +7,7 @@ from typing import Final
 
 from batchjob.api.base import GROUP
 from batchjob.api.v1alpha1 import BatchJob
+from batchjob.core.ranges import Pair
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
 
@@ -86,6 +87,7 @@ class Observed:
     now: datetime
     fresh_epoch: str  # random; used if the run has to be opened
     snapshot: Snapshot | None = None  # None: the store does not know the run, or did not answer
+    certain: Sequence[Pair] | None = None  # items that need never run again; only where they have effects outside
     damage: str | None = None  # what makes no sense in the store; `snapshot` is None then
     store_silent_seconds: float | None = None  # how long the store has not answered; None: it did
     admitted: bool = False  # whether the run has its user in the store and its Secret

@@ -13,7 +13,7 @@ already done. Pods are started before the bookkeeping; the status comes last, an
 from dataclasses import replace
 from typing import Final
 
-from batchjob.api.status import Phase
+from batchjob.api.status import BatchJobStatus, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.controller.actions import (
     AbandonRun,
@@ -50,9 +50,10 @@ from batchjob.controller.status import (
     say_store_is_silent,
     told,
 )
-from batchjob.core.items import RunState
+from batchjob.core.items import Before, RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.progress import finished
+from batchjob.core.ranges import Ranges
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
 
@@ -196,21 +197,45 @@ def _hopeless(child: ChildJob) -> str:
 def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     """The store has forgotten the run, or knows it in another epoch."""
     old_job = delete_job(seen.child)
-    if seen.job.spec.type in EFFECTS_OUTSIDE:
-        done = finished(seen.job.status.counts) if seen.job.status else 0
-        message = (
-            f"The store lost this run after at least {done} items were finished. Running it again could repeat "
-            "their effects, so it ends here. Create a BatchJob with the items that are still to be done."
-        )
-        verdict = Verdict(Phase.FAILED, Reason.STORE_LOST, message, stalled=True)
-        return plan_end(replace(seen, snapshot=None), verdict, stop=True)
+    if _is_undecided(seen.job):
+        return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
     if seen.job.spec.suspend:
         message = "spec.suspend is true. The store lost this run: every item runs again once it is false."
         verdict = Verdict(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
         return replace(plan_wait(seen, verdict), actions=old_job)
-    plan = plan_start(seen, settings)
-    note = Note("Warning", Reason.STORE_LOST, "The store lost this run: every item runs again.", format_time(seen.now))
+    before = _before(seen.job)
+    plan = plan_start(seen, settings, before)
+    again = "all but those that are certain run" if before.done else "every item runs"
+    note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", format_time(seen.now))
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
+
+
+def _is_undecided(job: BatchJob) -> bool:
+    """Whether effects could be repeated, and nobody has said since the loss that the run shall go on."""
+    seen_token = job.status.resume_token if job.status else None
+    return job.spec.type in EFFECTS_OUTSIDE and job.spec.resume_token in (None, seen_token)
+
+
+def _held(job: BatchJob) -> Verdict:
+    total = job.status.counts.total if job.status else 0
+    certain = len(Ranges(job.status.checkpoint)) if job.status else 0
+    message = (
+        f"The store lost this run. {certain} of {total} items are certain to be done; any of the other "
+        f"{total - certain} may have had its effect in the last seconds before. Set spec.resumeToken to any new text "
+        "to go on with all that are not certain, or spec.cancel to end it."
+    )
+    return Verdict(Phase.SUSPENDED, Reason.STORE_LOST, message, stalled=True)
+
+
+def _before(job: BatchJob) -> Before:
+    """What the status still knows of a run that the store has lost."""
+    status = job.status or BatchJobStatus()
+    sha256 = (status.source.sha256 if status.source else None) or ""
+    done = status.checkpoint if job.spec.type in EFFECTS_OUTSIDE else ""
+    certain = len(Ranges(done))
+    cancelled = min(status.counts.cancelled, certain)
+    repeats = status.counts.retried_after_loss + max(0, finished(status.counts) - certain)
+    return Before(done, cancelled, repeats, sha256)
 
 
 def _cancel(seen: Observed) -> Plan:

@@ -28,15 +28,16 @@ from batchjob.core.progress import (
     format_duration,
     format_percent,
     format_progress,
-    format_ranges,
     format_rate,
 )
+from batchjob.core.ranges import format_pairs, format_positions
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import LastError, Snapshot
 
 MESSAGE_LIMIT: Final = 2048  # of a condition
 TEXT_LIMIT: Final = 256  # of an item's error
 USAGE_LIMIT: Final = 16  # names of status.usage
+CHECKPOINT_LIMIT: Final = 8192  # characters of status.checkpoint
 
 # Conditions whose turning True is worth an Event; the first that does.
 NOTABLE: Final = (
@@ -47,7 +48,7 @@ NOTABLE: Final = (
 )
 # Fields that move while items run: they are written at a measured pace, everything else at once.
 LIVE: Final = frozenset({
-    "progress", "percent", "rate", "counts", "failed_items", "last_errors", "usage", "active_workers",
+    "progress", "percent", "rate", "counts", "failed_items", "last_errors", "usage", "active_workers", "checkpoint",
 })  # fmt: skip
 
 
@@ -73,12 +74,15 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         "duration": _duration(start, seen.now),
         "active_workers": 0 if ended or seen.child is None else seen.child.ready,
         "rate": format_rate(seen.rate),
+        "resume_token": seen.job.spec.resume_token,
         "conditions": _conditions(old, seen.job.metadata.generation, seen.now, verdict),
     }
     if seen.child is not None:
         values["jobs"] = [JobReference(name=seen.child.name, uid=seen.child.uid)]
     if seen.snapshot is not None:
         values |= _from_store(seen.snapshot)
+    if seen.certain is not None:
+        values["checkpoint"] = format_pairs(seen.certain, limit=CHECKPOINT_LIMIT)
     if ended:
         values["completion_time"] = format_time(seen.now)
         values["rate"] = _mean_rate(seen.snapshot, start, seen.now)
@@ -202,7 +206,7 @@ def _from_store(snapshot: Snapshot) -> dict[str, Any]:
         "progress": format_progress(counts, snapshot.total),
         "percent": format_percent(counts, snapshot.total),
         "counts": counts,
-        "failed_items": format_ranges(positions, complete=counts.failed <= len(positions)),
+        "failed_items": format_positions(positions, complete=counts.failed <= len(positions)),
         "last_errors": [_item_error(error) for error in snapshot.last_errors],
         "usage": dict(sorted(snapshot.usage.items())[:USAGE_LIMIT]),
         "source": _source(snapshot),

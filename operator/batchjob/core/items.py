@@ -48,6 +48,15 @@ class Item(msgspec.Struct, frozen=True):
     losses: int = 0  # how often its worker was lost so far
 
 
+class Before(msgspec.Struct, frozen=True):
+    """What is known of a run that the store lost: it begins again from here."""
+
+    done: str = ""  # positions that need never run again, as ranges
+    cancelled: int = 0  # how many of them were cancelled by their processor; the others succeeded
+    repeats: int = 0  # items that run again though they had ended, and those counted before
+    sha256: str = ""  # of the source; another one is another source
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """Items under one lease; `fence` is the token every commit must name. Finished items are not in `items`."""
 

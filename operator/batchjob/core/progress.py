@@ -1,13 +1,8 @@
 """How progress is told to people: short strings of exact numbers. Pure."""
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
 from typing import Final
 
 from batchjob.api.status import Counts
-
-RANGES_LIMIT: Final = 1024  # characters of status.failedItems
-MORE: Final = ",…"
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
@@ -51,21 +46,3 @@ def format_rate(per_second: float | None) -> str:
         if per_second < limit:
             return f"{per_second:.{digits}f}/s"
     return f"{per_second:.0f}/s"
-
-
-def format_ranges(positions: Iterable[int], *, complete: bool = True, limit: int = RANGES_LIMIT) -> str:
-    """`17,301-303` of ascending positions; ends in `,…` where not all fit, or `complete` is False."""
-    text = ""
-    for part in _ranges(positions):
-        longer = f"{text},{part}" if text else part
-        if len(longer) + len(MORE) > limit:
-            return text + MORE
-        text = longer
-    return text if complete or not text else text + MORE
-
-
-def _ranges(positions: Iterable[int]) -> Iterator[str]:
-    # Neighbours share position - rank, so they fall into one group.
-    for _, group in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
-        run = [position for _, position in group]
-        yield str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"

@@ -12,6 +12,7 @@ class Reason(StrEnum):
     START_AFTER = "StartAfter"
     DEPENDENCY_NOT_MET = "DependencyNotMet"
     SUSPENDED_BY_USER = "SuspendedByUser"
+    STORE_LOST = "StoreLost"
     FINALIZING = "Finalizing"
     # stalled, and healing by itself once the cause is gone
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
@@ -34,9 +35,9 @@ class Reason(StrEnum):
     ITEMS_FAILED = "ItemsFailed"
     INVALID_SPEC = "InvalidSpec"
     INVALID_SOURCE = "InvalidSource"
+    SOURCE_CHANGED = "SourceChanged"
     DEPENDENCY_FAILED = "DependencyFailed"
     WORKERS_FAILED = "WorkersFailed"
     WORKER_MISCONFIGURED = "WorkerMisconfigured"
     RESULTS_FAILED = "ResultsFailed"
-    STORE_LOST = "StoreLost"
     CANCELLED = "Cancelled"

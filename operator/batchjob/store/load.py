@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 
 from batchjob.core.items import Item
+from batchjob.core.ranges import Ranges
 from batchjob.store import scripts
 from batchjob.store.connection import Connection
 from batchjob.store.duty import Duty
-from batchjob.store.keys import CHUNK_LIMIT
+from batchjob.store.keys import CHUNK_LIMIT, run_key
 
 
 class LoadLease(Duty):
@@ -25,18 +26,27 @@ class LoadLease(Duty):
         super().__init__(connection, uid, token)
         self._next_position = 0
 
+    async def before(self) -> tuple[Ranges, str]:
+        """Positions that an earlier epoch has done: they are not to be put. And its source's SHA-256; empty: none."""
+        meta = run_key(self._uid, "meta")
+        done, sha256 = await self._connection.command("HMGET", meta, "done", "pinned_sha256")
+        return Ranges((done or b"").decode()), (sha256 or b"").decode()
+
     async def put(self, chunks: Sequence[Sequence[Item]]) -> None:
-        """Add chunks of 1 to 10,000 items; positions go on from 0 without gaps (ValueError). Renews the lease."""
+        """Add chunks of 1 to 10,000 items; positions ascend, within a chunk without gaps (ValueError). Renews."""
         arguments: list[Any] = []
         position = self._next_position
         for chunk in chunks:
-            arguments += (position, len(chunk), _pack(chunk, position))
-            position += len(chunk)
+            first = chunk[0].position if chunk else position
+            if first < position:
+                raise ValueError(f"item {chunk[0].id!r} is at position {first}, but {position} or more comes next")
+            arguments += (first, len(chunk), _pack(chunk, first))
+            position = first + len(chunk)
         await self._call(scripts.LOAD_PUT, self._token, *arguments)
         self._next_position = position
 
     async def finish(self, total: int, sha256: str | None, etag: str | None) -> None:
-        """Open the run, after checking that `total` items arrived (StoreError if not)."""
+        """Open the run, after checking that all of `total` items arrived or were done before (StoreError if not)."""
         await self._call(scripts.LOAD_FINISH, self._token, total, sha256 or "", etag or "")
 
     async def trouble(self, error_class: str, message: str) -> None:

@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 import structlog
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import LEASE_MS, RunState
+from batchjob.core.items import LEASE_MS, Before, RunState
+from batchjob.core.ranges import Pair, Ranges
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
 from batchjob.store import keys, scripts
@@ -63,10 +64,18 @@ class Store:
         await self._connection.load(scripts.ALL)
 
     async def open_run(
-        self, uid: str, *, epoch: str, max_losses: int, created_for: str, lease_ms: int = LEASE_MS
+        self,
+        uid: str,
+        *,
+        epoch: str,
+        max_losses: int,
+        created_for: str,
+        lease_ms: int = LEASE_MS,
+        before: Before = Before(),  # noqa: B008 - frozen
     ) -> str:
         """Create the run if it does not exist; returns the epoch in force, another one than given if it did."""
-        created = (epoch, max_losses, lease_ms, created_for)
+        known = (before.done, len(Ranges(before.done)), before.cancelled, before.repeats, before.sha256)
+        created = (epoch, max_losses, lease_ms, created_for, *known)
         in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created)
         return in_force.decode()
 
@@ -94,6 +103,14 @@ class Store:
         """The run at this moment; None if the store does not know it."""
         reply = await self._call(scripts.SNAPSHOT, uid)
         return None if reply is None else read_snapshot(reply)
+
+    async def finished(self, uid: str) -> list[Pair]:
+        """Ranges of positions that are done for good, ascending: not open, and no dead letters.
+
+        Empty too where more chunks are open than can be looked through in a moment.
+        """
+        flat = await self._call(scripts.FINISHED, uid)
+        return list(zip(flat[::2], flat[1::2], strict=True))
 
     async def pause(self, uid: str) -> None:
         """Grant nothing more until `resume`; workers are told with each exchange."""

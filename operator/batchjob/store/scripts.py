@@ -37,6 +37,7 @@ DUTY_FAIL: Final = _script("duty_fail", "duties")
 DUTY_KEEP: Final = _script("duty_keep", "duties")
 DUTY_RELEASE: Final = _script("duty_release", "duties")
 EXCHANGE: Final = _script("exchange", "items")
+FINISHED: Final = _script("finished", "items")
 LEDGER: Final = _script("ledger")
 LOAD_FINISH: Final = _script("load_finish", "duties")
 LOAD_PUT: Final = _script("load_put", "duties")
@@ -47,6 +48,6 @@ SEAL_FINISH: Final = _script("seal_finish", "duties")
 SNAPSHOT: Final = _script("snapshot")
 
 ALL: Final = (
-    ABANDON, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, LEDGER, LOAD_FINISH, LOAD_PUT,
-    NOTE, OPEN_RUN, PAUSE, SEAL_FINISH, SNAPSHOT,
+    ABANDON, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, FINISHED, LEDGER, LOAD_FINISH,
+    LOAD_PUT, NOTE, OPEN_RUN, PAUSE, SEAL_FINISH, SNAPSHOT,
 )  # fmt: skip

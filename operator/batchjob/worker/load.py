@@ -19,7 +19,7 @@ from batchjob.core.chunks import LOOK_AHEAD, chunk_size
 from batchjob.core.items import ErrorClass, Item
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
-from batchjob.errors import InvalidSource, ResultsError, SourceUnreachable
+from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.patience import kept, patiently
@@ -32,6 +32,8 @@ WAIT_MS: Final = 1000  # between looks at a load that another worker does
 # A source that may come back is tried for at least so long: an outage of minutes must not end a run, and a typing
 # error in a host must not look like one for ever. Counted by each loader from its own first failure.
 PATIENCE_SECONDS: Final = 600.0
+
+Placed = tuple[int, Record]  # a record and its position
 
 logger = log.get(__name__)
 
@@ -73,6 +75,8 @@ async def _try(
     """Load once; the error where another try may help."""
     try:
         await fill(lease, await open_source(), parallelism, items)
+    except SourceChanged as error:
+        await _fail(lease, Reason.SOURCE_CHANGED, error)
     except InvalidSource as error:
         await _fail(lease, Reason.INVALID_SOURCE, error)
     except (SourceUnreachable, ResultsError) as error:
@@ -86,19 +90,32 @@ async def _fail(lease: LoadLease, reason: Reason, error: Exception) -> None:
 
 
 async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | None) -> None:
-    """Put every record into the store, and open the run."""
+    """Put every record into the store that was not done before, and open the run. Raises SourceChanged."""
+    done, sha256 = await patiently(lease.before)
     total = 0
+
+    async def numbered() -> AsyncIterator[Placed]:
+        nonlocal total
+        async for record in source.records():
+            total += 1
+            if total - 1 not in done:
+                yield total - 1, record
+
     batch: list[list[Item]] = []
     waiting = 0  # items in the batch
-    async for chunk in chunks(source.records(), parallelism, items):
+    async for chunk in chunks(numbered(), parallelism, items):
         batch.append(chunk)
         waiting += len(chunk)
-        total += len(chunk)
         if waiting >= PUT_ITEMS or len(batch) >= PUT_CHUNKS:
             await _put(lease, batch)
             batch, waiting = [], 0
     if batch:
         await _put(lease, batch)
+    if sha256 not in ("", source.sha256):
+        raise SourceChanged(
+            "the source is not what it was when the run began, so which of its items are done cannot be told. Create "
+            "a BatchJob with the items that are still to be done"
+        )
     await patiently(lambda: lease.finish(total, source.sha256, source.etag))
     logger.info("loaded", items=total)
 
@@ -107,36 +124,39 @@ async def _put(lease: LoadLease, batch: list[list[Item]]) -> None:
     await patiently(lambda: lease.put(batch))
 
 
-async def chunks(records: AsyncIterator[Record], parallelism: int, items: int | None) -> AsyncIterator[list[Item]]:
-    """Records as chunks of `items`, or of a size that fits the first few thousand; less where they are heavy."""
+async def chunks(records: AsyncIterator[Placed], parallelism: int, items: int | None) -> AsyncIterator[list[Item]]:
+    """Records as chunks of `items`, or of a size that fits the first few thousand; less where they are heavy.
+
+    A gap between positions ends a chunk.
+    """
     if items is None:
         ahead, size = await _look_ahead(records, parallelism)
     else:
         ahead, size = [], min(items, CHUNK_LIMIT)
-    position, chunk, weight = 0, [], 0
-    async for record in _chain(ahead, records):
-        chunk.append(Item(position, record.id, record.data))
-        position += 1
-        weight += record.size
-        if len(chunk) >= size or weight >= PUT_BYTES:
+    chunk: list[Item] = []
+    weight = 0
+    async for position, record in _chain(ahead, records):
+        if chunk and (len(chunk) >= size or weight >= PUT_BYTES or position != chunk[-1].position + 1):
             yield chunk
             chunk, weight = [], 0
+        chunk.append(Item(position, record.id, record.data))
+        weight += record.size
     if chunk:
         yield chunk
 
 
-async def _look_ahead(records: AsyncIterator[Record], parallelism: int) -> tuple[list[Record], int]:
-    ahead: list[Record] = []
+async def _look_ahead(records: AsyncIterator[Placed], parallelism: int) -> tuple[list[Placed], int]:
+    ahead: list[Placed] = []
     weight = 0
-    async for record in records:
-        ahead.append(record)
-        weight += record.size
+    async for placed in records:
+        ahead.append(placed)
+        weight += placed[1].size
         if len(ahead) >= LOOK_AHEAD or weight >= PUT_BYTES:
             return ahead, chunk_size(None, parallelism)
     return ahead, chunk_size(len(ahead), parallelism)
 
 
-async def _chain(ahead: list[Record], records: AsyncIterator[Record]) -> AsyncIterator[Record]:
+async def _chain(ahead: list[Placed], records: AsyncIterator[Placed]) -> AsyncIterator[Placed]:
     for record in ahead:
         yield record
     async for record in records:

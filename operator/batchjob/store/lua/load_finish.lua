@@ -1,5 +1,5 @@
--- Open the run. ARGV: token, number of items, sha256, etag (empty: unknown).
--- Writes meta (state, total, source_*, loaded_by; clears load_error_*), duty, wake.
+-- Open the run. ARGV: token, number of items in the source, sha256, etag (empty: unknown).
+-- Writes meta (state, total, source_*, loaded_by; clears load_error_*), counters, duty, wake.
 -- Sent twice by the same loader it does nothing more.
 
 read_run()
@@ -8,11 +8,18 @@ if redis.call('HGET', KEY.meta, 'loaded_by') == token then
   return
 end
 check_duty('load', token)
+local before = redis.call('HMGET', KEY.meta, 'done_items', 'done_cancelled', 'repeats')
+local done, cancelled, repeats = tonumber(before[1] or 0), tonumber(before[2] or 0), tonumber(before[3] or 0)
 local loaded = tonumber(redis.call('HGET', KEY.counters, 'waiting') or 0)
-if loaded ~= total then
-  stop('INCOMPLETE', 'the source has ' .. total .. ' items, but ' .. loaded .. ' arrived in the store')
+if loaded + done ~= total then
+  stop('INCOMPLETE', 'the source has ' .. total .. ' items, but ' .. loaded .. ' arrived in the store, and ' .. done
+    .. ' were done before')
 end
 redis.call('HSET', KEY.meta, 'total', total, 'loaded_by', token, 'source_sha256', ARGV[3], 'source_etag', ARGV[4])
 redis.call('HDEL', KEY.meta, 'load_error_class', 'load_error_message')
+count('succeeded', done - cancelled)
+count('cancelled', cancelled)
+count('retried_after_loss', repeats)
+save_counts()
 redis.call('UNLINK', KEY.duty)
-set_state(total > 0 and 'open' or 'sealing')
+set_state(loaded > 0 and 'open' or 'sealing')
