@@ -42,6 +42,9 @@ async def store(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Store]
             await store.delete_run(uid)
         while await store.changed(0):
             pass
+        for key in await redis.keys("bj:rate:*"):
+            assert await redis.pttl(key) > 0, "a rate is remembered for ever"
+            await redis.delete(key)
         assert await redis.keys("*") == []
 
 

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Failed, Item, Outcome, Retried, RunState, Succeeded
+from batchjob.core.rates import Rate, rate_key
 from batchjob.errors import ConfigurationError, StoreNotReady
 from batchjob.store import Commit, Store, scripts
 from batchjob.store.connection import call
@@ -232,3 +233,14 @@ async def test_a_run_knows_for_whom_it_was_opened(runs: Runs, store: Store) -> N
     assert owner is not None
     assert "/" in owner
     assert await store.created_for("unknown") is None
+
+
+async def test_the_user_of_a_run_reaches_its_own_rate_alone(store: Store, as_user: AsUser) -> None:
+    mine, other = rate_key("team", "mail"), rate_key("another-team", "mail")
+    assert mine != other
+    await store.grant("rated", "secret-rated", rate=mine)
+    own = as_user("rated").run("rated", "w1")
+    assert (await own.take_rate(mine, Rate(1000, 1), 1, 1))[0]
+    await own.hold_rate(mine, 0.01)
+    with pytest.raises(StoreNotReady):
+        await own.take_rate(other, Rate(1000, 1), 1, 1)

@@ -21,12 +21,18 @@ COMMANDS: Final = (
     "hget", "hmget", "hset", "hsetnx", "hdel", "hincrby", "hlen",
     "llen", "lpop", "lpush", "rpush", "ltrim",
     "zadd", "zrem", "zrange",
+    "pexpire",
 )  # fmt: skip
 
 
-def user_rules(uid: str, password: str, reads: str | None) -> list[str]:
-    """The rules of ACL SETUSER for a run, from nothing; `reads`: uid of a run whose keys it may read."""
+def user_rules(uid: str, password: str, reads: str | None, rate: str | None) -> list[str]:
+    """The rules of ACL SETUSER for a run, from nothing.
+
+    `reads`: uid of a run whose keys it may read; `rate`: the rate that it shares with others.
+    """
     rules = ["reset", "on", f">{password}", f"~{keys.run_key(keys.checked_uid(uid), '*')}"]
     if reads is not None:
         rules.append(f"%R~{keys.run_key(keys.checked_uid(reads), '*')}")
+    if rate is not None:
+        rules.append(f"~{keys.rate_key(keys.checked_uid(rate))}")
     return [*rules, *(f"+{command}" for command in COMMANDS), f"(~{keys.DIRTY} +zadd)"]

@@ -18,6 +18,7 @@ CHUNK_LIMIT: Final = 10_000  # items: the most rows of an exported file; bounds 
 SCHEMA: Final = 1  # version of this layout; a script refuses a run of a newer one
 
 DIRTY: Final = "bj:dirty"  # zset uid → first change not yet read, ms; a hint: workers add, the operator pops
+RATE_PREFIX: Final = "bj:rate:"  # hash next, held; with a TTL of its own: it goes once it says nothing any more
 USER_PREFIX: Final = "bj-"  # an ACL user is named bj-<uid>
 
 
@@ -67,6 +68,11 @@ def run_key(uid: str, name: str) -> str:
 def run_keys(uid: str) -> tuple[bytes, ...]:
     """All keys of a run, in the order of KEYS; remembered, since every call of a worker names them."""
     return tuple(run_key(uid, name).encode() for name in NAMES)
+
+
+def rate_key(name: str) -> str:
+    """The key of a rate, by the name that `core.rates` gives it."""
+    return RATE_PREFIX + name
 
 
 def uid_of(key: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from batchjob.core.items import Cancelled, Chunk, Failed, Item, Outcome, Retried, RunState, Succeeded
+from batchjob.core.rates import Rate
 from batchjob.errors import RunGone, StoreError
 from batchjob.store import keys, scripts
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, mark_dirty
@@ -143,6 +144,22 @@ class RunStore:
     async def ledger_clear(self, position: int) -> None:
         """Forget the note of an item."""
         await self._connection.command(*call(scripts.LEDGER, self.uid, position))
+
+    async def take_rate(self, name: str, rate: Rate, weight: int, horizon_seconds: float) -> tuple[bool, float]:
+        """Take `weight` units of the rate of that name, if that is due within the horizon.
+
+        Returns whether they are taken, and the seconds to wait: until they may be used, else until it is worth
+        asking again.
+        """
+        arguments = (rate.interval_us, rate.burst, weight, round(horizon_seconds * 1_000_000))
+        command = ("EVALSHA", scripts.RATE_TAKE.sha, 1, keys.rate_key(name), *arguments)
+        taken, wait_us = await self._connection.command(*command)
+        return taken == 1, wait_us / 1_000_000
+
+    async def hold_rate(self, name: str, seconds: float) -> None:
+        """Nobody takes of this rate for so long."""
+        command = ("EVALSHA", scripts.RATE_HOLD.sha, 1, keys.rate_key(name), round(seconds * 1_000_000))
+        await self._connection.command(*command)
 
     async def note(self, name: str, value: bytes) -> bytes:
         """Agree on a value for the whole run: the first writer's is in force and is returned to all."""

@@ -23,11 +23,16 @@ def _read(name: str) -> str:
     return (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
+def _named(name: str, source: str) -> Script:
+    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
 def _script(name: str, *shared: str) -> Script:
+    """A script on a run: it sees all keys of that run by name."""
     table = ", ".join(f"{key} = KEYS[{index}]" for index, key in enumerate(keys.NAMES, start=1))
     head = f"local SCHEMA = {keys.SCHEMA}\nlocal CHUNK_LIMIT = {keys.CHUNK_LIMIT}\nlocal KEY = {{{table}}}\n"
     source = head + "\n".join(_read(part) for part in ("prelude", *shared, name))
-    return Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return _named(name, source)
 
 
 ABANDON: Final = _script("abandon", "items")
@@ -44,10 +49,12 @@ LOAD_PUT: Final = _script("load_put", "duties")
 NOTE: Final = _script("note")
 OPEN_RUN: Final = _script("open_run")
 PAUSE: Final = _script("pause")
+RATE_HOLD: Final = _named("rate_hold", _read("rate_hold"))
+RATE_TAKE: Final = _named("rate_take", _read("rate_take"))
 SEAL_FINISH: Final = _script("seal_finish", "duties")
 SNAPSHOT: Final = _script("snapshot")
 
 ALL: Final = (
     ABANDON, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, FINISHED, LEDGER, LOAD_FINISH,
-    LOAD_PUT, NOTE, OPEN_RUN, PAUSE, SEAL_FINISH, SNAPSHOT,
+    LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SNAPSHOT,
 )  # fmt: skip

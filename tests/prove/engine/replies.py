@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Item, RunState
+from batchjob.core.rates import Rate
 from batchjob.store import Store, scripts
 from batchjob.worker import Context
 from tests.support.chaos.chaos import Chaos
@@ -80,9 +81,13 @@ async def run_once(server: RedisServer, folder: Path, spoil: Spoil | None) -> tu
             "files": {path.name: path.read_bytes() for path in destination.rglob("part-*")},
             "other ends": [await end_early(store, workers, how) for how in ("fail", "cancel", "abandon")],
         }
+        worker = store.run(run.uid, "w")
+        await worker.hold_rate("proof", 0.001)
+        end["rate"], _ = await worker.take_rate("proof", Rate(1, 1), 1, 1)
+        end["done"] = await store.finished(run.uid)
         await store.revoke(run.uid)
         await store.delete_run(run.uid)
-        assert [key for key in await redis.keys("*") if key != b"bj:dirty"] == []
+        assert [key for key in await redis.keys("*") if not key.startswith((b"bj:dirty", b"bj:rate:"))] == []
         return end, dict(proxy.calls)
 
 
