@@ -5,6 +5,7 @@ The operator under test runs as the chart's service account, so every test here 
 
 import asyncio
 import itertools
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from tests.support.redis_server import RedisServer
 SYSTEM = "batchjob-system"
 AskStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+
+# Dozens of operators and workers start here. Each takes three times as long where Python may not keep what it compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")
