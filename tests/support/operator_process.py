@@ -53,7 +53,7 @@ class OperatorProcess:
         command = [str(Path(sys.executable).with_name("batchjob")), "operator"]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, env=self._environment, stderr=log, stdout=log)
-        wait_until(self._is_ready, f"the operator to be ready; see {self.log_file}", timeout=30)
+        wait_until(self._is_ready, f"the operator to be ready; see {self.log_file}")
         return self
 
     def stop(self) -> int:
