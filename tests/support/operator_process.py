@@ -60,7 +60,7 @@ class OperatorProcess:
         command = [sys.executable, "-c", AS_IN_THE_IMAGE, "operator"]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(command, env=self._environment, stderr=log, stdout=log)
-        wait_until(self._is_ready, f"the operator to be ready; see {self.log_file}")
+        wait_until(self._is_ready, f"the operator to be ready; see {self.log_file}", every=0.05)
         return self
 
     def stop(self) -> int:
