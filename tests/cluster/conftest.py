@@ -5,7 +5,9 @@ The operator under test runs as the chart's service account, so every test here 
 
 import asyncio
 import itertools
+import os
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ SYSTEM = "batchjob-system"
 AskStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
+# Dozens of operators and workers start here. Each takes three times as long where Python may not keep what it compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
@@ -37,16 +42,16 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def admin(control_plane: ControlPlane) -> Kubectl:
     """kubectl as the administrator."""
     return Kubectl(kubectl(), control_plane.kubeconfig)
 
 
 @pytest.fixture(scope="session")
-def operator_account(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def operator_account(control_plane: ControlPlane, admin: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A kubeconfig of the operator's service account, with the rights that the chart gives it."""
-    system = Kubectl(kubectl(), control_plane.kubeconfig, SYSTEM)
+    system = admin.within(SYSTEM)
     system.ensure_namespace()
     system.apply(*of_kind(objects(), *RIGHTS))
     config = yaml.safe_load(control_plane.kubeconfig.read_text())
@@ -82,8 +87,15 @@ _teams = itertools.count(1)
 @pytest.fixture
 def jobs(admin: Kubectl) -> Iterator[Jobs]:
     """BatchJobs in a namespace of this test alone."""
+    with own_namespace(admin) as found:
+        yield found
+
+
+@contextmanager
+def own_namespace(admin: Kubectl) -> Iterator[Jobs]:
+    """BatchJobs in a new namespace; it goes with them."""
     team = admin.within(f"team-{next(_teams)}")
-    team.ensure_namespace()
+    team("create", "namespace", team.namespace)
     yield Jobs(team)
     team("delete", "namespace", team.namespace, "--wait=false")
 
@@ -96,6 +108,19 @@ def operator(
     folder = tmp_path_factory.mktemp("operator")
     with OperatorProcess(operator_account, redis_server.url, folder, pod_namespace=SYSTEM) as running:
         yield running
+
+
+@pytest.fixture
+def free_lease(admin: Kubectl) -> Iterator[None]:
+    """An operator that is killed keeps the Lease: here it ends with the test."""
+    yield
+    admin.within(SYSTEM)("delete", "lease", "batchjob-operator", "--ignore-not-found")
+
+
+@pytest.fixture
+def hurry(tmp_path: Path) -> Path:
+    """Once this file is there, slow items are done at once."""
+    return tmp_path / "hurry"
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ RELEASE = "init-secret"  # an account of our own: other tests give the operator'
 SECRET = f"{RELEASE}-redis-auth"
 
 
-@pytest.fixture
-def account(control_plane: ControlPlane, admin: Kubectl, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def account(control_plane: ControlPlane, admin: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A kubeconfig of the service account that the chart makes."""
     system = admin.within(NAMESPACE)
     system.ensure_namespace()
@@ -27,7 +27,7 @@ def account(control_plane: ControlPlane, admin: Kubectl, tmp_path: Path) -> Path
     system.apply(*of_kind(rendered, "ServiceAccount", "Role", "RoleBinding"))
     config = yaml.safe_load(control_plane.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": system("create", "token", f"{RELEASE}-operator").strip()}
-    path = tmp_path / "kubeconfig"
+    path = tmp_path_factory.mktemp("init-secret") / "kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
 

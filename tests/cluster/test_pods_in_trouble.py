@@ -1,34 +1,28 @@
 """What the operator makes of pods that do not start or do not work; here their status is written by hand."""
 
-import asyncio
-from collections.abc import Callable
-from pathlib import Path
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from batchjob.kube import PODS, Access, Kube
-from tests.localcluster import ControlPlane
+from tests.cluster.conftest import own_namespace
 from tests.support.cluster_jobs import Jobs
-from tests.support.kubectl import wait_until
+from tests.support.kubectl import Kubectl, wait_until
 from tests.support.manifests import inline, noop
-from tests.support.pods import say_pod_status
+from tests.support.operator_process import OperatorProcess
+from tests.support.pods import pod_status
 
 pytestmark = pytest.mark.usefixtures("operator")
 
-Say = Callable[[str, str, dict[str, Any]], None]
-
-
-@pytest.fixture
-def say(control_plane: ControlPlane, jobs: Jobs) -> Say:
-    """Write a pod's phase and container state as a kubelet would."""
-
-    async def written(pod: str, phase: str, state: dict[str, Any]) -> None:
-        async with Kube(Access.from_kubeconfig(control_plane.kubeconfig)) as kube:
-            ready = "running" in state
-            await say_pod_status(kube, jobs.kubectl.namespace, pod, phase, state, ready=ready)
-
-    return lambda pod, phase, state: asyncio.run(written(pod, phase, state))
+CANNOT_PULL = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "worker:test"'}
+NO_NODE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/3 nodes are available: 3 Insufficient memory.",
+}
 
 
 def a_pod(jobs: Jobs, name: str) -> str:
@@ -37,41 +31,71 @@ def a_pod(jobs: Jobs, name: str) -> str:
     def fresh() -> list[str]:
         return [pod["metadata"]["name"] for pod in jobs.pods(name) if pod["status"]["phase"] == "Pending"]
 
-    return wait_until(fresh, f"a fresh pod of {name}", timeout=60)[0]
+    return wait_until(fresh, f"a fresh pod of {name}")[0]
 
 
-def test_an_image_that_cannot_be_pulled_stalls_and_heals(jobs: Jobs, say: Say) -> None:
-    jobs.apply(noop("no-image", inline(1)))
-    pod = a_pod(jobs, "no-image")
-    waiting = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "worker:test"'}
-    say(pod, "Pending", {"waiting": waiting})
+def test_a_spec_is_seen_within_two_seconds(jobs: Jobs) -> None:
+    """Of an operator that is at work; nothing runs the pods here, so it stays at this."""
+    jobs.apply(noop("before", inline(1)))
+    jobs.wait_phase("before", "Running")
+    jobs.apply(noop("prompt", inline(1)))
+    seen = wait_until(
+        lambda: jobs.status("prompt"), "a status", timeout=2, until=lambda s: s.get("observedGeneration") == 1
+    )
+    assert (seen["phase"], seen["progress"]) == ("Running", "0/?")
+
+
+@dataclass
+class Trouble:
+    """BatchJobs that are in trouble, and what the tests need to know of them."""
+
+    jobs: Jobs
+    pods: dict[str, str]  # by BatchJob
+    secret: dict[str, Any]  # the one that was deleted
+
+
+@pytest.fixture(scope="module")
+def trouble(admin: Kubectl, operator: OperatorProcess) -> Iterator[Trouble]:
+    """All that the operator learns only when it looks at a Job ten seconds old, brought about at once."""
+    assert operator.process is not None
+    with own_namespace(admin) as jobs:
+        names = ("no-image", "no-node", "bereft")
+        jobs.apply(*(noop(name, inline(1)) for name in names))
+        pods = {name: a_pod(jobs, name) for name in names}
+        say(jobs, pods["no-image"], pod_status("Pending", {"waiting": CANNOT_PULL}, ready=False))
+        say(jobs, pods["no-node"], {"conditions": [NO_NODE]})
+        jobs.wait_phase("bereft", "Running")
+        [secret] = secrets_of(jobs, "bereft")
+        jobs.kubectl("delete", "secret", secret["metadata"]["name"])
+        set_quota(jobs, "pods")
+        jobs.apply(noop("refused", inline(1)))
+        yield Trouble(jobs, pods, secret)
+
+
+def test_an_image_that_cannot_be_pulled_stalls_and_heals(trouble: Trouble) -> None:
+    jobs, pod = trouble.jobs, trouble.pods["no-image"]
     condition = jobs.wait_condition("no-image", "Stalled", "ImagePullFailed")
     assert f"Pod {pod} cannot get its image worker:test" in condition["message"]
     assert jobs.status("no-image")["phase"] == "Running"
-    say(pod, "Running", {"running": {}})
-    wait_until(
-        lambda: jobs.condition("no-image", "Stalled"), "it to heal", timeout=40, until=lambda c: c["status"] == "False"
-    )
+    say(jobs, pod, pod_status("Running", {"running": {}}, ready=True))
+    wait_until(lambda: jobs.condition("no-image", "Stalled"), "it to heal", until=lambda c: c["status"] == "False")
 
 
-def test_a_pod_that_no_node_takes_is_said(jobs: Jobs, control_plane: ControlPlane) -> None:
-    jobs.apply(noop("no-node", inline(1)))
-    pod = a_pod(jobs, "no-node")
-    message = "0/3 nodes are available: 3 Insufficient memory."
-    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
-    write_conditions(control_plane.kubeconfig, jobs.kubectl.namespace, pod, [condition])
-    found = jobs.wait_condition("no-node", "Stalled", "PodUnschedulable")
-    assert message in found["message"]
+def test_a_pod_that_no_node_takes_is_said(trouble: Trouble) -> None:
+    found = trouble.jobs.wait_condition("no-node", "Stalled", "PodUnschedulable")
+    assert NO_NODE["message"] in found["message"]
 
 
-def test_pods_that_kubernetes_refuses_are_said_in_its_own_words(jobs: Jobs) -> None:
-    hard = {"hard": {"pods": "0"}}
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": hard}
-    jobs.apply(quota)
-    wait_until(lambda: jobs.kubectl.get("quota", "none").get("status"), "the quota to be known", timeout=30)
-    jobs.apply(noop("refused", inline(1)))
-    found = jobs.wait_condition("refused", "Stalled", "PodRefused")
+def test_pods_that_kubernetes_refuses_are_said_in_its_own_words(trouble: Trouble) -> None:
+    found = trouble.jobs.wait_condition("refused", "Stalled", "PodRefused")
     assert "exceeded quota" in found["message"]
+
+
+def test_a_secret_that_somebody_deletes_comes_back_with_the_same_password(trouble: Trouble) -> None:
+    """Pods that run go on with what they have, pods that are to start find it."""
+    [again] = wait_until(lambda: secrets_of(trouble.jobs, "bereft"), "the Secret to come back")
+    assert again["metadata"]["uid"] != trouble.secret["metadata"]["uid"]
+    assert again["data"] == trouble.secret["data"]
 
 
 def test_a_job_that_kubernetes_refuses_is_said_in_its_own_words(jobs: Jobs) -> None:
@@ -81,19 +105,18 @@ def test_a_job_that_kubernetes_refuses_is_said_in_its_own_words(jobs: Jobs) -> N
 
 
 def test_a_quota_on_jobs_stalls_and_heals(jobs: Jobs) -> None:
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-jobs"}}
-    jobs.apply(quota | {"spec": {"hard": {"count/jobs.batch": "0"}}})
-    wait_until(lambda: jobs.kubectl.get("quota", "no-jobs").get("status"), "the quota to be known", timeout=30)
+    set_quota(jobs, "count/jobs.batch")
     jobs.apply(noop("forbidden", inline(1)))
     assert "exceeded quota" in jobs.wait_condition("forbidden", "Stalled", "Refused")["message"]
-    jobs.kubectl("delete", "quota", "no-jobs")
+    jobs.kubectl("delete", "quota", "none")
     jobs.wait_phase("forbidden", "Running")
 
 
-def test_a_worker_that_says_it_is_misconfigured_ends_the_run_with_its_words(jobs: Jobs, say: Say) -> None:
+def test_a_worker_that_says_it_is_misconfigured_ends_the_run_with_its_words(jobs: Jobs) -> None:
     jobs.apply(noop("misconfigured", inline(2)))
     said = "there is no processor absent; this image has noop and export"
-    say(a_pod(jobs, "misconfigured"), "Failed", {"terminated": {"exitCode": 64, "message": said}})
+    ended = pod_status("Failed", {"terminated": {"exitCode": 64, "message": said}}, ready=False)
+    say(jobs, a_pod(jobs, "misconfigured"), ended)
     condition = jobs.wait_condition("misconfigured", "Failed", "WorkerMisconfigured")
     assert condition["message"] == said
     assert jobs.status("misconfigured")["jobsCreated"] == 1
@@ -110,22 +133,27 @@ def test_three_jobs_without_an_item_done_end_the_run(jobs: Jobs) -> None:
 
 def test_a_job_that_somebody_deletes_is_followed_by_another(jobs: Jobs) -> None:
     jobs.apply(noop("robbed", inline(2)))
-    first = wait_until(lambda: jobs.status("robbed").get("jobs", []), "its Job", timeout=10)[0]["name"]
+    first = wait_until(lambda: jobs.status("robbed").get("jobs", []), "its Job")[0]["name"]
     jobs.kubectl("delete", "job", first)
-    wait_until(lambda: jobs.status("robbed"), "a second Job", timeout=20, until=lambda s: s["jobsCreated"] == 2)
+    wait_until(lambda: jobs.status("robbed"), "a second Job", until=lambda s: s["jobsCreated"] == 2)
     assert jobs.status("robbed")["jobs"][0]["name"] != first
 
 
-def test_a_secret_that_somebody_deletes_comes_back_with_the_same_password(jobs: Jobs) -> None:
-    """Pods that run go on with what they have, pods that are to start find it."""
-    jobs.apply(noop("bereft", inline(1)))
-    jobs.wait_phase("bereft", "Running")
-    labels = ("-l", f"batchjob.dev/uid={jobs.uid('bereft')}")
-    [secret] = jobs.kubectl.items("secrets", *labels)
-    jobs.kubectl("delete", "secret", secret["metadata"]["name"])
-    [again] = wait_until(lambda: jobs.kubectl.items("secrets", *labels), "the Secret to come back", timeout=60)
-    assert again["metadata"]["uid"] != secret["metadata"]["uid"]
-    assert again["data"] == secret["data"]
+def say(jobs: Jobs, pod: str, status: dict[str, Any]) -> None:
+    """Write a pod's status, in the place of a kubelet or the scheduler."""
+    written = json.dumps({"status": status})
+    jobs.kubectl("patch", "pod", pod, "--subresource=status", "--type=merge", "-p", written)
+
+
+def secrets_of(jobs: Jobs, name: str) -> list[dict[str, Any]]:
+    return jobs.kubectl.items("secrets", "-l", f"batchjob.dev/uid={jobs.uid(name)}")
+
+
+def set_quota(jobs: Jobs, kind: str) -> None:
+    """Allow nothing of this kind any more."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    jobs.apply(quota | {"spec": {"hard": {kind: "0"}}})
+    wait_until(lambda: jobs.kubectl.get("quota", "none").get("status"), "the quota to be known")
 
 
 def fail_job(jobs: Jobs, name: str, index: int) -> None:
@@ -135,13 +163,5 @@ def fail_job(jobs: Jobs, name: str, index: int) -> None:
         status = jobs.status(name)
         return str(status["jobs"][0]["name"]) if status.get("jobsCreated") == index + 1 else ""
 
-    job = wait_until(current, f"Job number {index}", timeout=40)
+    job = wait_until(current, f"Job number {index}")
     jobs.kubectl("patch", "job", job, "--type=merge", "-p", '{"spec":{"activeDeadlineSeconds":1}}')
-
-
-def write_conditions(kubeconfig: Path, namespace: str, pod: str, conditions: list[dict[str, Any]]) -> None:
-    async def written() -> None:
-        async with Kube(Access.from_kubeconfig(kubeconfig)) as kube:
-            await kube.patch(PODS, namespace, pod, {"status": {"conditions": conditions}}, subresource="status")
-
-    asyncio.run(written())

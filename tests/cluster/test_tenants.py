@@ -42,7 +42,7 @@ def test_a_secret_that_names_another_namespaces_run_does_not_let_it_be_read(
     async def users(store: Store) -> set[str]:
         return await store.user_names()
 
-    wait_until(lambda: ask_store(users), "the user to be made again", timeout=30, until=lambda found: ours in found)
+    wait_until(lambda: ask_store(users), "the user to be made again", until=lambda found: ours in found)
     with Redis.from_url(redis_server.url) as redis:
         selectors = str(redis.acl_getuser(f"bj-{ours}"))
     assert ours in selectors
@@ -74,7 +74,6 @@ def test_a_job_that_claims_to_be_a_child_from_another_namespace_is_not_believed(
     seen = wait_until(
         lambda: victim.get("waits"),
         "the operator to have looked",
-        timeout=30,
         until=lambda found: found["status"]["observedGeneration"] == found["metadata"]["generation"],
     )
     assert seen["status"]["phase"] == "Suspended"

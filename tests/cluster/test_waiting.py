@@ -94,7 +94,7 @@ def test_a_batch_job_of_a_newer_version_is_a_condition_and_the_others_do_not_not
     try:
         manifest = noop("newer", inline(1))
         manifest["spec"] = {"type": "report", "source": inline(1)}
-        wait_until(lambda: applied(jobs, manifest), "the API server to take the new type", timeout=20)
+        wait_until(lambda: applied(jobs, manifest), "the API server to take the new type")
         condition = jobs.wait_condition("newer", "Stalled", "InvalidSpec")
         assert "spec.type" in condition["message"]
         errors = operator.metric("batchjob_reconcile_errors_total")

@@ -11,7 +11,7 @@ CRDS: Final = Path(__file__).parents[2] / "crds"
 def install_crds(admin: Kubectl) -> None:
     """Apply them and wait until they are served; not by `kubectl wait`, which fails on one without conditions yet."""
     admin("apply", "-f", CRDS)
-    wait_until(lambda: all(map(_is_served, admin.items("crds"))), "the CRDs to be served", timeout=30)
+    wait_until(lambda: all(map(_is_served, admin.items("crds"))), "the CRDs to be served")
 
 
 def _is_served(crd: dict[str, Any]) -> bool:

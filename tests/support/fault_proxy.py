@@ -143,7 +143,9 @@ class FaultProxy:
             body = await answer.read()
         if fault and fault.lose_reply:
             return _hang_up(request)
-        kept = {k: v for k, v in answer.headers.items() if k.lower() in {"content-type", "retry-after"}}
+        kept = {
+            k: v for k, v in answer.headers.items() if k.lower() in {"content-type", "content-encoding", "retry-after"}
+        }
         return web.Response(status=answer.status, body=body, headers=kept)
 
     async def _stream(

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import yaml
 
 POLL_SECONDS: Final = 0.25
+PATIENCE_SECONDS: Final = 180  # a pod, two back-offs of the Job controller and some work, on two busy cores
 Answer = TypeVar("Answer")
 
 
@@ -28,12 +29,12 @@ class Kubectl:
         """Bind the binary to a kubeconfig and a namespace."""
         self._command = [str(binary), "--kubeconfig", str(kubeconfig), "--namespace", namespace]
         self._binary = binary
-        self._kubeconfig = kubeconfig
+        self.kubeconfig = kubeconfig
         self.namespace = namespace
 
     def within(self, namespace: str) -> "Kubectl":
         """The same cluster, another namespace."""
-        return Kubectl(self._binary, self._kubeconfig, namespace)
+        return Kubectl(self._binary, self.kubeconfig, namespace)
 
     def __call__(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 120) -> str:
         """Run it and return its standard output; KubectlError with its words where it fails."""
@@ -117,7 +118,7 @@ def wait_until(
     probe: Callable[[], Answer],
     what: str,
     *,
-    timeout: float,
+    timeout: float = PATIENCE_SECONDS,
     until: Callable[[Answer], bool] = bool,
     every: float = POLL_SECONDS,
 ) -> Answer:

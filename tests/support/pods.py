@@ -133,18 +133,16 @@ class PodRunner:
 
     async def _say(self, kube: Kube, pod: dict[str, Any], phase: str, state: dict[str, Any], *, ready: bool) -> None:
         try:
-            await say_pod_status(kube, self._namespace, pod["metadata"]["name"], phase, state, ready=ready)
+            status = {"status": pod_status(phase, state, ready=ready)}
+            await kube.patch(PODS, self._namespace, pod["metadata"]["name"], status, subresource="status")
         except NotFound:
             pass  # deleted meanwhile
         except KubernetesError as error:
             print(f"pod status not written: {error}", file=sys.stderr)
 
 
-async def say_pod_status(
-    kube: Kube, namespace: str, name: str, phase: str, state: dict[str, Any], *, ready: bool
-) -> None:
-    """Write a pod's status as a kubelet would."""
+def pod_status(phase: str, state: dict[str, Any], *, ready: bool) -> dict[str, Any]:
+    """A pod's status as a kubelet would write it."""
     container = {"name": "worker", "image": "worker:test", "imageID": "", "ready": ready, "restartCount": 0}
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
-    status = {"phase": phase, "conditions": conditions, "containerStatuses": [container | {"state": state}]}
-    await kube.patch(PODS, namespace, name, {"status": status}, subresource="status")
+    return {"phase": phase, "conditions": conditions, "containerStatuses": [container | {"state": state}]}
