@@ -181,9 +181,9 @@ def _unpack(chunk: bytes, fence: int, payload: bytes | list[bytes], attempts: in
     """A granted chunk; its items come packed where the chunk is a whole field."""
     flat: list[Any] = msgspec.msgpack.decode(payload) if isinstance(payload, bytes) else payload
     first = int(chunk[chunk.index(b"/") + 1 : chunk.rindex(b"-")])
-    decode = msgspec.json.decode
-    items = tuple(
-        Item(position, item_id if isinstance(item_id, str) else item_id.decode(), decode(data), attempts + 1, losses)
-        for position, (item_id, data) in enumerate(zip(flat[::2], flat[1::2], strict=True), start=first)
-    )
-    return Chunk(chunk.decode(), fence, items)
+    decode, attempt = msgspec.json.decode, attempts + 1
+    items = [
+        Item(position, item_id if isinstance(item_id, str) else item_id.decode(), decode(data), attempt, losses)
+        for position, item_id, data in zip(itertools.count(first), flat[::2], flat[1::2], strict=False)
+    ]
+    return Chunk(chunk.decode(), fence, tuple(items))
