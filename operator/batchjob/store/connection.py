@@ -5,16 +5,13 @@ they have seen before. What stays down longer is the caller's to wait for.
 """
 
 import asyncio
+import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
 
-from redis import exceptions
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.credentials import CredentialProvider
+import hiredis
 
 from batchjob.api.run import StoreAccess
 from batchjob.errors import (
@@ -30,12 +27,11 @@ from batchjob.errors import (
 )
 from batchjob.store import keys
 from batchjob.store.scripts import Script
-
-T = TypeVar("T")
+from batchjob.store.wire import Command, Endpoint, Wire
 
 CALL_TIMEOUT_SECONDS: Final = 8.0  # below a lease, so that a worker learns of a dead server in time
 BLOCK_LIMIT_SECONDS: Final = 5.0  # longest blocking read: well below the time limit of a call
-RETRIES: Final = 3  # within a second or so: enough for a dropped connection, not for a restart
+RETRY_SECONDS: Final = (0.05, 0.1, 0.2)  # waits, jittered: enough for a dropped connection, not for a restart
 
 # What the scripts and the server say, by the first word of the message.
 _BY_CODE: Final[dict[str, type[Exception]]] = {
@@ -46,108 +42,117 @@ _BY_CODE: Final[dict[str, type[Exception]]] = {
     "DAMAGED": StoreDamaged,
     "WRONGTYPE": StoreDamaged,
 }
-_NOT_READY: Final = (
-    exceptions.AuthenticationError,
-    exceptions.AuthorizationError,
-    exceptions.NoPermissionError,
-)
 _NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
-_UNAVAILABLE: Final = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    OSError,
-)
-_UNAVAILABLE_CODES: Final = ("BUSY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_UNAVAILABLE_CODES: Final = ("BUSY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "TRYAGAIN")
+_TOO_MANY: Final = "ERR max number of clients"
 
 
 def translate(error: Exception) -> Exception:
-    """The error of ours that a library's error means."""
+    """The error of ours that a refusal or a failed connection means."""
     text = str(error)
     code, _, rest = text.partition(" ")
-    if isinstance(error, exceptions.ResponseError) and code in _BY_CODE:
+    if not isinstance(error, hiredis.ReplyError) or code in _UNAVAILABLE_CODES or text.startswith(_TOO_MANY):
+        return StoreUnavailable(f"the store does not answer: {text or type(error).__name__}")
+    if code in _BY_CODE:
         return _BY_CODE[code](rest.partition(" script: ")[0])
-    if isinstance(error, exceptions.NoScriptError) or code == "NOSCRIPT":
+    if code == "NOSCRIPT":
         return ScriptsUnknown(f"the store does not know our scripts: {text}")
-    if isinstance(error, _NOT_READY) or code in _NOT_READY_CODES:
+    if code in _NOT_READY_CODES or text.startswith("ERR AUTH"):  # which a server without passwords answers
         return StoreNotReady(f"the store has not been prepared for this user: {text}")
-    if isinstance(error, exceptions.OutOfMemoryError):
+    if code == "OOM":
         return StoreFull(f"the store is full: {text}")
-    if isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES:
-        return StoreUnavailable(f"the store does not answer: {text}")
     return StoreError(f"the store refused: {text}")
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turns the library's errors into ours."""
-    try:
-        yield
-    except (exceptions.RedisError, OSError) as error:
-        raise translate(error) from error
-
-
-class Credentials(CredentialProvider):
-    """The user and password of each new connection: a Secret that was changed reaches a pod that runs."""
-
-    def __init__(self, access: StoreAccess, reread: Callable[[], StoreAccess]) -> None:
-        self._access = access
-        self._reread = reread
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """What is to be said now; what was said before, while the new cannot be read."""
-        with suppress(ConfigurationError):
-            self._access = self._reread()
-        password = self._access.password or ""
-        return (self._access.username, password) if self._access.username else (password,)
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """The same: a small file needs no thread."""
-        return self.get_credentials()
-
-
 class Connection:
-    """A pool of connections as one user. `reread` tells its credentials again, for each new connection."""
+    """A pool of connections as one user.
+
+    `reread` tells its credentials again, for each new connection: a Secret that was changed reaches a pod that runs.
+    """
 
     def __init__(self, access: StoreAccess, name: str, reread: Callable[[], StoreAccess] | None = None) -> None:
         if "@" in access.url and access.password:
             raise ConfigurationError("the store's URL holds a user or password beside the configured one: leave it out")
         try:
-            self.client: Redis = Redis.from_url(
-                access.url,
-                credential_provider=Credentials(access, reread or (lambda: access)) if access.password else None,
-                client_name=name,
-                driver_info=None,  # CLIENT SETINFO is unknown to 7.0, and no run's user needs it
-                protocol=2,  # one AUTH instead of HELLO: any server and any ACL user can do it
-                socket_timeout=CALL_TIMEOUT_SECONDS,
-                socket_connect_timeout=CALL_TIMEOUT_SECONDS,
-                retry=Retry(
-                    ExponentialWithJitterBackoff(base=0.05, cap=0.5),
-                    RETRIES,
-                    # A call that ran into its time limit has waited long enough.
-                    supported_errors=(exceptions.ConnectionError,),
-                ),
-            )
+            self._endpoint = Endpoint.parse(access.url)
         except ValueError as error:
             raise ConfigurationError(f"the store's URL cannot be used: {error}") from error
+        self._access = access
+        self._name = name
+        self._reread = reread
+        self._idle: list[Wire] = []
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self.client.aclose()
+        """Close every connection that is not in use."""
+        while self._idle:
+            self._idle.pop().close()
+        await asyncio.sleep(0)  # in which they end
 
     async def command(self, *arguments: Any) -> Any:
         """One plain command."""
-        with translated():
-            return await _cancellable(self.client.execute_command(*arguments))  # type: ignore[no-untyped-call]
+        [answer] = await self.commands([arguments])
+        return answered(answer)
 
-    async def commands(self, batch: Sequence[Sequence[Any]]) -> list[Any]:
+    async def commands(self, batch: Sequence[Command]) -> list[Any]:
         """Several commands in one round trip, not in one step; an error of one is its answer, translated."""
-        pipeline = self.client.pipeline(transaction=False)
-        for arguments in batch:
-            pipeline.execute_command(*arguments)
-        with translated():
-            answers = await _cancellable(pipeline.execute(raise_on_error=False))
+        for wait in (*RETRY_SECONDS, None):
+            try:
+                async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+                    answers = await self._ask(batch)
+            except TimeoutError:  # has waited long enough
+                raise StoreUnavailable(f"the store does not answer within {CALL_TIMEOUT_SECONDS} s") from None
+            except (OSError, hiredis.HiredisError) as error:
+                if wait is None or isinstance(error, hiredis.ReplyError):
+                    raise translate(error) from error
+                await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            else:
+                break
         return [translate(answer) if isinstance(answer, Exception) else answer for answer in answers]
+
+    async def _ask(self, batch: Sequence[Command]) -> list[Any]:
+        wire = self._take_idle() or await self._open()
+        try:
+            answers = await wire.ask(batch)
+        except BaseException:
+            wire.close()
+            raise
+        self._idle.append(wire)
+        return answers
+
+    def _take_idle(self) -> Wire | None:
+        while self._idle:
+            wire = self._idle.pop()
+            if wire.is_open:
+                return wire
+            wire.close()
+        return None
+
+    async def _open(self) -> Wire:
+        wire = await Wire.open(self._endpoint)
+        try:
+            for answer in await wire.ask(self._greeting()):
+                answered(answer)
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def _greeting(self) -> list[Command]:
+        if self._reread is not None:
+            with suppress(ConfigurationError):  # what was said before, while the new cannot be read
+                self._access = self._reread()
+        access = self._access
+        login = (
+            [word for word in (access.username, access.password) if word] if access.password else self._endpoint.login
+        )
+        authenticate = [("AUTH", *login)] if login else []
+        select = [("SELECT", self._endpoint.database)] if self._endpoint.database else []
+        return [*authenticate, ("CLIENT", "SETNAME", self._name), *select]
+
+    async def info(self) -> dict[str, str]:
+        """What the server says of itself."""
+        lines = (await self.command("INFO")).decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
     async def call_and_mark(self, uid: str, script: Script, *arguments: Any) -> Any:
         """Run a script on a run and tell the operator that it changed, in one round trip."""
@@ -158,20 +163,6 @@ class Connection:
         """Give the server scripts; idempotent."""
         for answer in await self.commands([("SCRIPT", "LOAD", script.source) for script in scripts]):
             answered(answer)
-
-
-async def _cancellable(call: Awaitable[T]) -> T:
-    """The answer of a call, unless the task was cancelled meanwhile.
-
-    redis-py uses `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes together with the
-    answer: a worker that was asked to go would then stay.
-    """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    answer = await call
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
-    return answer
 
 
 def answered(answer: Any) -> Any:

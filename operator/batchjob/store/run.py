@@ -129,7 +129,7 @@ class RunStore:
     async def parts(self) -> dict[str, bytes]:
         """What commits wrote as `parts`: name → JSON."""
         flat = await self._connection.command("HGETALL", keys.run_key(self.uid, "parts"))
-        return {name.decode(): part for name, part in flat.items()}
+        return {name.decode(): part for name, part in zip(flat[::2], flat[1::2], strict=True)}
 
     async def ledger_mark(self, position: int, note: bytes) -> None:
         """Note something about an item apart from its outcome, such as "this mail is being sent"."""

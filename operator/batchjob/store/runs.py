@@ -55,7 +55,7 @@ class Store:
 
     async def check(self) -> None:
         """Ask whether this server can hold runs: ConfigurationError if not; warns if it forgets at a restart."""
-        info = await self._connection.command("INFO")
+        info = await self._connection.info()
         version = tuple(int(part) for part in info["redis_version"].split(".")[:2])
         if version < OLDEST_SERVER:
             raise ConfigurationError(f"the store is Redis {info['redis_version']}; 7.0 or newer is needed")
@@ -64,7 +64,7 @@ class Store:
                 f"the store's maxmemory-policy is {info['maxmemory_policy']}, which would drop items when memory is "
                 "short; set it to noeviction"
             )
-        if not info["aof_enabled"]:
+        if info["aof_enabled"] == "0":
             log.warning("the store has no append-only file: a restart loses what happened since its last snapshot")
 
     async def load_scripts(self) -> None:
@@ -143,14 +143,14 @@ class Store:
 
         A run's user may have made keys of names that are none of ours.
         """
-        cursor, found = 0, defaultdict[str, set[bytes]](set)
+        cursor, found = b"0", defaultdict[str, set[bytes]](set)
         while True:
             cursor, page = await self._connection.command(
                 "SCAN", cursor, "MATCH", keys.run_key("*", "*"), "COUNT", 1000
             )
             for key in page:
                 found[keys.uid_of(key)].add(key)
-            if cursor == 0:
+            if cursor == b"0":
                 return found
 
     async def changed(self, timeout_s: float) -> list[str]:
@@ -161,7 +161,7 @@ class Store:
             return []
         rest = await self._connection.command("ZPOPMIN", keys.DIRTY, CHANGED_BATCH)
         # Any tenant may add to this set, so it may hold anything.
-        return [uid.decode(errors="replace") for uid in (first[1], *(member for member, _ in rest))]
+        return [uid.decode(errors="replace") for uid in (first[1], *rest[::2])]
 
     async def created_for(self, uid: str) -> str | None:
         """The `namespace/name` for which a run was opened; None where the store does not know the run."""
