@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from batchjob import log, metrics
-from batchjob.core.items import Failed, Item, Outcome, Retried, Succeeded
+from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
 from batchjob.worker.holding import Holding, Holdings
 
 TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
+
+_BY_OUTCOME: Final = {
+    kind: metrics.ITEMS.labels(outcome=kind.__name__.lower()) for kind in (Succeeded, Retried, Failed, Cancelled)
+}
 
 logger = log.get(__name__)
 
@@ -67,7 +71,7 @@ class Slots:
     def tell_metrics(self) -> None:
         """Count what finished since the last call: a counter's lock is dear where it is taken for each item."""
         for kind, count in self._untold.items():
-            metrics.ITEMS.labels(outcome=kind.__name__.lower()).inc(count)
+            _BY_OUTCOME[kind].inc(count)
         self._untold.clear()
 
     async def end(self) -> None:
