@@ -78,8 +78,8 @@ test-e2e: cluster-up ## Real pods on the cluster
 	$(RUN)/pytest tests/e2e -p no:randomly
 
 .PHONY: bench
-bench: install redis-server ## Benchmarks: figures are reported, never asserted
-	$(PY) -m tests.bench
+bench: install redis-server ## Benchmarks, reported and never asserted: PART=items|control, SCALE=0.01 for a quick try
+	$(PY) -m tests.bench $(PART) --scale $(or $(SCALE),1)
 
 .PHONY: prove
 prove: install redis-server ## The long proofs in full, resumable (PART=engine); results go to docs/proof

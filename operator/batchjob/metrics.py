@@ -3,9 +3,14 @@
 Labels come from a fixed list (verb, code, reason, …), never an object's name: a metric must not grow with the users.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import accumulate
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 RECONCILE_SECONDS = Histogram(
     "batchjob_reconcile_seconds",
@@ -26,12 +31,34 @@ def publish_build_info() -> None:
     BUILD_INFO.labels(version=version("batchjob")).set(1)
 
 
+class Durations(Collector):
+    """A histogram that one thread alone writes: the library's takes three locks an observation, ours none."""
+
+    def __init__(self, name: str, documentation: str, limits: tuple[float, ...]) -> None:
+        self._name, self._documentation = name, documentation
+        self._limits = limits
+        self._counts = [0] * (len(limits) + 1)
+        self._sum = 0.0
+        REGISTRY.register(self)
+
+    def observe(self, seconds: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(self._limits, seconds)] += 1
+        self._sum += seconds
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """The buckets, each with those below it, as Prometheus has them."""
+        names = [*(str(float(limit)) for limit in self._limits), "+Inf"]
+        buckets = list(zip(names, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
+
+
 # The worker's.
 ITEMS = Counter("batchjob_items_total", "Attempts of items by what became of them.", ["outcome"])
 RETRIES = Counter("batchjob_retries_total", "Attempts that failed and are tried again.", ["error_class"])
-ITEM_SECONDS = Histogram(
+ITEM_SECONDS = Durations(
     "batchjob_item_duration_seconds",
     "Time of one attempt; of a whole call where the processor does several items at once.",
-    buckets=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
+    limits=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
 )
 LEASES_LOST = Counter("batchjob_leases_lost_total", "Chunks that another worker took over from this one.")

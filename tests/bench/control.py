@@ -9,6 +9,7 @@ import asyncio
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,15 +32,16 @@ NAMESPACE: Final = "default"
 PATIENCE_SECONDS: Final = 300
 
 
-def measure() -> dict[str, Any]:
-    """Figures of one burst."""
+def measure(scale: float) -> Iterator[dict[str, Any]]:
+    """Figures of one burst, of the same size at any scale: it takes a minute."""
+    del scale
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "redis").mkdir()
         redis = RedisServer(folder / "redis").start()
         try:
             with ControlPlane(folder / "control-plane") as plane:
-                return _with(plane, redis, folder)
+                yield _with(plane, redis, folder)
         finally:
             redis.kill()
 

@@ -49,10 +49,10 @@ async def test_a_server_that_would_evict_items_is_refused(store: Store, redis: R
 
 
 async def test_a_server_that_is_too_old_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def info(*_: object) -> dict[str, object]:
-        return {"redis_version": "6.2.14", "maxmemory_policy": "noeviction", "aof_enabled": 1}
+    async def everywhere(*_: object) -> list[list[bytes]]:
+        return [[b"# Server\r\nredis_version:6.2.14\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n"]]
 
-    monkeypatch.setattr(store._connection, "command", info)
+    monkeypatch.setattr(store._connection, "everywhere", everywhere)
     with pytest.raises(ConfigurationError, match=r"Redis 6\.2\.14; 7.0 or newer is needed"):
         await store.check()
 

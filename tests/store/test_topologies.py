@@ -5,11 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from batchjob.api.run import EXIT_CLOSED, StoreAccess
 from batchjob.core.items import RunState
-from batchjob.errors import ConfigurationError
 from batchjob.store import Store
 from tests.support.chaos.chaos import Chaos
 from tests.support.topologies import a_cluster, a_watched_pair, ask, promoted
@@ -72,17 +69,3 @@ async def granted(store: Store, uid: str) -> bool | None:
     except Exception:  # noqa: BLE001 - until the sentinel has told of the new master
         return None
     return True
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("redis+sentinel://one:26379", "redis\\+sentinel://host:port,host:port/name/db"),
-        ("redis+sentinel://me:secret@one/store", "redis\\+sentinel://host:port,host:port/name/db"),
-        ("redis+ring://one", "redis\\+ring is neither cluster nor sentinel"),
-        ("http://one", "cannot be used"),
-    ],
-)
-def test_a_url_that_names_no_store_is_refused(url: str, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        Store.connect(StoreAccess(url=url), name="test")

@@ -72,6 +72,8 @@ def settle(item: Item, answer: Any, effective: Effective, random: Random) -> Out
 
     User code may answer anything: what cannot be made sense of is an error of that attempt, never of the worker.
     """
+    if answer is None:  # the common case on the hot path
+        return Succeeded(item.position)
     try:
         return _settle(item, answer, effective, random)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -5,16 +5,15 @@ they have seen before. What stays down longer is the caller's to wait for.
 """
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
-from redis import exceptions
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.credentials import CredentialProvider
+import hiredis
 
 from batchjob.api.run import StoreAccess
 from batchjob.errors import (
@@ -30,14 +29,15 @@ from batchjob.errors import (
 )
 from batchjob.store import keys
 from batchjob.store.scripts import Script
-from batchjob.store.servers import Client, close_client, open_client
+from batchjob.store.servers import find_servers
+from batchjob.store.wire import Command, Endpoint, Wire
 
 T = TypeVar("T")
 
 CALL_TIMEOUT_SECONDS: Final = 8.0  # below a lease, so that a worker learns of a dead server in time
 BLOCK_LIMIT_SECONDS: Final = 5.0  # longest blocking read: well below the time limit of a call
 SCAN_COUNT: Final = 1000  # keys a call
-RETRIES: Final = 3  # within a second or so: enough for a dropped connection, not for a restart
+RETRY_SECONDS: Final = (0.05, 0.1, 0.2)  # waits, jittered: enough for a dropped connection, not for a restart
 
 # What the scripts and the server say, by the first word of the message.
 _BY_CODE: Final[dict[str, type[Exception]]] = {
@@ -48,150 +48,163 @@ _BY_CODE: Final[dict[str, type[Exception]]] = {
     "DAMAGED": StoreDamaged,
     "WRONGTYPE": StoreDamaged,
 }
-_NOT_READY: Final = (
-    exceptions.AuthenticationError,
-    exceptions.AuthorizationError,
-    exceptions.NoPermissionError,
-)
 _NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
-_UNAVAILABLE: Final = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.ReadOnlyError,
-    OSError,
-)
-_UNAVAILABLE_CODES: Final = ("BUSY", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+_UNAVAILABLE_CODES: Final = ("BUSY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ASK")
+_ELSEWHERE: Final = ("MOVED ", "READONLY ")  # a cluster or a sentinel has made another server the one to ask
+_TOO_MANY: Final = "ERR max number of clients"
 
 
 def translate(error: Exception) -> Exception:
-    """The error of ours that a library's error means."""
+    """The error of ours that a refusal or a failed connection means."""
     text = str(error)
     code, _, rest = text.partition(" ")
-    if isinstance(error, exceptions.ResponseError) and code in _BY_CODE:
+    if not isinstance(error, hiredis.ReplyError) or code in _UNAVAILABLE_CODES or text.startswith(_TOO_MANY):
+        return StoreUnavailable(f"the store does not answer: {text or type(error).__name__}")
+    if code in _BY_CODE:
         return _BY_CODE[code](rest.partition(" script: ")[0])
-    if isinstance(error, exceptions.NoScriptError) or code == "NOSCRIPT":
+    if code == "NOSCRIPT":
         return ScriptsUnknown(f"the store does not know our scripts: {text}")
-    if isinstance(error, _NOT_READY) or code in _NOT_READY_CODES:
+    if code in _NOT_READY_CODES or text.startswith("ERR AUTH"):  # which a server without passwords answers
         return StoreNotReady(f"the store has not been prepared for this user: {text}")
-    if isinstance(error, exceptions.OutOfMemoryError):
+    if code == "OOM":
         return StoreFull(f"the store is full: {text}")
-    if isinstance(error, _UNAVAILABLE) or code in _UNAVAILABLE_CODES:
-        return StoreUnavailable(f"the store does not answer: {text}")
     return StoreError(f"the store refused: {text}")
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turns the library's errors into ours."""
-    try:
-        yield
-    except (exceptions.RedisError, OSError) as error:
-        raise translate(error) from error
-
-
-class Credentials(CredentialProvider):
-    """The user and password of each new connection: a Secret that was changed reaches a pod that runs."""
-
-    def __init__(self, access: StoreAccess, reread: Callable[[], StoreAccess]) -> None:
-        self._access = access
-        self._reread = reread
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """What is to be said now; what was said before, while the new cannot be read."""
-        with suppress(ConfigurationError):
-            self._access = self._reread()
-        password = self._access.password or ""
-        return (self._access.username, password) if self._access.username else (password,)
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """The same: a small file needs no thread."""
-        return self.get_credentials()
-
-
 class Connection:
-    """A pool of connections as one user. `reread` tells its credentials again, for each new connection."""
+    """A pool of connections as one user.
+
+    `reread` tells its credentials again, for each new connection: a Secret that was changed reaches a pod that runs.
+    """
 
     def __init__(self, access: StoreAccess, name: str, reread: Callable[[], StoreAccess] | None = None) -> None:
         if "@" in access.url and access.password:
             raise ConfigurationError("the store's URL holds a user or password beside the configured one: leave it out")
-        self.client: Client = open_client(
-            access.url,
-            credential_provider=Credentials(access, reread or (lambda: access)) if access.password else None,
-            client_name=name,
-            driver_info=None,  # CLIENT SETINFO is unknown to 7.0, and no run's user needs it
-            protocol=2,  # one AUTH instead of HELLO: any server and any ACL user can do it
-            socket_timeout=CALL_TIMEOUT_SECONDS,
-            socket_connect_timeout=CALL_TIMEOUT_SECONDS,
-            retry=Retry(
-                ExponentialWithJitterBackoff(base=0.05, cap=0.5),
-                RETRIES,
-                # A call that ran into its time limit has waited long enough.
-                supported_errors=(exceptions.ConnectionError,),
-            ),
-        )
+        try:
+            self._servers = find_servers(access.url)
+        except ValueError as error:
+            raise ConfigurationError(f"the store's URL cannot be used: {error}") from error
+        self._access = access
+        self._name = name
+        self._reread = reread
+        self._idle = defaultdict[Endpoint, list[Wire]](list)
 
     async def close(self) -> None:
-        """Close every connection."""
-        await close_client(self.client)
+        """Close every connection that is not in use."""
+        for wires in self._idle.values():
+            while wires:
+                wires.pop().close()
+        await asyncio.sleep(0)  # in which they end
 
     async def command(self, *arguments: Any) -> Any:
         """One plain command."""
-        with translated():
-            return await _cancellable(self.client.execute_command(*arguments))
+        [answer] = await self.commands([arguments])
+        return answered(answer)
 
-    async def commands(self, batch: Sequence[Sequence[Any]]) -> list[Any]:
+    async def commands(self, batch: Sequence[Command]) -> list[Any]:
         """Several commands in one round trip, not in one step; an error of one is its answer, translated."""
-        pipeline = self.client.pipeline(transaction=False)
-        for arguments in batch:
-            pipeline.execute_command(*arguments)
-        with translated():
-            answers = await _cancellable(pipeline.execute(raise_on_error=False))
-        return [translate(answer) if isinstance(answer, Exception) else answer for answer in answers]
+        return await self._persistently(lambda: self._ask(batch))
+
+    async def everywhere(self, *batch: Command) -> list[list[Any]]:
+        """The commands on every server: users and scripts are not shared in a cluster. The answers of each server."""
+        servers = await self._persistently(lambda: self._servers.all(self._ask_alone))
+        found = [await self._persistently(partial(self._ask_one, server, batch)) for server in servers]
+        return [[answered(answer) for answer in answers] for answers in found]
+
+    async def scan(self, pattern: str) -> AsyncIterator[bytes]:
+        """Every key of that pattern, in no order; some may come twice."""
+        for server in await self._persistently(lambda: self._servers.all(self._ask_alone)):
+            cursor = b"0"
+            while True:
+                command = ("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
+                [answer] = await self._persistently(partial(self._ask_one, server, [command]))
+                cursor, page = answered(answer)
+                for key in page:
+                    yield key
+                if cursor == b"0":
+                    break
+
+    async def _persistently(self, attempt: Callable[[], Awaitable[list[T]]]) -> list[T]:
+        """The answers of `attempt`, tried again a few times where the connection fails."""
+        for wait in (*RETRY_SECONDS, None):
+            try:
+                async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+                    answers = await attempt()
+            except TimeoutError:  # has waited long enough
+                raise StoreUnavailable(f"the store does not answer within {CALL_TIMEOUT_SECONDS} s") from None
+            except (OSError, hiredis.HiredisError) as error:
+                self._servers.forget()
+                if wait is None or isinstance(error, hiredis.ReplyError):
+                    raise translate(error) from error
+                await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            else:
+                break
+        return [translate(answer) if isinstance(answer, Exception) else answer for answer in answers]  # type: ignore[misc]  # an answer may be an error
+
+    async def _ask(self, batch: Sequence[Command]) -> list[Any]:
+        servers = [await self._servers.of(command, self._ask_alone) for command in batch]
+        if len(set(servers)) == 1:
+            return await self._ask_one(servers[0], batch)
+        answers: dict[int, Any] = {}
+        for server in dict.fromkeys(servers):
+            places = [place for place, where in enumerate(servers) if where == server]
+            answers |= zip(places, await self._ask_one(server, [batch[place] for place in places]), strict=True)
+        return [answers[place] for place in range(len(batch))]
+
+    async def _ask_alone(self, server: Endpoint, command: Command) -> Any:
+        [answer] = await self._ask_one(server, [command])
+        return answered(answer)
+
+    async def _ask_one(self, server: Endpoint, batch: Sequence[Command]) -> list[Any]:
+        wire = self._take_idle(server) or await self._open(server)
+        try:
+            answers = await wire.ask(batch)
+        except BaseException:
+            wire.close()
+            raise
+        if any(isinstance(answer, hiredis.ReplyError) and str(answer).startswith(_ELSEWHERE) for answer in answers):
+            wire.close()
+            raise ConnectionResetError("another server has what was asked for now")
+        self._idle[server].append(wire)
+        return answers
+
+    def _take_idle(self, server: Endpoint) -> Wire | None:
+        wires = self._idle[server]
+        while wires:
+            wire = wires.pop()
+            if wire.is_open:
+                return wire
+            wire.close()
+        return None
+
+    async def _open(self, server: Endpoint) -> Wire:
+        wire = await Wire.open(server)
+        try:
+            for answer in await wire.ask(self._greeting(server)):
+                answered(answer)
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def _greeting(self, server: Endpoint) -> list[Command]:
+        if self._reread is not None:
+            with suppress(ConfigurationError):  # what was said before, while the new cannot be read
+                self._access = self._reread()
+        access = self._access
+        login = [word for word in (access.username, access.password) if word] if access.password else server.login
+        authenticate = [("AUTH", *login)] if login else []
+        select = [("SELECT", server.database)] if server.database else []
+        return [*authenticate, ("CLIENT", "SETNAME", self._name), *select]
 
     async def call_and_mark(self, uid: str, script: Script, *arguments: Any) -> Any:
         """Run a script on a run and tell the operator that it changed, in one round trip."""
         answer, _ = await self.commands([call(script, uid, *arguments), mark_dirty(uid)])
         return answered(answer)
 
-    async def everywhere(self, *arguments: Any) -> list[Any]:
-        """One command on every server: users and scripts are not shared in a cluster. Returns an answer of each."""
-        if isinstance(self.client, Redis):
-            return [await self.command(*arguments)]
-        with translated():
-            await self.client.initialize()  # it learns its servers then
-            servers = self.client.get_nodes()
-            answers = await _cancellable(self.client.execute_command(*arguments, target_nodes=servers))
-            return list(answers.values())
-
     async def load(self, scripts: Sequence[Script]) -> None:
         """Give every server scripts; idempotent."""
-        loads = [("SCRIPT", "LOAD", script.source) for script in scripts]
-        if isinstance(self.client, Redis):  # in one round trip, which a cluster's pipeline cannot do
-            for answer in await self.commands(loads):
-                answered(answer)
-            return
-        for load in loads:
-            await self.everywhere(*load)
-
-    async def scan(self, pattern: str) -> AsyncIterator[bytes]:
-        """Every key of that pattern, in no order; some may come twice."""
-        with translated():
-            async for key in self.client.scan_iter(match=pattern, count=SCAN_COUNT):
-                yield key
-
-
-async def _cancellable(call: Awaitable[T]) -> T:
-    """The answer of a call, unless the task was cancelled meanwhile.
-
-    redis-py uses `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes together with the
-    answer: a worker that was asked to go would then stay.
-    """
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    answer = await call
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
-    return answer
+        await self.everywhere(*(("SCRIPT", "LOAD", script.source) for script in scripts))
 
 
 def answered(answer: Any) -> Any:

@@ -130,7 +130,7 @@ class RunStore:
     async def parts(self) -> dict[str, bytes]:
         """What commits wrote as `parts`: name → JSON."""
         flat = await self._connection.command("HGETALL", keys.run_key(self.uid, "parts"))
-        return {name.decode(): part for name, part in flat.items()}
+        return {name.decode(): part for name, part in zip(flat[::2], flat[1::2], strict=True)}
 
     async def ledger_mark(self, position: int, note: bytes) -> None:
         """Note something about an item apart from its outcome, such as "this mail is being sent"."""
@@ -198,9 +198,9 @@ def _unpack(chunk: bytes, fence: int, payload: bytes | list[bytes], attempts: in
     """A granted chunk; its items come packed where the chunk is a whole field."""
     flat: list[Any] = msgspec.msgpack.decode(payload) if isinstance(payload, bytes) else payload
     first = int(chunk[chunk.index(b"/") + 1 : chunk.rindex(b"-")])
-    decode = msgspec.json.decode
-    items = tuple(
-        Item(position, item_id if isinstance(item_id, str) else item_id.decode(), decode(data), attempts + 1, losses)
-        for position, (item_id, data) in enumerate(zip(flat[::2], flat[1::2], strict=True), start=first)
-    )
-    return Chunk(chunk.decode(), fence, items)
+    decode, attempt = msgspec.json.decode, attempts + 1
+    items = [
+        Item(position, item_id if isinstance(item_id, str) else item_id.decode(), decode(data), attempt, losses)
+        for position, item_id, data in zip(itertools.count(first), flat[::2], flat[1::2], strict=False)
+    ]
+    return Chunk(chunk.decode(), fence, tuple(items))

@@ -56,8 +56,8 @@ class Store:
 
     async def check(self) -> None:
         """Ask whether this server can hold runs: ConfigurationError if not; warns if it forgets at a restart."""
-        for info in await self._connection.everywhere("INFO"):
-            _check_server(info)
+        for [info] in await self._connection.everywhere(("INFO",)):
+            _check_server(dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line))
 
     async def load_scripts(self) -> None:
         """Give the server our scripts; idempotent."""
@@ -86,16 +86,17 @@ class Store:
         """
         await self.load_scripts()
         rules = user_rules(uid, password, reads, rate)
-        await self._connection.everywhere("ACL", "SETUSER", keys.user_name(uid), *rules)
+        await self._connection.everywhere(("ACL", "SETUSER", keys.user_name(uid), *rules))
 
     async def revoke(self, uid: str) -> None:
         """Remove the user of a run; its connections close."""
-        await self._connection.everywhere("ACL", "DELUSER", keys.user_name(uid))
+        await self._connection.everywhere(("ACL", "DELUSER", keys.user_name(uid)))
 
     async def user_names(self) -> set[str]:
         """UIDs of the runs that have a user."""
-        answers = await self._connection.everywhere("ACL", "USERS")
-        common = set[bytes].intersection(*map(set, answers))  # one that a single server lacks is to be made again
+        answers = await self._connection.everywhere(("ACL", "USERS"))
+        # One that a single server lacks is to be made again.
+        common = set[bytes].intersection(*(set(users) for [users] in answers))
         users = [user.decode() for user in common]
         return {user.removeprefix(keys.USER_PREFIX) for user in users if user.startswith(keys.USER_PREFIX)}
 
@@ -166,7 +167,7 @@ class Store:
             return []
         rest = await self._connection.command("ZPOPMIN", keys.DIRTY, CHANGED_BATCH)
         # Any tenant may add to this set, so it may hold anything.
-        return [uid.decode(errors="replace") for uid in (first[1], *(member for member, _ in rest))]
+        return [uid.decode(errors="replace") for uid in (first[1], *rest[::2])]
 
     async def created_for(self, uid: str) -> str | None:
         """The `namespace/name` for which a run was opened; None where the store does not know the run."""
@@ -194,7 +195,7 @@ class Store:
         return await self._connection.command(*call(script, uid, *arguments))
 
 
-def _check_server(info: dict[str, Any]) -> None:
+def _check_server(info: dict[str, str]) -> None:
     version = tuple(int(part) for part in info["redis_version"].split(".")[:2])
     if version < OLDEST_SERVER:
         raise ConfigurationError(f"the store is Redis {info['redis_version']}; 7.0 or newer is needed")
@@ -203,5 +204,5 @@ def _check_server(info: dict[str, Any]) -> None:
             f"the store's maxmemory-policy is {info['maxmemory_policy']}, which would drop items when memory is "
             "short; set it to noeviction"
         )
-    if not info["aof_enabled"]:
+    if info["aof_enabled"] == "0":
         log.warning("the store has no append-only file: a restart loses what happened since its last snapshot")

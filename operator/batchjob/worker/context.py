@@ -54,6 +54,8 @@ class Context:
     What `usage` and `part` collect is committed in one step with the outcomes.
     """
 
+    __slots__ = ("_ends", "_items", "_references_dir", "_store", "new_parts", "run", "usage_sums")
+
     def __init__(
         self,
         run: Run,

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import types
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -24,6 +26,8 @@ T = TypeVar("T")
 class Attempt:
     """Items that go through the processor together; `abandon` ends it early, and its outcomes are void then."""
 
+    __slots__ = ("_cut", "_task", "abandoned", "context", "items", "outcomes", "straggler")
+
     def __init__(self, items: Sequence[Item], context: Context) -> None:
         self.items = items
         self.context = context
@@ -38,15 +42,22 @@ class Attempt:
         self.abandoned = True
         self._end()
 
-    async def within(self, seconds: float, call: Callable[[], Awaitable[T]]) -> T:
-        """The answer of `call`; TimeoutError after so many seconds, or when abandoned.
+    async def finish(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
+        """The answer of a coroutine; TimeoutError after so many seconds, or when abandoned.
 
-        What `asyncio.timeout` does, but leaner, since this runs for every item.
+        What `asyncio.timeout` does, but leaner, since this runs for every item: one that never waits takes no timer.
         """
-        self._task = task = _current_task()
-        timer = asyncio.get_running_loop().call_later(seconds, self._end)
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + seconds
         try:
-            return await call()
+            waits_for = coroutine.send(None)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+        self._task = task = _current_task()
+        timer = loop.call_at(ends, self._end)
+        try:
+            return await _rest(coroutine, waits_for)
         except asyncio.CancelledError:
             if self._cut and task.cancelling() == 1:  # nobody but us
                 raise TimeoutError from None
@@ -77,7 +88,8 @@ class Execution:
     async def __call__(self, attempt: Attempt) -> None:
         """Make the attempt; fills `outcomes`, one an item. Raises only CancelledError, when the worker itself ends."""
         try:
-            answers = self._per_item(attempt, await self._answer(attempt))
+            answer = await self._answer(attempt)
+            answers = self._per_item(attempt, answer) if self.many else [answer]
         except Exception as error:  # noqa: BLE001 - user code may raise anything; it becomes an outcome
             answers = [error] * len(attempt.items)
         except SystemExit as error:  # would else end the pod with a code of the item's choosing
@@ -95,10 +107,10 @@ class Execution:
         argument = attempt.items if self.many else attempt.items[0]
         try:
             if self._is_coroutine:
-                return await attempt.within(self.seconds, lambda: self._function(argument, attempt.context))
+                return await attempt.finish(self._function(argument, attempt.context), self.seconds)
             thread = in_thread(self._function, argument, attempt.context)
             try:
-                return await attempt.within(self.seconds, lambda: asyncio.shield(thread))
+                return await attempt.finish(_outlived_by(thread), self.seconds)
             finally:
                 attempt.straggler = None if thread.done() else thread
         except TimeoutError as error:
@@ -107,12 +119,31 @@ class Execution:
             raise TimeoutError(f"took longer than {self.seconds} s (itemTimeoutSeconds)") from error
 
     def _per_item(self, attempt: Attempt, answer: Any) -> list[Any]:
-        if not self.many:
-            return [answer]
         answers = list(answer)
         if len(answers) != len(attempt.items):
             raise ValueError(f"process_many gave {len(answers)} answers for {len(attempt.items)} items")
         return answers
+
+
+@types.coroutine
+def _rest(coroutine: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """The rest of a coroutine that has begun: what `await` does, from its second step on."""
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - into the coroutine, whose matter it is
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+
+async def _outlived_by(thread: asyncio.Future[T]) -> T:
+    return await asyncio.shield(thread)
 
 
 def _current_task() -> asyncio.Task[Any]:

@@ -70,10 +70,8 @@ class Holding:
 
     def take(self, limit: int) -> Sequence[Item]:
         """Start up to `limit` declared items; empty where none may be started."""
-        end = min(self._next + limit, self.declared)
-        items = self.items[self._next : end]
-        self._next = end
-        return items
+        first, self._next = self._next, min(self._next + limit, self.declared)
+        return self.items[first : self._next]
 
     def record(self, outcomes: Sequence[Outcome], usage: dict[str, int], parts: dict[str, bytes]) -> None:
         """Keep news for the next commit."""

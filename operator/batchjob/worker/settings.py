@@ -1,11 +1,11 @@
 """What a worker is told: settings from its environment, the run and its access to the store from mounted files."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field, ValidationError
 
 from batchjob.api.base import Model
 from batchjob.api.run import REFERENCES_DIR, RUN_DIR, RUN_FILE, STORE_FILE, Run, StoreAccess
@@ -19,10 +19,11 @@ EXCHANGE_SECONDS: Final = 1.5
 FLUSH_SECONDS: Final = 0.1  # finished items are committed at the latest after this: the most work a crash can repeat
 
 
-class Settings(BaseSettings):
-    """Variables `BATCHJOB_<NAME>`."""
+PREFIX: Final = "BATCHJOB_"
 
-    model_config = SettingsConfigDict(env_prefix="BATCHJOB_")
+
+class Settings(BaseModel):
+    """Variables `BATCHJOB_<NAME>`. Read by hand: the import of pydantic-settings takes 4 MiB of every worker."""
 
     run_dir: Path = Path(RUN_DIR)
     references_dir: Path = Path(REFERENCES_DIR)
@@ -42,10 +43,16 @@ class Settings(BaseSettings):
 def read_settings() -> Settings:
     """The settings; ConfigurationError names the variable that is wrong."""
     try:
-        return Settings()
+        return Settings.model_validate(
+            {
+                name: os.environ[PREFIX + name.upper()]
+                for name in Settings.model_fields
+                if PREFIX + name.upper() in os.environ
+            }
+        )
     except ValidationError as error:
         first = error.errors()[0]
-        name = "BATCHJOB_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(f"{name}: {first['msg']}") from None
 
 

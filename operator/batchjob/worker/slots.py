@@ -2,11 +2,12 @@
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 from batchjob import log, metrics
-from batchjob.core.items import Cancelled, Failed, Item, Retried, Succeeded
+from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
 from batchjob.worker.holding import Holding, Holdings
@@ -42,6 +43,7 @@ class Slots:
         self.hungry = 0  # slots with nothing to start
         self.stuck = 0  # slots taken by threads that outlived their time limit
         self.finished = 0  # items finished so far
+        self._untold: Counter[type[Outcome]] = Counter()  # outcomes that the metrics do not count yet
         self.failure: BaseException | None = None  # of our own code: nothing can go on
         self._execution = execution
         self._context = context
@@ -66,6 +68,12 @@ class Slots:
         """There may be something to start."""
         self._food.set()
 
+    def tell_metrics(self) -> None:
+        """Count what finished since the last call: a counter's lock is dear where it is taken for each item."""
+        for kind, count in self._untold.items():
+            _BY_OUTCOME[kind].inc(count)
+        self._untold.clear()
+
     async def end(self) -> None:
         """Cancel the tasks, with whatever they are doing."""
         for task in self._tasks:
@@ -75,7 +83,7 @@ class Slots:
     async def _run(self) -> None:
         turns = 0
         while True:
-            holding, attempt = await self._next()
+            holding, attempt = self._next() or await self._fed()
             begun = time.monotonic()
             await self._execution(attempt)
             metrics.ITEM_SECONDS.observe(time.monotonic() - begun)
@@ -86,15 +94,20 @@ class Slots:
             if turns % TURNS_BEFORE_YIELD == 0:
                 await asyncio.sleep(0)
 
-    async def _next(self) -> tuple[Holding, Attempt]:
+    def _next(self) -> tuple[Holding, Attempt] | None:
+        if self.closed or (taken := self._holdings.take(self._shape.unit)) is None:
+            return None
+        holding, items = taken
+        attempt = Attempt(items, self._context.holding(items, self._execution.seconds))
+        holding.attempts.add(attempt)
+        return holding, attempt
+
+    async def _fed(self) -> tuple[Holding, Attempt]:
         self.hungry += 1
         try:
             while True:
-                if not self.closed and (taken := self._holdings.take(self._shape.unit)) is not None:
-                    holding, items = taken
-                    attempt = Attempt(items, self._context.holding(items, self._execution.seconds))
-                    holding.attempts.add(attempt)
-                    return holding, attempt
+                if (begun := self._next()) is not None:
+                    return begun
                 self._food.clear()
                 self.news.set()
                 await self._food.wait()
@@ -107,13 +120,15 @@ class Slots:
         if attempt.abandoned:
             return
         context = attempt.context
-        succeeded = any(isinstance(outcome, Succeeded) for outcome in attempt.outcomes)
-        holding.record(attempt.outcomes, context.usage_sums, context.new_parts if succeeded else {})
-        self.finished += len(attempt.outcomes)
+        succeeded = False
         for item, outcome in zip(attempt.items, attempt.outcomes, strict=True):
-            _BY_OUTCOME[type(outcome)].inc()
-            if isinstance(outcome, Retried | Failed):
+            self._untold[type(outcome)] += 1
+            if isinstance(outcome, Succeeded):
+                succeeded = True
+            elif isinstance(outcome, Retried | Failed):
                 _report(item, outcome)
+        self.finished += len(attempt.outcomes)
+        holding.record(attempt.outcomes, context.usage_sums, context.new_parts if succeeded else {})
 
     async def _outlast(self, thread: asyncio.Future[object]) -> None:
         """Wait for a thread that outlived its time limit: its slot is taken."""

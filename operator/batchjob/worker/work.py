@@ -79,6 +79,7 @@ class Work:
         finally:
             self._pulse.leases = ()
             await self._slots.end()
+            self._slots.tell_metrics()
 
     # ---- the loop
 
@@ -182,6 +183,7 @@ class Work:
 
     async def _exchange(self) -> Grant:
         shape, holdings = self._shape, self._holdings
+        self._slots.tell_metrics()
         self._reach = self._next_reach()
         want = 0
         if self._drain_ends is None and not self._stopping:
