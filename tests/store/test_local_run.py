@@ -121,7 +121,7 @@ def test_a_line_of_the_source_that_is_wrong_is_bad_input(place: Place) -> None:
     done = place.run(*MINE)
     assert done.returncode == 64, done.stderr
     assert "line 2: id 'a' is already used by line 1" in done.stdout
-    assert not (place.folder / "tell-results").exists()
+    assert list((place.folder / "tell-results").iterdir()) == []
 
 
 async def test_files_beside_the_manifest_and_a_store_that_runs_is_left_empty(
@@ -139,6 +139,22 @@ async def test_files_beside_the_manifest_and_a_store_that_runs_is_left_empty(
     assert f"results: {part.with_name('manifest.json').as_uri()}" in done.stdout
     assert not (place.folder / "tell-results" / "results.jsonl").exists()
     assert await redis.keys("*") == []
+
+
+def test_a_store_of_ones_own_that_is_restarted_costs_no_item(place: Place, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, "--appendfsync", "always").start()
+    try:
+        place.write(custom(*({"do": "rest"} for _ in range(40)), concurrency=2))
+        with place.begin(*MINE, "--store", server.url) as process:
+            until(process.stderr, "looking at i4")
+            server.kill()
+            until(process.stderr, "tell: waiting for the store")
+            server.start()
+            _, err = process.communicate()
+        assert process.returncode == 0, err
+        assert [line["id"] for line in place.lines("results.jsonl")] == [f"i{n}" for n in range(40)]
+    finally:
+        server.kill()
 
 
 def test_a_key_of_a_secret_may_come_from_the_environment(place: Place, neighbours: Neighbours) -> None:

@@ -35,6 +35,8 @@ class TellLength(Processor):
                 raise Fail("told to fail")
             case "fail until mended" if "MENDED" not in os.environ:
                 raise Fail("told to fail")
+            case "rest":
+                time.sleep(0.2)
             case "wait":
                 time.sleep(60)
             case "crash":

@@ -269,6 +269,15 @@ def test_bad_input_is_64_and_a_sentence(
     assert "there is no known-results/dead-letters.jsonl: run without --redrive first" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(noop("fine", inline(1))))
+    assert batchjob(["run", "-f", "job.yaml", "--out", "job.yaml/results"]) == 64
+    assert capsys.readouterr().err == "batchjob run: --out: job.yaml/results cannot be made: Not a directory\n"
+
+
 def test_no_dead_letters_are_nothing_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

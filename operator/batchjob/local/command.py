@@ -49,6 +49,7 @@ def run(options: Options) -> Ending:
         return Ending(
             EXIT_SUCCEEDED, f"{job.metadata.name}: {out / DEAD_LETTERS} is empty: nothing is to be done again"
         )
+    _make_writable(out)
     with tempfile.TemporaryDirectory(prefix="batchjob-") as name, Family() as family:
         folder = Path(name)
         mount(manifest, folder / "references")
@@ -65,6 +66,16 @@ def run(options: Options) -> Ending:
             workers = Workers(_slots(options, job.spec), folder, variables, family, screen)
             session = Session(job, StoreAccess(url=url), folder, workers, screen)
             return asyncio.run(session.run(out, letters, is_ours=options.store is None))
+
+
+def _make_writable(out: Path) -> None:
+    """Now, and not after hours of work."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--out: {out} cannot be made: {error.strerror}") from None
+    if not os.access(out, os.W_OK):
+        raise ConfigurationError(f"--out: {out} cannot be written: its rights do not allow it")
 
 
 def check(job: BatchJob) -> None:

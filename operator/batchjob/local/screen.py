@@ -77,8 +77,9 @@ class Screen:
             )
         elif time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            counts = format_progress(snapshot.counts, snapshot.total)
-            line = f"{self._name}: {counts} {format_percent(snapshot.counts, snapshot.total)}  {self._news(snapshot)}"
+            counts, total = snapshot.counts, snapshot.total
+            parts = [format_progress(counts, total), format_percent(counts, total), self._news(snapshot)]
+            line = f"{self._name}: {'  '.join(filter(None, parts))}"
             if line != self._said:
                 self._said = line
                 self.say(line)

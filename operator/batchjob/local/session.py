@@ -12,13 +12,13 @@ from typing import Final
 from batchjob.api.base import Model
 from batchjob.api.defaults import effective
 from batchjob.api.pods import ClaimVolume, Worker
-from batchjob.api.run import EXIT_CONFIGURATION, EXIT_DRAINED, RUN_FILE, STORE_FILE, Run, StoreAccess
+from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
 from batchjob.core.items import RunState
 from batchjob.core.progress import finished
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
-from batchjob.errors import RunGone
+from batchjob.errors import RunGone, ScriptsUnknown, StoreUnavailable
 from batchjob.local.outcome import DEAD_LETTERS, RESULTS, Letter, Outcome
 from batchjob.local.redrive import load_letters
 from batchjob.local.screen import Screen
@@ -28,8 +28,9 @@ from batchjob.store import Store
 
 EXIT_SUCCEEDED: Final = 0
 EXIT_FAILED: Final = 1
-EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
+SIGNALLED: Final = 128  # the exit code of a signal is above this by its number
 LOOK_SECONDS: Final = 0.1  # between two looks at the run
+STORE_SECONDS: Final = 2.0  # between two looks at a store that is away
 GRACE_SECONDS: Final = 10  # for items in flight after a Ctrl-C: somebody waits for the prompt
 FRUITLESS: Final = 5  # workers lost in a row while no item finished: more than one item may cost
 ENDED: Final = (RunState.CLOSED, RunState.FAILED, RunState.CANCELLED)
@@ -61,14 +62,13 @@ class Session:
         self._workers = workers
         self._screen = screen
         self._uid = str(uuid.uuid4())
-        self._stopped_by: int | None = None  # the exit code that the signal asks for
+        self._exit_code: int | None = None  # of the signal that asked us to stop
         self._begun = time.monotonic()
 
     async def run(self, out: Path, redriven: Sequence[Letter] | None, *, is_ours: bool) -> Ending:
         """Work, write the files, and leave nothing in the store."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._stop, EXIT_INTERRUPTED)
-        loop.add_signal_handler(signal.SIGTERM, self._stop, EXIT_DRAINED)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a Ctrl-C, a kill, a terminal that is closed
+            asyncio.get_running_loop().add_signal_handler(number, self._stop, SIGNALLED + number)
         async with Store.connect(self._access, name="batchjob-run") as store:
             if not is_ours:
                 await store.check()
@@ -79,7 +79,10 @@ class Session:
                     await load_letters(store, run, redriven)
                 self._workers.start()
                 try:
-                    await self._watch(store)
+                    await self._watch(store, is_ours=is_ours)
+                except BaseException:
+                    self._workers.stop()
+                    raise
                 finally:
                     await self._workers.end()
                 return await self._finish(store, out, redriven)
@@ -87,8 +90,8 @@ class Session:
                 await store.delete_run(self._uid)
 
     def _stop(self, code: int) -> None:
-        again = self._stopped_by is not None
-        self._stopped_by = code
+        again = self._exit_code is not None
+        self._exit_code = code
         if again:
             self._screen.say("cut off")
             self._workers.kill()
@@ -120,11 +123,21 @@ class Session:
             raise RunGone("the store lost the run: somebody deleted its keys. A store of its own is safest")
         return found
 
-    async def _watch(self, store: Store) -> None:
+    async def _watch(self, store: Store, *, is_ours: bool) -> None:
         """Look at the run until it has ended, or until it was stopped and every worker is gone."""
         done = lost = 0
         while True:
-            snapshot = await self._snapshot(store)
+            try:
+                snapshot = await self._snapshot(store)
+            except StoreUnavailable as error:
+                if is_ours or self._exit_code is not None:  # ours keeps nothing: it would come back empty
+                    raise
+                self._screen.say(f"{self._job.metadata.name}: waiting for the store: {error}")
+                await asyncio.sleep(STORE_SECONDS)
+                continue
+            except ScriptsUnknown:  # it was restarted
+                await store.load_scripts()
+                continue
             self._screen.show(snapshot)
             self._workers.check()
             if snapshot.state in ENDED or self._workers.gone:
@@ -149,8 +162,8 @@ class Session:
         return Ending(self._code(snapshot), "\n".join(lines))
 
     def _code(self, snapshot: Snapshot) -> int:
-        if snapshot.state not in ENDED and self._stopped_by is not None:
-            return self._stopped_by
+        if snapshot.state not in ENDED and self._exit_code is not None:
+            return self._exit_code
         if snapshot.state is RunState.CLOSED and not snapshot.counts.failed:
             return EXIT_SUCCEEDED
         return EXIT_CONFIGURATION if snapshot.reason in BAD_INPUT else EXIT_FAILED

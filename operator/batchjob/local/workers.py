@@ -35,7 +35,7 @@ class Workers:
         self._family = family
         self._screen = screen
         self._started = 0
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._misconfigured: str | None = None
         self._processes: set[asyncio.subprocess.Process] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -59,7 +59,7 @@ class Workers:
 
     def stop(self) -> None:
         """Ask them to go: what is in flight ends, nothing else begins."""
-        self._stopping = True
+        self._stopping.set()
         for process in self._processes:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
@@ -71,10 +71,12 @@ class Workers:
                 process.kill()
 
     async def end(self) -> None:
-        """The run has ended: they go by themselves; those that do not are left to the family."""
-        self._stopping = True
+        """See them go, now that the run has ended or they were asked to; those that do not are killed."""
+        self._stopping.set()
         await asyncio.wait(self._tasks, timeout=END_SECONDS)
-        for task in self._tasks:
+        self.kill()
+        await asyncio.wait(self._tasks, timeout=END_SECONDS)
+        for task in self._tasks:  # a process that a processor started may hold the pipe open
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -87,12 +89,14 @@ class Workers:
             if code == EXIT_CONFIGURATION:
                 self._misconfigured = said
                 return
-            if self._stopping or code in {EXIT_CLOSED, EXIT_DRAINED}:
+            if self._stopping.is_set() or code in {EXIT_CLOSED, EXIT_DRAINED}:
                 return
             self.lost += 1
             self.why = said or _ended_by(code)
             self._screen.say(f"a worker was lost: {self.why}")
-            await asyncio.sleep(AGAIN_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), AGAIN_SECONDS)
+                return
 
     async def _live(self, number: int) -> int:
         """One worker from its start to its end; its exit code."""
@@ -112,7 +116,7 @@ class Workers:
             process_group=self._family.group,
         )
         self._processes.add(process)
-        if self._stopping:
+        if self._stopping.is_set():
             self.stop()
         try:
             await self._relay(process.stdout)
