@@ -2,14 +2,24 @@
 
 import logging
 import sys
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
 CHATTY: Final = ("httpx2", "httpcore2")  # they tell of each request, thousands of lines a run
 
 
-def configure(level: str = "info") -> None:
+class Stream(Protocol):
+    """Where log lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Take a line."""
+
+    def flush(self) -> object:
+        """Let go of what waits."""
+
+
+def configure(level: str = "info", stream: Stream = sys.stderr) -> None:
     """Route structlog and the standard library to one JSON stream; `level` is debug, info, warning or error."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -28,7 +38,7 @@ def configure(level: str = "info") -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -19,6 +19,7 @@ async def of(servers: Servers) -> Endpoint:
         ("redis://store:7000/3", ("store", 7000, 3, None, ())),
         ("redis://[::1]:7000/", ("::1", 7000, 0, None, ())),
         ("redis://me:a%40b@store/0", ("store", 6379, 0, None, ("me", "a@b"))),
+        ("unix:///run/store.sock", ("/run/store.sock", None, 0, None, ())),
         ("redis://:secret@store", ("store", 6379, 0, None, ("secret",))),
     ],
 )

@@ -4,10 +4,11 @@ This page holds what works; `crds/` is generated from it (`batchjob.api.crd`). R
 CEL beside the class they belong to, so that `kubectl apply` refuses a bad manifest before anything runs.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Timestamp, cel, immutable
 from batchjob.api.blocks import AiBatch, Custom, Destination, Email, Export
@@ -18,6 +19,17 @@ from batchjob.api.status import BatchJobStatus
 
 KIND: Final = "BatchJob"
 PLURAL: Final = "batchjobs"
+
+
+def _checked_time(text: str) -> str:
+    """What the API server checks by its format, for whoever reads a manifest without one."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("must be a time with its zone, such as 2026-01-31T09:00:00Z")
+    return text
 
 
 class JobType(StrEnum):
@@ -106,7 +118,7 @@ class BatchJobSpec(Model):
         description="Any new text lets a run go on that is held until somebody decides: reason StoreLost. May change "
         "at any time.",
     )
-    start_after: Timestamp | None = Field(
+    start_after: Annotated[Timestamp, AfterValidator(_checked_time)] | None = Field(
         None,
         description="Nothing starts before this time, such as 2026-01-31T09:00:00Z. Default: at once.",
         json_schema_extra=immutable("spec.startAfter"),

@@ -5,6 +5,7 @@ from typing import Final
 
 USAGE: Final = """usage: batchjob <command>
 
+  run -f <file>                    run a BatchJob on this machine, without a cluster (run --help)
   operator                         run the operator (in the cluster)
   worker                           run a worker (in a pod of a BatchJob)
   init-secret <namespace> <name>   make a Secret with a random password, unless it exists
@@ -17,7 +18,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
     """Run one command line and return its exit code."""
     match arguments:
         case ["operator"]:
@@ -28,6 +29,10 @@ def run(arguments: list[str]) -> int:
             from batchjob.worker import main as worker
 
             return worker()
+        case ["run", *options]:
+            from batchjob.cli.run import main as run_locally
+
+            return run_locally(options)
         case ["init-secret", namespace, name]:
             from batchjob.cli.init_secret import main as init_secret
 

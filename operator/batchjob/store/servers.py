@@ -1,8 +1,8 @@
 """Which servers a store's URL means, and which of them a command is for.
 
-redis://host:port/db · redis+cluster://host:port · redis+sentinel://host:port,host:port/name/db; rediss for TLS. All
-keys of a run are in one slot of a cluster, so a command is for one server; what is not shared (users, scripts) is
-for every one.
+redis://host:port/db · redis+cluster://host:port · redis+sentinel://host:port,host:port/name/db; rediss for TLS;
+unix:///path for a socket. All keys of a run are in one slot of a cluster, so a command is for one server; what is not
+shared (users, scripts) is for every one.
 """
 
 import binascii
@@ -137,6 +137,8 @@ class Cluster:
 def find_servers(url: str) -> Servers:
     """The servers of a URL; ValueError says what is wrong with it."""
     parts = urlsplit(url)
+    if parts.scheme == "unix" and parts.path and not parts.netloc:
+        return One(Endpoint(parts.path, None, 0, None, ()))
     scheme, _, topology = parts.scheme.partition("+")
     known = scheme in {"redis", "rediss"} and topology in {"", "cluster", "sentinel"}
     if not known or not parts.netloc or parts.query or parts.fragment:

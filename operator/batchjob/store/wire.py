@@ -19,8 +19,8 @@ Command = Sequence[Any]  # its name and its arguments
 class Endpoint(NamedTuple):
     """Where a server is, and how to enter."""
 
-    host: str
-    port: int
+    host: str  # or the path of a socket
+    port: int | None  # None: a socket
     database: int
     tls: ssl.SSLContext | None
     login: tuple[str, ...]  # user and password, or the password alone
@@ -37,6 +37,8 @@ class Wire:
     @classmethod
     async def open(cls, endpoint: Endpoint) -> Self:
         """Connect."""
+        if endpoint.port is None:
+            return cls(*await asyncio.open_unix_connection(endpoint.host, limit=READ_BYTES))
         return cls(*await asyncio.open_connection(endpoint.host, endpoint.port, ssl=endpoint.tls, limit=READ_BYTES))
 
     @property

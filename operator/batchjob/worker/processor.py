@@ -82,7 +82,8 @@ def processor_name(run: Run) -> str:
 
 def make_processor(name: str) -> Processor:
     """The processor of that name in this image; ConfigurationError where there is none or it cannot be loaded."""
-    found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
+    # Of two with one name, the first on the import path, as with modules.
+    found: dict[str, EntryPoint] = {point.name: point for point in reversed(list(entry_points(group=GROUP)))}
     if name not in found:
         has = ", ".join(sorted(found)) or "none"
         field = "spec.type" if name in set(JobType) else "spec.custom.processor"

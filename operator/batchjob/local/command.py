@@ -1,0 +1,105 @@
+"""The command line of `batchjob run`: everything is checked and laid out before anything is started."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchjob import log
+from batchjob.api.run import StoreAccess
+from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec
+from batchjob.errors import ConfigurationError
+from batchjob.local.family import Family
+from batchjob.local.manifest import local_path, read_manifest
+from batchjob.local.outcome import DEAD_LETTERS, RESULTS, read_letters
+from batchjob.local.processors import check_known, find_processors, write_entry_points
+from batchjob.local.references import environment, mount
+from batchjob.local.screen import Screen
+from batchjob.local.server import start_server
+from batchjob.local.session import EXIT_SUCCEEDED, GRACE_SECONDS, Ending, Session
+from batchjob.local.workers import Workers
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line."""
+
+    files: Sequence[Path]
+    processors: Sequence[str]
+    out: Path | None
+    store: str | None
+    workers: int | None
+    redrive: bool
+    log_level: str
+
+
+def run(options: Options) -> Ending:
+    """Run to the end; returns how it ended. Errors: ConfigurationError where the input cannot work; BatchJobError."""
+    manifest = read_manifest(options.files)
+    job = manifest.job
+    check(job)
+    given = find_processors(options.processors)
+    if job.spec.custom is not None:
+        check_known(job.spec.custom.processor, given)
+    out = options.out or Path(f"{job.metadata.name}-results")
+    letters = read_letters(out) if options.redrive else None
+    if letters == []:
+        return Ending(
+            EXIT_SUCCEEDED, f"{job.metadata.name}: {out / DEAD_LETTERS} is empty: nothing is to be done again"
+        )
+    _make_writable(out)
+    with tempfile.TemporaryDirectory(prefix="batchjob-") as name, Family() as family:
+        folder = Path(name)
+        mount(manifest, folder / "references")
+        write_entry_points(given, folder / "processors")
+        variables = {
+            **environment(manifest),
+            "BATCHJOB_LOG_LEVEL": options.log_level,
+            "BATCHJOB_GRACE_SECONDS": str(GRACE_SECONDS),
+            "PYTHONPATH": _import_path(folder / "processors", options.processors),
+        }
+        url = options.store or start_server(folder, family)
+        with Screen(job.metadata.name, all_warnings=options.log_level in {"debug", "info"}) as screen:
+            log.configure(options.log_level, screen)
+            workers = Workers(_slots(options, job.spec), folder, variables, family, screen)
+            session = Session(job, StoreAccess(url=url), folder, workers, screen)
+            return asyncio.run(session.run(out, letters, is_ours=options.store is None))
+
+
+def _make_writable(out: Path) -> None:
+    """Now, and not after hours of work."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--out: {out} cannot be made: {error.strerror}") from None
+    if not os.access(out, os.W_OK):
+        raise ConfigurationError(f"--out: {out} cannot be written: its rights do not allow it")
+
+
+def check(job: BatchJob) -> None:
+    """ConfigurationError for what only a cluster can do, and for a file that is not there."""
+    if job.spec.cancel:
+        raise ConfigurationError("spec.cancel is true: nothing would be run. Remove it.")
+    if job.spec.source.results_of is not None:
+        name = job.spec.source.results_of.batch_job_name
+        raise ConfigurationError(
+            "spec.source.resultsOf: there is no other BatchJob without a cluster. Run that one first and read its "
+            f"results as a file: spec.source.uri.url: {name}-results/{RESULTS}"
+        )
+    if job.spec.source.uri is not None:
+        path = local_path(job.spec.source.uri.url)
+        if path is not None and not path.is_file():
+            raise ConfigurationError(f"spec.source.uri.url: there is no file {path} on this machine")
+
+
+def _slots(options: Options, spec: BatchJobSpec) -> int:
+    """As many workers as the run has pods, if each may have a processor of its own: more would only take turns."""
+    return options.workers or min(spec.parallelism, os.cpu_count() or 1)
+
+
+def _import_path(entry_points: Path, processors: Sequence[str]) -> str:
+    here = [str(Path.cwd())] if processors else []
+    inherited = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(entry_points), *here, *([inherited] if inherited else [])])

@@ -1,0 +1,154 @@
+"""Manifests as people write them: YAML documents in files, of which one is a BatchJob.
+
+What the BatchJob refers to stands beside it, as ConfigMaps and Secrets. Documents of other kinds are left alone: the
+same file may be applied to a cluster.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import yaml
+from pydantic import ValidationError
+
+from batchjob.api.base import API_VERSION
+from batchjob.api.v1alpha1 import KIND, BatchJob
+from batchjob.errors import ConfigurationError
+from batchjob.local.rules import complaints
+
+# Where a URL may be a path of this machine.
+_PLACES: Final = (("source", "uri"), ("results", "destination"), ("export", "destination"))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: a date is a text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A BatchJob, and the files in the ConfigMaps and Secrets beside it: (kind, name) → key → content."""
+
+    job: BatchJob
+    objects: dict[tuple[str, str], dict[str, bytes]]
+
+
+def read_manifest(paths: Sequence[Path]) -> Manifest:
+    """The documents of all files; ConfigurationError says what is wrong, one line each."""
+    documents = [(path, document) for path in paths for document in _documents(path)]
+    jobs = [(path, document) for path, document in documents if document.get("kind") == KIND]
+    where = ", ".join(map(str, paths))
+    if len(jobs) != 1:
+        names = ", ".join(str((job.get("metadata") or {}).get("name")) for _, job in jobs) or "none"
+        raise ConfigurationError(f"{where}: one BatchJob is run, and there are {len(jobs)} ({names})")
+    [(path, job)] = jobs
+    return Manifest(
+        _parse(job, path),
+        {
+            (document["kind"], str((document.get("metadata") or {}).get("name"))): _files(document, path)
+            for path, document in documents
+            if document.get("kind") in {"ConfigMap", "Secret"}
+        },
+    )
+
+
+def _documents(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        found = list(yaml.load_all(path.read_text("utf-8"), _Loader))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from None
+    for document in found:
+        if document is None:
+            continue
+        if not isinstance(document, dict):
+            raise ConfigurationError(f"{path} is no manifest: a document is a map, such as kind: {KIND}")
+        yield document
+
+
+def _parse(document: dict[str, Any], path: Path) -> BatchJob:
+    if document.get("apiVersion") != API_VERSION:
+        raise ConfigurationError(f"{path}: apiVersion: write {API_VERSION} (it is {document.get('apiVersion')})")
+    _resolve_paths(document, path.parent)
+    wrong: list[str] = []
+    job = None
+    try:
+        # As JSON and strict: no text passes for a number, as it does not with the API server.
+        job = BatchJob.model_validate_json(json.dumps(document), strict=True)
+    except ValidationError as error:
+        wrong = [_in_words(one) for one in error.errors(include_url=False)]
+    except (TypeError, ValueError) as error:
+        wrong = [f"not JSON: {error}"]
+    wrong += complaints(document)
+    if job is None or wrong:
+        raise ConfigurationError("\n  ".join([f"{path} cannot be run:", *dict.fromkeys(wrong)]))
+    return job
+
+
+def _in_words(error: Any) -> str:
+    *steps, last = error["loc"]
+    said = error["msg"].replace("Input should", "should").replace("Field", "field")
+    if last in {"str", "int"}:  # a choice of pydantic's between two types, and not a field
+        said = "should be a text or an integer; anything deeper goes into json, as the text of a JSON object"
+    else:
+        steps.append(last)
+    field = ""
+    for step in steps:
+        field += f"[{step}]" if isinstance(step, int) else f".{step}" if field else step
+    given = error["input"]
+    return f"{field}: {said}" if isinstance(given, dict | list) else f"{field}: {said} (it is {given!r:.60})"
+
+
+def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
+    """A url without a scheme is a path beside the manifest."""
+    for steps in _PLACES:
+        place: Any = document.get("spec")
+        for step in steps:
+            place = place.get(step) if isinstance(place, dict) else None
+        url = place.get("url") if isinstance(place, dict) else None
+        if not isinstance(url, str) or not url:
+            continue
+        if ":" not in url.partition("/")[0]:
+            place["url"] = (folder.absolute() / url).as_uri()
+        elif url.startswith("file:") and urlsplit(url).netloc:
+            path = url.removeprefix("file://")
+            raise ConfigurationError(
+                f"spec.{'.'.join(steps)}.url: {url} names no file: write file:///absolute/path, or {path} for a path "
+                "beside the manifest"
+            )
+
+
+def local_path(url: str) -> Path | None:
+    """The path that a URL names on this machine."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def _files(document: dict[str, Any], path: Path) -> dict[str, bytes]:
+    """What a ConfigMap or a Secret holds."""
+    encoded = ("data",) if document["kind"] == "Secret" else ("binaryData",)
+    plain = ("stringData",) if document["kind"] == "Secret" else ("data",)
+    found: dict[str, bytes] = {}
+    for field in (*encoded, *plain):  # stringData wins, as with the API server
+        for key, value in (document.get(field) or {}).items():
+            where = f"{path}: {document['kind']} {document.get('metadata', {}).get('name')}: {field}.{key}"
+            if not isinstance(value, str):
+                raise ConfigurationError(f"{where}: must be a text: put it in quotes (it is {value!r:.60})")
+            try:
+                found[str(key)] = (
+                    base64.b64decode("".join(value.split()), validate=True) if field in encoded else value.encode()
+                )
+            except binascii.Error:
+                raise ConfigurationError(f"{where}: is not base64: stringData takes it as it is") from None
+    return found

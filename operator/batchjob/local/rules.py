@@ -1,0 +1,80 @@
+"""What the API server says of a manifest beyond its types: unknown fields, names given twice, the CEL rules. Pure.
+
+It walks the CRD beside the manifest. So whatever runs here can be applied to a cluster, and what is refused there is
+refused here, in the same words.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any, Final
+
+from batchjob.api.base import VALIDATIONS
+from batchjob.api.crd import Schema, crd
+
+# The library imports its own command line too, which takes longer than all the rest of us: an empty one will do.
+sys.modules.setdefault("cel.cli", ModuleType("cel.cli"))
+import cel  # noqa: E402
+
+_OF_A_CHANGE: Final = "oldSelf"  # names a rule about changes of an object: here every manifest is new
+# The words of k8s.io/apimachinery's resource.Quantity.
+_QUANTITY: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?")
+_MAP_KEYS: Final = "x-kubernetes-list-map-keys"
+
+
+def complaints(manifest: dict[str, Any]) -> list[str]:
+    """What is wrong with a BatchJob, one sentence each, beginning with the field."""
+    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return list(_walk(manifest, schema, ""))
+
+
+def _walk(value: Any, schema: Schema, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        known = schema.get("properties")
+        if known is not None:
+            yield from (_unknown(name, known, path) for name in value if name not in known)
+        others = schema.get("additionalProperties")
+        for name, child in value.items():
+            below = (known or {}).get(name, others)
+            if isinstance(below, dict):
+                yield from _walk(child, below, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        yield from _twice(value, schema, path)
+        for place, child in enumerate(value):
+            yield from _walk(child, schema.get("items", {}), f"{path}[{place}]")
+    yield from _broken_rules(value, schema, path)
+
+
+def _unknown(name: str, known: dict[str, Any], path: str) -> str:
+    field = f"{path}.{name}" if path else name
+    near = get_close_matches(name, known, n=1)
+    way_out = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+    return f"{field}: there is no such field; {way_out}"
+
+
+def _twice(values: list[Any], schema: Schema, path: str) -> Iterator[str]:
+    for key in schema.get(_MAP_KEYS, ()):
+        names = [value.get(key) for value in values if isinstance(value, dict)]
+        for place, name in enumerate(names):
+            if name in names[:place]:
+                yield f"{path}[{place}].{key}: {name!r} is there twice"
+
+
+def _context(value: Any) -> cel.Context:
+    context = cel.Context({"self": value})
+    context.add_function("isQuantity", lambda text: _QUANTITY.fullmatch(text) is not None)  # Kubernetes' own
+    return context
+
+
+def _broken_rules(value: Any, schema: Schema, path: str) -> Iterator[str]:
+    for rule in schema.get(VALIDATIONS, ()):
+        if _OF_A_CHANGE in rule["rule"]:
+            continue
+        try:
+            holds = cel.evaluate(rule["rule"], _context(value))
+        except (RuntimeError, TypeError, ValueError):
+            continue  # a field that it reads is missing or of another type, which pydantic says better
+        if not holds:
+            yield f"{path}{rule.get('fieldPath', '')}: {rule['message']}".removeprefix(": ")

@@ -1,0 +1,184 @@
+"""One run from its opening to its summary: the operator's half, on this machine."""
+
+import asyncio
+import signal
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from batchjob.api.base import Model
+from batchjob.api.defaults import effective
+from batchjob.api.pods import ClaimVolume, Worker
+from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
+from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
+from batchjob.core.items import RunState
+from batchjob.core.progress import finished
+from batchjob.core.reasons import Reason
+from batchjob.core.snapshot import Snapshot
+from batchjob.errors import RunGone, ScriptsUnknown, StoreUnavailable
+from batchjob.local.outcome import DEAD_LETTERS, RESULTS, Letter, Outcome
+from batchjob.local.redrive import load_letters
+from batchjob.local.screen import Screen
+from batchjob.local.summary import summarize
+from batchjob.local.workers import Workers
+from batchjob.store import Store
+
+EXIT_SUCCEEDED: Final = 0
+EXIT_FAILED: Final = 1
+SIGNALLED: Final = 128  # the exit code of a signal is above this by its number
+LOOK_SECONDS: Final = 0.1  # between two looks at the run
+STORE_SECONDS: Final = 2.0  # between two looks at a store that is away
+GRACE_SECONDS: Final = 10  # for items in flight after a Ctrl-C: somebody waits for the prompt
+FRUITLESS: Final = 5  # workers lost in a row while no item finished: more than one item may cost
+ENDED: Final = (RunState.CLOSED, RunState.FAILED, RunState.CANCELLED)
+BAD_INPUT: Final = (Reason.INVALID_SOURCE, Reason.WORKER_MISCONFIGURED)
+
+
+def as_here(spec: BatchJobSpec) -> BatchJobSpec:
+    """The spec for this machine, all of which is one claim that every worker has."""
+    whole = ClaimVolume(claim_name="this-machine", mount_path="/.")  # `/`, in the two characters that are the least
+    worker = (spec.worker or Worker()).model_copy(update={"volumes": [whole]})
+    return spec.model_copy(update={"worker": worker})
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended."""
+
+    code: int
+    text: str
+
+
+class Session:
+    """A run in a store, with its workers."""
+
+    def __init__(self, job: BatchJob, access: StoreAccess, folder: Path, workers: Workers, screen: Screen) -> None:
+        self._job = job
+        self._access = access
+        self._folder = folder
+        self._workers = workers
+        self._screen = screen
+        self._uid = str(uuid.uuid4())
+        self._exit_code: int | None = None  # of the signal that asked us to stop
+        self._begun = time.monotonic()
+
+    async def run(self, out: Path, redriven: Sequence[Letter] | None, *, is_ours: bool) -> Ending:
+        """Work, write the files, and leave nothing in the store."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a Ctrl-C, a kill, a terminal that is closed
+            asyncio.get_running_loop().add_signal_handler(number, self._stop, SIGNALLED + number)
+        async with Store.connect(self._access, name="batchjob-run") as store:
+            if not is_ours:
+                await store.check()
+            await store.load_scripts()
+            try:
+                run = await self._open(store)
+                if redriven is not None:
+                    await load_letters(store, run, redriven)
+                self._workers.start()
+                try:
+                    await self._watch(store, is_ours=is_ours)
+                except BaseException:
+                    self._workers.stop()
+                    raise
+                finally:
+                    await self._workers.end()
+                return await self._finish(store, out, redriven)
+            finally:
+                await store.delete_run(self._uid)
+
+    def _stop(self, code: int) -> None:
+        again = self._exit_code is not None
+        self._exit_code = code
+        if again:
+            self._screen.say("cut off")
+            self._workers.kill()
+            return
+        self._screen.say(f"stopping: items in flight may take {GRACE_SECONDS} s more (once more: cut them off)")
+        self._workers.stop()
+
+    async def _open(self, store: Store) -> Run:
+        job, force = self._job, effective(self._job.spec)
+        created_for = f"{job.metadata.namespace}/{job.metadata.name}"
+        epoch = await store.open_run(
+            self._uid, epoch=str(uuid.uuid4()), max_losses=force.max_losses, created_for=created_for
+        )
+        run = Run(
+            uid=self._uid,
+            namespace=job.metadata.namespace,
+            name=job.metadata.name,
+            epoch=epoch,
+            spec=as_here(job.spec),
+            effective=force,
+        )
+        _write(self._folder / RUN_FILE, run)
+        _write(self._folder / STORE_FILE, self._access)
+        return run
+
+    async def _snapshot(self, store: Store) -> Snapshot:
+        found = await store.snapshot(self._uid)
+        if found is None:
+            raise RunGone("the store lost the run: somebody deleted its keys. A store of its own is safest")
+        return found
+
+    async def _watch(self, store: Store, *, is_ours: bool) -> None:
+        """Look at the run until it has ended, or until it was stopped and every worker is gone."""
+        done = lost = 0
+        while True:
+            try:
+                snapshot = await self._snapshot(store)
+            except StoreUnavailable as error:
+                if is_ours or self._exit_code is not None:  # ours keeps nothing: it would come back empty
+                    raise
+                self._screen.say(f"{self._job.metadata.name}: waiting for the store: {error}")
+                await asyncio.sleep(STORE_SECONDS)
+                continue
+            except ScriptsUnknown:  # it was restarted
+                await store.load_scripts()
+                continue
+            self._screen.show(snapshot)
+            self._workers.check()
+            if snapshot.state in ENDED or self._workers.gone:
+                return
+            if finished(snapshot.counts) > done:
+                done, lost = finished(snapshot.counts), self._workers.lost
+            if self._workers.lost - lost >= FRUITLESS:
+                await store.abandon(self._uid, f"{FRUITLESS} workers were lost in a row: {self._workers.why}")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _finish(self, store: Store, out: Path, redriven: Sequence[Letter] | None) -> Ending:
+        snapshot = await self._snapshot(store)
+        ended = snapshot.state in ENDED
+        outcome = Outcome(store, self._uid, out)
+        letters = await outcome.letters()
+        lines = [summarize(self._job.metadata.name, snapshot, letters, time.monotonic() - self._begun)]
+        if snapshot.message:
+            lines.append(f"{snapshot.reason}: {snapshot.message}")
+        if finished(snapshot.counts):
+            await outcome.write(letters, redriven, ended=ended, results=not _writes_files(self._job.spec))
+            lines.append(_where(snapshot, out, len(letters)))
+        return Ending(self._code(snapshot), "\n".join(lines))
+
+    def _code(self, snapshot: Snapshot) -> int:
+        if snapshot.state not in ENDED and self._exit_code is not None:
+            return self._exit_code
+        if snapshot.state is RunState.CLOSED and not snapshot.counts.failed:
+            return EXIT_SUCCEEDED
+        return EXIT_CONFIGURATION if snapshot.reason in BAD_INPUT else EXIT_FAILED
+
+
+def _writes_files(spec: BatchJobSpec) -> bool:
+    return spec.type is JobType.EXPORT or bool(spec.results and spec.results.destination)
+
+
+def _where(snapshot: Snapshot, out: Path, failed: int) -> str:
+    lines = [f"results: {snapshot.results_uri or out / RESULTS}"]
+    if failed:
+        lines.append(f"failed items: {out / DEAD_LETTERS} (the same command with --redrive tries them again)")
+    return "\n".join(lines)
+
+
+def _write(path: Path, document: Model) -> None:
+    path.write_text(document.model_dump_json(by_alias=True, exclude_none=True))
