@@ -17,6 +17,7 @@ from batchjob.api.defaults import effective
 from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.core.items import LEASE_MS
+from batchjob.core.rates import key_of
 from batchjob.core.snapshot import Snapshot
 from batchjob.store import Store
 from batchjob.worker import Processor
@@ -47,7 +48,6 @@ class Workers:
             uid, epoch=f"epoch-{uid}", max_losses=force.max_losses, created_for=f"test/{uid}", lease_ms=lease_ms
         )
         reads = parent.uid if parent else None
-        await self.store.grant(uid, "secret", reads=reads)
         run = Run(
             uid=uid,
             namespace="test",
@@ -57,6 +57,7 @@ class Workers:
             effective=force,
             results_of_uid=reads,
         )
+        await self.store.grant(uid, "secret", reads=reads, rate=key_of(run))
         self._write(self.folder(run) / RUN_FILE, run)
         self._write(self.folder(run) / STORE_FILE, self.access(run))
         return run

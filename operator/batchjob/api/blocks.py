@@ -214,6 +214,11 @@ class Email(Model):
         description="Subject. A template over the item's data."
     )
     text: Template = Field(description="Plain text of the mail. A template over the item's data.")
+    rate_per_minute: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None,
+        description="Most mails in any minute, together with all BatchJobs that share the rate (spec.rateLimitKey). "
+        "Default: no limit.",
+    )
 
 
 class Custom(Model):

@@ -61,7 +61,14 @@ BLOCKS: Final = {
 }  # the typed block each type needs
 
 
-_OPTIONAL: Final = ("results", "worker", "retry", "itemTimeoutSeconds", "startAfter")  # immutable, absence too
+_OPTIONAL: Final = (
+    "results",
+    "worker",
+    "retry",
+    "itemTimeoutSeconds",
+    "startAfter",
+    "rateLimitKey",
+)  # immutable, absence too
 
 
 def _block_rules() -> list[JsonValue]:
@@ -153,6 +160,12 @@ class BatchJobSpec(Model):
         None,
         description="How often an item is tried, and when. Default by type, shown in status.effective.",
         json_schema_extra=immutable("spec.retry"),
+    )
+    rate_limit_key: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
+        None,
+        description="BatchJobs of a namespace with the same key share one rate limit, and all wait where one is told "
+        "to slow down. Default: by server and credentials.",
+        json_schema_extra=immutable("spec.rateLimitKey"),
     )
     item_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] | None = Field(
         None,

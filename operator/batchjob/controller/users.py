@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.controller.informer import controller_uid
 from batchjob.controller.manifests import build_secret, decode, encode, secret_name
+from batchjob.core.rates import key_of
 from batchjob.errors import AlreadyExists, BatchJobError, NotFound
 from batchjob.kube import SECRETS, Kube
 from batchjob.store import Store, user_name
@@ -45,7 +46,7 @@ class Users:
         """See that the run's Secret is there and tells of this epoch, and that the store knows its user."""
         credentials = await self._secret(run)
         reads = await self._readable(run, credentials.run.results_of_uid)
-        await self._store.grant(run.uid, credentials.password, reads=reads)
+        await self._store.grant(run.uid, credentials.password, reads=reads, rate=key_of(run))
         self._passwords[run.uid] = credentials.password
         self.present.add(run.uid)
 

@@ -93,12 +93,14 @@ class Holding:
 
     def give_back(self) -> None:
         """Return what was not started, without an attempt, while what is in flight keeps the lease."""
-        rest = [
-            Retried(item.position, ErrorClass.INFRASTRUCTURE, RELEASED, 0, counts=False)
-            for item in self.items[self._next :]
-        ]
+        rest = given_back(self.items[self._next :])
         self._next = self.declared = self._announced = len(self.items)
         self.record(rest, {}, {})
+
+
+def given_back(items: Sequence[Item]) -> list[Outcome]:
+    """Items return as they are, without an attempt."""
+    return [Retried(item.position, ErrorClass.INFRASTRUCTURE, RELEASED, 0, counts=False) for item in items]
 
 
 class Holdings:

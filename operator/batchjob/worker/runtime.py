@@ -20,6 +20,7 @@ from batchjob import log
 from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run
 from batchjob.core.chunks import LARGEST
 from batchjob.core.items import RunState
+from batchjob.core.rates import key_of, rate_of
 from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
 from batchjob.store import RunStore, Standing, Store
 from batchjob.worker.context import Context
@@ -29,6 +30,7 @@ from batchjob.worker.load import load
 from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
 from batchjob.worker.processor import Processor, make_processor, processor_name
+from batchjob.worker.rate import Limiter
 from batchjob.worker.seal import check_destination, seal
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
 from batchjob.worker.slots import Shape
@@ -184,7 +186,9 @@ class Worker:
     async def _do_items(self) -> int | None:
         execution = Execution(self._processor, self._run, Random())  # noqa: S311 - jitter
         pace = Pace(self._settings.renew_seconds, self._settings.grace_seconds)
-        self._work = Work(self._store, execution, self._context, self._shape(execution), pace, self._pulse)
+        self._work = Work(
+            self._store, execution, self._context, self._shape(execution), pace, self._pulse, self._limiter()
+        )
         try:
             ending = await self._work.run()
         finally:
@@ -192,6 +196,10 @@ class Worker:
         if ending is Ending.STUCK:
             logger.error("every slot is taken by a thread that outlived its time limit: another pod goes on")
         return {Ending.STOPPED: EXIT_DRAINED, Ending.STUCK: EXIT_TEMPORARY}.get(ending)
+
+    def _limiter(self) -> Limiter | None:
+        key = key_of(self._run)
+        return Limiter(self._store, key, rate_of(self._run)) if key else None
 
     def _shape(self, execution: Execution) -> Shape:
         concurrency = self._run.spec.concurrency

@@ -1,6 +1,7 @@
 """The slots of a worker: each makes one attempt after the other from what may be started."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from batchjob import log, metrics
 from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
-from batchjob.worker.holding import Holding, Holdings
+from batchjob.worker.holding import Holding, Holdings, given_back
+from batchjob.worker.rate import Limiter
 
 TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
 
@@ -37,9 +39,10 @@ class Shape:
 class Slots:
     """The tasks that call the processor. `news` is set whenever the claim loop should look at them."""
 
-    def __init__(self, execution: Execution, context: Context, holdings: Holdings, shape: Shape) -> None:
+    def __init__(
+        self, execution: Execution, context: Context, holdings: Holdings, shape: Shape, limiter: Limiter | None
+    ) -> None:
         self.news = asyncio.Event()
-        self.closed = False  # nothing new starts
         self.hungry = 0  # slots with nothing to start
         self.stuck = 0  # slots taken by threads that outlived their time limit
         self.finished = 0  # items finished so far
@@ -49,8 +52,19 @@ class Slots:
         self._context = context
         self._holdings = holdings
         self._shape = shape
+        self._limiter = limiter
         self._food = asyncio.Event()
+        self._closed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing new starts."""
+        return self._closed.is_set()
+
+    @closed.setter
+    def closed(self, closed: bool) -> None:
+        (self._closed.set if closed else self._closed.clear)()
 
     @property
     def all_stuck(self) -> bool:
@@ -84,10 +98,15 @@ class Slots:
         turns = 0
         while True:
             holding, attempt = self._next() or await self._fed()
+            if self._limiter and not await self._admitted(self._limiter, attempt):
+                self._give_back(holding, attempt)
+                continue
             begun = time.monotonic()
             await self._execution(attempt)
             metrics.ITEM_SECONDS.observe(time.monotonic() - begun)
             self._record(holding, attempt)
+            if self._limiter:
+                await self._limiter.heed(attempt.outcomes)
             if attempt.straggler is not None:
                 await self._outlast(attempt.straggler)
             turns += 1
@@ -113,6 +132,25 @@ class Slots:
                 await self._food.wait()
         finally:
             self.hungry -= 1
+
+    async def _admitted(self, limiter: Limiter, attempt: Attempt) -> bool:
+        """Wait for the attempt's share of the rate; False where the worker has to go meanwhile."""
+        while not (self.closed or attempt.abandoned):
+            taken, seconds = await limiter.take(len(attempt.items))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._closed.wait()
+                return False
+            if taken:
+                attempt.context = self._context.holding(attempt.items, self._execution.seconds)  # its time begins now
+                return True
+        return False
+
+    def _give_back(self, holding: Holding, attempt: Attempt) -> None:
+        holding.attempts.discard(attempt)
+        self.news.set()
+        if not attempt.abandoned:
+            holding.record(given_back(attempt.items), {}, {})
 
     def _record(self, holding: Holding, attempt: Attempt) -> None:
         holding.attempts.discard(attempt)

@@ -22,6 +22,7 @@ from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Pulse
 from batchjob.worker.holding import Holding, Holdings
 from batchjob.worker.patience import patiently
+from batchjob.worker.rate import Limiter
 from batchjob.worker.settings import FLUSH_SECONDS
 from batchjob.worker.slots import Shape, Slots
 
@@ -51,14 +52,21 @@ class Work:
     """Claims and processes items until nothing is left, or until told to stop."""
 
     def __init__(
-        self, store: RunStore, execution: Execution, context: Context, shape: Shape, pace: Pace, pulse: Pulse
+        self,
+        store: RunStore,
+        execution: Execution,
+        context: Context,
+        shape: Shape,
+        pace: Pace,
+        pulse: Pulse,
+        limiter: Limiter | None,
     ) -> None:
         self._store = store
         self._shape = shape
         self._pace = pace
         self._pulse = pulse
         self._holdings = Holdings()
-        self._slots = Slots(execution, context, self._holdings, shape)
+        self._slots = Slots(execution, context, self._holdings, shape, limiter)
         self._stopping = False
         self._drain_ends: float | None = None  # set while draining: when attempts in flight are cut off
         self._reach = 0  # items to lease ahead of the slots

@@ -1,0 +1,102 @@
+"""Workers that share a rate: how fast they go together, who waits, and that waiting costs nothing."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from batchjob.api.run import EXIT_CLOSED, EXIT_DRAINED
+from batchjob.core.items import ErrorClass, Item
+from batchjob.core.rates import Rate, key_of
+from batchjob.worker import Context, Processor, Retry
+from tests.support.workers import Workers, wait_for
+
+
+class Noting(Processor):
+    """Notes when each item was begun."""
+
+    def __init__(self, do: Callable[[Item, Context], Any] = lambda *_: None) -> None:
+        self.begun: list[tuple[str, float]] = []
+        self._do = do
+
+    async def process(self, item: Item, context: Context) -> dict[str, int]:
+        self.begun.append((item.id, time.monotonic()))
+        self._do(item, context)
+        return {"attempt": context.attempt}
+
+
+def mails(count: int, per_minute: int, **fields: Any) -> dict[str, Any]:
+    """What runs here sends nothing: the processor is another one."""
+    items = [{"id": f"i{n}", "data": {"email": "a@example.com"}} for n in range(count)]
+    smtp = {"host": "mail.example.com"}
+    email = {"smtp": smtp, "from": "me@example.com", "subject": "s", "text": "t", "ratePerMinute": per_minute}
+    return {"type": "email", "source": {"items": items}, "email": email, **fields}
+
+
+def keyed(count: int, key: str) -> dict[str, Any]:
+    items = [{"id": f"i{n}", "data": {"n": n}} for n in range(count)]
+    return {"type": "custom", "custom": {"processor": "noop"}, "source": {"items": items}, "rateLimitKey": key}
+
+
+async def test_runs_that_share_a_rate_keep_it_together(workers: Workers) -> None:
+    runs = [await workers.open(mails(20, 600, rateLimitKey="shared")) for _ in range(2)]
+    found = [Noting() for _ in runs]
+    codes = await asyncio.gather(*(workers.work(run, noting) for run, noting in zip(runs, found, strict=True)))
+    assert codes == [EXIT_CLOSED] * 2
+    times = sorted(at for noting in found for _, at in noting.begun)
+    assert len(times) == 40
+    assert times[-1] - times[0] >= 0.1 * (40 - 10 - 1), "ten at once, then one each tenth of a second"
+
+
+async def test_one_that_is_told_to_slow_down_stops_all_that_share_its_key_and_spends_no_attempt(
+    workers: Workers,
+) -> None:
+    told_at: list[float] = []
+
+    def refuse(*_: object) -> None:
+        if not told_at:
+            told_at.append(time.monotonic())
+            raise Retry("429", after=2, error_class=ErrorClass.RATE_LIMITED, counts=False)
+
+    first, second = await workers.open(keyed(1, "model")), await workers.open(keyed(3, "model"))
+    other = Noting()
+    working = asyncio.create_task(workers.work(first, Noting(refuse)))
+
+    async def held() -> bool | None:
+        key = key_of(first)
+        assert key
+        taken, _ = await workers.store.run(first.uid, "looks").take_rate(key, Rate.per_minute(None), 1, 0)
+        return None if taken else True
+
+    await wait_for(held, "the key to be held")
+    assert await workers.work(second, other) == EXIT_CLOSED
+    assert await working == EXIT_CLOSED
+    assert min(at for _, at in other.begun) >= told_at[0] + 1.9
+    results = [result.result async for result in workers.store.results(first.uid)]
+    assert results == [b'{"attempt":1}']
+
+
+async def test_a_worker_that_waits_for_its_rate_goes_when_asked_and_gives_back_what_it_held(workers: Workers) -> None:
+    run = await workers.open(mails(8, 1, concurrency=4))
+    noting = Noting()
+    working = asyncio.create_task(workers.work(run, noting, grace_seconds=300))
+
+    async def begun() -> bool | None:
+        return True if noting.begun else None
+
+    await wait_for(begun, "the first item")
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(working, 30) == EXIT_DRAINED
+    counts = (await workers.snapshot(run)).counts
+    assert (counts.succeeded, counts.active, counts.failed, counts.retried_after_loss) == (1, 0, 0, 0)
+    assert len(noting.begun) == 1
+
+
+async def test_the_time_of_an_item_begins_when_it_may_start(workers: Workers) -> None:
+    run = await workers.open(mails(24, 600, itemTimeoutSeconds=1, retry={"maxAttempts": 1}, concurrency=24))
+    left: list[float] = []
+    assert await workers.work(run, Noting(lambda _, context: left.append(context.seconds_left))) == EXIT_CLOSED
+    assert (await workers.snapshot(run)).counts.succeeded == 24
+    assert min(left) > 0.5, "waiting for the rate is not the item's time"
