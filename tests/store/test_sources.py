@@ -76,6 +76,17 @@ async def test_a_config_map_is_read_from_where_it_is_mounted(workers: Workers) -
     assert await read(workers, run) == READ
 
 
+async def test_a_secret_is_read_from_where_it_is_mounted_and_named_where_it_is_wrong(workers: Workers) -> None:
+    run = await workers.open(spec({"secretRef": {"name": "members", "key": "m.jsonl"}}))
+    workers.reference(run, "source", m__jsonl=LINES.decode())
+    assert await read(workers, run) == READ
+    run = await workers.open(spec({"secretRef": {"name": "members", "key": "m.jsonl"}}))
+    workers.reference(run, "source", m__jsonl="secret words")
+    message = await refused(workers, run, "InvalidSource")
+    assert message.startswith("spec.source.secretRef: Secret members, key m.jsonl: line 1: not JSON")
+    assert "secret words" not in message
+
+
 async def test_a_wrong_line_fails_the_run_before_anything_starts(workers: Workers) -> None:
     run = await workers.open(spec({"configMapRef": {"name": "words", "key": "w.jsonl"}}))
     lines = [json.dumps({"id": f"i{n}"}) for n in range(5000)]

@@ -70,7 +70,7 @@ def test_a_json_array_is_read_whole() -> None:
     ("form", "body", "message"),
     [
         ("jsonl", b'{"id":"a"}\n\n{"id":"b"\n', "line 3: not JSON"),
-        ("jsonl", b'{"id":"a"}\n[1]\n', "line 2: not a JSON object: [1]"),
+        ("jsonl", b'{"id":"a"}\n[1]\n', "line 2: not a JSON object but an array"),
         ("jsonl", b'{"id":"a"}\n{"id":"b"}\n{"id":"a"}', "line 3: id 'a' is already used by line 1"),
         ("jsonl", b'{"name":"a"}', "line 1: the field 'id', which names the item (spec.source.idField), is missing"),
         ("jsonl", b'{"id":null}', "line 1: the field 'id', which names the item (spec.source.idField), must be a text"),
@@ -88,7 +88,7 @@ def test_a_json_array_is_read_whole() -> None:
         ("csv", b"id;name\nx;y\n", "columns seem to be separated by ';': write the file with commas"),
         ("csv", b"id\tname\nx\ty\n", "columns seem to be separated by '\\t': write the file with commas"),
         ("json", b'{"id":"a"}', "not a JSON array of objects"),
-        ("json", b'[{"id":"a"}, 3]', "record 2: not a JSON object: 3"),
+        ("json", b'[{"id":"a"}, 3]', "record 2: not a JSON object but a number"),
         ("json", b'[{"id":"a"}, {"id":"a"}]', "record 2: id 'a' is already used by record 1"),
         ("json", b'[{"id":', "the file: not JSON"),
     ],

@@ -93,6 +93,8 @@ def references(spec: BatchJobSpec) -> list[Reference]:
     found: list[Reference] = []
     if source := spec.source.config_map_ref:
         found.append(Reference("ConfigMap", source.name, source.key, Purpose.SOURCE, "spec.source.configMapRef"))
+    if secret := spec.source.secret_ref:
+        found.append(Reference("Secret", secret.name, secret.key, Purpose.SOURCE, "spec.source.secretRef"))
     if spec.source.uri:
         found += _location(spec.source.uri, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, "spec.source.uri")
     if spec.results and spec.results.destination:

@@ -67,6 +67,12 @@ class SecretKey(Model):
     key: Key = Field(description="Key in the Secret.")
 
 
+class SecretFile(SecretKey):
+    """A key of a Secret in the BatchJob's namespace that holds a file of items."""
+
+    format: SourceFormat = Field(SourceFormat.JSONL, description="How the file is written.")
+
+
 class CaBundle(Model):
     """A ConfigMap with the certificates to trust for a private endpoint."""
 
@@ -116,6 +122,9 @@ class ResultsOf(Model):
     batch_job_name: Name = Field(description="Name of the other BatchJob, in the same namespace.")
 
 
+MEMBERS: Final = ("items", "configMapRef", "secretRef", "uri", "resultsOf")  # of spec.source: one of them
+
+
 class Source(Model):
     """Where the items come from: exactly one member."""
 
@@ -123,8 +132,8 @@ class Source(Model):
         json_schema_extra={
             VALIDATIONS: [
                 cel(
-                    "[has(self.items), has(self.configMapRef), has(self.uri), has(self.resultsOf)].exists_one(x, x)",
-                    "spec.source needs exactly one of items, configMapRef, uri, resultsOf",
+                    f"[{', '.join(f'has(self.{name})' for name in MEMBERS)}].exists_one(x, x)",
+                    f"spec.source needs exactly one of {', '.join(MEMBERS)}",
                 ),
             ]
         }
@@ -134,6 +143,7 @@ class Source(Model):
         None, description="Items in the manifest itself: at most 1,000 and 64 KiB. For more, use a file."
     )
     config_map_ref: FileRef | None = Field(None, description="A file in a ConfigMap.")
+    secret_ref: SecretFile | None = Field(None, description="A file in a Secret, for items that are confidential.")
     uri: UriSource | None = Field(None, description="A file by URL: an object store, the web or a mounted claim.")
     results_of: ResultsOf | None = Field(
         None,

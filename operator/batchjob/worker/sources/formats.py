@@ -1,6 +1,7 @@
 """Files of records: JSON lines, a JSON array, CSV. Fed block by block; memory stays constant but for JSON. Pure.
 
-Every complaint names the line, because somebody has to find it in a file of a million.
+Every complaint names the line, because somebody has to find it in a file of a million. None quotes what stands there:
+a file may be a Secret, and a status is not.
 """
 
 import csv
@@ -12,7 +13,7 @@ import msgspec
 
 from batchjob.api.source import SourceFormat
 from batchjob.errors import InvalidSource
-from batchjob.worker.sources.source import Ids, Record, record_id
+from batchjob.worker.sources.source import Ids, Record, kind_of, record_id
 
 RECORD_BYTES: Final = 1024 * 1024  # longest record: a file without line ends must not fill the memory
 csv.field_size_limit(RECORD_BYTES)  # its own default is 128 KiB
@@ -98,7 +99,7 @@ class JsonLines(_Lines):
             return
         data = _decode(text, f"line {self._line}")
         if not isinstance(data, dict):
-            raise InvalidSource(f"line {self._line}: not a JSON object: {text.strip():.60}")
+            raise InvalidSource(f"line {self._line}: not a JSON object but {kind_of(data)}")
         yield self._record(data, self._line, len(text))
 
 
@@ -167,7 +168,7 @@ class JsonArray(Parser):
             raise InvalidSource("the file is not a JSON array of objects: [{…}, …]")
         for place, data in enumerate(records, start=1):
             if not isinstance(data, dict):
-                raise InvalidSource(f"record {place}: not a JSON object: {data!r:.60}")
+                raise InvalidSource(f"record {place}: not a JSON object but {kind_of(data)}")
             yield self._record(data, place, self._size // len(records))
 
 

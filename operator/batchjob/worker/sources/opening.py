@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from batchjob.api import source as spec
 from batchjob.api.run import Purpose, Run
-from batchjob.api.source import UriSource
+from batchjob.api.source import MEMBERS, FileRef, SecretFile, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource
 from batchjob.store import Store
 from batchjob.worker.claims import mounts, path_on_claim
@@ -22,10 +23,9 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     if source.items is not None:
         return InlineSource(source.items)
     if source.config_map_ref is not None:
-        key, form = source.config_map_ref.key, source.config_map_ref.format
-        name = f"ConfigMap {source.config_map_ref.name}, key {key}"
-        mounted = PathReader(references_dir / Purpose.SOURCE / key, name)
-        return FileSource(mounted, form, source.id_field, "spec.source.configMapRef")
+        return _mounted(source.config_map_ref, "ConfigMap", "spec.source.configMapRef", source, references_dir)
+    if source.secret_ref is not None:
+        return _mounted(source.secret_ref, "Secret", "spec.source.secretRef", source, references_dir)
     if source.uri is not None:
         try:
             reader = _reader(source.uri, run, references_dir)
@@ -34,7 +34,12 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
         return FileSource(reader, source.uri.format, source.id_field, "spec.source.uri")
     if source.results_of is not None and run.results_of_uid is not None:
         return ResultsSource(store.run(run.results_of_uid, worker), source.results_of.batch_job_name)
-    raise InvalidSource("spec.source needs exactly one of items, configMapRef, uri, resultsOf")
+    raise InvalidSource(f"spec.source needs exactly one of {', '.join(MEMBERS)}")
+
+
+def _mounted(file: FileRef | SecretFile, kind: str, field: str, source: spec.Source, references_dir: Path) -> Source:
+    reader = PathReader(references_dir / Purpose.SOURCE / file.key, f"{kind} {file.name}, key {file.key}")
+    return FileSource(reader, file.format, source.id_field, field)
 
 
 def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:

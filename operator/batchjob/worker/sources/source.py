@@ -86,11 +86,19 @@ class Ids:
             self._hashes[slot], self._places[slot] = key, place
 
 
+_KINDS: Final = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    return "an empty text" if value == "" else _KINDS.get(type(value), "a number")
+
+
 def record_id(data: dict[str, Any], field: str, where: str) -> str:
     """The id in a record's field `field`; raises InvalidSource, naming `where`."""
     value = data.get(field)
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        said = "is missing" if field not in data else f"must be a text or a whole number, not {value!r:.40}"
+        said = "is missing" if field not in data else f"must be a text or a whole number, not {kind_of(value)}"
         raise InvalidSource(f"{where}: the field {field!r}, which names the item (spec.source.idField), {said}")
     found = str(value)
     if len(found) > ID_LIMIT:
