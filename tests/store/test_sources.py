@@ -10,9 +10,11 @@ import pytest
 
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.items import RunState
-from batchjob.worker import Context, Item, Processor, load
+from batchjob.store.keys import run_key
+from batchjob.worker import Context, ErrorClass, Fail, Item, Processor, load
 from batchjob.worker.sources import https
 from tests.support.neighbours.client import Neighbours
+from tests.support.store_runs import Runs
 from tests.support.workers import Workers
 
 LINES = b'{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
@@ -254,6 +256,73 @@ async def test_results_of_another_run_are_items_with_their_ids(workers: Workers)
     child = await workers.open(spec({"resultsOf": {"batchJobName": "parent"}}), parent=parent)
     assert await read(workers, child) == {"object": {"id": "object", "n": 0}, "number": {"id": "number", "value": 7}}
     assert (await workers.snapshot(child)).counts.total == 2
+
+
+class Reject(Processor):
+    """Gives up every item, as the class that it names."""
+
+    async def process(self, item: Item, context: Context) -> None:
+        del context
+        if item.data["class"]:
+            raise Fail("no", ErrorClass(item.data["class"]))
+
+
+async def rejected(workers: Workers) -> Run:
+    """A run with one success and three dead letters."""
+    classes = {"a": "timeout", "b": "refused", "c": "", "d": "timeout"}
+    items = [{"id": name, "json": json.dumps({"class": kind, "n": 1.50})} for name, kind in classes.items()]
+    run = await workers.open(spec({"items": items}))
+    assert await workers.work(run, Reject()) == EXIT_CLOSED
+    return run
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (None, "abd"),
+        ({"errorClass": ["timeout"]}, "ad"),
+        ({"errorClass": ["timeout", "refused"], "itemIds": ["b", "d"]}, "bd"),
+        ({"itemIds": ["b"]}, "b"),
+        ({"errorClass": ["permission"]}, ""),
+    ],
+)
+async def test_dead_letters_of_another_run_are_items_with_their_ids_and_data(
+    workers: Workers, filters: dict[str, Any] | None, ids: str
+) -> None:
+    parent = await rejected(workers)
+    source = {"redriveOf": {"batchJobName": "parent", "filter": filters}}
+    child = await workers.open(spec(source), parent=parent)
+    found = await read(workers, child)
+    assert list(found) == list(ids)
+    assert all(data["n"] == 1.5 for data in found.values())
+    assert (await workers.snapshot(child)).counts.total == len(ids)
+    assert (await workers.snapshot(parent)).counts.failed == 3
+
+
+async def test_an_item_that_is_no_dead_letter_cannot_be_redriven_and_is_named(workers: Workers) -> None:
+    parent = await rejected(workers)
+    for filters, words in (
+        ({"itemIds": ["a", "c", "x"]}, "BatchJob parent has no dead letter of these items: c, x"),
+        ({"itemIds": ["b"], "errorClass": ["timeout"]}, "no dead letter of these error classes of these items: b"),
+        ({"itemIds": [f"i{n}" for n in range(12)]}, "i9 and 2 more"),
+    ):
+        source = {"redriveOf": {"batchJobName": "parent", "filter": filters}}
+        child = await workers.open(spec(source), parent=parent)
+        message = await refused(workers, child, "InvalidSource")
+        assert message.startswith("spec.source.redriveOf.filter.itemIds: ")
+        assert words in message
+
+
+async def test_dead_letters_that_are_gone_are_an_error_and_not_an_empty_run(workers: Workers, runs: Runs) -> None:
+    parent = await rejected(workers)
+    await runs.redis.hdel(run_key(parent.uid, "dead"), "1")
+    source = {"redriveOf": {"batchJobName": "parent"}}
+    for lose in (lambda: runs.redis.unlink(run_key(parent.uid, "dead"), run_key(parent.uid, "failed")), None):
+        child = await workers.open(spec(source, **ONE_TRY), parent=parent)
+        message = await refused(workers, child, "SourceUnreachable")
+        assert message.startswith("spec.source.redriveOf: the dead letters of BatchJob parent are not in the store")
+        if lose:
+            await lose()
 
 
 async def test_results_that_are_gone_are_named(workers: Workers) -> None:

@@ -55,7 +55,7 @@ class Workers:
             epoch=epoch,
             spec=parsed,
             effective=force,
-            results_of_uid=reads,
+            parent_uid=reads,
         )
         self._write(self.folder(run) / RUN_FILE, run)
         self._write(self.folder(run) / STORE_FILE, self.access(run))

@@ -37,7 +37,7 @@ class Run(Model):
     epoch: str = Field(description="Names the store's memory of this run.")
     spec: BatchJobSpec
     effective: Effective
-    results_of_uid: str | None = Field(None, description="UID of the run whose results are the source.")
+    parent_uid: str | None = Field(None, description="UID of the run whose results or dead letters are the source.")
 
     @property
     def folder(self) -> str:

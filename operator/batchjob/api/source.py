@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from pydantic import ConfigDict, Field
 
 from batchjob.api.base import VALIDATIONS, ItemId, Key, Model, Name, Url, cel
+from batchjob.api.status import ErrorClass
 
 MAX_INLINE_BYTES: Final = 64 * 1024  # of spec.source.items as JSON: keeps the object small for every watcher
 
@@ -122,7 +123,26 @@ class ResultsOf(Model):
     batch_job_name: Name = Field(description="Name of the other BatchJob, in the same namespace.")
 
 
-MEMBERS: Final = ("items", "configMapRef", "secretRef", "uri", "resultsOf")  # of spec.source: one of them
+class RedriveFilter(Model):
+    """Which dead letters: those that fit every member."""
+
+    error_class: Annotated[list[ErrorClass], Field(min_length=1, max_length=16)] | None = Field(
+        None, description="Those of one of these error classes."
+    )
+    item_ids: Annotated[list[ItemId], Field(min_length=1, max_length=1000)] | None = Field(
+        None,
+        description="Those of these items. One that is not among the dead letters ends the run as InvalidSource.",
+    )
+
+
+class RedriveOf(Model):
+    """The dead letters of another BatchJob; the run waits until that one has ended, in whatever way."""
+
+    batch_job_name: Name = Field(description="Name of the other BatchJob, in the same namespace.")
+    filter: RedriveFilter | None = Field(None, description="Which of its dead letters. Default: all.")
+
+
+MEMBERS: Final = ("items", "configMapRef", "secretRef", "uri", "resultsOf", "redriveOf")  # of spec.source: one of them
 
 
 class Source(Model):
@@ -150,6 +170,22 @@ class Source(Model):
         description="The results of another BatchJob, one item each; items without a result are left out. Not of an "
         "export: its results are files.",
     )
+    redrive_of: RedriveOf | None = Field(
+        None,
+        description="The items that another BatchJob gave up, each with its id and data, for another try. Waits until "
+        "that one has ended. No dead letters are no items: the run succeeds with 0/0.",
+    )
     id_field: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         "id", description="Field of a file's records that names the item. Unique in the file."
     )
+
+    @property
+    def parent_field(self) -> str:
+        """The member that names another BatchJob; empty where the source is none."""
+        return "resultsOf" if self.results_of else "redriveOf" if self.redrive_of else ""
+
+    @property
+    def parent(self) -> str | None:
+        """The BatchJob that is read, where the source is one."""
+        place = self.results_of or self.redrive_of
+        return place.batch_job_name if place else None

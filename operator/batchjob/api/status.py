@@ -52,6 +52,19 @@ class Condition(Model):
     observed_generation: Count = Field(0, description="metadata.generation this was computed from.")
 
 
+class ErrorClass(StrEnum):
+    """Why an attempt failed: users filter and alert by it."""
+
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate-limited"
+    INVALID_INPUT = "invalid-input"
+    UPSTREAM = "upstream"
+    INFRASTRUCTURE = "infrastructure"
+    PERMISSION = "permission"
+    REFUSED = "refused"
+    INTERNAL = "internal"  # an exception of the processor's that says nothing more
+
+
 class Counts(Model):
     """Items by state; waiting + delayed + active + succeeded + failed + cancelled = total once it is loaded."""
 

@@ -15,8 +15,9 @@ from typing import Final
 
 from batchjob import log
 from batchjob.api.run import Run
+from batchjob.api.status import ErrorClass
 from batchjob.core.chunks import LOOK_AHEAD, chunk_size
-from batchjob.core.items import ErrorClass, Item
+from batchjob.core.items import Item
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
 from batchjob.errors import InvalidSource, ResultsError, SourceUnreachable

@@ -12,6 +12,7 @@ from batchjob.worker.sources.bucket import BucketReader
 from batchjob.worker.sources.file import FileSource, PathReader, Reader
 from batchjob.worker.sources.https import HttpsReader
 from batchjob.worker.sources.inline import InlineSource
+from batchjob.worker.sources.redrive import RedriveSource
 from batchjob.worker.sources.results import ResultsSource
 from batchjob.worker.sources.source import Source
 from batchjob.worker.urls import check_whole
@@ -32,8 +33,10 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
         except ConfigurationError as error:
             raise InvalidSource(str(error)) from None
         return FileSource(reader, source.uri.format, source.id_field, "spec.source.uri")
-    if source.results_of is not None and run.results_of_uid is not None:
-        return ResultsSource(store.run(run.results_of_uid, worker), source.results_of.batch_job_name)
+    if source.results_of is not None and run.parent_uid is not None:
+        return ResultsSource(store.run(run.parent_uid, worker), source.results_of.batch_job_name)
+    if source.redrive_of is not None and run.parent_uid is not None:
+        return RedriveSource(store.run(run.parent_uid, worker), source.redrive_of)
     raise InvalidSource(f"spec.source needs exactly one of {', '.join(MEMBERS)}")
 
 
