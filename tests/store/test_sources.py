@@ -62,9 +62,12 @@ async def test_inline_items_carry_flat_or_nested_data(workers: Workers) -> None:
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ([{"id": "a", "data": {}}, {"id": "a", "data": {}}], "item 1: id 'a' is already used by item 0"),
-        ([{"id": "a", "json": "{"}], "spec.source.items[0].json is not JSON"),
-        ([{"id": "a", "json": "[1]"}], "spec.source.items[0].json must be a JSON object"),
+        (
+            [{"id": "a", "data": {}}, {"id": "a", "data": {}}],
+            "spec.source.items: item 1: id 'a' is already used by item 0",
+        ),
+        ([{"id": "a", "json": "{"}], "spec.source.items: items[0].json: not JSON"),
+        ([{"id": "a", "json": "[1]"}], "spec.source.items: items[0].json: not a JSON object but an array"),
     ],
 )
 async def test_wrong_inline_items_are_named(workers: Workers, items: list[Any], message: str) -> None:
@@ -97,6 +100,28 @@ async def test_a_wrong_line_fails_the_run_before_anything_starts(workers: Worker
     message = await refused(workers, run, "InvalidSource")
     assert message.startswith("spec.source.configMapRef: ConfigMap words, key w.jsonl: line 4322: not JSON")
     assert (await workers.snapshot(run)).counts.succeeded == 0
+
+
+async def test_bad_records_are_counted_and_named_where_the_spec_says_that_they_may_be_left_out(
+    workers: Workers,
+) -> None:
+    run = await workers.open(spec({"configMapRef": {"name": "words", "key": "w.jsonl"}, "onBadItem": "skip"}))
+    workers.reference(run, "source", w__jsonl=LINES.decode() + '{"id": "a"}\n{"text": "Grüße"}\nnonsense\n')
+    assert await read(workers, run) == READ
+    found = await workers.snapshot(run)
+    assert (found.counts.total, found.counts.succeeded, found.bad_items) == (2, 2, 3)
+    assert [message.partition(":")[0] for message in found.bad_item_messages] == ["line 3", "line 4", "line 5"]
+
+
+async def test_a_source_whose_records_are_all_bad_fails_though_they_may_be_left_out(workers: Workers) -> None:
+    run = await workers.open(spec({"configMapRef": {"name": "words", "key": "w.jsonl"}, "onBadItem": "skip"}))
+    workers.reference(run, "source", w__jsonl="<html>\n")
+    message = await refused(workers, run, "InvalidSource")
+    assert message.startswith("spec.source.configMapRef: ConfigMap words, key w.jsonl: none of its records can be used")
+    items = [{"id": "a", "json": "{"}, {"id": "b", "json": "[]"}]
+    run = await workers.open(spec({"items": items, "onBadItem": "skip"}))
+    message = await refused(workers, run, "InvalidSource")
+    assert message.startswith("spec.source.items: none of its records can be used (2 are bad)")
 
 
 async def test_a_file_on_a_claim_is_read_and_nothing_beside_the_claim(workers: Workers, tmp_path: Path) -> None:

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.api.source import SourceFormat
+from batchjob.api.source import OnBadItem, SourceFormat
 from batchjob.errors import InvalidSource
 from batchjob.worker.sources.file import FileSource, PathReader
-from batchjob.worker.sources.formats import PARSERS, RECORD_BYTES
-from batchjob.worker.sources.source import Ids
+from batchjob.worker.sources.formats import PARSERS
+from batchjob.worker.sources.limits import RECORD_BYTES
+from batchjob.worker.sources.records import BadItems, Ids
 
 
 def read(form: str, *blocks: bytes, id_field: str = "id") -> list[tuple[str, dict[str, Any]]]:
-    parser = PARSERS[SourceFormat(form)](id_field)
+    parser = PARSERS[SourceFormat(form)](id_field, BadItems(OnBadItem.FAIL))
     records = [record for block in blocks for record in parser.feed(block)]
     return [(record.id, record.data) for record in [*records, *parser.finish()]]
 
@@ -78,7 +79,7 @@ def test_a_json_array_is_read_whole() -> None:
         ("jsonl", b'{"id":"' + b"x" * 129 + b'"}', "line 1: the id has 129 characters; at most 128"),
         ("jsonl", b'{"id":"a"}\n\xff\n', "line 2: not UTF-8"),
         ("jsonl", b'{"id":"a"}\n' + b"x" * (RECORD_BYTES + 1), "line 2: longer than"),
-        ("jsonl", b"[" * 100_000, "line 1: nested too deeply"),
+        ("jsonl", b"[" * 100_000, "line 1: nested deeper than 200 levels"),
         ("csv", b"id,a\n1,2\n3\n", "line 3: 1 fields, where the header has 2"),
         ("csv", b'id,a\n1,"two\nlines"\n1,b\n', "line 4: id '1' is already used by line 2"),
         ("csv", b'id,a\n1,"open\n', "line 2: a quote is opened and not closed"),

@@ -368,14 +368,17 @@ def test_a_run_that_was_being_given_up_when_the_operator_died_is_given_up_to_the
 def test_what_workers_say_at_too_great_length_does_not_keep_a_run_from_ending() -> None:
     world = started()
     said = {"source_sha256": "s" * 99, "source_etag": "e" * 300, "manifest_sha256": "sha256:" + "f" * 64}
+    bad = {"bad_items": 12, "bad_item_messages": ["b" * 300] * 12}
     errors = [LastError("a", "c" * 80, "m")]
     world.run = snapshot(
-        RunState.CLOSED, 10, counts={"succeeded": 10}, results_uri="u" * 3000, last_errors=errors, **said
+        RunState.CLOSED, 10, counts={"succeeded": 10}, results_uri="u" * 3000, last_errors=errors, **said, **bad
     )
     status = world.look().status
     assert status
     assert status.phase is Phase.SUCCEEDED
     assert status == BatchJobStatus.model_validate(status.to_json()), "it fits its own schema"
+    assert status.source
+    assert (status.source.bad_items, len(status.source.bad_item_messages or ())) == (12, 10)
 
 
 def test_a_name_that_somebody_else_has_stalls() -> None:

@@ -19,6 +19,13 @@ class SourceFormat(StrEnum):
     CSV = "csv"
 
 
+class OnBadItem(StrEnum):
+    """What a record that is wrong means."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
 Scalar = Annotated[
     str | int, Field(json_schema_extra={"x-kubernetes-int-or-string": True, "maxLength": 4096})
 ]  # what an inline item may hold; deeper data goes through `json`
@@ -177,6 +184,16 @@ class Source(Model):
     )
     id_field: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         "id", description="Field of a file's records that names the item. Unique in the file."
+    )
+    on_bad_item: OnBadItem = Field(
+        OnBadItem.FAIL,
+        description="What a record means that is no item: no JSON object, not UTF-8, nested deeper than 200 levels, "
+        "without a usable id or with one that was there before, longer than 1 MiB, a row of CSV with too few or too "
+        "many fields. fail: the run fails with its line, and nothing is done. skip: it is left out, counted in "
+        "status.source.badItems, and the first ten are named in badItemMessages; where all are bad, the run fails. "
+        "What is wrong with the whole file always fails: its size, an encoding that is not UTF-8, compression, a "
+        "broken transfer, a JSON array that does not parse, a header of CSV, a quote that is not closed and a line of "
+        "CSV above 1 MiB (nobody knows where the next row begins).",
     )
 
     @property

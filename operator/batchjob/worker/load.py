@@ -24,7 +24,8 @@ from batchjob.errors import InvalidSource, ResultsError, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.patience import kept, patiently
-from batchjob.worker.sources.source import Record, Source
+from batchjob.worker.sources.records import Record
+from batchjob.worker.sources.source import Source
 
 PUT_ITEMS: Final = 1024  # items a call of the store
 PUT_CHUNKS: Final = 32  # chunks a call: each may weigh PUT_BYTES
@@ -100,8 +101,11 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
             batch, waiting = [], 0
     if batch:
         await _put(lease, batch)
-    await patiently(lambda: lease.finish(total, source.sha256, source.etag))
+    bad = source.bad
+    await patiently(lambda: lease.finish(total, source.sha256, source.etag, bad.count, bad.messages))
     logger.info("loaded", items=total)
+    if bad.count:
+        logger.warning("records of the source were left out", bad_items=bad.count, first=bad.messages)
 
 
 async def _put(lease: LoadLease, batch: list[list[Item]]) -> None:

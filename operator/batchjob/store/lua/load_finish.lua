@@ -1,5 +1,6 @@
--- Open the run. ARGV: token, number of items, sha256, etag (empty: unknown).
--- Writes meta (state, total, source_*, loaded_by; clears load_error_*), duty, wake.
+-- Open the run. ARGV: token, number of items, sha256, etag (empty: unknown), number of bad items that were left out,
+-- a line about each of the first of them.
+-- Writes meta (state, total, source_*, bad_item*, loaded_by; clears load_error_*), duty, wake.
 -- Sent twice by the same loader it does nothing more.
 
 read_run()
@@ -12,7 +13,8 @@ local loaded = tonumber(redis.call('HGET', KEY.counters, 'waiting') or 0)
 if loaded ~= total then
   stop('INCOMPLETE', 'the source has ' .. total .. ' items, but ' .. loaded .. ' arrived in the store')
 end
-redis.call('HSET', KEY.meta, 'total', total, 'loaded_by', token, 'source_sha256', ARGV[3], 'source_etag', ARGV[4])
+redis.call('HSET', KEY.meta, 'total', total, 'loaded_by', token, 'source_sha256', ARGV[3], 'source_etag', ARGV[4],
+  'bad_items', ARGV[5], 'bad_item_messages', ARGV[6])
 redis.call('HDEL', KEY.meta, 'load_error_class', 'load_error_message')
 redis.call('UNLINK', KEY.duty)
 set_state(total > 0 and 'open' or 'sealing')

@@ -22,7 +22,7 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     """The run's source, not read yet. Raises InvalidSource where the spec names none that can work."""
     source = run.spec.source
     if source.items is not None:
-        return InlineSource(source.items)
+        return InlineSource(source.items, source.on_bad_item)
     if source.config_map_ref is not None:
         return _mounted(source.config_map_ref, "ConfigMap", "spec.source.configMapRef", source, references_dir)
     if source.secret_ref is not None:
@@ -32,7 +32,7 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
             reader = _reader(source.uri, run, references_dir)
         except ConfigurationError as error:
             raise InvalidSource(str(error)) from None
-        return FileSource(reader, source.uri.format, source.id_field, "spec.source.uri")
+        return FileSource(reader, source.uri.format, source.id_field, "spec.source.uri", source.on_bad_item)
     if source.results_of is not None and run.parent_uid is not None:
         return ResultsSource(store.run(run.parent_uid, worker), source.results_of.batch_job_name)
     if source.redrive_of is not None and run.parent_uid is not None:
@@ -42,7 +42,7 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
 
 def _mounted(file: FileRef | SecretFile, kind: str, field: str, source: spec.Source, references_dir: Path) -> Source:
     reader = PathReader(references_dir / Purpose.SOURCE / file.key, f"{kind} {file.name}, key {file.key}")
-    return FileSource(reader, file.format, source.id_field, field)
+    return FileSource(reader, file.format, source.id_field, field, source.on_bad_item)
 
 
 def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:

@@ -8,7 +8,8 @@ import msgspec
 from batchjob.api.source import RedriveFilter, RedriveOf
 from batchjob.errors import InvalidSource, RunGone, SourceUnreachable
 from batchjob.store import DeadLetter, RunStore
-from batchjob.worker.sources.source import Record, Source
+from batchjob.worker.sources.records import Record
+from batchjob.worker.sources.source import Source
 
 _SHOWN: Final = 10  # ids in a message
 
