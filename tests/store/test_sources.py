@@ -188,6 +188,35 @@ async def test_trouble_with_a_source_is_shown_and_passes_though_the_attempts_of_
     assert (found.load_error, found.counts.succeeded) == (None, 2)
 
 
+AZURE_KEYS = {"AZURE_STORAGE_ACCOUNT_NAME": "shop", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5"}
+
+
+@pytest.mark.parametrize(("scheme", "keys"), [("gs", None), ("az", AZURE_KEYS)])
+async def test_google_and_azure_are_read_the_same_way(
+    workers: Workers, neighbours: Neighbours, scheme: str, keys: dict[str, str] | None
+) -> None:
+    """The server is a file server that has the paths of both and looks at no signature."""
+    neighbours.put_file("clouds.jsonl", LINES)
+    place: dict[str, Any] = {
+        "url": f"{scheme}://files/clouds.jsonl",
+        "endpoint": f"https://localhost:{neighbours.ports['https']}",
+    }
+    place |= {"caBundleRef": {"name": "ca", "key": "ca.crt"}}
+    place |= {"credentialsSecretRef": {"name": "cloud"}} if keys else {}
+    for name in ("clouds", "absent"):
+        source = {"uri": place | {"url": f"{scheme}://files/{name}.jsonl"}}
+        run = await workers.open(spec(source, **ONE_TRY_NO_WAIT))
+        workers.reference(run, "source-ca", ca__crt=neighbours.ca_certificate())
+        workers.reference(run, "source-credentials", **(keys or {}))
+        if name == "clouds":
+            assert await read(workers, run) == READ
+            assert (await workers.snapshot(run)).source_etag
+        else:
+            message = await refused(workers, run, "SourceUnreachable")
+            assert message.startswith(f"spec.source.uri: {scheme}://files/absent.jsonl at https://localhost")
+            assert "404" in message
+
+
 def web(neighbours: Neighbours, name: str, **fields: Any) -> dict[str, Any]:
     url = f"https://localhost:{neighbours.ports['https']}/files/{name}"
     return {"url": url, "caBundleRef": {"name": "ca", "key": "ca.crt"}, **fields}

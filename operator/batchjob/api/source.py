@@ -93,13 +93,19 @@ class Location(Model):
 
     url: Url = Field(
         description="s3://bucket/key, file:///path below a mount of spec.worker.volumes, or (sources only) "
-        "https://host/path.",
+        "gs://bucket/key, az://container/key or https://host/path.",
     )
     endpoint: Url | None = Field(
-        None, description="S3 endpoint, such as http://minio.storage:9000; default: AWS by region."
+        None,
+        description="Endpoint of the object store, such as http://minio.storage:9000; for az:// with the account in "
+        "its path where the server has it there. Default: AWS by region, Google's or Azure's own.",
     )
     credentials_secret_ref: SecretName | None = Field(
-        None, description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION, if any)."
+        None,
+        description="Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION, if any); for gs:// with "
+        "GOOGLE_SERVICE_ACCOUNT_KEY, the JSON of a key file; for az:// with AZURE_STORAGE_ACCOUNT_NAME and either "
+        "AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN or the three of AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and "
+        "AZURE_TENANT_ID. Without it these variables of the worker count (spec.worker.envFrom), else nobody signs in.",
     )
     ca_bundle_ref: CaBundle | None = Field(
         None, description="Certificates to trust for this endpoint, besides the system's."
@@ -113,8 +119,8 @@ class UriSource(Location):
         json_schema_extra={
             VALIDATIONS: [
                 cel(
-                    "self.url.startsWith('s3://') || self.url.startsWith('https://') || self.url.startsWith('file:///')",
-                    "source.uri.url must begin with s3://, https:// or file:///",
+                    "['s3://', 'gs://', 'az://', 'https://', 'file:///'].exists(x, self.url.startsWith(x))",
+                    "source.uri.url must begin with s3://, gs://, az://, https:// or file:///",
                     field=".url",
                 )
             ]

@@ -10,7 +10,7 @@ from batchjob.worker.sources.limits import BLOCK_BYTES
 
 
 class BucketReader:
-    """A file by s3:// URL."""
+    """A file by s3://, gs:// or az:// URL."""
 
     def __init__(self, place: Location, credentials: Path, authority: Path) -> None:
         self.name = place.url

@@ -53,9 +53,11 @@ def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:
     match scheme:
         case "https":
             return HttpsReader(place, authority)
-        case "s3":
+        case "s3" | "gs" | "az":
             return BucketReader(place, references_dir / Purpose.SOURCE_CREDENTIALS, authority)
         case "file":
             return PathReader(path_on_claim(place.url, mounts(run.spec)), place.url)
         case _:
-            raise InvalidSource(f"{place.url}: source.uri.url must begin with s3://, https:// or file:///")
+            raise InvalidSource(
+                f"{place.url}: source.uri.url must begin with s3://, gs://, az://, https:// or file:///"
+            )
