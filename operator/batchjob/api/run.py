@@ -97,6 +97,10 @@ def references(spec: BatchJobSpec) -> list[Reference]:
         found.append(Reference("Secret", secret.name, secret.key, Purpose.SOURCE, "spec.source.secretRef"))
     if spec.source.uri:
         found += _location(spec.source.uri, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, "spec.source.uri")
+    if spec.source.sql:
+        dsn = spec.source.sql.dsn_secret_ref
+        field = "spec.source.sql.dsnSecretRef"
+        found.append(Reference("Secret", dsn.name, dsn.key, Purpose.SOURCE_CREDENTIALS, field))
     if spec.results and spec.results.destination:
         field = "spec.results.destination"
         found += _location(spec.results.destination, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA, field)

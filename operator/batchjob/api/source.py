@@ -155,7 +155,22 @@ class RedriveOf(Model):
     filter: RedriveFilter | None = Field(None, description="Which of its dead letters. Default: all.")
 
 
-MEMBERS: Final = ("items", "configMapRef", "secretRef", "uri", "resultsOf", "redriveOf")  # of spec.source: one of them
+class Sql(Model):
+    """The rows of a PostgreSQL query."""
+
+    dsn_secret_ref: SecretKey = Field(
+        description="Key of a Secret with the connection string, such as "
+        "postgresql://user:password@host:5432/database?sslmode=require."
+    )
+    query: Annotated[str, Field(min_length=1, max_length=16384)] = Field(
+        description="One SELECT; each row is an item, and its column idField names it. It runs once, in a read-only "
+        "transaction, and its rows come in their order. What JSON has no type for (decimals, dates, uuids, bytea) is "
+        "the text that PostgreSQL writes for it."
+    )
+
+
+# Of spec.source: exactly one of them.
+MEMBERS: Final = ("items", "configMapRef", "secretRef", "uri", "resultsOf", "redriveOf", "sql")
 
 
 class Source(Model):
@@ -188,8 +203,9 @@ class Source(Model):
         description="The items that another BatchJob gave up, each with its id and data, for another try. Waits until "
         "that one has ended. No dead letters are no items: the run succeeds with 0/0.",
     )
+    sql: Sql | None = Field(None, description="The rows of a PostgreSQL query.")
     id_field: Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        "id", description="Field of a file's records that names the item. Unique in the file."
+        "id", description="Field of a file's records, or column of a query, that names the item. Unique in the source."
     )
     on_bad_item: OnBadItem = Field(
         OnBadItem.FAIL,

@@ -10,7 +10,7 @@ from batchjob.api.source import OnBadItem, SourceFormat
 from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.sources.formats import PARSERS
 from batchjob.worker.sources.kinds import HEAD_BYTES, check_kind, is_page, looks_like
-from batchjob.worker.sources.limits import BLOCK_BYTES, FILE_BYTES, READ_SECONDS
+from batchjob.worker.sources.limits import BLOCK_BYTES, check_cost
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
@@ -47,7 +47,7 @@ class FileSource(Source):
                     head = block[:HEAD_BYTES]
                     check_kind(head)
                 size += len(block)
-                _check(size, time.monotonic() - began)
+                check_cost(size, time.monotonic() - began)
                 self.etag = self._reader.etag
                 self._digest.update(block)
                 for record in self._parser.feed(block):
@@ -68,13 +68,6 @@ class FileSource(Source):
             return " (it looks like a web page, perhaps one that asks for a login)"
         looks = looks_like(head)
         return f" (it looks like {looks}: check {self._field}.format)" if looks not in {None, self._form} else ""
-
-
-def _check(size: int, seconds: float) -> None:
-    if size > FILE_BYTES:
-        raise InvalidSource(f"larger than {FILE_BYTES >> 20} MiB, the most a source may have")
-    if seconds > READ_SECONDS:
-        raise SourceUnreachable(f"not read within {READ_SECONDS:.0f} s, the longest that a source may take")
 
 
 class PathReader:
