@@ -10,9 +10,10 @@ import pytest
 
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.items import RunState
+from batchjob.errors import LeaseLost
 from batchjob.store.keys import run_key
 from batchjob.worker import Context, ErrorClass, Fail, Item, Processor, load
-from batchjob.worker.sources import https
+from batchjob.worker.sources import https, opening
 from tests.support.neighbours.client import Neighbours
 from tests.support.store_runs import Runs
 from tests.support.workers import Workers
@@ -139,6 +140,26 @@ async def test_a_file_on_a_claim_is_read_and_nothing_beside_the_claim(workers: W
         assert "is not below a mount of spec.worker.volumes" in await refused(workers, run, "InvalidSource")
     run = await workers.open(spec({"uri": {"url": f"file://{claim}/absent.jsonl"}}, **mounted, **ONE_TRY))
     assert "absent.jsonl does not exist" in await refused(workers, run, "SourceUnreachable")
+
+
+async def test_a_worker_that_takes_over_the_loading_mixes_no_two_versions_of_a_file(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.put_object("batchjob", "in/versions.jsonl", b'{"id": "old-1"}\n{"id": "old-2"}\n{"id": "old-3"}\n')
+    run = await workers.open(spec({"uri": s3(neighbours, "in/versions.jsonl")}), lease_ms=300)
+    workers.reference(run, "source-credentials", **S3_KEYS)
+    lost = await workers.store.run(run.uid, "lost").claim_load()
+    assert lost
+    source = opening.open_source(run, workers.folder(run) / "references", workers.store, "lost")
+    old = [record async for record in source.records()]
+    await lost.put([[Item(n, record.id, record.data) for n, record in enumerate(old[:2])]])
+    neighbours.put_object("batchjob", "in/versions.jsonl", LINES)
+    assert await read(workers, run) == READ
+    found = await workers.snapshot(run)
+    assert found.source_sha256 == hashlib.sha256(LINES).hexdigest()
+    assert found.source_etag != source.etag
+    with pytest.raises(LeaseLost):
+        await lost.finish(3, source.sha256, source.etag)
 
 
 def s3(neighbours: Neighbours, key: str, **fields: Any) -> dict[str, Any]:

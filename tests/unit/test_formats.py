@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchjob.api.source import OnBadItem, SourceFormat
-from batchjob.errors import InvalidSource
+from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.sources.file import FileSource, PathReader
 from batchjob.worker.sources.formats import PARSERS
 from batchjob.worker.sources.limits import RECORD_BYTES
@@ -123,6 +123,17 @@ async def test_a_file_of_another_format_says_which_field_to_check(
         _ = [record async for record in source.records()]
     hint = f" (it looks like {looks}: check spec.source.uri.format)"
     assert str(refused.value).endswith(hint) if looks else "looks like" not in str(refused.value)
+
+
+async def test_a_file_that_changes_while_it_is_read_is_not_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "items"
+    path.write_bytes(b'{"id":"a"}\n')
+    source = FileSource(PathReader(path, "the file"), SourceFormat.JSONL, "id", "spec.source.uri")
+    records = source.records()
+    assert (await anext(records)).id == "a"
+    path.write_bytes(b'{"id":"b"}\n{"id":"c"}\n')
+    with pytest.raises(SourceUnreachable, match=r"^spec.source.uri: the file changed while it was read$"):
+        _ = [record async for record in records]
 
 
 def test_another_field_may_name_the_items_and_stays_in_the_data() -> None:

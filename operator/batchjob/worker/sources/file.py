@@ -1,6 +1,7 @@
 """Sources that are files of records, wherever the bytes come from."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,7 +48,7 @@ class FileSource(Source):
                     head = block[:HEAD_BYTES]
                     check_kind(head)
                 size += len(block)
-                check_cost(size, time.monotonic() - began)
+                check_cost(self._reader.name, size, time.monotonic() - began)
                 self.etag = self._reader.etag
                 self._digest.update(block)
                 for record in self._parser.feed(block):
@@ -70,6 +71,11 @@ class FileSource(Source):
         return f" (it looks like {looks}: check {self._field}.format)" if looks not in {None, self._form} else ""
 
 
+def _version(file: int) -> tuple[int, int]:
+    found = os.fstat(file)
+    return found.st_mtime_ns, found.st_size
+
+
 class PathReader:
     """A file that is mounted: a key of a ConfigMap, or a file on a claim."""
 
@@ -84,8 +90,11 @@ class PathReader:
             raise SourceUnreachable(f"{self.name} is no file", lasts=True)
         try:
             with await asyncio.to_thread(self._path.open, "rb") as file:
+                version = _version(file.fileno())
                 while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
                     yield block
+                if _version(file.fileno()) != version:  # what was read may be a mixture
+                    raise SourceUnreachable(f"{self.name} changed while it was read")
         except FileNotFoundError:
             raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim", lasts=True) from None
         except OSError as error:

@@ -63,6 +63,8 @@ class HttpsReader:
                     yield block
         except httpx2.InvalidURL as error:
             raise InvalidSource(f"it is no URL: {error}") from None
+        except httpx2.TooManyRedirects:
+            raise InvalidSource(f"it leads through more than {REDIRECTS} redirects") from None
         except httpx2.HTTPError as error:
             why, lasts = explain_unreached(str(error) or type(error).__name__, TRUST)
             raise SourceUnreachable(f"{self.name} cannot be reached: {why}", lasts=lasts) from None

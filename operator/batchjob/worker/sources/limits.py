@@ -20,9 +20,9 @@ BAD_ITEMS_SHOWN: Final = 10  # with line and reason; the others are only counted
 BAD_ITEM_CHARACTERS: Final = 200  # of a reason
 
 
-def check_cost(size: int, seconds: float) -> None:
-    """Raises InvalidSource or SourceUnreachable where what was read so far is too much or took too long."""
+def check_cost(name: str, size: int, seconds: float) -> None:
+    """Raises InvalidSource or SourceUnreachable where what was read so far is too much, or took too long."""
     if size > SOURCE_BYTES:
         raise InvalidSource(f"larger than {SOURCE_BYTES >> 20} MiB, the most a source may have")
     if seconds > READ_SECONDS:
-        raise SourceUnreachable(f"not read within {READ_SECONDS:.0f} s, the longest that a source may take")
+        raise SourceUnreachable(f"{name} was not read within {READ_SECONDS:.0f} s, the longest that a source may take")

@@ -66,7 +66,7 @@ class SqlSource(Source):
             async with self._cursor() as cursor:
                 names = self._columns(cursor)
                 while rows := await _in_time(cursor.fetchmany(FETCH_ROWS)):
-                    check_cost(size, time.monotonic() - began)
+                    check_cost("the query", size, time.monotonic() - began)
                     for values in rows:
                         row += 1
                         try:
