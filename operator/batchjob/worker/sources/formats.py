@@ -43,15 +43,13 @@ class Parser(ABC):
     def finish(self) -> Iterator[Record]:
         """The records that the end of the file completes."""
 
-    def _kept(self, read: Callable[[T], Record | None], raw: T) -> Iterator[Record]:
-        """What `read` makes of it; nothing where that is bad and may be left out."""
+    def _kept(self, read: Callable[[T], Record | None], raw: T) -> Record | None:
+        """What `read` makes of it; None where that is bad and may be left out."""
         try:
-            record = read(raw)
+            return read(raw)
         except InvalidSource as error:
             self._bad.add(error)
-        else:
-            if record is not None:
-                yield record
+            return None
 
     def _record(self, data: dict[str, Any], place: int, size: int) -> Record:
         item_id = record_id(data, self._id_field, f"{self.unit} {place}")
@@ -79,7 +77,8 @@ class _Lines(Parser):
             self._begun = True
         *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
-            yield from self._kept(self._next, line + b"\n")
+            if record := self._kept(self._next, line + b"\n"):
+                yield record
         if len(self._rest) > RECORD_BYTES:
             if not self._too_long:
                 self._bad.add(self._complain_of_length(self._line + 1))
@@ -90,8 +89,8 @@ class _Lines(Parser):
         rest, self._rest = self._rest, b""
         if not self._begun:
             rest = rest.removeprefix(BYTE_ORDER_MARK)
-        if rest:
-            yield from self._kept(self._next, rest)
+        if rest and (record := self._kept(self._next, rest)):
+            yield record
 
     def _next(self, line: bytes) -> Record | None:
         self._line += 1
@@ -213,7 +212,8 @@ class JsonArray(Parser):
         except RecursionError:
             raise InvalidSource("the file: nested too deeply") from None
         for raw in records:
-            yield from self._kept(self._next, raw)
+            if record := self._kept(self._next, raw):
+                yield record
 
     def _next(self, raw: msgspec.Raw) -> Record:
         self._place += 1
