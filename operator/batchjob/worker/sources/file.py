@@ -86,8 +86,6 @@ class PathReader:
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """The bytes, read in threads: a claim may be a network away."""
-        if await asyncio.to_thread(self._is_no_file):  # to open a pipe would wait for ever
-            raise SourceUnreachable(f"{self.name} is no file", lasts=True)
         try:
             with await asyncio.to_thread(self._path.open, "rb") as file:
                 version = _version(file.fileno())
@@ -97,8 +95,7 @@ class PathReader:
                     raise SourceUnreachable(f"{self.name} changed while it was read")
         except FileNotFoundError:
             raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim", lasts=True) from None
+        except IsADirectoryError:
+            raise SourceUnreachable(f"{self.name} is a folder and no file: check the path", lasts=True) from None
         except OSError as error:
             raise SourceUnreachable(f"{self.name} cannot be read: {error.strerror}") from None
-
-    def _is_no_file(self) -> bool:
-        return self._path.exists() and not self._path.is_file()
