@@ -31,7 +31,7 @@ class RedriveSource(Source):
             async for letter in self._parent.dead_letters():
                 if self._takes(letter):
                     missing.pop(letter.id, None)
-                    self._digest.update(letter.data)
+                    self._digest.update(letter.id.encode() + b"\n" + letter.data)
                     yield Record(letter.id, msgspec.json.decode(letter.data), len(letter.data))
         except RunGone:
             said = f"the dead letters of BatchJob {self._name} are not in the store (any more): read its source again"
