@@ -61,7 +61,7 @@ test-unit: install ## Pure functions: no socket, no file outside a temporary fol
 	$(RUN)/pytest tests/unit --disable-socket --allow-unix-socket
 
 .PHONY: test-store
-test-store: install redis-server ## The store, the worker and the processors against real servers on loopback
+test-store: install redis-server postgresql ## The store, the worker and the processors against real servers on loopback
 	$(RUN)/pytest tests/store
 	STORE_SERVER=valkey $(RUN)/pytest $(STORE_ITSELF)
 
@@ -88,6 +88,10 @@ prove: install redis-server ## The long proofs in full, resumable (PART=engine);
 .PHONY: redis-server
 redis-server:
 	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
+
+.PHONY: postgresql
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
 
 # ---- the cluster and the demo -------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ BatchJobError
 │   └── LeaseLost             another worker holds what we thought was ours; nothing was changed
 ├── SourceError
 │   ├── InvalidSource         the source can be read and is wrong; the message names line and field
+│   │   └── BadItem            one record of it is; the others may be fine
 │   ├── SourceChanged         it is not the source that the run began with
 │   └── SourceUnreachable     the source cannot be read now
 ├── ResultsError              results cannot be written
@@ -72,6 +73,10 @@ class SourceError(BatchJobError):
 
 class InvalidSource(SourceError):
     """The source can be read and is wrong; the message names line and field."""
+
+
+class BadItem(InvalidSource):
+    """One record of the source is wrong; the others may be fine."""
 
 
 class SourceChanged(SourceError):

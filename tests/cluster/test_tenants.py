@@ -34,7 +34,7 @@ def test_a_secret_that_names_another_namespaces_run_does_not_let_it_be_read(
         owner.wait_phase(name, "Running")
     theirs, ours = victim.uid("victim"), jobs.uid("attacker")
     [secret] = jobs.kubectl.items("secrets", "-l", f"batchjob.dev/uid={ours}")
-    run = json.loads(base64.b64decode(secret["data"]["run.json"])) | {"resultsOfUid": theirs}
+    run = json.loads(base64.b64decode(secret["data"]["run.json"])) | {"parentUid": theirs}
     forged = {"data": {"run.json": base64.b64encode(json.dumps(run).encode()).decode()}}
     jobs.kubectl("patch", "secret", secret["metadata"]["name"], "--type=merge", "-p", json.dumps(forged))
     ask_store(lambda store: store.revoke(ours))  # as a restart of Redis does

@@ -77,6 +77,18 @@ def test_a_run_whose_parent_failed_fails_and_says_what_to_do(jobs: Jobs) -> None
     assert "BatchJob bad-parent ended without being Complete" in condition["message"]
 
 
+def test_what_another_run_gave_up_is_done_again_once_that_one_has_ended(jobs: Jobs) -> None:
+    items = [{"id": f"i{n}", "data": {"do": "fail" if n % 2 else "succeed"}} for n in range(5)]
+    jobs.apply(noop("redriver", {"redriveOf": {"batchJobName": "failing"}}))
+    jobs.wait_condition("redriver", "Stalled", "BatchJobNotFound")
+    jobs.apply(batch_job("failing", "custom", {"items": items}, {"processor": "chaos"}, suspend=True))
+    condition = jobs.wait_condition("redriver", "Queued", "DependencyNotMet")
+    assert condition["message"] == "Waits until BatchJob failing has ended."
+    resume(jobs, "failing")
+    jobs.wait_condition("failing", "Failed", "ItemsFailed")
+    assert jobs.wait_complete("redriver")["progress"] == "2/2"
+
+
 def test_inline_items_above_64_kib_fail_with_the_way_out(jobs: Jobs) -> None:
     source = {"items": [{"id": f"i{n}", "data": {"text": "x" * 3000}} for n in range(30)]}
     jobs.apply(noop("too-large", source))

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
 from tests.support.neighbours.client import Neighbours, local_neighbours
+from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.store_runs import Runs
 from tests.support.workers import Workers
@@ -58,6 +59,16 @@ def runs(store: Store, redis: Redis) -> Runs:
 def workers(store: Store, redis_server: RedisServer, tmp_path: Path) -> Workers:
     """Workers, with the operator's half played by hand."""
     return Workers(store, redis_server.url, tmp_path / "pods")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL."""
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -126,10 +126,11 @@ async def test_trouble_with_the_source_is_shown_until_it_is_loaded(runs: Runs, s
     assert snapshot
     assert snapshot.load_error == ("SourceUnreachable", "https://x answers 503")
     await lease.put([items(0, 1)])
-    await lease.finish(1, "a" * 64, "etag")
+    await lease.finish(1, "a" * 64, "etag", 3, ["line 2: wrong", "line 4: wrong"])
     snapshot = await store.snapshot(uid)
     assert snapshot
     assert (snapshot.load_error, snapshot.source_sha256, snapshot.source_etag) == (None, "a" * 64, "etag")
+    assert (snapshot.bad_items, snapshot.bad_item_messages) == (3, ["line 2: wrong", "line 4: wrong"])
 
 
 async def test_a_wrong_source_ends_the_run(runs: Runs, store: Store) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from batchjob.api.run import EXIT_CLOSED, EXIT_DRAINED
-from batchjob.core.items import ErrorClass, Item
+from batchjob.api.status import ErrorClass
+from batchjob.core.items import Item
 from batchjob.core.rates import Rate, key_of
 from batchjob.worker import Context, Processor, Retry
 from tests.support.workers import Workers, wait_for

@@ -50,6 +50,14 @@ async def test_dead_letters_come_in_pages(runs: Runs, store: Store) -> None:
     assert pages == [[1, 2, 3, 4], [5, 6]]
 
 
+async def test_another_run_reads_dead_letters_page_by_page(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=130, chunk=130)
+    [chunk] = await runs.claim(uid, want=130)
+    await store.run(uid, "w1").exchange([commit(chunk, [Failed(n, "refused", "no") for n in range(1, 129)])], 0)
+    letters = [letter async for letter in store.run(uid, "reader").dead_letters()]
+    assert [(letter.position, letter.id) for letter in letters] == [(n, f"item-{n}") for n in range(1, 129)]
+
+
 async def test_results_come_in_the_order_of_positions_over_many_batches(runs: Runs, store: Store) -> None:
     uid = await runs.open(items=1203, chunk=200)
     chunks = await runs.claim(uid, want=2000)

@@ -10,9 +10,12 @@ import pytest
 
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.items import RunState
-from batchjob.worker import Context, Item, Processor, load
-from batchjob.worker.sources import https
+from batchjob.errors import LeaseLost
+from batchjob.store.keys import run_key
+from batchjob.worker import Context, ErrorClass, Fail, Item, Processor, load
+from batchjob.worker.sources import https, opening
 from tests.support.neighbours.client import Neighbours
+from tests.support.store_runs import Runs
 from tests.support.workers import Workers
 
 LINES = b'{"id": "a", "text": "one"}\n{"id": "b", "text": "two"}\n'
@@ -60,9 +63,12 @@ async def test_inline_items_carry_flat_or_nested_data(workers: Workers) -> None:
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ([{"id": "a", "data": {}}, {"id": "a", "data": {}}], "item 1: id 'a' is already used by item 0"),
-        ([{"id": "a", "json": "{"}], "spec.source.items[0].json is not JSON"),
-        ([{"id": "a", "json": "[1]"}], "spec.source.items[0].json must be a JSON object"),
+        (
+            [{"id": "a", "data": {}}, {"id": "a", "data": {}}],
+            "spec.source.items: item 1: id 'a' is already used by item 0",
+        ),
+        ([{"id": "a", "json": "{"}], "spec.source.items: items[0].json: not JSON"),
+        ([{"id": "a", "json": "[1]"}], "spec.source.items: items[0].json: not a JSON object but an array"),
     ],
 )
 async def test_wrong_inline_items_are_named(workers: Workers, items: list[Any], message: str) -> None:
@@ -76,6 +82,17 @@ async def test_a_config_map_is_read_from_where_it_is_mounted(workers: Workers) -
     assert await read(workers, run) == READ
 
 
+async def test_a_secret_is_read_from_where_it_is_mounted_and_named_where_it_is_wrong(workers: Workers) -> None:
+    run = await workers.open(spec({"secretRef": {"name": "members", "key": "m.jsonl"}}))
+    workers.reference(run, "source", m__jsonl=LINES.decode())
+    assert await read(workers, run) == READ
+    run = await workers.open(spec({"secretRef": {"name": "members", "key": "m.jsonl"}}))
+    workers.reference(run, "source", m__jsonl="secret words")
+    message = await refused(workers, run, "InvalidSource")
+    assert message.startswith("spec.source.secretRef: Secret members, key m.jsonl: line 1: not JSON")
+    assert "secret words" not in message
+
+
 async def test_a_wrong_line_fails_the_run_before_anything_starts(workers: Workers) -> None:
     run = await workers.open(spec({"configMapRef": {"name": "words", "key": "w.jsonl"}}))
     lines = [json.dumps({"id": f"i{n}"}) for n in range(5000)]
@@ -84,6 +101,28 @@ async def test_a_wrong_line_fails_the_run_before_anything_starts(workers: Worker
     message = await refused(workers, run, "InvalidSource")
     assert message.startswith("spec.source.configMapRef: ConfigMap words, key w.jsonl: line 4322: not JSON")
     assert (await workers.snapshot(run)).counts.succeeded == 0
+
+
+async def test_bad_records_are_counted_and_named_where_the_spec_says_that_they_may_be_left_out(
+    workers: Workers,
+) -> None:
+    run = await workers.open(spec({"configMapRef": {"name": "words", "key": "w.jsonl"}, "onBadItem": "skip"}))
+    workers.reference(run, "source", w__jsonl=LINES.decode() + '{"id": "a"}\n{"text": "Grüße"}\nnonsense\n')
+    assert await read(workers, run) == READ
+    found = await workers.snapshot(run)
+    assert (found.counts.total, found.counts.succeeded, found.bad_items) == (2, 2, 3)
+    assert [message.partition(":")[0] for message in found.bad_item_messages] == ["line 3", "line 4", "line 5"]
+
+
+async def test_a_source_whose_records_are_all_bad_fails_though_they_may_be_left_out(workers: Workers) -> None:
+    run = await workers.open(spec({"configMapRef": {"name": "words", "key": "w.jsonl"}, "onBadItem": "skip"}))
+    workers.reference(run, "source", w__jsonl="<html>\n")
+    message = await refused(workers, run, "InvalidSource")
+    assert message.startswith("spec.source.configMapRef: ConfigMap words, key w.jsonl: none of its records can be used")
+    items = [{"id": "a", "json": "{"}, {"id": "b", "json": "[]"}]
+    run = await workers.open(spec({"items": items, "onBadItem": "skip"}))
+    message = await refused(workers, run, "InvalidSource")
+    assert message.startswith("spec.source.items: none of its records can be used (2 are bad)")
 
 
 async def test_a_file_on_a_claim_is_read_and_nothing_beside_the_claim(workers: Workers, tmp_path: Path) -> None:
@@ -101,6 +140,28 @@ async def test_a_file_on_a_claim_is_read_and_nothing_beside_the_claim(workers: W
         assert "is not below a mount of spec.worker.volumes" in await refused(workers, run, "InvalidSource")
     run = await workers.open(spec({"uri": {"url": f"file://{claim}/absent.jsonl"}}, **mounted, **ONE_TRY))
     assert "absent.jsonl does not exist" in await refused(workers, run, "SourceUnreachable")
+    run = await workers.open(spec({"uri": {"url": f"file://{claim}"}}, **mounted, **ONE_TRY))
+    assert "is a folder and no file" in await refused(workers, run, "SourceUnreachable")
+
+
+async def test_a_worker_that_takes_over_the_loading_mixes_no_two_versions_of_a_file(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.put_object("batchjob", "in/versions.jsonl", b'{"id": "old-1"}\n{"id": "old-2"}\n{"id": "old-3"}\n')
+    run = await workers.open(spec({"uri": s3(neighbours, "in/versions.jsonl")}), lease_ms=300)
+    workers.reference(run, "source-credentials", **S3_KEYS)
+    lost = await workers.store.run(run.uid, "lost").claim_load()
+    assert lost
+    source = opening.open_source(run, workers.folder(run) / "references", workers.store, "lost")
+    old = [record async for record in source.records()]
+    await lost.put([[Item(n, record.id, record.data) for n, record in enumerate(old[:2])]])
+    neighbours.put_object("batchjob", "in/versions.jsonl", LINES)
+    assert await read(workers, run) == READ
+    found = await workers.snapshot(run)
+    assert found.source_sha256 == hashlib.sha256(LINES).hexdigest()
+    assert found.source_etag != source.etag
+    with pytest.raises(LeaseLost):
+        await lost.finish(3, source.sha256, source.etag)
 
 
 def s3(neighbours: Neighbours, key: str, **fields: Any) -> dict[str, Any]:
@@ -148,6 +209,35 @@ async def test_trouble_with_a_source_is_shown_and_passes_though_the_attempts_of_
     assert shown[1].startswith("spec.source.uri: s3://batchjob/slow/items.jsonl")
     assert "503" in shown[1]
     assert (found.load_error, found.counts.succeeded) == (None, 2)
+
+
+AZURE_KEYS = {"AZURE_STORAGE_ACCOUNT_NAME": "shop", "AZURE_STORAGE_ACCOUNT_KEY": "a2V5"}
+
+
+@pytest.mark.parametrize(("scheme", "keys"), [("gs", None), ("az", AZURE_KEYS)])
+async def test_google_and_azure_are_read_the_same_way(
+    workers: Workers, neighbours: Neighbours, scheme: str, keys: dict[str, str] | None
+) -> None:
+    """The server is a file server that has the paths of both and looks at no signature."""
+    neighbours.put_file("clouds.jsonl", LINES)
+    place: dict[str, Any] = {
+        "url": f"{scheme}://files/clouds.jsonl",
+        "endpoint": f"https://localhost:{neighbours.ports['https']}",
+    }
+    place |= {"caBundleRef": {"name": "ca", "key": "ca.crt"}}
+    place |= {"credentialsSecretRef": {"name": "cloud"}} if keys else {}
+    for name in ("clouds", "absent"):
+        source = {"uri": place | {"url": f"{scheme}://files/{name}.jsonl"}}
+        run = await workers.open(spec(source, **ONE_TRY_NO_WAIT))
+        workers.reference(run, "source-ca", ca__crt=neighbours.ca_certificate())
+        workers.reference(run, "source-credentials", **(keys or {}))
+        if name == "clouds":
+            assert await read(workers, run) == READ
+            assert (await workers.snapshot(run)).source_etag
+        else:
+            message = await refused(workers, run, "SourceUnreachable")
+            assert message.startswith(f"spec.source.uri: {scheme}://files/absent.jsonl at https://localhost")
+            assert "404" in message
 
 
 def web(neighbours: Neighbours, name: str, **fields: Any) -> dict[str, Any]:
@@ -243,6 +333,73 @@ async def test_results_of_another_run_are_items_with_their_ids(workers: Workers)
     child = await workers.open(spec({"resultsOf": {"batchJobName": "parent"}}), parent=parent)
     assert await read(workers, child) == {"object": {"id": "object", "n": 0}, "number": {"id": "number", "value": 7}}
     assert (await workers.snapshot(child)).counts.total == 2
+
+
+class Reject(Processor):
+    """Gives up every item, as the class that it names."""
+
+    async def process(self, item: Item, context: Context) -> None:
+        del context
+        if item.data["class"]:
+            raise Fail("no", ErrorClass(item.data["class"]))
+
+
+async def rejected(workers: Workers) -> Run:
+    """A run with one success and three dead letters."""
+    classes = {"a": "timeout", "b": "refused", "c": "", "d": "timeout"}
+    items = [{"id": name, "json": json.dumps({"class": kind, "n": 1.50})} for name, kind in classes.items()]
+    run = await workers.open(spec({"items": items}))
+    assert await workers.work(run, Reject()) == EXIT_CLOSED
+    return run
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (None, "abd"),
+        ({"errorClass": ["timeout"]}, "ad"),
+        ({"errorClass": ["timeout", "refused"], "itemIds": ["b", "d"]}, "bd"),
+        ({"itemIds": ["b"]}, "b"),
+        ({"errorClass": ["permission"]}, ""),
+    ],
+)
+async def test_dead_letters_of_another_run_are_items_with_their_ids_and_data(
+    workers: Workers, filters: dict[str, Any] | None, ids: str
+) -> None:
+    parent = await rejected(workers)
+    source = {"redriveOf": {"batchJobName": "parent", "filter": filters}}
+    child = await workers.open(spec(source), parent=parent)
+    found = await read(workers, child)
+    assert list(found) == list(ids)
+    assert all(data["n"] == 1.5 for data in found.values())
+    assert (await workers.snapshot(child)).counts.total == len(ids)
+    assert (await workers.snapshot(parent)).counts.failed == 3
+
+
+async def test_an_item_that_is_no_dead_letter_cannot_be_redriven_and_is_named(workers: Workers) -> None:
+    parent = await rejected(workers)
+    for filters, words in (
+        ({"itemIds": ["a", "c", "x"]}, "BatchJob parent has no dead letter of these items: c, x"),
+        ({"itemIds": ["b"], "errorClass": ["timeout"]}, "no dead letter of these error classes of these items: b"),
+        ({"itemIds": [f"i{n}" for n in range(12)]}, "i9 and 2 more"),
+    ):
+        source = {"redriveOf": {"batchJobName": "parent", "filter": filters}}
+        child = await workers.open(spec(source), parent=parent)
+        message = await refused(workers, child, "InvalidSource")
+        assert message.startswith("spec.source.redriveOf.filter.itemIds: ")
+        assert words in message
+
+
+async def test_dead_letters_that_are_gone_are_an_error_and_not_an_empty_run(workers: Workers, runs: Runs) -> None:
+    parent = await rejected(workers)
+    await runs.redis.hdel(run_key(parent.uid, "dead"), "1")
+    source = {"redriveOf": {"batchJobName": "parent"}}
+    for lose in (lambda: runs.redis.unlink(run_key(parent.uid, "dead"), run_key(parent.uid, "failed")), None):
+        child = await workers.open(spec(source, **ONE_TRY), parent=parent)
+        message = await refused(workers, child, "SourceUnreachable")
+        assert message.startswith("spec.source.redriveOf: the dead letters of BatchJob parent are not in the store")
+        if lose:
+            await lose()
 
 
 async def test_results_that_are_gone_are_named(workers: Workers) -> None:

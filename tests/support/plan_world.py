@@ -43,6 +43,8 @@ def snapshot(state: RunState = RunState.OPEN, total: int | None = 10, **values: 
             ("reason", "message", "load_error", "source_sha256", "source_etag", "results_uri", "manifest_sha256")
         ),
         "next_due_ms": None,
+        "bad_items": 0,
+        "bad_item_messages": [],
         "paused": False,
         "abandoned": False,
         "epoch": "e1",

@@ -55,7 +55,7 @@ class Workers:
             epoch=epoch,
             spec=parsed,
             effective=force,
-            results_of_uid=reads,
+            parent_uid=reads,
         )
         await self.store.grant(uid, "secret", reads=reads, rate=key_of(run))
         self._write(self.folder(run) / RUN_FILE, run)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from batchjob.api.defaults import effective
 from batchjob.api.run import Purpose, Run, references
+from batchjob.api.source import MEMBERS
 from batchjob.api.v1alpha1 import BLOCKS, BatchJob, BatchJobSpec, JobType
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -64,7 +65,7 @@ def test_an_example_brings_every_secret_and_configmap_that_its_job_reads(path: P
 def test_the_examples_show_every_type_and_every_source() -> None:
     specs = [found["spec"] for path in EXAMPLES for found in batch_jobs(path)]
     assert {found["type"] for found in specs} == set(JobType)
-    assert {name for found in specs for name in found["source"]} >= {"items", "configMapRef", "uri", "resultsOf"}
+    assert {name for found in specs for name in found["source"]} >= set(MEMBERS)
 
 
 def test_a_newer_object_with_fields_we_do_not_know_is_read() -> None:
@@ -128,9 +129,11 @@ def test_every_reference_of_a_spec_is_found_with_its_field_and_purpose() -> None
         )
     )
     in_a_file = references(spec(source={"configMapRef": {"name": "items", "key": "items.csv"}}))
+    in_a_secret = references(spec(source={"secretRef": {"name": "items", "key": "items.csv"}}))
     assert {reference.purpose for reference in [*found, *in_a_file]} == set(Purpose)
     assert len(found) == len({reference.field for reference in found})
     assert in_a_file[0][:3] == ("ConfigMap", "items", "items.csv")
+    assert in_a_secret == [("Secret", "items", "items.csv", Purpose.SOURCE, "spec.source.secretRef")]
 
 
 def test_a_run_survives_the_way_to_its_pod() -> None:

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.api.source import SourceFormat
-from batchjob.errors import InvalidSource
+from batchjob.api.source import OnBadItem, SourceFormat
+from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.sources.file import FileSource, PathReader
-from batchjob.worker.sources.formats import PARSERS, RECORD_BYTES
-from batchjob.worker.sources.source import Ids
+from batchjob.worker.sources.formats import PARSERS
+from batchjob.worker.sources.limits import RECORD_BYTES
+from batchjob.worker.sources.records import BadItems, Ids
 
 
 def read(form: str, *blocks: bytes, id_field: str = "id") -> list[tuple[str, dict[str, Any]]]:
-    parser = PARSERS[SourceFormat(form)](id_field)
+    parser = PARSERS[SourceFormat(form)](id_field, BadItems(OnBadItem.FAIL))
     records = [record for block in blocks for record in parser.feed(block)]
     return [(record.id, record.data) for record in [*records, *parser.finish()]]
 
@@ -70,7 +71,7 @@ def test_a_json_array_is_read_whole() -> None:
     ("form", "body", "message"),
     [
         ("jsonl", b'{"id":"a"}\n\n{"id":"b"\n', "line 3: not JSON"),
-        ("jsonl", b'{"id":"a"}\n[1]\n', "line 2: not a JSON object: [1]"),
+        ("jsonl", b'{"id":"a"}\n[1]\n', "line 2: not a JSON object but an array"),
         ("jsonl", b'{"id":"a"}\n{"id":"b"}\n{"id":"a"}', "line 3: id 'a' is already used by line 1"),
         ("jsonl", b'{"name":"a"}', "line 1: the field 'id', which names the item (spec.source.idField), is missing"),
         ("jsonl", b'{"id":null}', "line 1: the field 'id', which names the item (spec.source.idField), must be a text"),
@@ -78,7 +79,7 @@ def test_a_json_array_is_read_whole() -> None:
         ("jsonl", b'{"id":"' + b"x" * 129 + b'"}', "line 1: the id has 129 characters; at most 128"),
         ("jsonl", b'{"id":"a"}\n\xff\n', "line 2: not UTF-8"),
         ("jsonl", b'{"id":"a"}\n' + b"x" * (RECORD_BYTES + 1), "line 2: longer than"),
-        ("jsonl", b"[" * 100_000, "line 1: nested too deeply"),
+        ("jsonl", b"[" * 100_000, "line 1: nested deeper than 200 levels"),
         ("csv", b"id,a\n1,2\n3\n", "line 3: 1 fields, where the header has 2"),
         ("csv", b'id,a\n1,"two\nlines"\n1,b\n', "line 4: id '1' is already used by line 2"),
         ("csv", b'id,a\n1,"open\n', "line 2: a quote is opened and not closed"),
@@ -88,7 +89,7 @@ def test_a_json_array_is_read_whole() -> None:
         ("csv", b"id;name\nx;y\n", "columns seem to be separated by ';': write the file with commas"),
         ("csv", b"id\tname\nx\ty\n", "columns seem to be separated by '\\t': write the file with commas"),
         ("json", b'{"id":"a"}', "not a JSON array of objects"),
-        ("json", b'[{"id":"a"}, 3]', "record 2: not a JSON object: 3"),
+        ("json", b'[{"id":"a"}, 3]', "record 2: not a JSON object but a number"),
         ("json", b'[{"id":"a"}, {"id":"a"}]', "record 2: id 'a' is already used by record 1"),
         ("json", b'[{"id":', "the file: not JSON"),
     ],
@@ -122,6 +123,17 @@ async def test_a_file_of_another_format_says_which_field_to_check(
         _ = [record async for record in source.records()]
     hint = f" (it looks like {looks}: check spec.source.uri.format)"
     assert str(refused.value).endswith(hint) if looks else "looks like" not in str(refused.value)
+
+
+async def test_a_file_that_changes_while_it_is_read_is_not_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "items"
+    path.write_bytes(b'{"id":"a"}\n')
+    source = FileSource(PathReader(path, "the file"), SourceFormat.JSONL, "id", "spec.source.uri")
+    records = source.records()
+    assert (await anext(records)).id == "a"
+    path.write_bytes(b'{"id":"b"}\n{"id":"c"}\n')
+    with pytest.raises(SourceUnreachable, match=r"^spec.source.uri: the file changed while it was read$"):
+        _ = [record async for record in records]
 
 
 def test_another_field_may_name_the_items_and_stays_in_the_data() -> None:

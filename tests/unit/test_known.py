@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from batchjob.controller.known import KnownBatchJobs
 
 A = ("team", "a")
@@ -23,9 +25,9 @@ def ended(**fields: Any) -> dict[str, Any]:
     return body(status=status, **fields)
 
 
-def child(name: str, version: int = 6, read: str = "a") -> dict[str, Any]:
+def child(name: str, version: int = 6, read: str = "a", way: str = "resultsOf") -> dict[str, Any]:
     found = body(name, version, uid=f"u-{name}")
-    found["spec"] = {"source": {"resultsOf": {"batchJobName": read}}}
+    found["spec"] = {"source": {way: {"batchJobName": read}}}
     return found
 
 
@@ -73,9 +75,10 @@ def test_a_name_used_again_leaves_the_old_uid_to_tidy_up() -> None:
     assert known.gone(A) == set()
 
 
-def test_readers_are_looked_at_when_the_read_one_ends_or_goes_but_not_at_its_progress() -> None:
+@pytest.mark.parametrize("way", ["resultsOf", "redriveOf"])
+def test_readers_are_looked_at_when_the_read_one_ends_or_goes_but_not_at_its_progress(way: str) -> None:
     known = KnownBatchJobs()
-    known.seen(child("b"))
+    known.seen(child("b", way=way))
     assert known.seen(body()) == {A, ("team", "b")}, "it appears"
     assert known.seen(body(version=6)) == {A}, "it moves"
     assert known.seen(ended(version=7)) == {A, ("team", "b")}, "it ends"
@@ -86,7 +89,8 @@ def test_readers_are_looked_at_when_the_read_one_ends_or_goes_but_not_at_its_pro
 
 def test_a_circle_of_readers_is_found_and_a_chain_is_none() -> None:
     known = KnownBatchJobs()
-    for name, read in (("a", "b"), ("b", "c"), ("c", "a"), ("chained", "a"), ("self", "self"), ("last", "nobody")):
+    known.seen(child("a", read="b", way="redriveOf"))
+    for name, read in (("b", "c"), ("c", "a"), ("chained", "a"), ("self", "self"), ("last", "nobody")):
         known.seen(child(name, read=read))
     assert known.circle(A) == ["a", "b", "c"]
     assert known.circle(("team", "self")) == ["self"]

@@ -308,6 +308,8 @@ def snapshot(total: int | None, usage: dict[str, int], **counts: int) -> Snapsho
         counts=Counts(total=total or 0, **counts),
         usage=usage,
         failed_positions=[],
+        bad_items=0,
+        bad_item_messages=[],
         last_errors=[],
         reason=None,
         message=None,

@@ -77,6 +77,26 @@ def test_a_run_that_reads_another_one_waits_for_its_success(
     assert bool(plan.actions) == (phase is Phase.RUNNING)
 
 
+@pytest.mark.parametrize(
+    ("parent", "phase", "reason"),
+    [
+        (None, Phase.PENDING, Reason.BATCH_JOB_NOT_FOUND),
+        (Parent("p", "custom", ended=False, complete=False), Phase.QUEUED, Reason.DEPENDENCY_NOT_MET),
+        (Parent("p", "custom", ended=True, complete=False), Phase.RUNNING, Reason.LOADING),
+        (Parent("p", "export", ended=True, complete=True), Phase.RUNNING, Reason.LOADING),
+    ],
+)
+def test_a_redrive_waits_for_the_end_of_the_other_run_and_not_for_its_success(
+    parent: Parent | None, phase: Phase, reason: Reason
+) -> None:
+    world = World(spec={"source": {"redriveOf": {"batchJobName": "parent"}}}, parent=parent)
+    plan = world.look()
+    assert plan.status
+    assert plan.status.phase is phase
+    assert {c.reason for c in plan.status.conditions} == {reason}
+    assert bool(plan.actions) == (phase is Phase.RUNNING)
+
+
 def test_nothing_starts_before_its_time() -> None:
     world = World(spec={"startAfter": "2026-01-01T01:00:00+00:00"})
     plan = world.look()
@@ -94,16 +114,18 @@ def test_the_parents_uid_goes_to_the_workers() -> None:
     complete = Parent("p-uid", "custom", ended=True, complete=True)
     plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=complete).plan()
     (admit,) = [action for action in plan.actions if isinstance(action, do.Admit)]
-    assert admit.run.results_of_uid == "p-uid"
+    assert admit.run.parent_uid == "p-uid"
 
 
 @pytest.mark.parametrize("circle", [(NAME,), (NAME, "b", "c")])
 def test_batch_jobs_that_wait_for_each_other_are_refused(circle: tuple[str, ...]) -> None:
     parent = Parent("p", "custom", ended=False, complete=False)
-    plan = World(spec={"source": {"resultsOf": {"batchJobName": circle[-1]}}}, parent=parent, circle=circle).plan()
-    _, reason, message = condition(plan.status, ConditionType.FAILED)
-    assert reason == "InvalidSpec"
-    assert " → ".join([*circle, NAME]) in message
+    for way in ("resultsOf", "redriveOf"):
+        plan = World(spec={"source": {way: {"batchJobName": circle[-1]}}}, parent=parent, circle=circle).plan()
+        _, reason, message = condition(plan.status, ConditionType.FAILED)
+        assert reason == "InvalidSpec"
+        assert message.startswith(f"spec.source.{way}.batchJobName: each of these waits for the next: ")
+        assert " → ".join([*circle, NAME]) in message
 
 
 @pytest.mark.parametrize("ended", [False, True])
@@ -346,14 +368,20 @@ def test_a_run_that_was_being_given_up_when_the_operator_died_is_given_up_to_the
 def test_what_workers_say_at_too_great_length_does_not_keep_a_run_from_ending() -> None:
     world = started()
     said = {"source_sha256": "s" * 99, "source_etag": "e" * 300, "manifest_sha256": "sha256:" + "f" * 64}
+    bad = {"bad_items": 12, "bad_item_messages": ["b" * 300] * 12}
     errors = [LastError("a", "c" * 80, "m")]
     world.run = snapshot(
-        RunState.CLOSED, 10, counts={"succeeded": 10}, results_uri="u" * 3000, last_errors=errors, **said
+        RunState.CLOSED, 10, counts={"succeeded": 10}, results_uri="u" * 3000, last_errors=errors, **said, **bad
     )
     status = world.look().status
     assert status
     assert status.phase is Phase.SUCCEEDED
     assert status == BatchJobStatus.model_validate(status.to_json()), "it fits its own schema"
+    assert condition(status, ConditionType.COMPLETE)[2] == (
+        "10 items succeeded. Bad records that were left out: 12. status.source says which."
+    )
+    assert status.source
+    assert (status.source.bad_items, len(status.source.bad_item_messages or ())) == (12, 10)
 
 
 def test_a_name_that_somebody_else_has_stalls() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.api.status import Effective
-from batchjob.core.items import Cancelled, ErrorClass, Failed, Item, Retried, Succeeded
+from batchjob.api.status import Effective, ErrorClass
+from batchjob.core.items import Cancelled, Failed, Item, Retried, Succeeded
 from batchjob.core.retry import MAX_AFTER_SECONDS, Cancel, Fail, Retry, delay_ms, settle
 from batchjob.errors import ResultsError, StoreUnavailable
 

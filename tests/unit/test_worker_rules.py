@@ -26,7 +26,7 @@ from batchjob.worker.processor import make_processor
 from batchjob.worker.settings import read_settings
 from batchjob.worker.sources.file import PathReader
 from batchjob.worker.sources.opening import open_source
-from batchjob.worker.sources.source import Record
+from batchjob.worker.sources.records import Record
 from batchjob_processors.templates import Templates
 
 DATA = {"volumes": [{"claimName": "data", "mountPath": "/data"}]}

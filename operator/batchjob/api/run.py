@@ -37,7 +37,7 @@ class Run(Model):
     epoch: str = Field(description="Names the store's memory of this run.")
     spec: BatchJobSpec
     effective: Effective
-    results_of_uid: str | None = Field(None, description="UID of the run whose results are the source.")
+    parent_uid: str | None = Field(None, description="UID of the run whose results or dead letters are the source.")
 
     @property
     def folder(self) -> str:
@@ -93,8 +93,14 @@ def references(spec: BatchJobSpec) -> list[Reference]:
     found: list[Reference] = []
     if source := spec.source.config_map_ref:
         found.append(Reference("ConfigMap", source.name, source.key, Purpose.SOURCE, "spec.source.configMapRef"))
+    if secret := spec.source.secret_ref:
+        found.append(Reference("Secret", secret.name, secret.key, Purpose.SOURCE, "spec.source.secretRef"))
     if spec.source.uri:
         found += _location(spec.source.uri, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, "spec.source.uri")
+    if spec.source.sql:
+        dsn = spec.source.sql.dsn_secret_ref
+        field = "spec.source.sql.dsnSecretRef"
+        found.append(Reference("Secret", dsn.name, dsn.key, Purpose.SOURCE_CREDENTIALS, field))
     if spec.results and spec.results.destination:
         field = "spec.results.destination"
         found += _location(spec.results.destination, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA, field)

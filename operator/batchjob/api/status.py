@@ -52,6 +52,19 @@ class Condition(Model):
     observed_generation: Count = Field(0, description="metadata.generation this was computed from.")
 
 
+class ErrorClass(StrEnum):
+    """Why an attempt failed: users filter and alert by it."""
+
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate-limited"
+    INVALID_INPUT = "invalid-input"
+    UPSTREAM = "upstream"
+    INFRASTRUCTURE = "infrastructure"
+    PERMISSION = "permission"
+    REFUSED = "refused"
+    INTERNAL = "internal"  # an exception of the processor's that says nothing more
+
+
 class Counts(Model):
     """Items by state; waiting + delayed + active + succeeded + failed + cancelled = total once it is loaded."""
 
@@ -96,6 +109,12 @@ class SourceStatus(Model):
 
     sha256: Annotated[str, Field(max_length=64)] | None = Field(None, description="SHA-256 of the source's bytes.")
     etag: Text | None = Field(None, description="ETag of the source, where it has one.")
+    bad_items: Count | None = Field(
+        None, description="Records that were left out (source.onBadItem: skip); they are not in counts.total."
+    )
+    bad_item_messages: Annotated[list[Text], Field(max_length=10)] | None = Field(
+        None, description="Line and fault of the first of them."
+    )
 
 
 class Effective(Model):

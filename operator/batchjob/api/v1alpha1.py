@@ -205,6 +205,13 @@ class BatchJob(Model):
                     "!self.metadata.name.contains('.')",
                     "metadata.name must not contain a dot: pods are named after it. Use a dash.",
                 ),
+                *(
+                    cel(
+                        f"!has(self.spec.source.{name}) || self.spec.source.{name}.batchJobName != self.metadata.name",
+                        f"spec.source.{name}.batchJobName names the BatchJob itself: name another one",
+                    )
+                    for name in ("resultsOf", "redriveOf")
+                ),
             ]
         }
     )

@@ -50,7 +50,7 @@ def _not_yet(seen: Observed) -> Verdict | None:
         return Verdict(Phase.QUEUED, Reason.START_AFTER, f"Waits until {spec.start_after}.")
     if seen.missing:
         return stalled(Phase.PENDING, seen.missing)
-    return _dependency(seen) if spec.source.results_of else None
+    return _dependency(seen) if spec.source.parent else None
 
 
 def plan_start(seen: Observed, settings: PlanSettings, before: Before = Before()) -> Plan:  # noqa: B008 - frozen
@@ -84,7 +84,7 @@ def build_run(seen: Observed, epoch: str) -> Run:
         epoch=epoch,
         spec=job.spec,
         effective=effective(job.spec),
-        results_of_uid=seen.parent.uid if seen.parent else None,
+        parent_uid=seen.parent.uid if seen.parent else None,
     )
 
 
@@ -125,12 +125,13 @@ def _too_large(job: BatchJob) -> str | None:
 
 
 def _unreadable(seen: Observed) -> str | None:
-    """Why the results that are the source will never be there."""
-    field = "spec.source.resultsOf.batchJobName"
+    """Why what is read of another BatchJob will never be there."""
+    source = seen.job.spec.source
+    field = f"spec.source.{source.parent_field}.batchJobName"
     if seen.circle:
         way = " → ".join([*seen.circle, seen.circle[0]])
-        return f"{field}: each of these waits for the results of the next: {way}. Name another BatchJob."
-    if seen.parent and seen.parent.type == JobType.EXPORT:
+        return f"{field}: each of these waits for the next: {way}. Name another BatchJob."
+    if source.results_of and seen.parent and seen.parent.type == JobType.EXPORT:
         return (
             f"{field} names a BatchJob of type export: its results are files, not items. Read the same source as it, "
             "or its files by spec.source.uri."
@@ -144,14 +145,16 @@ def _too_early_seconds(seen: Observed) -> float:
 
 
 def _dependency(seen: Observed) -> Verdict | None:
-    """Why the run whose results are the source cannot be read yet; None if it can."""
-    source = seen.job.spec.source.results_of
-    name = source.batch_job_name if source else ""
+    """Why the BatchJob that is the source cannot be read yet; None if it can."""
+    source = seen.job.spec.source
+    name = source.parent
     if seen.parent is None:
-        message = f"spec.source.resultsOf: there is no BatchJob {name} in this namespace. Create it."
+        message = f"spec.source.{source.parent_field}: there is no BatchJob {name} in this namespace. Create it."
         return stalled(Phase.PENDING, Trouble(Reason.BATCH_JOB_NOT_FOUND, message))
-    if seen.parent.complete:
+    if seen.parent.complete or (source.redrive_of and seen.parent.ended):
         return None
+    if source.redrive_of:
+        return Verdict(Phase.QUEUED, Reason.DEPENDENCY_NOT_MET, f"Waits until BatchJob {name} has ended.")
     if seen.parent.ended:
         message = (
             f"spec.source.resultsOf: BatchJob {name} ended without being Complete. See why, run it again under "

@@ -32,7 +32,10 @@ def judge(snapshot: Snapshot) -> Verdict:
     cancelled = f", {snapshot.counts.cancelled} cancelled" if snapshot.counts.cancelled else ""
     if not snapshot.counts.total:
         return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, "The source had no items.")
-    return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, f"{_items(snapshot.counts.succeeded)} succeeded{cancelled}.")
+    message = f"{_items(snapshot.counts.succeeded)} succeeded{cancelled}."
+    if snapshot.bad_items:
+        message += f" Bad records that were left out: {snapshot.bad_items}. status.source says which."
+    return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, message)
 
 
 def failure_message(snapshot: Snapshot) -> str:

@@ -24,7 +24,7 @@ class Entry:
     version: int
     generation: int
     type: str
-    parent: str | None  # name of the BatchJob whose results it reads
+    parent: str | None  # name of the BatchJob that it reads
     phase: str | None
     ended: bool  # the phase is a terminal one
     complete: bool  # and it is Complete
@@ -52,7 +52,7 @@ class KnownBatchJobs:
     def __init__(self) -> None:
         self._entries: dict[ObjectKey, Entry] = {}
         self._keys: dict[str, ObjectKey] = {}  # by uid
-        self._readers: dict[ObjectKey, set[ObjectKey]] = {}  # who reads the results of a BatchJob
+        self._readers: dict[ObjectKey, set[ObjectKey]] = {}  # who reads a BatchJob
         self._gone: dict[ObjectKey, set[str]] = {}
 
     def seen(self, body: dict[str, Any]) -> set[ObjectKey]:
@@ -101,7 +101,7 @@ class KnownBatchJobs:
         return self._keys.get(uid)
 
     def circle(self, key: ObjectKey) -> list[str]:
-        """Names of BatchJobs of which each waits for the next one's results and the last for this one's; else none."""
+        """Names of BatchJobs of which each waits for the next one and the last for this one; else none."""
         namespace, name = key
         names: list[str] = []
         while (entry := self._entries.get((namespace, name))) and not entry.ended and name not in names:
@@ -164,7 +164,7 @@ def build_entry(body: dict[str, Any]) -> Entry:
         version=int(metadata["resourceVersion"]),
         generation=generation,
         type=spec.get("type", ""),
-        parent=_mapping(_mapping(spec.get("source")).get("resultsOf")).get("batchJobName"),
+        parent=_parent(_mapping(spec.get("source"))),
         phase=phase,
         ended=ended,
         complete=_holds(status, ConditionType.COMPLETE),
@@ -173,6 +173,11 @@ def build_entry(body: dict[str, Any]) -> Entry:
         started=bool(status.get("storeEpoch")),
         body=None if settled else body,
     )
+
+
+def _parent(source: dict[str, Any]) -> str | None:
+    place = _mapping(source.get("resultsOf") or source.get("redriveOf"))
+    return place.get("batchJobName")
 
 
 def _holds(status: dict[str, Any], kind: ConditionType) -> bool:

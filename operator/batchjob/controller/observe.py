@@ -152,8 +152,8 @@ class Observer:
         return pulse.certain
 
     def _parent(self, job: BatchJob) -> Parent | None:
-        source = job.spec.source.results_of
-        entry = self._known.get((job.metadata.namespace, source.batch_job_name)) if source else None
+        name = job.spec.source.parent
+        entry = self._known.get((job.metadata.namespace, name)) if name else None
         return Parent(entry.uid, entry.type, entry.ended, entry.complete) if entry else None
 
     async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:

@@ -60,7 +60,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Parent:
-    """The BatchJob whose results are the source."""
+    """The BatchJob whose results or dead letters are the source."""
 
     uid: str
     type: str
@@ -93,7 +93,7 @@ class Observed:
     admitted: bool = False  # whether the run has its user in the store and its Secret
     child: ChildJob | None = None
     missing: Trouble | None = None  # a reference that does not exist; looked for before the first Job, then as `pods`
-    parent: Parent | None = None  # only where the source is resultsOf
+    parent: Parent | None = None  # only where the source is another BatchJob
     circle: Sequence[str] = ()  # names of BatchJobs that wait for each other, beginning with this one
     pods: Trouble | None = None  # why no worker starts; looked for where none does
     misconfigured: str | None = None  # what the pod said that ended with EXIT_CONFIGURATION

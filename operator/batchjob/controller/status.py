@@ -38,6 +38,7 @@ MESSAGE_LIMIT: Final = 2048  # of a condition
 TEXT_LIMIT: Final = 256  # of an item's error
 USAGE_LIMIT: Final = 16  # names of status.usage
 CHECKPOINT_LIMIT: Final = 8192  # characters of status.checkpoint
+BAD_ITEMS_SHOWN: Final = 10  # messages of status.source.badItemMessages
 
 # Conditions whose turning True is worth an Event; the first that does.
 NOTABLE: Final = (
@@ -225,7 +226,13 @@ def _item_error(error: LastError) -> ItemError:
 def _source(snapshot: Snapshot) -> SourceStatus | None:
     if not snapshot.source_sha256 and not snapshot.source_etag:
         return None
-    return SourceStatus(sha256=_clipped(snapshot.source_sha256, 64), etag=_clipped(snapshot.source_etag, TEXT_LIMIT))
+    messages = [clip(message, TEXT_LIMIT) for message in snapshot.bad_item_messages[:BAD_ITEMS_SHOWN]]
+    return SourceStatus(
+        sha256=_clipped(snapshot.source_sha256, 64),
+        etag=_clipped(snapshot.source_etag, TEXT_LIMIT),
+        bad_items=max(snapshot.bad_items, 0) or None,
+        bad_item_messages=messages or None,
+    )
 
 
 def _results(snapshot: Snapshot) -> ResultsStatus | None:

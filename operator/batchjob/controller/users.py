@@ -45,14 +45,14 @@ class Users:
     async def admit(self, run: Run) -> None:
         """See that the run's Secret is there and tells of this epoch, and that the store knows its user."""
         credentials = await self._secret(run)
-        reads = await self._readable(run, credentials.run.results_of_uid)
+        reads = await self._readable(run, credentials.run.parent_uid)
         await self._store.grant(run.uid, credentials.password, reads=reads, rate=key_of(run))
         self._passwords[run.uid] = credentials.password
         self.present.add(run.uid)
 
     async def _readable(self, run: Run, said: str | None) -> str | None:
         """The run that the Secret names, if we know it or it is of the same namespace: its editor may name any."""
-        if said is None or said == run.results_of_uid:
+        if said is None or said == run.parent_uid:
             return said
         owner = await self._store.created_for(said)
         return said if owner and owner.startswith(f"{run.namespace}/") else None

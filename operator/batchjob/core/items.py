@@ -14,19 +14,6 @@ import msgspec
 LEASE_MS: Final = 10_000
 
 
-class ErrorClass(StrEnum):
-    """Why an attempt failed. Part of the API: users filter and alert by it."""
-
-    TIMEOUT = "timeout"
-    RATE_LIMITED = "rate-limited"
-    INVALID_INPUT = "invalid-input"
-    UPSTREAM = "upstream"
-    INFRASTRUCTURE = "infrastructure"
-    PERMISSION = "permission"
-    REFUSED = "refused"
-    INTERNAL = "internal"  # an exception of the processor's that says nothing more
-
-
 class RunState(StrEnum):
     """Where a run stands in the store."""
 

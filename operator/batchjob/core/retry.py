@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from batchjob.api.retry import BackoffStrategy
-from batchjob.api.status import Effective
-from batchjob.core.items import Cancelled, ErrorClass, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.api.status import Effective, ErrorClass
+from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.errors import ResultsError, StoreError
 
 MAX_AFTER_SECONDS: Final = 86_400.0  # a server that says "come back in a year" does not hold a run for a year

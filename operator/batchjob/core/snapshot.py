@@ -33,6 +33,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     load_error: tuple[str, str] | None  # class and message; temporary, gone once the source is loaded
     source_sha256: str | None
     source_etag: str | None
+    bad_items: int  # records that were left out of the source
+    bad_item_messages: list[str]  # about the first of them
     results_uri: str | None
     manifest_sha256: str | None
     next_due_ms: int | None  # milliseconds from now until the earliest delayed item is due

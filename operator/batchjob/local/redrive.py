@@ -11,7 +11,8 @@ from batchjob.local.outcome import Letter
 from batchjob.store import Store
 from batchjob.worker.load import fill
 from batchjob.worker.patience import kept
-from batchjob.worker.sources.source import Record, Source
+from batchjob.worker.sources.records import Record
+from batchjob.worker.sources.source import Source
 
 
 class Letters(Source):

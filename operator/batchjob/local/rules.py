@@ -74,7 +74,7 @@ def _broken_rules(value: Any, schema: Schema, path: str) -> Iterator[str]:
             continue
         try:
             holds = cel.evaluate(rule["rule"], _context(value))
-        except (RuntimeError, TypeError, ValueError):
+        except (RuntimeError, TypeError, ValueError, LookupError):
             continue  # a field that it reads is missing or of another type, which pydantic says better
         if not holds:
             yield f"{path}{rule.get('fieldPath', '')}: {rule['message']}".removeprefix(": ")

@@ -45,9 +45,15 @@ class LoadLease(Duty):
         await self._call(scripts.LOAD_PUT, self._token, *arguments)
         self._next_position = position
 
-    async def finish(self, total: int, sha256: str | None, etag: str | None) -> None:
-        """Open the run, after checking that all of `total` items arrived or were done before (StoreError if not)."""
-        await self._call(scripts.LOAD_FINISH, self._token, total, sha256 or "", etag or "")
+    async def finish(
+        self, total: int, sha256: str | None, etag: str | None, bad_items: int = 0, messages: Sequence[str] = ()
+    ) -> None:
+        """Open the run, after checking that all of `total` items arrived or were done before (StoreError if not).
+
+        `bad_items` were left out; `messages`, a line each, are about the first of them.
+        """
+        arguments = total, sha256 or "", etag or "", bad_items, "\n".join(messages)
+        await self._call(scripts.LOAD_FINISH, self._token, *arguments)
 
     async def trouble(self, error_class: str, message: str) -> None:
         """The source cannot be read now; shown in the snapshot until it is loaded. Renews the lease."""

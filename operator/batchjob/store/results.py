@@ -1,4 +1,7 @@
-"""Results of a run, read with plain commands: a run may be allowed to read another's, but not to run scripts on it."""
+"""Results and dead letters of a run, read with plain commands.
+
+A run may be allowed to read another's keys, but not to run scripts on it.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Final
@@ -8,9 +11,10 @@ import msgspec
 from batchjob.errors import RunGone
 from batchjob.store.connection import Connection, answered
 from batchjob.store.keys import run_key
-from batchjob.store.snapshot import ItemResult
+from batchjob.store.snapshot import DeadLetter, ItemResult, read_dead_letter
 
 BATCH: Final = 500  # items a round trip
+LETTERS_BATCH: Final = 50  # the same for dead letters: each may hold a record of 1 MiB
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str])
 
@@ -34,3 +38,26 @@ async def iterate(connection: Connection, uid: str) -> AsyncIterator[ItemResult]
             if packed is not None:
                 item_id, result = _unpack.decode(packed)
                 yield ItemResult(position, item_id, result.encode())
+
+
+async def iterate_letters(connection: Connection, uid: str) -> AsyncIterator[DeadLetter]:
+    """Dead letters of a run that has ended, in the order of positions.
+
+    Raises RunGone when the run is unknown, is deleted or replaced on the way, or has lost some: never a silent end.
+    """
+    meta, dead, failed = (run_key(uid, name) for name in ("meta", "dead", "failed"))
+    epoch = await connection.command("HGET", meta, "epoch")
+    if epoch is None:
+        raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
+    counted = await connection.command("HGET", run_key(uid, "counters"), "failed")
+    cursor, read = 0, 0
+    while page := await connection.command("ZRANGE", failed, cursor, "+inf", "BYSCORE", "LIMIT", 0, LETTERS_BATCH):
+        positions = [int(position) for position in page]
+        found = await connection.command("HMGET", dead, *positions)
+        for position, packed in zip(positions, found, strict=True):
+            if packed is not None:
+                yield read_dead_letter(position, packed)
+                read += 1
+        cursor = positions[-1] + 1
+    if read != int(counted or 0) or await connection.command("HGET", meta, "epoch") != epoch:
+        raise RunGone(f"dead letters of run {uid} were lost, or it was deleted while they were read")

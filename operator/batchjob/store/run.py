@@ -17,9 +17,9 @@ from batchjob.errors import RunGone, StoreError
 from batchjob.store import keys, scripts
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, mark_dirty
 from batchjob.store.load import LoadLease
-from batchjob.store.results import iterate
+from batchjob.store.results import iterate, iterate_letters
 from batchjob.store.seal import SealLease
-from batchjob.store.snapshot import ItemResult
+from batchjob.store.snapshot import DeadLetter, ItemResult
 
 MESSAGE_LIMIT: Final = 1024  # characters kept of an error message
 
@@ -126,6 +126,10 @@ class RunStore:
     def results(self) -> AsyncIterator[ItemResult]:
         """Results in the order of positions; items without a result are left out."""
         return iterate(self._connection, self.uid)
+
+    def dead_letters(self) -> AsyncIterator[DeadLetter]:
+        """Dead letters in the order of positions, once the run has ended."""
+        return iterate_letters(self._connection, self.uid)
 
     async def parts(self) -> dict[str, bytes]:
         """What commits wrote as `parts`: name → JSON."""

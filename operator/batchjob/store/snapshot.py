@@ -63,6 +63,8 @@ def _snapshot(reply: list[Any]) -> Snapshot:
         load_error=(trouble[0], trouble[1] or "") if trouble[0] else None,
         source_sha256=facts.get("source_sha256") or None,
         source_etag=facts.get("source_etag") or None,
+        bad_items=int(facts.get("bad_items", 0)),
+        bad_item_messages=facts.get("bad_item_messages", "").splitlines(),
         results_uri=facts.get("results_uri") or None,
         manifest_sha256=facts.get("manifest_sha256") or None,
         next_due_ms=None if due < 0 else due,

@@ -3,7 +3,8 @@
 The names here are public: a processor needs nothing else of BatchJob.
 """
 
-from batchjob.core.items import Cancelled, ErrorClass, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.api.status import ErrorClass
+from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.core.retry import Cancel, Fail, Retry
 from batchjob.errors import ConfigurationError
 from batchjob.worker.addresses import check_host

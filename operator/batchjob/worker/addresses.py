@@ -4,8 +4,8 @@ Link-local addresses are refused: a cloud's metadata service lives there and han
 asks. Private addresses are allowed: object stores and model servers of the same cluster have them.
 
 For https sources each connection, after redirects too, goes to an address that was checked. Endpoints of buckets, of
-models and of mail servers are checked once, before they are used: against a mistake, not against a name whose address
-changes afterwards or a model server that redirects. What stops those is a NetworkPolicy.
+models, of mail servers and of databases are checked once, before they are used: against a mistake, not against a name
+whose address changes afterwards or a model server that redirects. What stops those is a NetworkPolicy.
 """
 
 import asyncio

@@ -1,32 +1,38 @@
-"""Object stores that speak S3: one way to open them, for sources and destinations."""
+"""Object stores (S3, Google Cloud Storage, Azure Blob Storage): one way to open them, for sources and destinations."""
 
-import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
-from obstore.store import S3Store
+from obstore.store import AzureStore, GCSStore, S3Store
 
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError
 from batchjob.worker.addresses import refusal, resolve
+from batchjob.worker.logins import sign_in
 from batchjob.worker.unreached import Unreached, brief, explain_unreached, is_final
 
 if TYPE_CHECKING:  # names for types only: the library has none of them at run time
-    from obstore.store import ClientConfig, RetryConfig, S3Config
+    from obstore.store import ClientConfig, RetryConfig
 
 # The engine tries again, counts it and shows why: the library only bridges a hiccup.
 _RETRY: Final["RetryConfig"] = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
 _TIMEOUT_SECONDS: Final = 60  # without a byte
-DEFAULT_REGION: Final = "us-east-1"
-
+_STORES: Final[dict[str, Any]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+_ENDPOINTS: Final = {"s3": "aws_endpoint", "gs": "google_base_url", "az": "azure_storage_endpoint"}
 
 # What the library raises for a store that refuses or is not there; of Python's own, FileNotFoundError.
 STORE_ERRORS: Final = (BaseError, OSError)
 TRUST: Final = "name its authority in caBundleRef"
+_HINTS: Final = {
+    "root_certificate": ": check caBundleRef",
+    "Account must be": ": name it as AZURE_STORAGE_ACCOUNT_NAME in the Secret of credentialsSecretRef",
+    "Access Key": ": check AZURE_STORAGE_ACCOUNT_KEY in the Secret of credentialsSecretRef",
+    "service account": ": check GOOGLE_SERVICE_ACCOUNT_KEY in the Secret of credentialsSecretRef",
+}
 _STATUS: Final = re.compile(r"status code: (\d{3})")  # the library has a class of its own for a few calls only
 _SAID: Final = 200  # characters of the store's words
 
@@ -34,54 +40,33 @@ _SAID: Final = 200  # characters of the store's words
 class Bucket(NamedTuple):
     """An opened bucket and the key that the URL names in it."""
 
-    store: S3Store
+    store: S3Store | GCSStore | AzureStore
     key: str
 
 
 def open_bucket(place: Location, credentials: Path, authority: Path) -> Bucket:
-    """The bucket of an s3:// URL. `credentials`, `authority`: folders of the references, read where the place has any.
+    """The bucket of an s3://, gs:// or az:// URL.
 
-    Connects to nothing yet. Raises ConfigurationError where a key of the Secret is missing.
+    `credentials`, `authority`: folders of the references, read where the place has any. Connects to nothing yet.
+    Raises ConfigurationError where a key of the Secret is missing.
     """
     url = urlsplit(place.url)
-    if url.scheme != "s3" or not url.netloc:
-        raise ConfigurationError(f"{place.url} is no URL of a bucket: write s3://bucket/key")
+    if url.scheme not in _STORES or not url.netloc:
+        raise ConfigurationError(f"{place.url} is no URL of a bucket: write s3://, gs:// or az://bucket/key")
     options: ClientConfig = {"read_timeout": timedelta(seconds=_TIMEOUT_SECONDS), "timeout": "1h"}
     if place.endpoint:
         options["allow_http"] = place.endpoint.startswith("http://")
     if place.ca_bundle_ref:
         options["root_certificate"] = (authority / place.ca_bundle_ref.key).read_bytes()
-    config = _login(place, credentials)
+    config = sign_in(url.scheme, place, credentials)
+    if place.endpoint:
+        config[_ENDPOINTS[url.scheme]] = place.endpoint
     try:
-        store = S3Store(url.netloc, endpoint=place.endpoint, config=config, client_options=options, retry_config=_RETRY)
+        store = _STORES[url.scheme](url.netloc, config=config, client_options=options, retry_config=_RETRY)
     except (BaseError, ValueError) as error:
-        hint = ": check caBundleRef" if "root_certificate" in str(error) else ""
+        hint = next((hint for words, hint in _HINTS.items() if words in str(error)), "")
         raise ConfigurationError(f"{place.url} cannot be opened: {brief(str(error))}{hint}") from None
     return Bucket(store, unquote(url.path.lstrip("/")))
-
-
-def _login(place: Location, folder: Path) -> "S3Config":
-    config: S3Config = {"region": os.environ.get("AWS_REGION", DEFAULT_REGION), "virtual_hosted_style_request": False}
-    if place.credentials_secret_ref is None:
-        if "AWS_ACCESS_KEY_ID" not in os.environ:  # which may come by spec.worker.envFrom
-            # Unsigned, as a public bucket wants it: the library would else ask the node's metadata service to sign in.
-            config["skip_signature"] = True
-        return config
-    config["access_key_id"] = _key(place, folder, "AWS_ACCESS_KEY_ID")
-    config["secret_access_key"] = _key(place, folder, "AWS_SECRET_ACCESS_KEY")
-    if (folder / "AWS_REGION").exists():
-        config["region"] = _key(place, folder, "AWS_REGION")
-    if (folder / "AWS_SESSION_TOKEN").exists():
-        config["session_token"] = _key(place, folder, "AWS_SESSION_TOKEN")
-    return config
-
-
-def _key(place: Location, folder: Path, name: str) -> str:
-    try:
-        return (folder / name).read_text().strip()
-    except FileNotFoundError:
-        secret = place.credentials_secret_ref.name if place.credentials_secret_ref else ""
-        raise ConfigurationError(f"Secret {secret} has no key {name}, which {place.url} needs: add it") from None
 
 
 async def endpoint_refusal(place: Location) -> str | None:

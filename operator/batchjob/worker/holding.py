@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from batchjob.core.items import Chunk, ErrorClass, Item, Outcome, Retried
+from batchjob.api.status import ErrorClass
+from batchjob.core.items import Chunk, Item, Outcome, Retried
 from batchjob.store import Commit
 
 if TYPE_CHECKING:

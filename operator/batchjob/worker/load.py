@@ -15,15 +15,17 @@ from typing import Final
 
 from batchjob import log
 from batchjob.api.run import Run
+from batchjob.api.status import ErrorClass
 from batchjob.core.chunks import LOOK_AHEAD, chunk_size
-from batchjob.core.items import ErrorClass, Item
+from batchjob.core.items import Item
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
 from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.patience import kept, patiently
-from batchjob.worker.sources.source import Record, Source
+from batchjob.worker.sources.records import Record
+from batchjob.worker.sources.source import Source
 
 PUT_ITEMS: Final = 1024  # items a call of the store
 PUT_CHUNKS: Final = 32  # chunks a call: each may weigh PUT_BYTES
@@ -116,8 +118,11 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
             "the source is not what it was when the run began, so which of its items are done cannot be told. Create "
             "a BatchJob with the items that are still to be done"
         )
-    await patiently(lambda: lease.finish(total, source.sha256, source.etag))
+    bad = source.bad
+    await patiently(lambda: lease.finish(total, source.sha256, source.etag, bad.count, bad.messages))
     logger.info("loaded", items=total)
+    if bad.count:
+        logger.warning("records of the source were left out", bad_items=bad.count, first=bad.messages)
 
 
 async def _put(lease: LoadLease, batch: list[list[Item]]) -> None:

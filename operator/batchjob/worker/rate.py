@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from batchjob import log
-from batchjob.core.items import ErrorClass, Outcome, Retried
+from batchjob.api.status import ErrorClass
+from batchjob.core.items import Outcome, Retried
 from batchjob.core.rates import Rate
 from batchjob.store import RunStore
 from batchjob.worker.patience import patiently

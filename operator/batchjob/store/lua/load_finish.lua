@@ -1,5 +1,6 @@
--- Open the run. ARGV: token, number of items in the source, sha256, etag (empty: unknown).
--- Writes meta (state, total, source_*, loaded_by; clears load_error_*), counters, duty, wake.
+-- Open the run. ARGV: token, number of items in the source, sha256, etag (empty: unknown), number of bad items that were left out,
+-- a line about each of the first of them.
+-- Writes meta (state, total, source_*, bad_item*, loaded_by; clears load_error_*), counters, duty, wake.
 -- Sent twice by the same loader it does nothing more.
 
 read_run()
@@ -15,7 +16,8 @@ if loaded + done ~= total then
   stop('INCOMPLETE', 'the source has ' .. total .. ' items, but ' .. loaded .. ' arrived in the store, and ' .. done
     .. ' were done before')
 end
-redis.call('HSET', KEY.meta, 'total', total, 'loaded_by', token, 'source_sha256', ARGV[3], 'source_etag', ARGV[4])
+redis.call('HSET', KEY.meta, 'total', total, 'loaded_by', token, 'source_sha256', ARGV[3], 'source_etag', ARGV[4],
+  'bad_items', ARGV[5], 'bad_item_messages', ARGV[6])
 redis.call('HDEL', KEY.meta, 'load_error_class', 'load_error_message')
 count('succeeded', done - cancelled)
 count('cancelled', cancelled)

@@ -6,11 +6,11 @@ from pathlib import Path
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
 from batchjob.worker.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
-from batchjob.worker.sources.file import BLOCK_BYTES
+from batchjob.worker.sources.limits import BLOCK_BYTES
 
 
 class BucketReader:
-    """A file by s3:// URL."""
+    """A file by s3://, gs:// or az:// URL."""
 
     def __init__(self, place: Location, credentials: Path, authority: Path) -> None:
         self.name = place.url

@@ -1,18 +1,19 @@
 """Sources that are files of records, wherever the bytes come from."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-from batchjob.api.source import SourceFormat
+from batchjob.api.source import OnBadItem, SourceFormat
 from batchjob.errors import InvalidSource, SourceUnreachable
-from batchjob.worker.sources.formats import PARSERS, looks_like
-from batchjob.worker.sources.source import Record, Source
-
-BLOCK_BYTES: Final = 256 * 1024
-HEAD_BYTES: Final = 4096  # looked at for a hint where a file is wrong
-LIMIT_BYTES: Final = 1024**3  # largest file
+from batchjob.worker.sources.formats import PARSERS
+from batchjob.worker.sources.kinds import HEAD_BYTES, check_kind, is_page, looks_like
+from batchjob.worker.sources.limits import BLOCK_BYTES, check_cost
+from batchjob.worker.sources.records import Record
+from batchjob.worker.sources.source import Source
 
 
 class Reader(Protocol):
@@ -28,42 +29,51 @@ class Reader(Protocol):
 class FileSource(Source):
     """A file of records in one of the formats."""
 
-    def __init__(self, reader: Reader, form: SourceFormat, id_field: str, field: str) -> None:
+    def __init__(
+        self, reader: Reader, form: SourceFormat, id_field: str, field: str, on_bad_item: OnBadItem = OnBadItem.FAIL
+    ) -> None:
         """`field`: where the spec names the file."""
-        super().__init__()
+        super().__init__(on_bad_item)
         self._field = field
         self._reader = reader
         self._form = form
-        self._parser = PARSERS[form](id_field)
+        self._parser = PARSERS[form](id_field, self.bad)
 
     async def records(self) -> AsyncIterator[Record]:
         """The file's records; errors name the field and the file."""
-        size, head = 0, b""
+        size, good, head, began = 0, 0, b"", time.monotonic()
         try:
             async for block in self._reader.blocks():
-                head = head or block[:HEAD_BYTES]
+                if not head:
+                    head = block[:HEAD_BYTES]
+                    check_kind(head)
                 size += len(block)
-                _check_size(size)
+                check_cost(self._reader.name, size, time.monotonic() - began)
                 self.etag = self._reader.etag
                 self._digest.update(block)
                 for record in self._parser.feed(block):
+                    good += 1
                     yield record
                 await asyncio.sleep(0)  # parsing computes: heartbeat, probes and signals get their turn
             for record in self._parser.finish():
+                good += 1
                 yield record
+            self.bad.check(good)
         except InvalidSource as error:
             raise InvalidSource(f"{self._field}: {self._reader.name}: {error}{self._hint(head)}") from None
         except SourceUnreachable as error:
             raise SourceUnreachable(f"{self._field}: {error}", lasts=error.lasts) from None
 
     def _hint(self, head: bytes) -> str:
+        if is_page(head):
+            return " (it looks like a web page, perhaps one that asks for a login)"
         looks = looks_like(head)
         return f" (it looks like {looks}: check {self._field}.format)" if looks not in {None, self._form} else ""
 
 
-def _check_size(size: int) -> None:
-    if size > LIMIT_BYTES:
-        raise InvalidSource(f"larger than {LIMIT_BYTES >> 30} GiB, the most a source may have")
+def _version(file: int) -> tuple[int, int]:
+    found = os.fstat(file)
+    return found.st_mtime_ns, found.st_size
 
 
 class PathReader:
@@ -78,9 +88,14 @@ class PathReader:
         """The bytes, read in threads: a claim may be a network away."""
         try:
             with await asyncio.to_thread(self._path.open, "rb") as file:
+                version = _version(file.fileno())
                 while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
                     yield block
+                if _version(file.fileno()) != version:  # what was read may be a mixture
+                    raise SourceUnreachable(f"{self.name} changed while it was read")
         except FileNotFoundError:
             raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim", lasts=True) from None
+        except IsADirectoryError:
+            raise SourceUnreachable(f"{self.name} is a folder and no file: check the path", lasts=True) from None
         except OSError as error:
             raise SourceUnreachable(f"{self.name} cannot be read: {error.strerror}") from None

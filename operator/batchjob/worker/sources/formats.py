@@ -1,24 +1,28 @@
 """Files of records: JSON lines, a JSON array, CSV. Fed block by block; memory stays constant but for JSON. Pure.
 
-Every complaint names the line, because somebody has to find it in a file of a million.
+Every complaint names the line, because somebody has to find it in a file of a million. None quotes what stands there:
+a file may be a Secret, and a status is not. A fault of one record is a BadItem; any other is one of the whole file, and
+so is whatever leaves open where the next record begins.
 """
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from batchjob.api.source import SourceFormat
-from batchjob.errors import InvalidSource
-from batchjob.worker.sources.source import Ids, Record, record_id
+from batchjob.errors import BadItem, InvalidSource
+from batchjob.worker.sources.limits import ARRAY_BYTES, RECORD_BYTES
+from batchjob.worker.sources.records import BadItems, Ids, Record, decode_object, record_id
 
-RECORD_BYTES: Final = 1024 * 1024  # longest record: a file without line ends must not fill the memory
 csv.field_size_limit(RECORD_BYTES)  # its own default is 128 KiB
-ARRAY_BYTES: Final = 64 * 1024 * 1024  # largest JSON array, since it is read whole
 _OTHER_SIGNS: Final = (";", "\t", "|")  # that some programs write between fields
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # spreadsheets begin a UTF-8 file with it
+
+T = TypeVar("T")
+_array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Parser(ABC):
@@ -26,8 +30,9 @@ class Parser(ABC):
 
     unit = "line"
 
-    def __init__(self, id_field: str) -> None:
+    def __init__(self, id_field: str, bad: BadItems) -> None:
         self._id_field = id_field
+        self._bad = bad
         self._ids = Ids(self.unit)
 
     @abstractmethod
@@ -38,6 +43,14 @@ class Parser(ABC):
     def finish(self) -> Iterator[Record]:
         """The records that the end of the file completes."""
 
+    def _kept(self, read: Callable[[T], Record | None], raw: T) -> Record | None:
+        """What `read` makes of it; None where that is bad and may be left out."""
+        try:
+            return read(raw)
+        except InvalidSource as error:
+            self._bad.add(error)
+            return None
+
     def _record(self, data: dict[str, Any], place: int, size: int) -> Record:
         item_id = record_id(data, self._id_field, f"{self.unit} {place}")
         self._ids.add(item_id, place)
@@ -47,10 +60,11 @@ class Parser(ABC):
 class _Lines(Parser):
     """A format whose records begin on a line of their own."""
 
-    def __init__(self, id_field: str) -> None:
-        super().__init__(id_field)
+    def __init__(self, id_field: str, bad: BadItems) -> None:
+        super().__init__(id_field, bad)
         self._rest = b""
         self._begun = False
+        self._too_long = False  # the line at hand: what is left of it is passed over
         self._line = 0  # number of the last line seen
 
     def feed(self, block: bytes) -> Iterator[Record]:
@@ -63,62 +77,73 @@ class _Lines(Parser):
             self._begun = True
         *lines, self._rest = self._rest.split(b"\n")
         for line in lines:
-            yield from self._next(line + b"\n")
+            if record := self._kept(self._next, line + b"\n"):
+                yield record
         if len(self._rest) > RECORD_BYTES:
-            raise InvalidSource(f"line {self._line + 1}: longer than {RECORD_BYTES} bytes, the most a record may have")
+            if not self._too_long:
+                self._bad.add(self._complain_of_length(self._line + 1))
+            self._rest, self._too_long = b"", True
 
     def finish(self) -> Iterator[Record]:
         """The last line, where it has no line end."""
         rest, self._rest = self._rest, b""
         if not self._begun:
             rest = rest.removeprefix(BYTE_ORDER_MARK)
-        if rest:
-            yield from self._next(rest)
+        if rest and (record := self._kept(self._next, rest)):
+            yield record
 
-    def _next(self, line: bytes) -> Iterator[Record]:
+    def _next(self, line: bytes) -> Record | None:
         self._line += 1
+        if self._too_long:
+            self._too_long = False
+            return None
         if len(line) > RECORD_BYTES:
-            raise InvalidSource(f"line {self._line}: longer than {RECORD_BYTES} bytes, the most a record may have")
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            raise InvalidSource(f"line {self._line}: not UTF-8") from None
-        return self._take(text)
+            raise self._complain_of_length(self._line)
+        return self._take(line)
+
+    def _complain_of_length(self, line: int) -> InvalidSource:
+        return BadItem(f"line {line}: longer than {RECORD_BYTES} bytes, the most a record may have")
 
     @abstractmethod
-    def _take(self, text: str) -> Iterator[Record]:
-        """The records that a line completes; the line end is part of it."""
+    def _take(self, line: bytes) -> Record | None:
+        """The record that a line completes; the line end is part of it."""
 
 
 class JsonLines(_Lines):
     """One JSON object a line; empty lines are skipped."""
 
-    def _take(self, text: str) -> Iterator[Record]:
-        if not text.strip():
-            return
-        data = _decode(text, f"line {self._line}")
-        if not isinstance(data, dict):
-            raise InvalidSource(f"line {self._line}: not a JSON object: {text.strip():.60}")
-        yield self._record(data, self._line, len(text))
+    def _take(self, line: bytes) -> Record | None:
+        if not line.strip():
+            return None
+        return self._record(decode_object(line, f"line {self._line}"), self._line, len(line))
 
 
 class Csv(_Lines):
-    """RFC 4180 with a header row; every field is a text. A quoted field may hold line ends."""
+    """RFC 4180 with a header row; every field is a text. A quoted field may hold line ends.
 
-    def __init__(self, id_field: str) -> None:
-        super().__init__(id_field)
-        self._open = ""  # a record whose quotes are not closed yet
-        self._first = 0  # its first line
+    After a quote that is not closed, or a line too long to look for its quotes, nobody knows where a row begins.
+    """
+
+    def __init__(self, id_field: str, bad: BadItems) -> None:
+        super().__init__(id_field, bad)
+        self._open: list[bytes] = []  # lines of a record whose quotes are not closed yet
+        self._size = 0  # of them
+        self._quotes = 0  # in them: each quote inside of a quoted field is doubled
+        self._first = 0  # number of the first of them
         self._header: list[str] | None = None
 
-    def _take(self, text: str) -> Iterator[Record]:
+    def _take(self, line: bytes) -> Record | None:
         self._first = self._first if self._open else self._line
-        self._open += text
-        if len(self._open) > RECORD_BYTES:
+        self._open.append(line)
+        self._size += len(line)
+        self._quotes += line.count(b'"')
+        if self._size > RECORD_BYTES:
             raise InvalidSource(f"line {self._first}: a quote is opened and not closed within {RECORD_BYTES} bytes")
-        if self._open.count('"') % 2 == 0:  # each quote inside of a quoted field is doubled
-            text, self._open = self._open, ""
-            yield from self._row(text)
+        if self._quotes % 2:
+            return None
+        row = b"".join(self._open)
+        self._open, self._size, self._quotes = [], 0, 0
+        return self._row(row)
 
     def finish(self) -> Iterator[Record]:
         """The last row, where it has no line end."""
@@ -126,19 +151,33 @@ class Csv(_Lines):
         if self._open:
             raise InvalidSource(f"line {self._first}: a quote is opened and not closed")
 
-    def _row(self, text: str) -> Iterator[Record]:
-        if not text.strip("\r\n"):
-            return
-        try:
-            [fields] = csv.reader([text], strict=True)
-        except (csv.Error, ValueError) as error:
-            raise InvalidSource(f"line {self._first}: not CSV: {error}") from None
+    def _complain_of_length(self, line: int) -> InvalidSource:
+        return InvalidSource(str(super()._complain_of_length(line)))
+
+    def _row(self, row: bytes) -> Record | None:
+        if not row.strip(b"\r\n"):
+            return None
         if self._header is None:
-            self._header = _header(fields, self._first, self._id_field)
-            return
+            try:
+                self._header = _header(self._fields(row), self._first, self._id_field)
+            except BadItem as error:
+                raise InvalidSource(str(error)) from None
+            return None
+        fields = self._fields(row)
         if len(fields) != len(self._header):
-            raise InvalidSource(f"line {self._first}: {len(fields)} fields, where the header has {len(self._header)}")
-        yield self._record(dict(zip(self._header, fields, strict=True)), self._first, len(text))
+            raise BadItem(f"line {self._first}: {len(fields)} fields, where the header has {len(self._header)}")
+        return self._record(dict(zip(self._header, fields, strict=True)), self._first, len(row))
+
+    def _fields(self, row: bytes) -> list[str]:
+        if b"\0" in row:
+            raise BadItem(f"line {self._first}: holds a NUL byte, which no text has")
+        try:
+            [fields] = csv.reader([row.decode()], strict=True)
+        except UnicodeDecodeError:
+            raise BadItem(f"line {self._first}: not UTF-8") from None
+        except (csv.Error, ValueError) as error:
+            raise BadItem(f"line {self._first}: not CSV: {error}") from None
+        return fields
 
 
 class JsonArray(Parser):
@@ -146,10 +185,11 @@ class JsonArray(Parser):
 
     unit = "record"
 
-    def __init__(self, id_field: str) -> None:
-        super().__init__(id_field)
+    def __init__(self, id_field: str, bad: BadItems) -> None:
+        super().__init__(id_field, bad)
         self._blocks: list[bytes] = []
         self._size = 0
+        self._place = 0  # number of the last record seen
 
     def feed(self, block: bytes) -> Iterator[Record]:
         """Nothing yet."""
@@ -162,13 +202,25 @@ class JsonArray(Parser):
     def finish(self) -> Iterator[Record]:
         """Every record."""
         body = b"".join(self._blocks).removeprefix(BYTE_ORDER_MARK)
-        records = _decode(body, "the file")
-        if not isinstance(records, list):
-            raise InvalidSource("the file is not a JSON array of objects: [{…}, …]")
-        for place, data in enumerate(records, start=1):
-            if not isinstance(data, dict):
-                raise InvalidSource(f"record {place}: not a JSON object: {data!r:.60}")
-            yield self._record(data, place, self._size // len(records))
+        self._blocks = []
+        try:
+            records = _array.decode(body)
+        except msgspec.ValidationError:
+            raise InvalidSource("the file is not a JSON array of objects: [{…}, …]") from None
+        except msgspec.DecodeError as error:
+            raise InvalidSource(f"the file: not JSON: {error}") from None
+        except RecursionError:
+            raise InvalidSource("the file: nested too deeply") from None
+        for raw in records:
+            if record := self._kept(self._next, raw):
+                yield record
+
+    def _next(self, raw: msgspec.Raw) -> Record:
+        self._place += 1
+        size = len(memoryview(raw))
+        if size > RECORD_BYTES:
+            raise BadItem(f"record {self._place}: longer than {RECORD_BYTES} bytes, the most a record may have")
+        return self._record(decode_object(bytes(raw), f"record {self._place}"), self._place, size)
 
 
 PARSERS: Final[dict[SourceFormat, type[Parser]]] = {
@@ -176,17 +228,6 @@ PARSERS: Final[dict[SourceFormat, type[Parser]]] = {
     SourceFormat.JSON: JsonArray,
     SourceFormat.CSV: Csv,
 }
-
-
-def looks_like(head: bytes) -> SourceFormat | None:
-    """The format that the beginning of a file suggests; for hints alone, since a guess must decide nothing."""
-    text = head.removeprefix(BYTE_ORDER_MARK).lstrip()
-    if text.startswith(b"["):
-        return SourceFormat.JSON
-    if text.startswith(b"{"):
-        return SourceFormat.JSONL
-    first, _, _ = text.partition(b"\n")
-    return SourceFormat.CSV if any(sign in first for sign in (b",", b";", b"\t")) else None
 
 
 def _header(fields: list[str], line: int, id_field: str) -> list[str]:
@@ -200,12 +241,3 @@ def _header(fields: list[str], line: int, id_field: str) -> list[str]:
             f"line {line}: the header has no column {id_field!r}, which names the item (spec.source.idField){hint}"
         )
     return fields
-
-
-def _decode(text: str | bytes, where: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidSource(f"{where}: not JSON: {error}") from None
-    except RecursionError:
-        raise InvalidSource(f"{where}: nested too deeply") from None

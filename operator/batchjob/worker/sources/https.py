@@ -15,11 +15,11 @@ from batchjob.api.source import Location
 from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.addresses import refusal, resolve
 from batchjob.worker.buckets import TRUST
-from batchjob.worker.sources.file import BLOCK_BYTES
+from batchjob.worker.sources.limits import BLOCK_BYTES, SILENCE_SECONDS
 from batchjob.worker.unreached import explain_unreached, is_final
 
 REDIRECTS: Final = 5
-TIMEOUT: Final = httpx2.Timeout(30.0)  # to connect, and between two blocks
+TIMEOUT: Final = httpx2.Timeout(SILENCE_SECONDS)
 HTTPS_PORT: Final = 443
 MEANINGS: Final = {
     401: "a login is asked for: only public files and those with the login in the URL's query can be read",
@@ -57,10 +57,14 @@ class HttpsReader:
                     said = f"{self.name} answered {response.status_code}: {meaning}"
                     raise SourceUnreachable(said, lasts=is_final(response.status_code))
                 self.etag = response.headers.get("etag")
-                async for block in response.aiter_bytes(BLOCK_BYTES):
+                if (packed := response.headers.get("content-encoding", "identity")) != "identity":
+                    raise InvalidSource(f"it is sent compressed ({packed}), though that was not asked for")
+                async for block in response.aiter_raw(BLOCK_BYTES):
                     yield block
         except httpx2.InvalidURL as error:
             raise InvalidSource(f"it is no URL: {error}") from None
+        except httpx2.TooManyRedirects:
+            raise InvalidSource(f"it leads through more than {REDIRECTS} redirects") from None
         except httpx2.HTTPError as error:
             why, lasts = explain_unreached(str(error) or type(error).__name__, TRUST)
             raise SourceUnreachable(f"{self.name} cannot be reached: {why}", lasts=lasts) from None

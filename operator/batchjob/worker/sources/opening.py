@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+from batchjob.api import source as spec
 from batchjob.api.run import Purpose, Run
-from batchjob.api.source import UriSource
+from batchjob.api.source import MEMBERS, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource
-from batchjob.store import Store
+from batchjob.store import RunStore, Store
 from batchjob.worker.claims import mounts, path_on_claim
 from batchjob.worker.sources.bucket import BucketReader
 from batchjob.worker.sources.file import FileSource, PathReader, Reader
 from batchjob.worker.sources.https import HttpsReader
 from batchjob.worker.sources.inline import InlineSource
+from batchjob.worker.sources.redrive import RedriveSource
 from batchjob.worker.sources.results import ResultsSource
 from batchjob.worker.sources.source import Source
 from batchjob.worker.urls import check_whole
@@ -20,34 +22,61 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     """The run's source, not read yet. Raises InvalidSource where the spec names none that can work."""
     source = run.spec.source
     if source.items is not None:
-        return InlineSource(source.items)
-    if source.config_map_ref is not None:
-        key, form = source.config_map_ref.key, source.config_map_ref.format
-        name = f"ConfigMap {source.config_map_ref.name}, key {key}"
-        mounted = PathReader(references_dir / Purpose.SOURCE / key, name)
-        return FileSource(mounted, form, source.id_field, "spec.source.configMapRef")
-    if source.uri is not None:
-        try:
-            reader = _reader(source.uri, run, references_dir)
-        except ConfigurationError as error:
-            raise InvalidSource(str(error)) from None
-        return FileSource(reader, source.uri.format, source.id_field, "spec.source.uri")
-    if source.results_of is not None and run.results_of_uid is not None:
-        return ResultsSource(store.run(run.results_of_uid, worker), source.results_of.batch_job_name)
-    raise InvalidSource("spec.source needs exactly one of items, configMapRef, uri, resultsOf")
+        found: Source | None = InlineSource(source.items, source.on_bad_item)
+    elif source.sql is not None:
+        found = _query(source.sql, source, references_dir)
+    elif run.parent_uid is not None:
+        found = _of_another_run(source, store.run(run.parent_uid, worker))
+    else:
+        found = _file(run, references_dir)
+    if found is None:
+        raise InvalidSource(f"spec.source needs exactly one of {', '.join(MEMBERS)}")
+    return found
+
+
+def _query(place: spec.Sql, source: spec.Source, references_dir: Path) -> Source:
+    from batchjob.worker.sources.sql import SqlSource  # noqa: PLC0415 - its library would cost every pod 25 MB
+
+    return SqlSource(place, source.id_field, references_dir / Purpose.SOURCE_CREDENTIALS, source.on_bad_item)
+
+
+def _of_another_run(source: spec.Source, parent: RunStore) -> Source | None:
+    if source.results_of is not None:
+        return ResultsSource(parent, source.results_of.batch_job_name)
+    return None if source.redrive_of is None else RedriveSource(parent, source.redrive_of)
+
+
+def _file(run: Run, references_dir: Path) -> Source | None:
+    source = run.spec.source
+    folder = references_dir / Purpose.SOURCE
+    reader: Reader
+    if place := source.config_map_ref:
+        reader, field = PathReader(folder / place.key, f"ConfigMap {place.name}, key {place.key}"), "configMapRef"
+        form = place.format
+    elif secret := source.secret_ref:
+        reader, field = PathReader(folder / secret.key, f"Secret {secret.name}, key {secret.key}"), "secretRef"
+        form = secret.format
+    elif source.uri:
+        reader, field, form = _reader(source.uri, run, references_dir), "uri", source.uri.format
+    else:
+        return None
+    return FileSource(reader, form, source.id_field, f"spec.source.{field}", source.on_bad_item)
 
 
 def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:
+    """Raises InvalidSource."""
     scheme, _, _ = place.url.partition(":")
     authority = references_dir / Purpose.SOURCE_CA
-    if scheme != "https":
-        check_whole(place.url, "spec.source.uri.url")
-    match scheme:
-        case "https":
-            return HttpsReader(place, authority)
-        case "s3":
-            return BucketReader(place, references_dir / Purpose.SOURCE_CREDENTIALS, authority)
-        case "file":
-            return PathReader(path_on_claim(place.url, mounts(run.spec)), place.url)
-        case _:
-            raise InvalidSource(f"{place.url}: source.uri.url must begin with s3://, https:// or file:///")
+    try:
+        if scheme != "https":
+            check_whole(place.url, "spec.source.uri.url")
+        match scheme:
+            case "https":
+                return HttpsReader(place, authority)
+            case "s3" | "gs" | "az":
+                return BucketReader(place, references_dir / Purpose.SOURCE_CREDENTIALS, authority)
+            case "file":
+                return PathReader(path_on_claim(place.url, mounts(run.spec)), place.url)
+    except ConfigurationError as error:
+        raise InvalidSource(str(error)) from None
+    raise InvalidSource(f"{place.url}: source.uri.url must begin with s3://, gs://, az://, https:// or file:///")

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from batchjob.errors import RunGone, SourceUnreachable
 from batchjob.store import RunStore
 from batchjob.worker.manifest import as_row
-from batchjob.worker.sources.source import Record, Source
+from batchjob.worker.sources.records import Record
+from batchjob.worker.sources.source import Source
 
 
 class ResultsSource(Source):

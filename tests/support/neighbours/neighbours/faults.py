@@ -15,7 +15,7 @@ ACTIONS: Final = {
     "chat": ("status", "delay", "disconnect", "invalid_json", "wrong_answer"),
     "smtp": ("smtp_code", "delay", "disconnect"),
     "s3": ("status", "delay", "disconnect"),
-    "https": ("status", "delay", "disconnect"),
+    "https": ("status", "delay", "disconnect", "redirect", "endless", "short", "gzip"),
 }
 DEFAULT_STATUS: Final = {"smtp_code": 451}
 
@@ -30,6 +30,7 @@ class Rule:
     retry_after: int | None = None
     delay_seconds: float = 0.0
     times: int | None = None
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,8 @@ def parse_rule(neighbour: str, raw: Any) -> Rule:
     numbers = (rule.status, rule.delay_seconds, rule.retry_after or 0, rule.times or 0)
     if not all(_is_amount(number) for number in numbers):
         raise ValueError(f"status, delay_seconds, retry_after and times are numbers from 0 up: {raw!r}")
+    if (action == "redirect") != bool(rule.location):
+        raise ValueError(f"redirect, and nothing else, has a location: {raw!r}")
     if "status" in raw and rule.status not in range(400, 600):
         raise ValueError(f"a fault answers with a status of 400 to 599, not {rule.status}")
     try:

@@ -1,6 +1,7 @@
 """The HTTPS file server: what a test put there, with ETag and Range, and a row for each answer."""
 
 import asyncio
+import gzip
 import os
 import re
 import time
@@ -64,13 +65,28 @@ async def _misbehave(rule: Rule, request: web.Request, path: Path) -> web.Stream
     if rule.action == "status":
         headers = {} if rule.retry_after is None else {"Retry-After": str(rule.retry_after)}
         return web.Response(status=rule.status, text="a fault that a test asked for\n", headers=headers)
+    if rule.action == "redirect":
+        return web.Response(status=302, headers={"Location": rule.location})
     body = _bytes_of(path)
+    if rule.action == "gzip":
+        return web.Response(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
+    if rule.action == "short":  # all of it, as far as the client can tell
+        return web.Response(body=body[: len(body) // 2])
+    if rule.action == "endless":
+        return await _repeat(request, body)
     response = web.StreamResponse(headers={"Content-Length": str(len(body))})
     await response.prepare(request)
     await response.write(body[: len(body) // 2])
     if request.transport is not None:
         request.transport.close()  # after what is written: the client sees a body that ends half-way
     return response
+
+
+async def _repeat(request: web.Request, body: bytes) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:  # until the client has enough, which is an error here
+        await response.write(body)
 
 
 def _bytes_of(path: Path) -> bytes:
