@@ -40,14 +40,19 @@ def main(arguments: list[str]) -> int:
             f"no such proof: {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in proofs)}\n"
         )
         return 64
-    state = STATE / f"{part}-{version()}.jsonl"
+    code = version()
+    if code is None:
+        sys.stdout.write("the code is not committed: trials are run, and nothing of them is kept\n")
+    state = STATE / f"{part}-{code}.jsonl"
     state.parent.mkdir(parents=True, exist_ok=True)
+    if code is None:
+        state.unlink(missing_ok=True)
     for proof in proofs:
         if not names or proof.name in names:
             prove(proof, state)
     done = read(state)
-    if any(len(done.get(proof.name, ())) < proof.trials for proof in proofs):
-        sys.stdout.write("not every proof of this part is whole yet: nothing is written\n")
+    if code is None or any(len(done.get(proof.name, ())) < proof.trials for proof in proofs):
+        sys.stdout.write("no result is written: that takes every proof of the part, on committed code\n")
         return 0
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{part}.json").write_text(json.dumps(summary(part, proofs, done), indent=2) + "\n")
@@ -117,10 +122,10 @@ def total(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def version() -> str:
-    """What of the repository a result depends on, as one word; another one begins anew."""
+def version() -> str | None:
+    """What of the repository a result depends on, as one word; None where it is not committed."""
     if git("status", "--porcelain", "--", *CODE):
-        return "uncommitted"
+        return None
     trees = [git("rev-parse", f"HEAD:{path}") for path in CODE]
     return "-".join(tree[:10] for tree in trees)
 

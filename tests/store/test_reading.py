@@ -159,3 +159,19 @@ async def test_what_is_done_for_good_is_neither_open_nor_a_dead_letter(runs: Run
     outcomes += [Failed(2, "refused", "no"), Retried(4, "upstream", "503", 60_000)]
     await store.run(uid, "w1").exchange([commit(first, outcomes), commit(second, [Cancelled(7, "no more")])], 0)
     assert await store.finished(uid) == [(0, 1), (3, 3), (7, 7)]
+    await store.cancel(uid)
+    assert await store.finished(uid) is None, "what was broken off says nothing of what was done"
+
+
+async def test_nothing_is_said_to_be_done_before_the_source_is_loaded(runs: Runs, store: Store) -> None:
+    assert await store.finished(await runs.open_empty()) is None
+
+
+async def test_leases_that_were_written_by_hand_are_not_looked_through_for_long(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=4, chunk=4)
+    forged = {f"0+10000/0-{n}": 1.0 for n in range(9000, 9100)}
+    await runs.redis.zadd(run_key(uid, "lease"), forged)
+    with pytest.raises(StoreDamaged, match="has no owner"):
+        await store.finished(uid)
+    await runs.redis.hset(run_key(uid, "owner"), mapping=dict.fromkeys(forged, "1/0/0/0/w"))
+    assert await store.finished(uid) is None

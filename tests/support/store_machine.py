@@ -184,6 +184,7 @@ class StoreMachine(RuleBasedStateMachine):
         pairs = self.do(self.store.finished(UID))
         found = self.do(self.store.snapshot(UID))
         assert found
+        assert pairs is not None
         self.certain = {position for first, last in pairs for position in range(first, last + 1)}
         assert not self.certain & self.failed, "a dead letter counts as done"
         assert len(self.certain) == found.counts.succeeded + found.counts.cancelled

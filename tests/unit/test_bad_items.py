@@ -61,6 +61,7 @@ def test_a_bad_record_is_left_out_and_the_rest_is_read(form: str, body: bytes, i
     ("form", "body", "said"),
     [
         ("csv", b'id,n\na,1\nb,"open\nc,3\n', "line 3: a quote is opened and not closed"),
+        ("csv", b'id,n\na,5" pipe\nb,2\nc,3" pipe\nd,4\n', "line 2: a quote is opened and not closed"),
         ("csv", b"id,n\na," + LONG + b"\nb,2\n", "line 2: longer than"),
         ("csv", b"name,n\na,1\n", "line 1: the header has no column"),
         ("csv", b"i\xff,n\na,1\n", "line 1: not UTF-8"),

@@ -48,6 +48,24 @@ def test_what_is_given_back_spends_no_attempt() -> None:
     assert holding.open == 1
 
 
+def test_items_that_were_taken_and_not_started_are_taken_again_as_long_as_they_are_the_last() -> None:
+    holdings = Holdings()
+    holdings.add([chunk(0, 4)])
+    holdings.announce(4, whole=False)
+    [holding] = holdings
+    holding.commit()
+    holdings.confirm([holding])
+    first, second = holdings.take(2), holdings.take(2)
+    assert first
+    assert second
+    assert not holdings.untake(holding, first[1]), "others were taken since"
+    assert holdings.untake(holding, second[1])
+    assert holdings.take(4) == second
+    assert holdings.untake(holding, second[1])
+    assert holdings.untake(holding, first[1])
+    assert holdings.take(4) == (holding, (*first[1], *second[1]))
+
+
 class Worker(RuleBasedStateMachine):
     """A worker's bookkeeping against a store that remembers what it was told."""
 

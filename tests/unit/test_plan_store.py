@@ -6,8 +6,10 @@ import pytest
 
 from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
-from batchjob.controller.plan import make_plan
+from batchjob.controller.observed import Trouble
+from batchjob.controller.plan import make_plan, plan_obstructed
 from batchjob.core.items import Before
+from batchjob.core.reasons import Reason
 from tests.support.plan_world import SETTINGS, World, condition, kinds, snapshot, started
 
 EXPORT = {"type": "export", "custom": None, "export": {"destination": {"url": "file:///data/out"}}}
@@ -98,6 +100,28 @@ def test_a_token_that_was_there_before_the_loss_decides_nothing() -> None:
     world = started(resumeToken="old")
     world.run = None
     assert condition(world.look().status, ConditionType.SUSPENDED)[1] == "StoreLost"
+
+
+def test_a_token_that_came_while_a_lost_run_was_suspended_or_obstructed_is_not_used_up() -> None:
+    world = lost_with_effects()
+    world.settle()
+    world.edit(suspend=True, resumeToken="go")
+    world.settle()
+    world.status = plan_obstructed(world.observe(), Trouble(Reason.STORE_FULL, "full"), SETTINGS.pace).status
+    world.edit(suspend=False)
+    assert do.CreateJob in kinds(world.look())
+
+
+def test_a_run_that_is_lost_again_while_it_loads_still_knows_what_is_certain() -> None:
+    world = lost_with_effects()
+    world.settle()
+    world.edit(resumeToken="go")
+    world.settle()
+    world.run = None
+    world.edit(resumeToken="again")
+    opened = world.look().actions[1]
+    assert isinstance(opened, do.OpenRun)
+    assert opened.before.done == "0-2,6"
 
 
 def test_a_held_run_can_be_cancelled() -> None:

@@ -172,3 +172,16 @@ def test_a_class_may_be_named_by_its_text() -> None:
 
 def test_a_result_that_is_no_bytes_is_encoded() -> None:
     assert settle(Item(0, "a", {}), Succeeded(0, {"n": 1}), force(), Random(1)) == Succeeded(0, b'{"n":1}')  # type: ignore[arg-type]  # what user code may do
+
+
+def test_only_a_server_that_says_when_to_come_back_holds_the_rate_and_for_as_long_as_it_says() -> None:
+    def hold_ms(answer: Retry, attempt: int = 6) -> int:
+        outcome = settle(item(attempt=attempt), answer, force(max_attempts=10), RANDOM)
+        assert isinstance(outcome, Retried)
+        return outcome.hold_ms
+
+    limited = ErrorClass.RATE_LIMITED
+    assert 1000 <= hold_ms(Retry("429", 1, limited, counts=False)) <= 1200, "not for the back-off of the run"
+    assert hold_ms(Retry("429", None, limited, counts=False)) == 0
+    assert hold_ms(Retry("429", after=1, error_class=ErrorClass.RATE_LIMITED)) == 0
+    assert hold_ms(Retry("busy", after=1, counts=False)) == 0

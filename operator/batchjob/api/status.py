@@ -167,7 +167,7 @@ class BatchJobStatus(Model):
         "be lost, these are certain not to run again.",
     )
     resume_token: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="The spec.resumeToken that was acted upon."
+        None, description="The spec.resumeToken that was acted upon, or that was there while nothing was held."
     )
     source: SourceStatus | None = Field(None, description="What was loaded.")
     effective: Effective | None = Field(None, description="The values in force after defaults.")

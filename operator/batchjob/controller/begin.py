@@ -67,6 +67,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before = Before()
         replace(seen, child=None),
         Verdict(Phase.RUNNING, Reason.LOADING),
         store_epoch=epoch,
+        resume_token=job.spec.resume_token,
         jobs_created=index + 1,
         progress=format_progress(Counts(), None),
         start_time=(old.start_time if old else None) or format_time(seen.now),

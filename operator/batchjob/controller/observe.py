@@ -47,7 +47,7 @@ class Pulse:
     def __init__(self) -> None:
         self._written_at = float("-inf")
         self._samples: deque[tuple[float, int]] = deque()
-        self.certain: list[Pair] = []
+        self.certain: list[Pair] | None = None
         self.certain_at = float("-inf")  # when that was asked for
 
     def written(self) -> None:
@@ -84,7 +84,10 @@ class Observer:
         """Everything that decides about a BatchJob. Errors: ValidationError, KubernetesError, StoreError."""
         job, now = entry.parsed, datetime.now(UTC)
         snapshot, silent, damage = await self._snapshot(entry.uid)
-        certain = await self._certain(job, snapshot, pulse)
+        try:
+            certain = await self._certain(job, snapshot, pulse)
+        except StoreDamaged as error:
+            certain, damage = None, str(error)
         created = job.status.jobs_created if job.status else 0
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)

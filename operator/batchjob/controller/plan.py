@@ -121,7 +121,14 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
     """Go on with what there is; write the status if that is worth it now, else look again when it may be."""
     old, verdict = seen.job.status, _standing(seen, snapshot)
     start = (old.start_time if old else None) or format_time(seen.now)
-    status = build_status(seen, verdict, store_epoch=snapshot.epoch, jobs_created=next_index(seen), start_time=start)
+    status = build_status(
+        seen,
+        verdict,
+        store_epoch=snapshot.epoch,
+        jobs_created=next_index(seen),
+        start_time=start,
+        resume_token=seen.job.spec.resume_token,
+    )
     again: list[float] = []
     plan = Plan(tuple(actions))
     if is_worth_writing(old, status, seen.since_write_seconds, settings.pace):
@@ -197,15 +204,16 @@ def _hopeless(child: ChildJob) -> str:
 def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     """The store has forgotten the run, or knows it in another epoch."""
     old_job = delete_job(seen.child)
+    seen = replace(seen, certain=None)  # what the store has now is another run's
+    before = _before(seen.job)
+    again = "all items but those that are certain run" if before.done else "every item runs"
     if _is_undecided(seen.job):
         return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
     if seen.job.spec.suspend:
-        message = "spec.suspend is true. The store lost this run: every item runs again once it is false."
+        message = f"spec.suspend is true. The store lost this run: {again} again once it is false."
         verdict = Verdict(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
         return replace(plan_wait(seen, verdict), actions=old_job)
-    before = _before(seen.job)
     plan = plan_start(seen, settings, before)
-    again = "all but those that are certain run" if before.done else "every item runs"
     note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", format_time(seen.now))
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
 
@@ -230,8 +238,8 @@ def _held(job: BatchJob) -> Verdict:
 def _before(job: BatchJob) -> Before:
     """What the status still knows of a run that the store has lost."""
     status = job.status or BatchJobStatus()
-    sha256 = (status.source.sha256 if status.source else None) or ""
     done = status.checkpoint if job.spec.type in EFFECTS_OUTSIDE else ""
+    sha256 = (status.source.sha256 if status.source and done else None) or ""  # where all runs again, all may change
     certain = len(Ranges(done))
     cancelled = min(status.counts.cancelled, certain)
     repeats = status.counts.retried_after_loss + max(0, finished(status.counts) - certain)

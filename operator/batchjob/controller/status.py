@@ -75,7 +75,6 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         "duration": _duration(start, seen.now),
         "active_workers": 0 if ended or seen.child is None else seen.child.ready,
         "rate": format_rate(seen.rate),
-        "resume_token": seen.job.spec.resume_token,
         "conditions": _conditions(old, seen.job.metadata.generation, seen.now, verdict),
     }
     if seen.child is not None:

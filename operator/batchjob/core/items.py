@@ -67,6 +67,7 @@ class Retried(msgspec.Struct, frozen=True, tag="retried"):
     message: str
     delay_ms: int
     counts: bool = True
+    hold_ms: int = 0  # the other side wants to hear nothing from anybody for so long
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -133,13 +133,16 @@ def _again(item: Item, retry: Retry, message: str, effective: Effective, random:
     if retry.counts and item.attempt >= effective.max_attempts:
         return _failed(item, retry.error_class, message)
     wait_ms = backoff_ms = delay_ms(effective, item.attempt, random)
+    after_ms = 0.0
     if retry.after is not None and isfinite(retry.after):
         after_ms = min(max(retry.after, 0.0), MAX_AFTER_SECONDS) * 1000
         # Never before the time that was asked for; spread a little, so that all items do not come back in one blow.
         wait_ms = round(after_ms * (1 + random.random() * effective.jitter_percent / 100))
     if not retry.counts:
         wait_ms = max(wait_ms, backoff_ms, round(MIN_UNCOUNTED_SECONDS * 1000))
-    return Retried(item.position, *_classified(retry.error_class, message), wait_ms, retry.counts)
+    error_class, message = _classified(retry.error_class, message)
+    is_told = error_class is ErrorClass.RATE_LIMITED and not retry.counts
+    return Retried(item.position, error_class, message, wait_ms, retry.counts, round(after_ms) if is_told else 0)
 
 
 def _classified(error_class: Any, message: str) -> tuple[ErrorClass, str]:

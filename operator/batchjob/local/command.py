@@ -88,6 +88,11 @@ def check(job: BatchJob) -> None:
             "spec.source.resultsOf: there is no other BatchJob without a cluster. Run that one first and read its "
             f"results as a file: spec.source.uri.url: {name}-results/{RESULTS}"
         )
+    if job.spec.source.redrive_of is not None:
+        raise ConfigurationError(
+            "spec.source.redriveOf: there is no other BatchJob without a cluster. Run that one again with --redrive: "
+            "it tries the items of its dead-letters.jsonl."
+        )
     if job.spec.source.uri is not None:
         path = local_path(job.spec.source.uri.url)
         if path is not None and not path.is_file():

@@ -1,7 +1,7 @@
 """What a run refers to, laid out as a pod would find it mounted; secrets may come from our environment instead."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,14 +9,12 @@ from batchjob.api.run import Purpose, Reference, references
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.errors import ConfigurationError
 from batchjob.local.manifest import Manifest
+from batchjob.worker.logins import CLOUDS
 
-_BUCKET: Final = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ("AWS_REGION", "AWS_SESSION_TOKEN"))
-# What is read of a Secret that is named without a key: the keys that it must have, and those that it may have.
-_KEYS: Final[dict[Purpose, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    Purpose.SOURCE_CREDENTIALS: _BUCKET,
-    Purpose.DESTINATION_CREDENTIALS: _BUCKET,
-    Purpose.RESULTS_CREDENTIALS: _BUCKET,
-    Purpose.SMTP: (("SMTP_USERNAME", "SMTP_PASSWORD"), ()),
+_PLACES: Final = {
+    Purpose.SOURCE_CREDENTIALS: lambda spec: spec.source.uri,
+    Purpose.DESTINATION_CREDENTIALS: lambda spec: spec.export and spec.export.destination,
+    Purpose.RESULTS_CREDENTIALS: lambda spec: spec.results and spec.results.destination,
 }
 
 
@@ -25,20 +23,33 @@ def mount(manifest: Manifest, folder: Path) -> None:
     for reference in references(manifest.job.spec):
         place = folder / reference.purpose
         place.mkdir(parents=True, exist_ok=True)
-        for key, content in _content(manifest, reference):
+        for key, content in _content(manifest, reference, *_keys(manifest.job.spec, reference)):
             (place / key).write_bytes(content)
 
 
-def _content(manifest: Manifest, reference: Reference) -> Iterator[tuple[str, bytes]]:
+def _keys(spec: BatchJobSpec, reference: Reference) -> tuple[Sequence[Sequence[str]], Sequence[str]]:
+    """What is read of it: sets of keys of which one has to be whole, and keys that may be there too."""
+    if reference.key:
+        return [[reference.key]], []
+    if reference.purpose is Purpose.SMTP:
+        return [["SMTP_USERNAME", "SMTP_PASSWORD"]], []
+    cloud = CLOUDS[_PLACES[reference.purpose](spec).url.partition("://")[0]]
+    return cloud.ways, cloud.optional
+
+
+def _content(
+    manifest: Manifest, reference: Reference, ways: Sequence[Sequence[str]], optional: Sequence[str]
+) -> Iterator[tuple[str, bytes]]:
     found = manifest.objects.get((reference.kind, reference.name), {})
-    needed, optional = ((reference.key,), ()) if reference.key else _KEYS[reference.purpose]
-    for key in (*needed, *optional):
+    if reference.kind == "Secret":
+        found = {key.decode(): content for key, content in os.environb.items()} | found
+    whole = next((way for way in ways if found.keys() >= set(way)), None)
+    if whole is None:
+        lacking = [key for key in ways[0] if key not in found]
+        raise ConfigurationError(_missing(reference, lacking[0]))
+    for key in (*whole, *optional):
         if key in found:
             yield key, found[key]
-        elif reference.kind == "Secret" and key in os.environ:
-            yield key, os.environ[key].encode()
-        elif key in needed:
-            raise ConfigurationError(_missing(reference, key))
 
 
 def _missing(reference: Reference, key: str) -> str:

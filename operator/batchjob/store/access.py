@@ -11,9 +11,9 @@ from batchjob.store import keys
 
 COMMANDS: Final = (
     # the connection
-    "ping", "select", "client|setname",
+    "select", "client|setname",
     # in a cluster: which server has what
-    "cluster|slots", "command",
+    "cluster|slots",
     # called directly
     "evalsha", "blpop", "hgetall",
     # called by the scripts, some directly too

@@ -1,7 +1,8 @@
 """The connection to Redis: time limits on every call, scripts by SHA, errors translated.
 
 A lost connection is tried again a few times at once: every call here may be repeated, since scripts recognise what
-they have seen before. What stays down longer is the caller's to wait for.
+they have seen before (a share of a rate is taken twice then, which only makes slower). What stays down longer is the
+caller's to wait for.
 """
 
 import asyncio
@@ -91,10 +92,15 @@ class Connection:
 
     async def close(self) -> None:
         """Close every connection that is not in use."""
+        self._forget()
+        await asyncio.sleep(0)  # in which they end
+
+    def _forget(self) -> None:
+        """Connections that are not in use, and what is known of the servers."""
+        self._servers.forget()
         for wires in self._idle.values():
             while wires:
                 wires.pop().close()
-        await asyncio.sleep(0)  # in which they end
 
     async def command(self, *arguments: Any) -> Any:
         """One plain command."""
@@ -131,9 +137,10 @@ class Connection:
                 async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
                     answers = await attempt()
             except TimeoutError:  # has waited long enough
+                self._forget()
                 raise StoreUnavailable(f"the store does not answer within {CALL_TIMEOUT_SECONDS} s") from None
             except (OSError, hiredis.HiredisError) as error:
-                self._servers.forget()
+                self._forget()
                 if wait is None or isinstance(error, hiredis.ReplyError):
                     raise translate(error) from error
                 await asyncio.sleep(wait * random.uniform(0.5, 1))  # noqa: S311 - jitter

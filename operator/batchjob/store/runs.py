@@ -105,13 +105,13 @@ class Store:
         reply = await self._call(scripts.SNAPSHOT, uid)
         return None if reply is None else read_snapshot(reply)
 
-    async def finished(self, uid: str) -> list[Pair]:
+    async def finished(self, uid: str) -> list[Pair] | None:
         """Ranges of positions that are done for good, ascending: not open, and no dead letters.
 
-        Empty too where more chunks are open than can be looked through in a moment.
+        None where that cannot be said: not loaded yet, broken off, or more open than can be looked through in a moment.
         """
         flat = await self._call(scripts.FINISHED, uid)
-        return list(zip(flat[::2], flat[1::2], strict=True))
+        return None if flat is None else list(zip(flat[::2], flat[1::2], strict=True))
 
     async def pause(self, uid: str) -> None:
         """Grant nothing more until `resume`; workers are told with each exchange."""

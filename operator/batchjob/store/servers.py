@@ -5,6 +5,7 @@ unix:///path for a socket. All keys of a run are in one slot of a cluster, so a 
 shared (users, scripts) is for every one.
 """
 
+import asyncio
 import binascii
 import ssl
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from batchjob.store.wire import Command, Endpoint, Wire
 PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 SLOTS: Final = 16384
+HOST_SECONDS: Final = 1.5  # for one of several that can tell: below the time limit of a call
 
 Ask = Callable[[Endpoint, Command], Awaitable[Any]]  # one command, as the store's user
 
@@ -78,15 +80,20 @@ class Watched:
 
     async def _find(self) -> Endpoint:
         for sentinel in self._sentinels:
-            with suppress(OSError, hiredis.HiredisError):
-                wire = await Wire.open(sentinel)
-                try:
-                    [answer] = await wire.ask([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)])
-                finally:
-                    wire.close()
+            with suppress(OSError, TimeoutError, hiredis.HiredisError):
+                async with asyncio.timeout(HOST_SECONDS):
+                    answer = await self._asked(sentinel)
                 if isinstance(answer, list):
                     return sentinel._replace(host=answer[0].decode(), port=int(answer[1]))
         raise ConnectionError(f"no sentinel knows a master of the name {self._name}")
+
+    async def _asked(self, sentinel: Endpoint) -> Any:
+        wire = await Wire.open(sentinel)
+        try:
+            [answer] = await wire.ask([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)])
+        finally:
+            wire.close()
+        return answer
 
 
 class Cluster:
@@ -121,17 +128,19 @@ class Cluster:
 
     async def _learn(self, ask: Ask) -> list[tuple[int, int, Endpoint]]:
         failure: Exception = ConnectionError("the cluster has no server")
+        # One that is silent must not use up the time of the others.
         for seed in self._seeds:
             try:
-                ranges = await ask(seed, ("CLUSTER", "SLOTS"))
-            except OSError as error:
+                async with asyncio.timeout(HOST_SECONDS):
+                    ranges = await ask(seed, ("CLUSTER", "SLOTS"))
+            except (OSError, TimeoutError, hiredis.HiredisError) as error:
                 failure = error
                 continue
             return [
-                (first, last, seed._replace(host=host.decode() or seed.host, port=port))
+                (first, last, seed._replace(host=(host or b"").decode() or seed.host, port=port))
                 for first, last, (host, port, *_), *_ in ranges
             ]
-        raise failure
+        raise ConnectionError(f"no server of the cluster can tell who has what: {failure}")
 
 
 def find_servers(url: str) -> Servers:

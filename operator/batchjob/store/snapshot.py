@@ -61,7 +61,7 @@ def _snapshot(reply: list[Any]) -> Snapshot:
         message=facts.get("message"),
         abandoned=facts.get("abandoned") == "1",
         load_error=(trouble[0], trouble[1] or "") if trouble[0] else None,
-        source_sha256=facts.get("source_sha256") or None,
+        source_sha256=facts.get("source_sha256") or facts.get("pinned_sha256") or None,
         source_etag=facts.get("source_etag") or None,
         bad_items=int(facts.get("bad_items", 0)),
         bad_item_messages=facts.get("bad_item_messages", "").splitlines(),

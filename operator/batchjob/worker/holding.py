@@ -74,6 +74,13 @@ class Holding:
         first, self._next = self._next, min(self._next + limit, self.declared)
         return self.items[first : self._next]
 
+    def untake(self, items: Sequence[Item]) -> bool:
+        """See `Holdings.untake`."""
+        if tuple(self.items[self._next - len(items) : self._next]) != tuple(items):
+            return False
+        self._next -= len(items)
+        return True
+
     def record(self, outcomes: Sequence[Outcome], usage: dict[str, int], parts: dict[str, bytes]) -> None:
         """Keep news for the next commit."""
         self._outcomes.extend(outcomes)
@@ -164,6 +171,13 @@ class Holdings:
                 return holding, items
             self._startable.popleft()
         return None
+
+    def untake(self, holding: Holding, items: Sequence[Item]) -> bool:
+        """The items taken last of this chunk were not started after all; False where others were taken since."""
+        if not holding.untake(items):
+            return False
+        self._startable.append(holding)
+        return True
 
     def drop(self, chunk_id: str) -> Holding | None:
         """Hold a chunk no longer."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from batchjob import log
-from batchjob.api.status import ErrorClass
 from batchjob.core.items import Outcome, Retried
 from batchjob.core.rates import Rate
 from batchjob.store import RunStore
@@ -40,14 +39,13 @@ class Limiter:
         return taken, min(seconds, HORIZON_SECONDS)
 
     async def heed(self, outcomes: Sequence[Outcome]) -> None:
-        """Where the other side said "not so fast", nobody who shares the rate asks it before it wants to be asked."""
-        waits = [
-            outcome.delay_ms
-            for outcome in outcomes
-            if isinstance(outcome, Retried) and outcome.error_class == ErrorClass.RATE_LIMITED and not outcome.counts
-        ]
-        if waits:
-            seconds = max(waits) / 1000
+        """Where the other side said "not so fast", nobody takes a share of the rate before it wants to be asked.
+
+        Shares that were taken before, at most HORIZON_SECONDS ahead, are still used.
+        """
+        hold_ms = max((outcome.hold_ms for outcome in outcomes if isinstance(outcome, Retried)), default=0)
+        if hold_ms:
+            seconds = hold_ms / 1000
             logger.warning("told to slow down: nobody who shares the rate goes on before", seconds=seconds)
             self._free_until = 0.0
             await patiently(lambda: self._store.hold_rate(self._name, seconds))

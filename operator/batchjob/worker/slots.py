@@ -137,19 +137,23 @@ class Slots:
         """Wait for the attempt's share of the rate; False where the worker has to go meanwhile."""
         while not (self.closed or attempt.abandoned):
             taken, seconds = await limiter.take(len(attempt.items))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._closed.wait()
+            if seconds and await self._closes_within(seconds):
                 return False
-            if taken:
+            if taken and not attempt.abandoned:
                 attempt.context = self._context.holding(attempt.items, self._execution.seconds)  # its time begins now
                 return True
+        return False
+
+    async def _closes_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._closed.wait()
         return False
 
     def _give_back(self, holding: Holding, attempt: Attempt) -> None:
         holding.attempts.discard(attempt)
         self.news.set()
-        if not attempt.abandoned:
+        if not attempt.abandoned and not self._holdings.untake(holding, attempt.items):
             holding.record(given_back(attempt.items), {}, {})
 
     def _record(self, holding: Holding, attempt: Attempt) -> None:

@@ -4,7 +4,7 @@
 local function next_chunk(run)
   local leased = redis.call('ZRANGE', KEY.lease, 0, 0)[1]
   if leased then
-    local chunk = read_lease(leased)
+    local chunk = must_read_lease(leased)
     end_lease(chunk)
     give_back(run, chunk, chunk.first)
   end

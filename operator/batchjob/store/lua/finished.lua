@@ -1,18 +1,22 @@
 -- Which items are done and need never be done again: neither open nor dead letters. No ARGV, writes nothing. Returns
--- ranges, flat [first, last, …], ascending; empty where too many chunks are open to say so in a moment.
+-- ranges, flat [first, last, …], ascending; nil where nothing can be said: before the source is loaded, once the run
+-- was broken off, and where too much is open to look through it in a moment. A run's user may call this, and may write
+-- its own keys by hand.
 
 local MOST_CHUNKS = 20000
+local MOST_LEASED = 200000 -- items
 local MOST_RANGES = 1000
 
 local run = read_run()
 local total = tonumber(redis.call('HGET', KEY.meta, 'total') or 0)
-if run.state == 'loading' or total == 0 then
-  return {}
+local state = run.state
+if (state ~= 'open' and state ~= 'sealing' and state ~= 'closed') or total == 0 then
+  return nil
 end
 local sizes = redis.call('LLEN', KEY.pending) + redis.call('LLEN', KEY.suspects) + redis.call('ZCARD', KEY.retry)
-  + redis.call('ZCARD', KEY.failed)
+  + redis.call('ZCARD', KEY.failed) + redis.call('ZCARD', KEY.lease)
 if sizes > MOST_CHUNKS then
-  return {}
+  return nil
 end
 
 local open = {} -- {first, last} of what is not done
@@ -25,8 +29,13 @@ end
 add(redis.call('LRANGE', KEY.pending, 0, -1))
 add(redis.call('LRANGE', KEY.suspects, 0, -1))
 add(redis.call('ZRANGE', KEY.retry, 0, -1))
+local leased = 0
 for _, id in ipairs(redis.call('ZRANGE', KEY.lease, 0, -1)) do
-  local chunk = read_lease(id)
+  leased = leased + size(parse_chunk(id))
+  if leased > MOST_LEASED then
+    return nil
+  end
+  local chunk = must_read_lease(id)
   for _, range in ipairs(open_ranges(chunk, chunk.first, chunk.last)) do
     open[#open + 1] = range
   end

@@ -131,6 +131,15 @@ local function read_lease(id)
   return chunk
 end
 
+-- The same of a chunk that is in `lease`, and so has an owner.
+local function must_read_lease(id)
+  local chunk = read_lease(id)
+  if not chunk then
+    stop('DAMAGED', string.sub(id, 1, 64) .. ' has no owner: something but BatchJob wrote into the keys of this run')
+  end
+  return chunk
+end
+
 local function write_lease(run, chunk)
   local numbers = string.format('%.0f/%d/%.0f/%d/', chunk.fence, chunk.started, chunk.number, chunk.losses)
   redis.call('HSET', KEY.owner, chunk.id, numbers .. chunk.worker)
@@ -189,7 +198,7 @@ end
 
 -- The lease of a chunk ran out: what was started is lost, what was not goes back as it is.
 local function expire(run, id)
-  local chunk = read_lease(id)
+  local chunk = must_read_lease(id)
   end_lease(chunk)
   local untouched = math.min(chunk.first + chunk.started, chunk.last + 1)
   give_back(run, chunk, untouched)

@@ -1,5 +1,5 @@
--- Open the run. ARGV: token, number of items in the source, sha256, etag (empty: unknown), number of bad items that were left out,
--- a line about each of the first of them.
+-- Open the run. ARGV: token, number of items in the source, sha256, etag (empty: unknown), number of bad items that
+-- were left out, a line about each of the first of them.
 -- Writes meta (state, total, source_*, bad_item*, loaded_by; clears load_error_*), counters, duty, wake.
 -- Sent twice by the same loader it does nothing more.
 

@@ -176,6 +176,8 @@ class Csv(_Lines):
         except UnicodeDecodeError:
             raise BadItem(f"line {self._first}: not UTF-8") from None
         except (csv.Error, ValueError) as error:
+            if self._line > self._first:  # two stray quotes make one row of all the rows between them
+                raise InvalidSource(f"line {self._first}: a quote is opened and not closed: {error}") from None
             raise BadItem(f"line {self._first}: not CSV: {error}") from None
         return fields
 
