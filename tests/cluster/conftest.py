@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.client import CoreV1Api, V1Namespace, V1ObjectMeta
 
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
 from tests.chart.rendering import objects, of_kind
 from tests.localcluster import ControlPlane
 from tests.localcluster.tools import kubectl
-from tests.support.cluster_jobs import Jobs
+from tests.support.cluster_jobs import Jobs, api_client
 from tests.support.crds import install_crds
 from tests.support.kubectl import Kubectl
 from tests.support.operator_process import OperatorProcess
@@ -95,9 +96,10 @@ def jobs(admin: Kubectl) -> Iterator[Jobs]:
 def own_namespace(admin: Kubectl) -> Iterator[Jobs]:
     """BatchJobs in a new namespace; it goes with them."""
     team = admin.within(f"team-{next(_teams)}")
-    team("create", "namespace", team.namespace)
+    api = CoreV1Api(api_client(team.kubeconfig))
+    api.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=team.namespace)))
     yield Jobs(team)
-    team("delete", "namespace", team.namespace, "--wait=false")
+    api.delete_namespace(team.namespace)
 
 
 @pytest.fixture(scope="module")

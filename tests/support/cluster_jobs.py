@@ -1,6 +1,6 @@
 """BatchJobs on a cluster: apply, wait, look at what became of them and at the pods that do the work.
 
-What is asked four times a second while a test waits goes to the API server directly: starting kubectl for each look
+What is asked ten times a second while a test waits goes to the API server directly: starting kubectl for each look
 took a third of the tests' time.
 """
 
@@ -10,18 +10,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from kubernetes.client import CustomObjectsApi
+from kubernetes.client import ApiClient, CustomObjectsApi
 from kubernetes.config import new_client_from_config
 
 from tests.support.kubectl import PATIENCE_SECONDS, Kubectl, names, wait_until
 
 BATCH_JOBS: Final = ("batchjob.dev", "v1alpha1")
+LOOK_SECONDS: Final = 0.1
 
 
 @cache
-def custom_objects(kubeconfig: Path) -> Any:  # the client ships no types
+def api_client(kubeconfig: Path) -> ApiClient:
     """An independent client; it keeps its connection."""
-    return CustomObjectsApi(new_client_from_config(str(kubeconfig)))  # type: ignore[no-untyped-call]
+    client: ApiClient = new_client_from_config(str(kubeconfig))  # type: ignore[no-untyped-call]
+    return client
 
 
 class Jobs:
@@ -39,9 +41,9 @@ class Jobs:
 
     def get(self, name: str) -> dict[str, Any]:
         """The BatchJob as it is."""
-        api = custom_objects(self.kubectl.kubeconfig)
-        found: dict[str, Any] = api.get_namespaced_custom_object(*BATCH_JOBS, self.kubectl.namespace, "batchjobs", name)
-        return found
+        api = CustomObjectsApi(api_client(self.kubectl.kubeconfig))
+        found: Any = api.get_namespaced_custom_object(*BATCH_JOBS, self.kubectl.namespace, "batchjobs", name)
+        return dict(found)
 
     def status(self, name: str) -> dict[str, Any]:
         """Its status; empty before the operator wrote one."""
@@ -71,7 +73,7 @@ class Jobs:
             return condition.get("status") == "True" and condition.get("reason") == reason
 
         what = f"{name} to be {kind} because of {reason}"
-        return wait_until(lambda: self.condition(name, kind), what, until=holds)
+        return wait_until(lambda: self.condition(name, kind), what, until=holds, every=LOOK_SECONDS)
 
     def wait_phase(self, name: str, phase: str) -> dict[str, Any]:
         """Wait until it is in this phase; returns the status."""
@@ -79,7 +81,7 @@ class Jobs:
         def holds(status: dict[str, Any]) -> bool:
             return status.get("phase") == phase
 
-        return wait_until(lambda: self.status(name), f"{name} to be {phase}", until=holds)
+        return wait_until(lambda: self.status(name), f"{name} to be {phase}", until=holds, every=LOOK_SECONDS)
 
     def wait_finished(self, name: str, at_least: int) -> None:
         """Wait until so many items are terminal."""
@@ -89,7 +91,7 @@ class Jobs:
             return int(counts.get("succeeded", 0)) + int(counts.get("failed", 0)) >= at_least
 
         what = f"{at_least} items of {name} to be finished"
-        wait_until(lambda: self.status(name), what, until=enough)
+        wait_until(lambda: self.status(name), what, until=enough, every=LOOK_SECONDS)
 
     def pods(self, name: str) -> list[dict[str, Any]]:
         """The worker pods of a BatchJob that have not ended."""
