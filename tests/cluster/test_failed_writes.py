@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from tests.cluster.conftest import SYSTEM
 from tests.support.cluster_jobs import Jobs
@@ -27,11 +28,15 @@ def proxy(
 
 
 @pytest.mark.parametrize("call", ["POST {}/secrets$", "POST {}/jobs$", "PATCH {}/batchjobs/written/status$"])
-@pytest.mark.parametrize("how", ["lost reply", "500", "429"])
+@pytest.mark.parametrize("how", ["lost reply", "500", "429", "nonsense"])
 def test_a_write_that_fails_or_whose_answer_is_lost_is_made_good_and_made_once(
     call: str, how: str, proxy: FaultProxy, jobs: Jobs
 ) -> None:
-    answers = {"500": status(500), "429": status(429, "TooManyRequests", retry_after=1)}
+    answers = {
+        "500": status(500),
+        "429": status(429, "TooManyRequests", retry_after=1),
+        "nonsense": lambda: web.Response(status=200, body=b"\xff\x1f no JSON, and not even UTF-8"),
+    }
     spoilt = call.format(f".*/namespaces/{jobs.kubectl.namespace}")
     fault = proxy.inject(spoilt, lose_reply=True) if how == "lost reply" else proxy.inject(spoilt, answer=answers[how])
     jobs.apply(noop("written", inline(1)))

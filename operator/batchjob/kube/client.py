@@ -233,14 +233,17 @@ class Kube:
                 timeout=limit,
             )
             async with request as answer:
-                text = await answer.text()
+                text = await answer.text(encoding="utf-8", errors="replace")
         except (aiohttp.ClientError, TimeoutError) as error:
             API_REQUESTS.labels(verb, "0").inc()
             raise ApiUnavailable(f"{method} {path}: no answer from the Kubernetes API: {error!r}") from error
         API_REQUESTS.labels(verb, str(answer.status)).inc()
         if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
             raise self._error(answer, text, method)
-        found: dict[str, Any] = json.loads(text)
+        try:
+            found: dict[str, Any] = json.loads(text)
+        except ValueError as error:  # of a proxy, say
+            raise ApiUnavailable(f"{method} {path}: an answer that is no JSON: {text[:64]!r}") from error
         return found
 
     def _open(self) -> aiohttp.ClientSession:
