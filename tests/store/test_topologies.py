@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from batchjob.api.run import EXIT_CLOSED, StoreAccess
 from batchjob.core.items import RunState
 from batchjob.store import Store
 from tests.support.chaos.chaos import Chaos
+from tests.support.redis_server import RedisServer
 from tests.support.topologies import a_cluster, a_watched_pair, ask, promoted
 from tests.support.workers import Workers, ended, wait_for
 
@@ -42,7 +46,10 @@ async def test_runs_spread_over_a_cluster_and_each_lives_on_one_server(tmp_path:
             assert [await ask(server, "KEYS", "*") for server in servers] == [[], [], []]
 
 
-async def test_a_run_goes_on_where_a_sentinel_made_the_replica_the_master(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [RedisServer.kill, RedisServer.freeze])
+async def test_a_run_goes_on_where_a_sentinel_made_the_replica_the_master(
+    tmp_path: Path, how: Callable[[RedisServer], None]
+) -> None:
     async with (
         a_watched_pair(tmp_path) as (master, replica, url),
         Store.connect(StoreAccess(url=url), name="operator") as store,
@@ -53,7 +60,7 @@ async def test_a_run_goes_on_where_a_sentinel_made_the_replica_the_master(tmp_pa
         with workers.process(run) as worker:
             await workers.wait(run, lambda s: s.counts.succeeded >= 8, "some items to finish")
             await ask(master, "WAIT", 1, 5000)
-            master.kill()
+            how(master)
             await promoted(replica)
             await wait_for(lambda: granted(store, run.uid), "the operator to make the user again")
             assert await ended(worker) == EXIT_CLOSED
