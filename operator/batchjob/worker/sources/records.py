@@ -13,6 +13,7 @@ ID_LIMIT: Final = 128  # characters, as of items in a manifest
 _BUCKETS: Final = 2**14  # 1 MB where there are few ids; at 10 million a search takes 3 µs
 _MARK: Final = Struct("=qI")  # a hash and a place
 _HASH_BYTES: Final = 8
+_NAMES: Final = (str, int)
 _KINDS: Final = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
 
 
@@ -75,7 +76,7 @@ class Ids:
 def record_id(data: dict[str, Any], field: str, where: str) -> str:
     """The id in a record's field `field`; raises BadItem, naming `where`."""
     value = data.get(field)
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    if isinstance(value, bool) or not isinstance(value, _NAMES) or value == "":
         said = "is missing" if field not in data else f"must be a text or a whole number, not {kind_of(value)}"
         raise BadItem(f"{where}: the field {field!r}, which names the item (spec.source.idField), {said}")
     found = str(value)
@@ -95,8 +96,8 @@ def decode_object(body: bytes, where: str) -> dict[str, Any]:
         raise BadItem(f"{where}: nested deeper than {DEPTH} levels") from None
     if not isinstance(found, dict):
         raise BadItem(f"{where}: not a JSON object but {kind_of(found)}")
-    # Counted first, since to walk through a record takes longer than to decode it.
-    if body.count(b"[") + body.count(b"{") > DEPTH and _is_deeper(found, DEPTH):
+    # Measured and counted first, since to walk through a record takes longer than to decode it.
+    if len(body) > 2 * DEPTH and body.count(b"[") + body.count(b"{") > DEPTH and _is_deeper(found, DEPTH):
         raise BadItem(f"{where}: nested deeper than {DEPTH} levels")
     return found
 
