@@ -153,7 +153,7 @@ async def test_a_worker_that_takes_over_the_loading_mixes_no_two_versions_of_a_f
     lost = await workers.store.run(run.uid, "lost").claim_load()
     assert lost
     source = opening.open_source(run, workers.folder(run) / "references", workers.store, "lost")
-    old = [record async for record in source.records()]
+    old = [record async for records in source.records() for record in records]
     await lost.put([[Item(n, record.id, record.data) for n, record in enumerate(old[:2])]])
     neighbours.put_object("batchjob", "in/versions.jsonl", LINES)
     assert await read(workers, run) == READ

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ async def test_a_file_of_another_format_says_which_field_to_check(
     path.write_bytes(body)
     source = FileSource(PathReader(path, "the file"), SourceFormat(form), "id", "spec.source.uri")
     with pytest.raises(InvalidSource) as refused:
-        _ = [record async for record in source.records()]
+        _ = [records async for records in source.records()]
     hint = f" (it looks like {looks}: check spec.source.uri.format)"
     assert str(refused.value).endswith(hint) if looks else "looks like" not in str(refused.value)
 
@@ -130,7 +131,7 @@ async def test_a_file_that_changes_while_it_is_read_is_not_taken_for_one(tmp_pat
     path.write_bytes(b'{"id":"a"}\n')
     source = FileSource(PathReader(path, "the file"), SourceFormat.JSONL, "id", "spec.source.uri")
     records = source.records()
-    assert (await anext(records)).id == "a"
+    assert [record.id for record in await anext(records)] == ["a"]
     path.write_bytes(b'{"id":"b"}\n{"id":"c"}\n')
     with pytest.raises(SourceUnreachable, match=r"^spec.source.uri: the file changed while it was read$"):
         _ = [record async for record in records]
@@ -160,4 +161,4 @@ def test_many_ids_take_little_memory() -> None:
     ids = Ids("line")
     for n in range(100_000):
         ids.add(f"id-{n}", n)
-    assert len(ids._hashes) * 16 < 100_000 * 45
+    assert sum(map(sys.getsizeof, ids._buckets)) < 100_000 * 45

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ def test_a_small_source_gives_every_worker_a_share(total: int, parallelism: int)
 
 
 async def records(positions: Iterable[int], size: int = 10) -> Any:
-    for n in positions:
-        yield n, Record(f"i{n}", {"n": n}, size)
+    placed = iter([(n, Record(f"i{n}", {"n": n}, size)) for n in positions])
+    while some := list(islice(placed, 3)):
+        yield some
 
 
 async def sizes(count: int, parallelism: int, items: int | None = None, size: int = 10) -> list[int]:

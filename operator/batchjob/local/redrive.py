@@ -22,12 +22,12 @@ class Letters(Source):
         super().__init__()
         self._letters = letters
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncIterator[list[Record]]:
         """The items in the order of the file."""
         for letter in self._letters:
             body = msgspec.json.encode([letter.id, letter.data])
             self._digest.update(body)
-            yield Record(letter.id, letter.data, len(body))
+            yield [Record(letter.id, letter.data, len(body))]
 
 
 async def load_letters(store: Store, run: Run, letters: Sequence[Letter]) -> None:

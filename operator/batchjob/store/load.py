@@ -67,5 +67,6 @@ def _pack(chunk: Sequence[Item], first: int) -> bytes:
     for position, item in enumerate(chunk, start=first):
         if item.position != position:
             raise ValueError(f"item {item.id!r} is at position {item.position}, but {position} comes next")
+        # Not the source's own text, though it is there: its spaces and escapes (\u4e2d) may take twice the memory.
         packed += (item.id, msgspec.json.encode(item.data).decode())
     return msgspec.msgpack.encode(packed)

@@ -1,4 +1,7 @@
-"""Object stores (S3, Google Cloud Storage, Azure Blob Storage): one way to open them, for sources and destinations."""
+"""Object stores (S3, Google Cloud Storage, Azure Blob Storage): one way to open them, for sources and destinations.
+
+The library costs 5 MB, so this module and those that need it are imported by the pods that reach for a bucket alone.
+"""
 
 import re
 from datetime import timedelta
@@ -13,7 +16,7 @@ from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError
 from batchjob.worker.addresses import refusal, resolve
 from batchjob.worker.logins import sign_in
-from batchjob.worker.unreached import Unreached, brief, explain_unreached, is_final
+from batchjob.worker.unreached import TRUST_THE_BUNDLE, Unreached, brief, explain_unreached, is_final
 
 if TYPE_CHECKING:  # names for types only: the library has none of them at run time
     from obstore.store import ClientConfig, RetryConfig
@@ -26,7 +29,6 @@ _ENDPOINTS: Final = {"s3": "aws_endpoint", "gs": "google_base_url", "az": "azure
 
 # What the library raises for a store that refuses or is not there; of Python's own, FileNotFoundError.
 STORE_ERRORS: Final = (BaseError, OSError)
-TRUST: Final = "name its authority in caBundleRef"
 _HINTS: Final = {
     "root_certificate": ": check caBundleRef",
     "Account must be": ": name it as AZURE_STORAGE_ACCOUNT_NAME in the Secret of credentialsSecretRef",
@@ -87,7 +89,7 @@ def explain(url: str, place: Location, error: Exception) -> Unreached:
     text = str(error)
     if found := _STATUS.search(text):
         return _explain_status(where, int(found[1]), _said(text))
-    why, lasts = explain_unreached(text, TRUST)
+    why, lasts = explain_unreached(text, TRUST_THE_BUNDLE)
     return Unreached(f"{where} cannot be reached: {why}", lasts)
 
 

@@ -16,7 +16,7 @@ from batchjob.api.source import Location
 from batchjob.core.items import Item
 from batchjob.store import ItemResult, RunStore
 from batchjob.worker.claims import mounts, path_on_claim
-from batchjob.worker.files import BucketFiles, ClaimFiles, Files
+from batchjob.worker.files import ClaimFiles, Files
 from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
@@ -156,6 +156,8 @@ class Context:
         url = f"{place.url.rstrip('/')}/{self.run.folder}"
         if place.url.startswith("file:"):
             return ClaimFiles(url, field, path_on_claim(place.url, mounts(self.run.spec), self.run.folder))
+        from batchjob.worker.bucket_files import BucketFiles  # noqa: PLC0415 - its library would cost every pod 5 MB
+
         references = self.reference(credentials), self.reference(authority)
         return BucketFiles(url, field, place, self.run.folder, references)
 

@@ -36,6 +36,7 @@ WAIT_MS: Final = 1000  # between looks at a load that another worker does
 PATIENCE_SECONDS: Final = 600.0
 
 Placed = tuple[int, Record]  # a record and its position
+Groups = AsyncIterator[list[Placed]]  # as they come from the source
 
 logger = log.get(__name__)
 
@@ -96,12 +97,11 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
     done, sha256 = await patiently(lease.before)
     total = 0
 
-    async def numbered() -> AsyncIterator[Placed]:
+    async def numbered() -> Groups:
         nonlocal total
-        async for record in source.records():
-            total += 1
-            if total - 1 not in done:
-                yield total - 1, record
+        async for records in source.records():
+            yield [placed for placed in enumerate(records, total) if placed[0] not in done]
+            total += len(records)
 
     batch: list[list[Item]] = []
     waiting = 0  # items in the batch
@@ -129,7 +129,7 @@ async def _put(lease: LoadLease, batch: list[list[Item]]) -> None:
     await patiently(lambda: lease.put(batch))
 
 
-async def chunks(records: AsyncIterator[Placed], parallelism: int, items: int | None) -> AsyncIterator[list[Item]]:
+async def chunks(records: Groups, parallelism: int, items: int | None) -> AsyncIterator[list[Item]]:
     """Records as chunks of `items`, or of a size that fits the first few thousand; less where they are heavy.
 
     A gap between positions ends a chunk.
@@ -140,29 +140,29 @@ async def chunks(records: AsyncIterator[Placed], parallelism: int, items: int | 
         ahead, size = [], min(items, CHUNK_LIMIT)
     chunk: list[Item] = []
     weight = 0
-    async for position, record in _chain(ahead, records):
-        if chunk and (len(chunk) >= size or weight >= PUT_BYTES or position != chunk[-1].position + 1):
-            yield chunk
-            chunk, weight = [], 0
-        chunk.append(Item(position, record.id, record.data))
-        weight += record.size
+    async for some in _chain(ahead, records):
+        for position, record in some:
+            if chunk and (len(chunk) >= size or weight >= PUT_BYTES or position != chunk[-1].position + 1):
+                yield chunk
+                chunk, weight = [], 0
+            chunk.append(Item(position, record.id, record.data))
+            weight += record.size
     if chunk:
         yield chunk
 
 
-async def _look_ahead(records: AsyncIterator[Placed], parallelism: int) -> tuple[list[Placed], int]:
+async def _look_ahead(records: Groups, parallelism: int) -> tuple[list[Placed], int]:
     ahead: list[Placed] = []
     weight = 0
-    async for placed in records:
-        ahead.append(placed)
-        weight += placed[1].size
+    async for some in records:
+        ahead += some
+        weight += sum(record.size for _, record in some)
         if len(ahead) >= LOOK_AHEAD or weight >= PUT_BYTES:
             return ahead, chunk_size(None, parallelism)
     return ahead, chunk_size(len(ahead), parallelism)
 
 
-async def _chain(ahead: list[Placed], records: AsyncIterator[Placed]) -> AsyncIterator[Placed]:
-    for record in ahead:
-        yield record
-    async for record in records:
-        yield record
+async def _chain(ahead: list[Placed], records: Groups) -> Groups:
+    yield ahead
+    async for some in records:
+        yield some

@@ -15,6 +15,7 @@ class Unreached(NamedTuple):
     lasts: bool
 
 
+TRUST_THE_BUNDLE: Final = "name its authority in caBundleRef"
 TRUST_THE_IMAGE: Final = "it must come from an authority that the worker image trusts"
 _NO_NAME: Final = Unreached("the host name is not known: check it", lasts=True)
 _NO_TLS: Final = Unreached("what answers there does not speak TLS: check scheme and port", lasts=True)

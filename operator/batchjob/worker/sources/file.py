@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from batchjob.api.source import OnBadItem, SourceFormat
 from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.sources.formats import PARSERS
 from batchjob.worker.sources.kinds import HEAD_BYTES, check_kind, is_page, looks_like
-from batchjob.worker.sources.limits import BLOCK_BYTES, check_cost
+from batchjob.worker.sources.limits import BLOCK_BYTES, TOGETHER, check_cost
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
@@ -39,7 +40,7 @@ class FileSource(Source):
         self._form = form
         self._parser = PARSERS[form](id_field, self.bad)
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncIterator[list[Record]]:
         """The file's records; errors name the field and the file."""
         size, good, head, began = 0, 0, b"", time.monotonic()
         try:
@@ -51,13 +52,13 @@ class FileSource(Source):
                 check_cost(self._reader.name, size, time.monotonic() - began)
                 self.etag = self._reader.etag
                 self._digest.update(block)
-                for record in self._parser.feed(block):
-                    good += 1
-                    yield record
+                for records in _together(self._parser.feed(block)):
+                    good += len(records)
+                    yield records
                 await asyncio.sleep(0)  # parsing computes: heartbeat, probes and signals get their turn
-            for record in self._parser.finish():
-                good += 1
-                yield record
+            for records in _together(self._parser.finish()):
+                good += len(records)
+                yield records
             self.bad.check(good)
         except InvalidSource as error:
             raise InvalidSource(f"{self._field}: {self._reader.name}: {error}{self._hint(head)}") from None
@@ -69,6 +70,11 @@ class FileSource(Source):
             return " (it looks like a web page, perhaps one that asks for a login)"
         looks = looks_like(head)
         return f" (it looks like {looks}: check {self._field}.format)" if looks not in {None, self._form} else ""
+
+
+def _together(records: Iterator[Record]) -> Iterator[list[Record]]:
+    while some := list(islice(records, TOGETHER)):
+        yield some
 
 
 def _version(file: int) -> tuple[int, int]:

@@ -51,8 +51,8 @@ class Parser(ABC):
             self._bad.add(error)
             return None
 
-    def _record(self, data: dict[str, Any], place: int, size: int) -> Record:
-        item_id = record_id(data, self._id_field, f"{self.unit} {place}")
+    def _record(self, data: dict[str, Any], place: int, where: str, size: int) -> Record:
+        item_id = record_id(data, self._id_field, where)
         self._ids.add(item_id, place)
         return Record(item_id, data, size)
 
@@ -115,7 +115,8 @@ class JsonLines(_Lines):
     def _take(self, line: bytes) -> Record | None:
         if not line.strip():
             return None
-        return self._record(decode_object(line, f"line {self._line}"), self._line, len(line))
+        where = f"line {self._line}"
+        return self._record(decode_object(line, where), self._line, where, len(line))
 
 
 class Csv(_Lines):
@@ -163,10 +164,10 @@ class Csv(_Lines):
             except BadItem as error:
                 raise InvalidSource(str(error)) from None
             return None
-        fields = self._fields(row)
+        where, fields = f"line {self._first}", self._fields(row)
         if len(fields) != len(self._header):
-            raise BadItem(f"line {self._first}: {len(fields)} fields, where the header has {len(self._header)}")
-        return self._record(dict(zip(self._header, fields, strict=True)), self._first, len(row))
+            raise BadItem(f"{where}: {len(fields)} fields, where the header has {len(self._header)}")
+        return self._record(dict(zip(self._header, fields, strict=True)), self._first, where, len(row))
 
     def _fields(self, row: bytes) -> list[str]:
         if b"\0" in row:
@@ -219,10 +220,10 @@ class JsonArray(Parser):
 
     def _next(self, raw: msgspec.Raw) -> Record:
         self._place += 1
-        size = len(memoryview(raw))
+        where, size = f"record {self._place}", len(memoryview(raw))
         if size > RECORD_BYTES:
-            raise BadItem(f"record {self._place}: longer than {RECORD_BYTES} bytes, the most a record may have")
-        return self._record(decode_object(bytes(raw), f"record {self._place}"), self._place, size)
+            raise BadItem(f"{where}: longer than {RECORD_BYTES} bytes, the most a record may have")
+        return self._record(decode_object(bytes(raw), where), self._place, where, size)
 
 
 PARSERS: Final[dict[SourceFormat, type[Parser]]] = {

@@ -14,9 +14,8 @@ import httpx2
 from batchjob.api.source import Location
 from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.addresses import refusal, resolve
-from batchjob.worker.buckets import TRUST
 from batchjob.worker.sources.limits import BLOCK_BYTES, SILENCE_SECONDS
-from batchjob.worker.unreached import explain_unreached, is_final
+from batchjob.worker.unreached import TRUST_THE_BUNDLE, explain_unreached, is_final
 
 REDIRECTS: Final = 5
 TIMEOUT: Final = httpx2.Timeout(SILENCE_SECONDS)
@@ -66,7 +65,7 @@ class HttpsReader:
         except httpx2.TooManyRedirects:
             raise InvalidSource(f"it leads through more than {REDIRECTS} redirects") from None
         except httpx2.HTTPError as error:
-            why, lasts = explain_unreached(str(error) or type(error).__name__, TRUST)
+            why, lasts = explain_unreached(str(error) or type(error).__name__, TRUST_THE_BUNDLE)
             raise SourceUnreachable(f"{self.name} cannot be reached: {why}", lasts=lasts) from None
 
 

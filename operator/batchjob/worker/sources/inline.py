@@ -18,7 +18,7 @@ class InlineSource(Source):
         super().__init__(on_bad_item)
         self._items = items
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncIterator[list[Record]]:
         """The items in their order; errors name them as `items[n]`, from 0 as in the manifest."""
         ids, good = Ids("item"), 0
         try:
@@ -32,7 +32,7 @@ class InlineSource(Source):
                 body = msgspec.json.encode([item.id, data])
                 self._digest.update(body)
                 good += 1
-                yield Record(item.id, data, len(body))
+                yield [Record(item.id, data, len(body))]
             self.bad.check(good)
         except InvalidSource as error:
             raise InvalidSource(f"spec.source.items: {error}") from None

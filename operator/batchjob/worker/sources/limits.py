@@ -12,6 +12,7 @@ RECORD_BYTES: Final = 1024 * 1024  # longest record: a file without line ends mu
 ARRAY_BYTES: Final = 64 * 1024 * 1024  # largest JSON array, since it is read whole
 DEPTH: Final = 200  # levels of JSON: far below what Python can recurse, whoever encodes or copies it later
 BLOCK_BYTES: Final = 256 * 1024  # read at once
+TOGETHER: Final = 64  # records of a file handed on at once: each may have 1 MiB
 READ_SECONDS: Final = 3600.0  # for the whole source: a server that drips must not hold a run for ever
 SILENCE_SECONDS: Final = 60.0  # to connect, and between two blocks
 STATEMENT_SECONDS: Final = 600  # until a database has the first rows of a query, or the next ones

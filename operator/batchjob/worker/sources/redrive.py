@@ -24,7 +24,7 @@ class RedriveSource(Source):
         self._filter = place.filter or RedriveFilter()
         self._ids = frozenset(self._filter.item_ids or ())
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncIterator[list[Record]]:
         """The dead letters that the filter takes, in the order of the parent's source."""
         missing = dict.fromkeys(self._filter.item_ids or ())
         try:
@@ -32,7 +32,7 @@ class RedriveSource(Source):
                 if self._takes(letter):
                     missing.pop(letter.id, None)
                     self._digest.update(letter.id.encode() + b"\n" + letter.data)
-                    yield Record(letter.id, msgspec.json.decode(letter.data), len(letter.data))
+                    yield [Record(letter.id, msgspec.json.decode(letter.data), len(letter.data))]
         except RunGone:
             said = f"the dead letters of BatchJob {self._name} are not in the store (any more): read its source again"
             raise SourceUnreachable(f"spec.source.redriveOf: {said}", lasts=True) from None

@@ -17,12 +17,12 @@ class ResultsSource(Source):
         self._parent = parent
         self._name = name
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncIterator[list[Record]]:
         """The results in the order of the parent's source."""
         try:
             async for found in self._parent.results():
                 self._digest.update(found.result)
-                yield Record(found.id, as_row(found), len(found.result))
+                yield [Record(found.id, as_row(found), len(found.result))]
         except RunGone:
             said = f"the results of BatchJob {self._name} are not in the store any more: run it again"
             raise SourceUnreachable(f"spec.source.resultsOf: {said}", lasts=True) from None

@@ -22,8 +22,8 @@ class Source(ABC):
         return self._digest.hexdigest()
 
     @abstractmethod
-    def records(self) -> AsyncIterator[Record]:
-        """The records in order.
+    def records(self) -> AsyncIterator[list[Record]]:
+        """The records in order, those together that come together: a step of an async generator costs.
 
         Raises:
             InvalidSource: the source is wrong; the message names the place.

@@ -59,7 +59,7 @@ class SqlSource(Source):
         self._credentials = credentials
         self._ids = Ids("row")
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncIterator[list[Record]]:
         """The rows in the order of the query."""
         row, good, size, began = 0, 0, 0, time.monotonic()
         try:
@@ -67,16 +67,16 @@ class SqlSource(Source):
                 names = self._columns(cursor)
                 while rows := await _in_time(cursor.fetchmany(FETCH_ROWS)):
                     check_cost("the query", size, time.monotonic() - began)
+                    records = []
                     for values in rows:
                         row += 1
                         try:
-                            record = self._record(dict(zip(names, values, strict=True)), row)
+                            records.append(self._record(dict(zip(names, values, strict=True)), row))
                         except BadItem as error:
                             self.bad.add(error)
-                            continue
-                        size += record.size
-                        good += 1
-                        yield record
+                    size += sum(record.size for record in records)
+                    good += len(records)
+                    yield records
                 self.bad.check(good)
         except InvalidSource as error:
             raise InvalidSource(f"spec.source.sql: {error}") from None
