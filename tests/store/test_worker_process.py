@@ -16,7 +16,16 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, RUN_FILE, STORE_FILE, Run, StoreAccess
+from batchjob.api.run import (
+    EXIT_CLOSED,
+    EXIT_CONFIGURATION,
+    EXIT_DRAINED,
+    EXIT_TEMPORARY,
+    RUN_FILE,
+    STORE_FILE,
+    Run,
+    StoreAccess,
+)
 from batchjob.core.items import RunState
 from batchjob.errors import StoreError
 from batchjob.store import Store
@@ -80,6 +89,23 @@ async def test_an_item_that_kills_its_process_is_given_up_and_its_neighbours_fin
     assert (found.state, crashes) == (RunState.CLOSED, 3)
     assert (found.counts.succeeded, found.counts.failed, found.failed_positions) == (8, 1, [4])
     assert found.last_errors[0].error_class == "infrastructure"
+
+
+async def test_a_worker_whose_event_loop_is_blocked_for_good_ends_itself_and_its_neighbours_go_on(
+    workers: Workers,
+) -> None:
+    items: list[dict[str, Any]] = [{"do": "block", "seconds": "600"}, *[{}] * 5]
+    run = await workers.open(
+        chaos(items, itemTimeoutSeconds=1, concurrency=1, retry={"maxLosses": 1}), lease_ms=LEASE_MS
+    )
+    with workers.process(run, "blocked", **LEASE) as blocked:
+        assert await ended(blocked) == EXIT_TEMPORARY
+    said = (workers.folder(run) / "termination-blocked").read_text()
+    assert "has blocked the event loop for more than itemTimeoutSeconds (1)" in said
+    with workers.process(run, "next", **LEASE) as worker:
+        assert await ended(worker) == EXIT_CLOSED
+    found = await workers.snapshot(run)
+    assert (found.counts.succeeded, found.failed_positions) == (5, [0])
 
 
 async def test_sigterm_ends_a_process_with_143_and_costs_nothing(workers: Workers) -> None:

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from batchjob import log
@@ -82,6 +83,9 @@ def check(job: BatchJob) -> None:
     """ConfigurationError for what only a cluster can do, and for a file that is not there."""
     if job.spec.cancel:
         raise ConfigurationError("spec.cancel is true: nothing would be run. Remove it.")
+    after = job.spec.start_after
+    if after is not None and datetime.fromisoformat(after) > datetime.now(UTC):
+        raise ConfigurationError(f"spec.startAfter: {after} is still to come, and nothing waits here. Remove it.")
     if job.spec.source.results_of is not None:
         name = job.spec.source.results_of.batch_job_name
         raise ConfigurationError(

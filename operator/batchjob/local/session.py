@@ -23,7 +23,7 @@ from batchjob.local.outcome import DEAD_LETTERS, RESULTS, Letter, Outcome
 from batchjob.local.redrive import load_letters
 from batchjob.local.screen import Screen
 from batchjob.local.summary import summarize
-from batchjob.local.workers import Workers
+from batchjob.local.workers import END_SECONDS, Workers
 from batchjob.store import Store
 
 EXIT_SUCCEEDED: Final = 0
@@ -98,6 +98,8 @@ class Session:
             return
         self._screen.say(f"stopping: items in flight may take {GRACE_SECONDS} s more (once more: cut them off)")
         self._workers.stop()
+        # One whose event loop is blocked hears nothing.
+        asyncio.get_running_loop().call_later(GRACE_SECONDS + END_SECONDS, self._workers.kill)
 
     async def _open(self, store: Store) -> Run:
         job, force = self._job, effective(self._job.spec)

@@ -17,6 +17,9 @@ def summarize(name: str, snapshot: Snapshot, letters: Sequence[DeadLetter], seco
     lines = [
         f"{name}: {_counts(snapshot.counts, snapshot.total)} in {_duration(seconds)}{_rate(snapshot.counts, seconds)}"
     ]
+    if snapshot.bad_items:
+        lines += ["", f"left out: {snapshot.bad_items} bad records (spec.source.onBadItem is skip)"]
+        lines += [f"  {message}" for message in snapshot.bad_item_messages]
     if letters:
         lines += ["", *_failures(letters)]
     if snapshot.usage:

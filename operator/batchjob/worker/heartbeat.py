@@ -1,9 +1,9 @@
 """A heartbeat that user code cannot starve: a thread with an event loop and a connection of its own.
 
 The exchange of the main loop renews every lease. Where user code blocks that loop (a computation in an `async def`),
-this thread renews in its place, for as long as one attempt may take; after that the leases run out and other workers
-take over. It commits nothing: a commit with number 0 is older than any, so the store only renews by it. Only C code
-that keeps the interpreter's lock for longer than a lease can starve it.
+this thread renews in its place, for as long as one attempt may take; after that it ends the process, so that the
+leases run out and other workers take over. It commits nothing: a commit with number 0 is older than any, so the store
+only renews by it. Only C code that keeps the interpreter's lock for longer than a lease can starve it.
 """
 
 import asyncio
@@ -47,15 +47,22 @@ class Heartbeat(threading.Thread):
     """Renews leases when the main loop does not."""
 
     def __init__(
-        self, connect: Callable[[str], Store], uid: str, worker: str, pulse: Pulse, renew_seconds: float
+        self,
+        connect: Callable[[str], Store],
+        uid: str,
+        worker: str,
+        pulse: Pulse,
+        renew_seconds: float,
+        give_up: Callable[[], None],
     ) -> None:
-        """`connect` opens the store under a name; called in the thread."""
+        """`connect` opens the store under a name, `give_up` ends the process; both are called in the thread."""
         super().__init__(name="heartbeat", daemon=True)
         self._connect = connect
         self._uid = uid
         self._worker = worker
         self._pulse = pulse
         self._renew_seconds = renew_seconds
+        self._give_up = give_up
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -71,7 +78,10 @@ class Heartbeat(threading.Thread):
             run = store.run(self._uid, self._worker)
             # The loop has nothing else to do, so it may block on the event.
             while not self._ended.wait(self._renew_seconds / 3):
-                if not self._pulse.renewal_is_late(self._renew_seconds * 1.5) or not self._pulse.is_alive:
+                if not self._pulse.is_alive:
+                    self._give_up()
+                    return
+                if not self._pulse.renewal_is_late(self._renew_seconds * 1.5):
                     continue
                 now = time.monotonic()
                 try:

@@ -7,6 +7,7 @@ that the operator can show it.
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from functools import partial
@@ -81,7 +82,8 @@ async def serve(settings: Settings, run: Run, processor: Processor) -> int:
     def connect(name: str) -> Store:
         return Store.connect(access, name=name, reread=read_access)
 
-    heartbeat = Heartbeat(connect, run.uid, settings.worker_name, pulse, settings.renew_seconds)
+    give_up = partial(_give_up, settings, run)
+    heartbeat = Heartbeat(connect, run.uid, settings.worker_name, pulse, settings.renew_seconds, give_up)
     probes = Probes(pulse, settings.probe_port) if settings.probe_port else None
     async with connect(settings.worker_name) as store:
         worker = Worker(settings, run, store, processor, pulse)
@@ -96,6 +98,17 @@ async def serve(settings: Settings, run: Run, processor: Processor) -> int:
             beating.cancel()
             if probes is not None:
                 probes.close()
+
+
+def _give_up(settings: Settings, run: Run) -> None:
+    """The main loop is blocked for good, so nothing can end in order; called in another thread."""
+    seconds = run.effective.item_timeout_seconds
+    sentence = (
+        f"the processor has blocked the event loop for more than itemTimeoutSeconds ({seconds}): what is in flight is "
+        "lost. Let an `async def` await what takes time, or make it a plain `def`"
+    )
+    logger.error(sentence)
+    os._exit(_end(EXIT_TEMPORARY, sentence, settings.termination_log))
 
 
 async def _beat(pulse: Pulse) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from batchjob.worker import Context, Fail, Item, Processor, Retry
 
 
 class Chaos(Processor):
-    """`do` of an item: nothing, sleep (`seconds`), fail, retry (until attempt `attempts`), or crash.
+    """`do` of an item: nothing, sleep or block (`seconds`), fail, retry (until attempt `attempts`), or crash.
 
     Nobody sleeps once the file `unless` is there: a test that has seen what it waited for need not wait for the rest.
     """
@@ -19,6 +20,8 @@ class Chaos(Processor):
         match item.data.get("do"):
             case "sleep" if not _exists(item.data.get("unless")):
                 await asyncio.sleep(float(item.data["seconds"]))
+            case "block":
+                time.sleep(float(item.data["seconds"]))  # noqa: ASYNC251 - what nobody should do
             case "fail":
                 raise Fail("told to fail")
             case "retry" if item.attempt < int(item.data["attempts"]):
