@@ -228,8 +228,9 @@ def test_processors_that_are_not_there_are_named(module: Path, option: str, word
         find_processors([option.format(module.name)])
 
 
-def test_a_module_that_fails_shows_its_author_where(module: Path) -> None:
-    module.with_suffix(".py").write_text("import absent_library\n")
+@pytest.mark.parametrize("line", ["import absent_library", "1 / 0", "raise SystemExit(5)"])
+def test_a_module_that_fails_shows_its_author_where(module: Path, line: str) -> None:
+    module.with_suffix(".py").write_text(f"{line}\n")
     with pytest.raises(ConfigurationError) as error:
         find_processors([module.name])
     _, first, place, *_ = str(error.value).splitlines()

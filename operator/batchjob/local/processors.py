@@ -65,7 +65,7 @@ def _import(name: str) -> ModuleType:
         raise ConfigurationError(
             f"--processors: there is no module {name} in {Path.cwd()} or installed{hint}"
         ) from None
-    except Exception:  # noqa: BLE001 - a module may raise anything; its author sees the traceback
+    except (Exception, SystemExit):  # noqa: BLE001 - a module may raise anything; its author sees the traceback
         raise ConfigurationError(f"--processors: {name} cannot be imported:\n{_told()}") from None
 
 
