@@ -57,6 +57,15 @@ def test_what_is_missing_stalls_and_is_looked_for_again() -> None:
     assert (again.status, again.back_off) == (None, True), "nothing new is nothing to write"
 
 
+def check_wait(source: str, parent: Parent | None, phase: Phase, reason: Reason) -> None:
+    """What becomes of a run that reads `parent`, which stands like this."""
+    plan = World(spec={"source": {source: {"batchJobName": "parent"}}}, parent=parent).look()
+    assert plan.status
+    assert plan.status.phase is phase
+    assert {c.reason for c in plan.status.conditions} == {reason}
+    assert bool(plan.actions) == (phase is Phase.RUNNING)
+
+
 @pytest.mark.parametrize(
     ("parent", "phase", "reason"),
     [
@@ -69,12 +78,7 @@ def test_what_is_missing_stalls_and_is_looked_for_again() -> None:
 def test_a_run_that_reads_another_one_waits_for_its_success(
     parent: Parent | None, phase: Phase, reason: Reason
 ) -> None:
-    world = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=parent)
-    plan = world.look()
-    assert plan.status
-    assert plan.status.phase is phase
-    assert {c.reason for c in plan.status.conditions} == {reason}
-    assert bool(plan.actions) == (phase is Phase.RUNNING)
+    check_wait("resultsOf", parent, phase, reason)
 
 
 @pytest.mark.parametrize(
@@ -89,12 +93,7 @@ def test_a_run_that_reads_another_one_waits_for_its_success(
 def test_a_redrive_waits_for_the_end_of_the_other_run_and_not_for_its_success(
     parent: Parent | None, phase: Phase, reason: Reason
 ) -> None:
-    world = World(spec={"source": {"redriveOf": {"batchJobName": "parent"}}}, parent=parent)
-    plan = world.look()
-    assert plan.status
-    assert plan.status.phase is phase
-    assert {c.reason for c in plan.status.conditions} == {reason}
-    assert bool(plan.actions) == (phase is Phase.RUNNING)
+    check_wait("redriveOf", parent, phase, reason)
 
 
 def test_nothing_starts_before_its_time() -> None:
