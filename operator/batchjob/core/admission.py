@@ -115,7 +115,7 @@ class Line:
 
         Returns the uids of BatchJobs that may have another number of workers than before.
         """
-        changed, self._smaller = self._smaller, []
+        changed, self._smaller = [uid for uid in self._smaller if uid in self._active], []
         while (claim := self._next()) is not None:
             self._waiting.pop(claim.uid)
             self._forget(claim)
