@@ -1,17 +1,24 @@
 """Processors in processes of their own: what they are given, how they end, and what their end costs."""
 
 import json
+import os
 import signal
 from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from batchjob.api.run import EXIT_CLOSED, EXIT_DRAINED, Run
-from batchjob.core.items import RunState
+from batchjob.core.items import Item, RunState, Succeeded
 from batchjob.core.snapshot import Snapshot
-from tests.support.workers import Workers, ended, wait_for
+from batchjob.worker import Context
+from batchjob.worker.children import ChildExecution
+from batchjob.worker.execution import Attempt
+from batchjob.worker.settings import Settings
+from tests.support.chaos.computing import Computing
+from tests.support.workers import CHAOS, Workers, ended, wait_for
 
 ONCE: dict[str, Any] = {"retry": {"maxAttempts": 1}}
 
@@ -156,11 +163,11 @@ async def test_a_process_that_dies_costs_its_own_item_an_attempt_and_the_others_
 
 
 async def test_an_item_over_its_time_is_killed_with_what_it_started_and_its_slot_goes_on(bench: Bench) -> None:
-    run = await bench.open({"do": "spawn"}, {}, concurrency=1, itemTimeoutSeconds=1, **ONCE)
+    run = await bench.open({"do": "spawn"}, {}, concurrency=1, itemTimeoutSeconds=2, **ONCE)
     found = await bench.finish(run)
     assert (found.counts.succeeded, found.failed_positions) == (1, [0])
     (error,) = found.last_errors
-    assert (error.error_class, error.message) == ("timeout", "took longer than 1 s (itemTimeoutSeconds)")
+    assert (error.error_class, error.message) == ("timeout", "took longer than 2 s (itemTimeoutSeconds)")
     killed = {item: pid for pid, item in bench.journal.lines("process")}["i0"]
     ((_, helper),) = bench.journal.lines("helper")
     await all_gone({killed, int(helper)})
@@ -227,8 +234,50 @@ async def test_none_outlives_a_worker_that_is_killed(bench: Bench) -> None:
     await all_gone(computing | {int(helper)})
 
 
+async def test_sigterm_ends_one_that_is_still_opening(bench: Bench) -> None:
+    run = await bench.open({}, concurrency=1, params={"open": "hang"}, **ONCE)
+    with bench.workers.process(run, BATCHJOB_GRACE_SECONDS="0.2") as worker:
+        ((pid, _),) = await bench.journal.wait("hang", 1)
+        worker.send_signal(signal.SIGTERM)
+        assert await ended(worker) == EXIT_DRAINED
+    await all_gone({pid})
+    found = await bench.workers.snapshot(run)
+    assert (found.counts.failed, found.counts.active, found.counts.retried_after_loss) == (0, 0, 0)
+
+
+async def test_one_that_dies_while_it_has_nothing_to_do_costs_nobody_anything(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = await bench.open({}, concurrency=1, **ONCE)
+    monkeypatch.setenv("PYTHONPATH", str(CHAOS))
+    execution = ChildExecution(Computing(), run, Random(1), Settings(references_dir=tmp_path))
+    context = Context(run, bench.workers.store.run(run.uid, "w"), tmp_path)
+
+    async def attempt(position: int) -> int:
+        items = [Item(position, f"i{position}", {})]
+        made = Attempt(items, context.holding(items, 60))
+        await execution(made)
+        (outcome,) = made.outcomes
+        assert isinstance(outcome, Succeeded)
+        assert outcome.result is not None
+        return int(json.loads(outcome.result)["pid"])
+
+    first = await attempt(0)
+    assert await attempt(1) == first
+    os.kill(first, signal.SIGKILL)
+
+    async def is_noticed() -> bool | None:
+        return not execution._living or None
+
+    await wait_for(is_noticed, "its death to be noticed")
+    second = await attempt(2)
+    assert second != first
+    await execution.close()
+    assert not lives(second)
+
+
 async def test_an_open_that_fails_there_costs_the_item_an_attempt_and_says_why(bench: Bench) -> None:
-    run = await bench.open({}, concurrency=1, params={"unready": "yes"}, **ONCE)
+    run = await bench.open({}, concurrency=1, params={"open": "fail"}, **ONCE)
     found = await bench.finish(run)
     (error,) = found.last_errors
     assert error.error_class == "infrastructure"

@@ -56,7 +56,7 @@ class ChildExecution(Execution):
         await asyncio.gather(*(child.end() for child in self._living))
 
     async def _in_a_child(self, attempt: Attempt) -> list[Outcome]:
-        child = self._idle.pop() if self._idle else await self._begin(attempt)
+        child = self._take_idle() or await self._begin(attempt)
         attempt.context = attempt.context.holding(attempt.items, self.seconds)  # its time begins now
         task = msgspec.json.encode(Task(tuple(attempt.items), self.seconds))
         try:
@@ -70,6 +70,12 @@ class ChildExecution(Execution):
         attempt.context.usage_sums.update(answer.usage)
         attempt.context.new_parts.update(answer.parts)
         return answer.outcomes
+
+    def _take_idle(self) -> "Child | None":
+        while self._idle:
+            if (child := self._idle.pop()) in self._living:  # or it died while it had nothing to do: nobody's fault
+                return child
+        return None
 
     async def _begin(self, attempt: Attempt) -> "Child":
         try:

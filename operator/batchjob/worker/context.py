@@ -81,7 +81,7 @@ class Context:
 
     @property
     def params(self) -> Mapping[str, str]:
-        """`spec.custom.params`; empty for other types."""
+        """`spec.custom.params`, a map from text to text; empty for other types."""
         return self.run.spec.custom.params if self.run.spec.custom else {}
 
     @property
@@ -134,7 +134,7 @@ class Context:
         return Ledger(self._store, self.item.position)
 
     def reference(self, purpose: Purpose) -> Path:
-        """The folder of a mounted Secret or ConfigMap; its files are named after the keys."""
+        """The folder of a mounted Secret or ConfigMap; its files are named after the keys. It may be absent."""
         return self._references_dir / purpose
 
     def usage(self, name: str, amount: int) -> None:
@@ -170,7 +170,11 @@ class Context:
         return self._store.results()
 
     def destination(self, place: Location, credentials: Purpose, authority: Purpose) -> Files:
-        """The files below `<url>/<Run.folder>/`; ConfigurationError where the place cannot work."""
+        """The files below `<url>/<Run.folder>/`; ConfigurationError where the place cannot work.
+
+        `credentials` and `authority` say which of the run's references hold its keys and its CA. The calls of what is
+        returned are for an `async def`, and raise ResultsError.
+        """
         field = f"spec.{'results' if credentials is Purpose.RESULTS_CREDENTIALS else 'export'}.destination"
         check_whole(place.url, f"{field}.url")
         url = f"{place.url.rstrip('/')}/{self.run.folder}"
@@ -182,5 +186,9 @@ class Context:
         return BucketFiles(url, field, place, self.run.folder, references)
 
     async def write_manifest(self, files: Files) -> Sealed:
-        """Write the manifest of every committed part, last, after removing part files that none vouches for."""
+        """Write the manifest of every committed part, last, after removing part files that none vouches for.
+
+        For `seal`, which may return what this returns. ResultsError where the files cannot be written: `seal` is then
+        called again.
+        """
         return await write_manifest(files, self.run, read_parts(await patiently(self._store.parts)))

@@ -25,8 +25,13 @@ class Computing(Processor):
         """Note it."""
         self._journal = Path(context.params["journal"])
         self._note("open")
-        if context.params.get("unready") and os.getpid() == os.getsid(0):
-            raise RuntimeError("there is no model")
+        if os.getpid() == os.getsid(0):  # not in the worker itself
+            match context.params.get("open"):
+                case "fail":
+                    raise RuntimeError("there is no model")
+                case "hang":
+                    self._note("hang")
+                    time.sleep(600)  # noqa: ASYNC251 - as what computes would
 
     def process(self, item: Item, context: Context) -> dict[str, Any]:
         """Do it."""
