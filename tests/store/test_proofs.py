@@ -5,7 +5,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from batchjob.store import scripts
-from tests.prove.engine import drains, kills, replies, restarts
+from tests.prove.engine import drains, kills, millions, replies, restarts
 from tests.support.redis_server import RedisServer
 from tests.support.store_proxy import How
 from tests.support.workers import Workers
@@ -22,6 +22,11 @@ async def test_drained_workers_give_back_what_they_had_not_started_and_spend_not
 ) -> None:
     facts = await drains.trial(workers, redis, drains=6, seed=1)
     assert facts["items_given_back"], "no drained worker held anything"
+
+
+async def test_nothing_grows_while_a_large_run_is_worked_on(workers: Workers, redis: Redis) -> None:
+    facts = await millions.trial(workers, redis, items=50_000)
+    assert facts["store_bytes_an_item"] > millions.ITEM_BYTES, "the store did not hold the items"
 
 
 async def test_a_store_that_is_killed_and_hangs_loses_nothing(tmp_path: Path) -> None:

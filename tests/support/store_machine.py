@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import Before, Cancelled, Chunk, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.core.items import Before, Cancelled, Chunk, Failed, Item, Outcome, Retried, RunState, Succeeded
 from batchjob.core.ranges import format_pairs
 from batchjob.store import Commit, Grant, Store
 from batchjob.store.keys import run_key
@@ -231,11 +231,27 @@ class StoreMachine(RuleBasedStateMachine):
         assert int(seen["usage"].get("n", 0)) == len(self.counted), "usage was counted twice or not at all"
         self.results, self.failed = results, failed
 
+    def check_events(self) -> None:
+        """What watchers were told since the store began anew: progress never goes back, and the end comes last."""
+        ended, before = False, 0
+        for _, kind, fields in self.do(self.store.events(UID)):
+            if kind in {*RunState, "progress"}:
+                now = sum(int(fields.get(name, 0)) for name in ("succeeded", "failed", "cancelled"))
+                assert now >= before, "progress went back"
+                before = now
+            assert not ended, f"{kind} was told after the end"
+            ended = kind in {RunState.CLOSED, RunState.FAILED, RunState.CANCELLED}
+        found = self.do(self.store.run(UID, "watcher").state())
+        assert ended == (found.state in {RunState.CLOSED, RunState.FAILED, RunState.CANCELLED})
+
     def teardown(self) -> None:
-        self.do(self.store.delete_run(UID))
-        self.do(self.redis.delete("bj:dirty"))
-        keys = self.do(self.redis.keys("*"))
-        self.do(self.store.close())
-        self.do(self.redis.aclose())
-        self.runner.close()
-        assert keys == []
+        try:
+            if self.max_losses:
+                self.check_events()
+            self.do(self.store.delete_run(UID))
+            self.do(self.redis.delete("bj:dirty"))
+            assert self.do(self.redis.keys("*")) == []
+        finally:
+            self.do(self.store.close())
+            self.do(self.redis.aclose())
+            self.runner.close()

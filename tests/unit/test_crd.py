@@ -10,7 +10,8 @@ from pydantic import ConfigDict, Field
 
 from batchjob.api.base import VALIDATIONS, Model, cel, immutable
 from batchjob.api.crd import INT_OR_STRING, crd, files, main, structural
-from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec
+from batchjob.api.kinds import BATCH_JOB, KINDS, Kind
+from batchjob.api.v1alpha1 import BatchJobSpec
 
 REPOSITORY = Path(__file__).parents[2]
 BREAKS_CLIENT_SIDE_APPLY_BYTES = 100_000  # its annotation may hold 256 KiB; we stay far below
@@ -23,8 +24,8 @@ MINIMAL = {
 Node = dict[str, Any]
 
 
-def root() -> Node:
-    schema: Node = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+def root(kind: Kind = BATCH_JOB) -> Node:
+    schema: Node = crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return schema
 
 
@@ -38,7 +39,7 @@ def nodes(path: str, node: Node) -> Iterator[tuple[str, Node]]:
             yield from nodes(f"{path}[]", node[key])
 
 
-OURS = [pair for part in ("spec", "status") for pair in nodes(part, root()["properties"][part])]
+OURS = [pair for kind in KINDS for part in ("spec", "status") for pair in nodes(part, root(kind)["properties"][part])]
 
 
 @pytest.mark.parametrize("path", files(REPOSITORY), ids=lambda path: path.relative_to(REPOSITORY).as_posix())
@@ -82,15 +83,16 @@ def test_the_status_has_no_defaults() -> None:
 
 def test_every_rule_has_a_message_that_names_a_field() -> None:
     names = {path.rpartition(".")[2].removesuffix("[]") for path, _ in OURS} | {"name", "metadata"}
-    rules = [rule for _, node in [("", root()), *OURS] for rule in node.get(VALIDATIONS, [])]
+    rules = [rule for _, node in [*(("", root(kind)) for kind in KINDS), *OURS] for rule in node.get(VALIDATIONS, [])]
     assert len(rules) > 20
     for rule in rules:
         words = rule["message"].replace(".", " ").replace("[]", " ").replace(",", " ").replace(":", " ").split()
         assert names & set(words), rule["message"]
 
 
-def test_the_crd_is_small_enough_for_every_client() -> None:
-    assert len(yaml.safe_dump(crd())) < BREAKS_CLIENT_SIDE_APPLY_BYTES
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_the_crd_is_small_enough_for_every_client(kind: Kind) -> None:
+    assert len(yaml.safe_dump(crd(kind))) < BREAKS_CLIENT_SIDE_APPLY_BYTES
 
 
 def test_the_defaults_of_the_api_server_are_those_of_the_models() -> None:
@@ -155,8 +157,8 @@ def test_the_words_of_a_field_win_over_those_of_its_type() -> None:
     assert schema["properties"]["rows"]["items"]["description"] == "What the inner is."
 
 
-def test_the_crd_has_every_field_of_the_spec() -> None:
-    assert set(root()["properties"]) == {"apiVersion", "kind", "metadata", "spec", "status"}
-    assert set(root()["properties"]["spec"]["properties"]) == set(
-        BatchJob.model_json_schema()["$defs"]["BatchJobSpec"]["properties"]
-    )
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_the_crd_has_every_field_of_the_spec(kind: Kind) -> None:
+    assert set(root(kind)["properties"]) == {"apiVersion", "kind", "metadata", "spec", "status"}
+    spec = kind.model.model_json_schema()["$defs"][f"{kind.kind}Spec"]
+    assert set(root(kind)["properties"]["spec"]["properties"]) == set(spec["properties"])

@@ -15,7 +15,7 @@ def test_nothing_starts_before_its_declaration_arrived() -> None:
     holdings = Holdings()
     holdings.add([chunk(0, 4)])
     assert holdings.take(1) is None
-    holdings.announce(3, whole=False)
+    holdings.announce(3, 1)
     [news] = [holding.commit() for holding in holdings]
     assert news.started == 3
     assert holdings.take(1) is None, "the commit is on its way"
@@ -26,10 +26,10 @@ def test_nothing_starts_before_its_declaration_arrived() -> None:
     assert holdings.take(1) is None
 
 
-def test_whole_chunks_are_declared_as_long_as_there_is_room() -> None:
+def test_items_are_declared_by_the_unit_as_long_as_there_is_room() -> None:
     holdings = Holdings()
     holdings.add([chunk(0, 4), chunk(4, 4), chunk(8, 4)])
-    holdings.announce(5, whole=True)
+    holdings.announce(5, 4)
     assert [holding.commit().started for holding in holdings] == [4, 4, 0]
 
 
@@ -51,7 +51,7 @@ def test_what_is_given_back_spends_no_attempt() -> None:
 def test_items_that_were_taken_and_not_started_are_taken_again_as_long_as_they_are_the_last() -> None:
     holdings = Holdings()
     holdings.add([chunk(0, 4)])
-    holdings.announce(4, whole=False)
+    holdings.announce(4, 1)
     [holding] = holdings
     holding.commit()
     holdings.confirm([holding])
@@ -83,9 +83,9 @@ class Worker(RuleBasedStateMachine):
         self.holdings.add([chunk(self.first, count)])
         self.first += count
 
-    @rule(limit=st.integers(0, 12), whole=st.booleans())
-    def exchange(self, limit: int, whole: bool) -> None:
-        self.holdings.announce(limit, whole=whole)
+    @rule(limit=st.integers(0, 12), unit=st.integers(1, 4))
+    def exchange(self, limit: int, unit: int) -> None:
+        self.holdings.announce(limit, unit)
         told = list(self.holdings)
         for news in [holding.commit() for holding in told]:
             assert news.started >= self.declared.get(news.chunk, 0), "a declaration is never taken back"
@@ -114,7 +114,7 @@ class Worker(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         while len(self.holdings):
-            self.exchange(1000, whole=False)
+            self.exchange(1000, 1)
             for _ in range(self.first):
                 self.start()
             for holding, item in self.in_flight:

@@ -15,31 +15,18 @@ import yaml
 from pydantic import BaseModel
 
 from batchjob.api.base import GROUP, VALIDATIONS, VERSION
+from batchjob.api.kinds import BATCH_JOB, KINDS, Kind
 from batchjob.api.reference import reference
-from batchjob.api.v1alpha1 import KIND, PLURAL, BatchJob
 
 Schema = dict[str, Any]
 
-NAME: Final = f"{PLURAL}.{GROUP}"
 NOTICE: Final = "# Generated from operator/batchjob/api by `make generate`. Change the models, not this file.\n"
 INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 
 # `propertyNames` has no structural form: the keys of a map are bounded by their number alone.
 _NOT_STRUCTURAL: Final = frozenset({"title", "$ref", "anyOf", "propertyNames"})
 
-# (header, JSON path, description, priority): priority 1 shows with `-o wide` only.
-_COLUMNS: Final = (
-    ("Type", ".spec.type", "What the BatchJob does with its items.", 0),
-    ("Phase", ".status.phase", "Summary of the conditions.", 0),
-    ("Progress", ".status.progress", "Finished items of all.", 0),
-    ("Failed", ".status.counts.failed", "Items given up.", 0),
-    ("Duration", ".status.duration", "Time since the start, until the end.", 0),
-    ("Percent", ".status.percent", "Finished items in percent.", 1),
-    ("Rate", ".status.rate", "Items finished a second, lately.", 1),
-    ("Reason", '.status.conditions[?(@.status=="True")].reason', "Reason of the first condition that holds.", 1),
-)
 _AGE: Final = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Age."}
-_SELECTABLE: Final = (".spec.type", ".status.phase")
 
 
 def structural(model: type[BaseModel], *, defaults: bool = True) -> Schema:
@@ -76,75 +63,80 @@ def _merge(raw: Schema, definitions: dict[str, Schema]) -> Schema:
     return base | raw | ({VALIDATIONS: rules} if rules else {})
 
 
-def crd() -> Schema:
-    """The CustomResourceDefinition of BatchJob."""
+def crd(kind: Kind = BATCH_JOB) -> Schema:
+    """The CustomResourceDefinition of a kind."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": NAME},
+        "metadata": {"name": kind.name},
         "spec": {
             "group": GROUP,
-            "scope": "Namespaced",
+            "scope": kind.scope,
             "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["bj"],
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "plural": kind.plural,
+                "singular": kind.kind.lower(),
+                "shortNames": [kind.short_name],
                 "categories": ["batchjob", "all"],
             },
-            "versions": [_version()],
+            "versions": [_version(kind)],
         },
     }
 
 
-def _version() -> Schema:
+def _version(kind: Kind) -> Schema:
+    scale = {"scale": kind.scale} if kind.scale else {}
+    selectable = {"selectableFields": [{"jsonPath": path} for path in kind.selectable]} if kind.selectable else {}
     return {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
-        "selectableFields": [{"jsonPath": path} for path in _SELECTABLE],
-        "additionalPrinterColumns": [*_columns(0), _AGE, *_columns(1)],
-        "schema": {"openAPIV3Schema": _root()},
+        "subresources": {"status": {}, **scale},
+        **selectable,
+        "additionalPrinterColumns": [*_columns(kind, 0), _AGE, *_columns(kind, 1)],
+        "schema": {"openAPIV3Schema": _root(kind)},
     }
 
 
-def _columns(priority: int) -> Iterator[Schema]:
-    for header, path, description, of in _COLUMNS:
-        if of == priority:
-            kind = "integer" if path.startswith(".status.counts.") else "string"
-            column = {"name": header, "type": kind, "jsonPath": path, "description": description}
-            yield column | ({"priority": priority} if priority else {})
+def _columns(kind: Kind, priority: int) -> Iterator[Schema]:
+    for column in kind.columns:
+        if column.priority == priority:
+            shown = {"name": column.header, "type": column.type, "jsonPath": column.path}
+            yield shown | {"description": column.description} | ({"priority": priority} if priority else {})
 
 
-def _root() -> Schema:
-    spec = structural(BatchJob)["properties"]["spec"]
-    status = structural(BatchJob, defaults=False)["properties"]["status"]
+def _root(kind: Kind) -> Schema:
+    spec = structural(kind.model)["properties"]["spec"]
+    status = structural(kind.model, defaults=False)["properties"]["status"]
+    rules = kind.model.model_json_schema().get(VALIDATIONS)
     return {
         "type": "object",
-        "description": "A batch of items. Pods work on the items; each item is tried, retried and counted on its own.",
+        "description": kind.description,
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
-            "kind": {"type": "string", "description": f"{KIND}."},
+            "kind": {"type": "string", "description": f"{kind.kind}."},
             "metadata": {"type": "object"},
             "spec": spec,
             "status": status,
         },
-        VALIDATIONS: BatchJob.model_json_schema()[VALIDATIONS],
+        **({VALIDATIONS: rules} if rules else {}),
     }
 
 
 def files(repository: Path) -> dict[Path, str]:
     """Every generated file of the repository and its text."""
-    resource = crd()
-    text = NOTICE + yaml.safe_dump(resource, sort_keys=False, width=120, allow_unicode=True)
-    return {
-        repository / "crds" / f"{NAME}.yaml": text,
-        repository / "charts" / "batchjob-operator" / "files" / "crds" / f"{NAME}.yaml": text,
-        repository / "docs" / "reference" / "batchjob.md": reference(resource),
-    }
+    found: dict[Path, str] = {}
+    for kind in KINDS:
+        resource = crd(kind)
+        text = NOTICE + yaml.safe_dump(resource, sort_keys=False, width=120, allow_unicode=True)
+        found |= {
+            repository / "crds" / f"{kind.name}.yaml": text,
+            repository / "charts" / "batchjob-operator" / "files" / "crds" / f"{kind.name}.yaml": text,
+            repository / "docs" / "reference" / f"{kind.kind.lower()}.md": reference(resource),
+        }
+    return found
 
 
 def main(arguments: list[str], repository: Path) -> int:

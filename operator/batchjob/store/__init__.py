@@ -6,6 +6,7 @@ any line. The operator uses `Store`; a worker, which may touch one run only, use
 """
 
 from batchjob.core.snapshot import LastError, Snapshot
+from batchjob.store.events import Event
 from batchjob.store.keys import user_name
 from batchjob.store.load import LoadLease
 from batchjob.store.run import Commit, Grant, RunStore, Standing
@@ -16,6 +17,7 @@ from batchjob.store.snapshot import DeadLetter, ItemResult
 __all__ = [
     "Commit",
     "DeadLetter",
+    "Event",
     "Grant",
     "ItemResult",
     "LastError",

@@ -21,6 +21,7 @@ COMMANDS: Final = (
     "hget", "hmget", "hset", "hsetnx", "hdel", "hincrby", "hlen",
     "llen", "lpop", "lpush", "rpush", "ltrim",
     "zadd", "zrem", "zrange",
+    "xadd",
     "pexpire",
 )  # fmt: skip
 

@@ -54,6 +54,12 @@ KEYS: Final = (
     Key("parts", "hash", "exchange", "name of a part that a processor wrote → JSON"),
     Key("ledger", "hash", "ledger", "position → note of the processor's apart from the outcome"),
     Key("notes", "hash", "note", "name → value that all workers of the run agree on"),
+    Key(
+        "events",
+        "stream",
+        "all",
+        "what watchers are told: type (a state, progress, item_failed, paused, resumed), numbers",
+    ),
     Key("wake", "list", "all", "tokens for workers that wait, at most 64"),
 )
 NAMES: Final = tuple(key.name for key in KEYS)

@@ -14,6 +14,7 @@ from batchjob.errors import ConfigurationError
 from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call
+from batchjob.store.events import BEGINNING, Event, read_events
 from batchjob.store.results import iterate
 from batchjob.store.run import RunStore
 from batchjob.store.snapshot import DeadLetter, ItemResult, read_dead_letter, read_snapshot
@@ -183,6 +184,10 @@ class Store:
             return []
         packed = await self._connection.command("HMGET", keys.run_key(uid, "dead"), *positions)
         return [read_dead_letter(*letter) for letter in zip(positions, packed, strict=True) if letter[1] is not None]
+
+    async def events(self, uid: str, after: str = BEGINNING, wait_seconds: float = 0.0) -> list[Event]:
+        """Events of a run after the one with the id `after`, oldest first; waits for one, at most so long and 5 s."""
+        return await read_events(self._connection, uid, after, wait_seconds)
 
     def results(self, uid: str) -> AsyncIterator[ItemResult]:
         """Results of a run in the order of positions; items without a result are left out.

@@ -149,11 +149,11 @@ class Holdings:
         for chunk in chunks:
             self._chunks[chunk.id] = Holding(chunk)
 
-    def announce(self, limit: int, *, whole: bool) -> None:
-        """Declare items with the next commits until `limit` would count as lost; `whole`: no chunk in part."""
+    def announce(self, limit: int, unit: int) -> None:
+        """Declare items with the next commits until `limit` would count as lost, `unit` of a chunk at a time."""
         room = limit - sum(holding.open_declared for holding in self)
         for holding in self:
-            room -= holding.announce(len(holding.items) if whole and room > 0 else room)
+            room -= holding.announce(-(-room // unit) * unit)
 
     def confirm(self, told: Iterable[Holding]) -> None:
         """Commits of these chunks arrived."""

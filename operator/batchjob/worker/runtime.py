@@ -19,7 +19,7 @@ import structlog
 
 from batchjob import log
 from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run
-from batchjob.core.chunks import LARGEST
+from batchjob.core.chunks import MANY_ITEMS
 from batchjob.core.items import RunState
 from batchjob.core.rates import key_of, rate_of
 from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
@@ -226,7 +226,7 @@ class Worker:
         concurrency = self._run.spec.concurrency
         if not execution.many:
             return Shape(concurrency, 1)
-        unit = self._processor.chunk_items or LARGEST
+        unit = self._processor.chunk_items or MANY_ITEMS
         return Shape(max(concurrency // unit, 1), unit)
 
     async def _close(self) -> None:

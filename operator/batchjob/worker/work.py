@@ -2,8 +2,8 @@
 
 `concurrency` slots run attempts; one loop talks to the store. It exchanges at the latest 100 ms after an item
 finished, at once when a slot has nothing to start, and every 1.5 s in any case, which renews the leases and hears of
-a pause or a cancel. How far it reaches ahead of the slots follows from how fast items finish: slow items are leased
-as slots get free, so that nothing idles elsewhere; fast ones by the thousand.
+a pause or a cancel. How far it reaches ahead of the slots follows from how fast items finish (core/chunks.py): slow
+items are leased as slots get free, so that nothing idles elsewhere; fast ones by the thousand.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from math import ceil
 from typing import Final
 
 from batchjob import log, metrics
+from batchjob.core.chunks import smoothed, to_lease
 from batchjob.core.items import RunState
 from batchjob.store import Grant, RunStore
 from batchjob.worker.context import Context
@@ -26,7 +27,7 @@ from batchjob.worker.rate import Limiter
 from batchjob.worker.settings import FLUSH_SECONDS
 from batchjob.worker.slots import Shape, Slots
 
-LONGEST_REACH: Final = 4096  # items leased ahead: what fast items need, and what memory and a crash can bear
+LONGEST_REACH: Final = 4096  # items declared ahead: what fast items need, and what memory and a crash can bear
 ABANDON_SECONDS: Final = 2.0  # for attempts to end once they are cut off
 
 logger = log.get(__name__)
@@ -69,7 +70,8 @@ class Work:
         self._slots = Slots(execution, context, self._holdings, shape, limiter)
         self._stopping = False
         self._drain_ends: float | None = None  # set while draining: when attempts in flight are cut off
-        self._reach = 0  # items to lease ahead of the slots
+        self._reach = 0  # items to declare ahead of the slots
+        self._items_a_second = 0.0
         self._finished = 0  # items that had finished at the last exchange
         self._exchanged = 0.0
         self._dry_until = 0.0  # the last exchange had nothing for hungry slots; no use to ask before
@@ -192,11 +194,11 @@ class Work:
     async def _exchange(self) -> Grant:
         shape, holdings = self._shape, self._holdings
         self._slots.tell_metrics()
-        self._reach = self._next_reach()
+        self._measure()
         want = 0
         if self._drain_ends is None and not self._stopping:
-            holdings.announce(shape.items + self._reach, whole=shape.unit > 1)
-            want = max(shape.items + 2 * self._reach - holdings.open, 0)
+            holdings.announce(shape.items + self._reach, shape.unit)
+            want = max(to_lease(self._items_a_second, self._reach, holdings.open - shape.items), 0)
             want = -(-want // shape.unit) * shape.unit
         told = list(holdings)
         releases = {holding.id for holding in told if self._drain_ends is not None and not holding.attempts}
@@ -211,15 +213,17 @@ class Work:
         self._dry_until = 0.0 if grant.chunks else self._exchanged + wait
         return grant
 
-    def _next_reach(self) -> int:
-        """As many items as finish in 100 ms at the pace since the last exchange; grows by doubling.
+    def _measure(self) -> None:
+        """How fast items finish, and how many will have begun by the next exchange.
 
-        The doubling keeps a few slow items that happen to finish together from looking like a fast run.
+        What may be started is what a lost worker loses, so it grows by doubling only.
         """
         seconds = max(time.monotonic() - self._exchanged, 1e-6)
-        pace = ceil((self._slots.finished - self._finished) / seconds * FLUSH_SECONDS)
+        finished = self._slots.finished - self._finished
         self._finished = self._slots.finished
-        return min(pace, max(2 * self._reach, 1), LONGEST_REACH)
+        self._items_a_second = smoothed(self._items_a_second, finished, seconds)
+        begun = ceil(finished / seconds * FLUSH_SECONDS)
+        self._reach = min(begun, max(2 * self._reach, 1), LONGEST_REACH)
 
     def _settle(self, grant: Grant, told: list[Holding], releases: set[str]) -> None:
         """Bring what is held in line with what the store answered."""

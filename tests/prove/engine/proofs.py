@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
-from tests.prove.engine import drains, kills, replies, restarts, walks
+from tests.prove.engine import drains, kills, millions, replies, restarts, walks
 from tests.prove.proof import Proof
 from tests.support.redis_server import RedisServer
 from tests.support.workers import Workers
@@ -33,14 +33,14 @@ def walk(number: int, folder: Path) -> dict[str, Any]:
 
 
 def with_workers(
-    trial: Callable[[Workers, Redis, int, int], Awaitable[dict[str, Any]]], blows: int
+    trial: Callable[[Workers, Redis, int, int], Awaitable[dict[str, Any]]], size: int
 ) -> Callable[[int, Path], dict[str, Any]]:
     """A trial that needs a store and workers, as the tests have them."""
 
     async def within(number: int, folder: Path, url: str) -> dict[str, Any]:
         async with Store.connect(StoreAccess(url=url), name="operator") as store, Redis.from_url(url) as redis:
             await store.load_scripts()
-            return await trial(Workers(store, url, folder / "pods"), redis, blows, number)
+            return await trial(Workers(store, url, folder / "pods"), redis, size, number)
 
     def run(number: int, folder: Path) -> dict[str, Any]:
         with a_server(folder) as server:
@@ -79,6 +79,12 @@ PROOFS: Final = (
         "workers that are asked to go give back in 2 s what they had not started; nothing repeats, nothing is spent",
         5,
         with_workers(drains.trial, 20),
+    ),
+    Proof(
+        "millions",
+        "a million items take 1.15 of their bytes in the store, and no memory grows while they are worked on",
+        1,
+        with_workers(lambda workers, redis, items, _: millions.trial(workers, redis, items), 1_000_000),
     ),
     Proof("restarts", "a store that is killed and that hangs loses no item and counts none twice", 5, restart),
     Proof("replies", "a call of the store that is cut, or whose reply is lost, changes nothing", 3, spoil),

@@ -10,6 +10,8 @@
 local REAPED = 32 -- expired leases that one call takes back, so that no call takes long
 local PROMOTED = 256 -- due retries that one call takes back
 local MOST_GRANTED = 2 * CHUNK_LIMIT -- items: more than any worker asks for
+local PROGRESS_MS = 250 -- between two events of progress: more often nobody reads
+local IS_OPEN = {waiting = true, delayed = true, active = true} -- counters of items that are not terminal
 
 -- Marks an item as out of its chunk. False: it is not in it, or this was said before.
 local function leave(chunk, position)
@@ -195,6 +197,15 @@ local function tell_waiting_workers()
   end
 end
 
+-- An event of progress, once there is any and the last is a while ago: the next exchange tells what this one does not.
+local function tell_progress(counters)
+  local f = redis.call('HMGET', KEY.meta, 'version', 'told_version', 'told_ms')
+  if f[1] ~= f[2] and now - tonumber(f[3] or 0) >= PROGRESS_MS then
+    tell('progress', unpack(counters))
+    redis.call('HSET', KEY.meta, 'told_version', f[1], 'told_ms', now)
+  end
+end
+
 local function next_ms()
   local soonest = math.huge
   for _, key in ipairs({KEY.retry, KEY.lease}) do
@@ -221,11 +232,15 @@ if run.state == 'open' then
 end
 drop_finished_fields()
 local changed = save_counts()
-local open = 0
-for _, n in ipairs(redis.call('HMGET', KEY.counters, 'waiting', 'delayed', 'active')) do
-  open = open + tonumber(n or 0)
+local counters, open = redis.call('HGETALL', KEY.counters), 0
+for i = 1, #counters, 2 do
+  if IS_OPEN[counters[i]] then
+    open = open + tonumber(counters[i + 1])
+  end
 end
-if run.state == 'open' and open == 0 then
+if run.state == 'open' and open > 0 then
+  tell_progress(counters)
+elseif run.state == 'open' then
   run.state = 'sealing'
   set_state('sealing')
   changed = true

@@ -6,6 +6,8 @@ local now = now_ms()
 local fields = {} -- unpacked in this call, by field
 local terminal = {} -- items that became terminal in this call, by field
 local returned = 0 -- chunks that became available in this call
+local buried = 0 -- dead letters of this call
+local MOST_TOLD = 10 -- dead letters of a call that have an event each; `failed` counts them all
 
 local function item_of(field, position)
   if not fields[field] then
@@ -67,6 +69,10 @@ local function bury(chunk, position, class, message, spent)
   redis.call('ZADD', KEY.failed, position, position)
   redis.call('LPUSH', KEY.errors, cmsgpack.pack({id, class, message}))
   redis.call('LTRIM', KEY.errors, 0, 9)
+  buried = buried + 1
+  if buried <= MOST_TOLD then
+    tell('item_failed', 'position', position, 'id', id, 'class', class, 'message', message)
+  end
   forget(chunk, position)
 end
 

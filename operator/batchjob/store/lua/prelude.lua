@@ -2,6 +2,7 @@
 -- and `local KEY`, the table of this run's keys by name (all of KEYS).
 
 local WAKE_ALL = 64 -- tokens that reach every waiting worker of any sensible run
+local EVENTS_KEPT = 1000 -- of a run, about: what its watchers may have missed
 
 local function stop(code, sentence)
   error({err = code .. ' ' .. sentence})
@@ -80,10 +81,16 @@ local function wake(tokens)
   redis.call('LTRIM', KEY.wake, 0, WAKE_ALL - 1)
 end
 
+-- One event for whoever watches the run: its type, then names and values.
+local function tell(kind, ...)
+  redis.call('XADD', KEY.events, 'MAXLEN', '~', EVENTS_KEPT, '*', 'type', kind, ...)
+end
+
 local function set_state(state)
   redis.call('HSET', KEY.meta, 'state', state)
   touch()
   wake(WAKE_ALL)
+  tell(state, unpack(redis.call('HGETALL', KEY.counters)))
 end
 
 -- Ends a run before its time. Items of an unfinished load were never accepted; others that are not terminal are

@@ -1,0 +1,64 @@
+"""The kinds of the API: their names, and what kubectl shows of them."""
+
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
+
+from batchjob.api.base import GROUP
+from batchjob.api.v1alpha1 import KIND, PLURAL, BatchJob
+
+
+class Column(NamedTuple):
+    """A column of `kubectl get`; priority 1 shows with `-o wide` only."""
+
+    header: str
+    path: str
+    description: str
+    priority: int = 0
+    type: str = "string"
+
+
+class Kind(NamedTuple):
+    """A kind. `model` has the fields spec and status, and the rules over them."""
+
+    model: type[BaseModel]
+    kind: str
+    plural: str
+    short_name: str
+    scope: str  # Namespaced or Cluster
+    description: str
+    columns: tuple[Column, ...]  # the age comes after those of priority 0
+    selectable: tuple[str, ...] = ()  # JSON paths for field selectors
+    scale: dict[str, Any] | None = None  # the subresource
+
+    @property
+    def name(self) -> str:
+        """The name of its CustomResourceDefinition."""
+        return f"{self.plural}.{GROUP}"
+
+
+BATCH_JOB: Final = Kind(
+    model=BatchJob,
+    kind=KIND,
+    plural=PLURAL,
+    short_name="bj",
+    scope="Namespaced",
+    description="A batch of items. Pods work on the items; each item is tried, retried and counted on its own.",
+    columns=(
+        Column("Type", ".spec.type", "What the BatchJob does with its items."),
+        Column("Phase", ".status.phase", "Summary of the conditions."),
+        Column("Progress", ".status.progress", "Finished items of all."),
+        Column("Failed", ".status.counts.failed", "Items given up.", type="integer"),
+        Column("Duration", ".status.duration", "Time since the start, until the end."),
+        Column("Percent", ".status.percent", "Finished items in percent.", 1),
+        Column("Rate", ".status.rate", "Items finished a second, lately.", 1),
+        Column(
+            "Reason",
+            '.status.conditions[?(@.status=="True")].reason',
+            "Reason of the first condition that holds.",
+            1,
+        ),
+    ),
+    selectable=(".spec.type", ".status.phase"),
+)
+KINDS: Final = (BATCH_JOB,)

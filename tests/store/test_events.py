@@ -1,0 +1,93 @@
+"""What a run tells its watchers."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from batchjob.core.items import Failed, RunState, Succeeded
+from batchjob.errors import RunGone
+from batchjob.store import Event, Store
+from batchjob.store.keys import run_key
+from tests.support.store_runs import Runs, commit
+from tests.support.workers import wait_for
+
+
+async def test_the_life_of_a_run_is_told_in_order_with_the_numbers_of_each_moment(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=2, chunk=2)
+    await store.pause(uid)
+    await store.resume(uid)
+    [chunk] = await runs.claim(uid)
+    await store.run(uid, "w1").exchange([commit(chunk, [Succeeded(0), Failed(1, "refused", "no such mail")])], 0)
+    lease = await store.run(uid, "w1").claim_seal()
+    assert lease
+    await lease.finish("s3://bucket/run/manifest.json", "0" * 64)
+    told = [(event.kind, event.fields) for event in await store.events(uid) if event.kind != "progress"]
+    assert [kind for kind, _ in told] == ["open", "paused", "resumed", "item_failed", "sealing", "closed"]
+    assert told[0][1] == {"waiting": "2"}
+    assert told[3][1] == {"position": "1", "id": "item-1", "class": "refused", "message": "no such mail"}
+    assert told[5][1] == {"waiting": "0", "active": "0", "succeeded": "1", "failed": "1"}
+
+
+async def test_progress_is_told_four_times_a_second_at_most_and_the_last_of_it_with_the_next_exchange(
+    runs: Runs, store: Store
+) -> None:
+    uid = await runs.open(items=100, chunk=100)
+    [chunk] = await runs.claim(uid)
+    for item in chunk.items[:50]:
+        await store.run(uid, "w1").exchange([commit(chunk, [Succeeded(item.position)])], 0)
+
+    async def told() -> list[Event] | None:
+        await store.run(uid, "w1").exchange([commit(chunk)], 0)  # a heartbeat
+        found = [event for event in await store.events(uid) if event.kind == "progress"]
+        return found if found[-1].fields.get("succeeded") == "50" else None
+
+    progress = await wait_for(told, "the last of the progress")
+    assert progress[0].fields == {"waiting": "0", "active": "100"}
+    moments = [int(event.id.partition("-")[0]) for event in progress]
+    assert all(later - earlier >= 250 for earlier, later in pairwise(moments))
+    await store.run(uid, "w1").exchange([commit(chunk)], 0)
+    assert await store.events(uid, progress[-1].id) == [], "nothing is new"
+
+
+async def test_of_many_items_that_fail_together_ten_have_an_event_each(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=30, chunk=30)
+    [chunk] = await runs.claim(uid)
+    await store.run(uid, "w1").exchange([commit(chunk, [Failed(n, "refused", "no") for n in range(30)])], 0)
+    told = await store.events(uid)
+    assert [event.fields["position"] for event in told if event.kind == "item_failed"] == [str(n) for n in range(10)]
+    assert told[-1].fields["failed"] == "30"
+
+
+async def test_a_watcher_waits_for_the_next_event_and_goes_on_where_it_was(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=2, chunk=2)
+    seen = await store.events(uid)
+    watcher = asyncio.create_task(store.events(uid, seen[-1].id, wait_seconds=5))
+
+    async def waits() -> bool | None:
+        return bool((await runs.redis.info("clients"))["blocked_clients"]) or None
+
+    await wait_for(waits, "the watcher to wait")
+    await store.cancel(uid)
+    assert [event.kind for event in await watcher] == [RunState.CANCELLED]
+    assert await store.events(uid, seen[-1].id, wait_seconds=5) == await watcher
+
+
+async def test_a_long_run_keeps_about_its_last_thousand_events(runs: Runs, store: Store) -> None:
+    uid = await runs.open()
+    for _ in range(1500):
+        await store.pause(uid)
+        await store.resume(uid)
+    first = await store.events(uid)
+    assert len(first) == 500, "a page"
+    assert first[0].kind != RunState.OPEN, "the beginning is forgotten"
+    kept = await runs.redis.xlen(run_key(uid, "events"))
+    assert 1000 <= kept <= 1200
+
+
+async def test_a_watcher_of_a_run_that_is_gone_is_told(runs: Runs, store: Store) -> None:
+    uid = await runs.open()
+    last = (await store.events(uid))[-1]
+    await store.delete_run(uid)
+    with pytest.raises(RunGone):
+        await store.events(uid, last.id)
