@@ -44,11 +44,13 @@ def load_image(name: str, folder: Path) -> None:
     published = "FROM batchjob/worker:"
     dockerfile = re.sub(rf"{published}\S+", "FROM batchjob.local/worker:dev", block("dockerfile"))
     assert dockerfile != block("dockerfile")
-    (folder / "fingerprint.py").write_text(block("python"))
-    (folder / "pyproject.toml").write_text(block("toml"))
-    # So that another worker image makes another one of this, too.
+    context = folder / "context"
+    context.mkdir()
+    (context / "fingerprint.py").write_text(block("python"))
+    (context / "pyproject.toml").write_text(block("toml"))
+    # Another worker image makes another one of this, too; outside of the context, so that what pip did stays cached.
     (folder / "Dockerfile").write_text(f"# on {content_hash(REPOSITORY)}\n{dockerfile}")
-    provider().load([Image(f"docker.io/{name}", folder / "Dockerfile", folder)])
+    provider().load([Image(f"docker.io/{name}", folder / "Dockerfile", context)])
 
 
 def block(language: str) -> str:
