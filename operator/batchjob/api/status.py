@@ -117,18 +117,38 @@ class SourceStatus(Model):
     )
 
 
-class Effective(Model):
-    """The values in force after defaults: the BatchJob's own, else its queue's, else its type's."""
+class EffectiveRetry(Model):
+    """How often an item is tried, and when."""
 
-    queue: Annotated[str, Field(max_length=253)] = Field("", description="The queue in which it waits.")
-    priority: Count = Field(0, description="1 is most urgent.")
     max_attempts: Count = Field(description="Attempts of an item.")
-    max_losses: Count = Field(description="Losses of an item.")
     backoff_strategy: Annotated[str, Field(max_length=16)] = Field(description="exponential or fixed.")
     initial_delay_seconds: Count = Field(description="Wait before the second attempt.")
     max_delay_seconds: Count = Field(description="Longest wait.")
     jitter_percent: Count = Field(description="Random part of the wait.")
+
+
+class EffectiveClassRetry(EffectiveRetry):
+    """The same, after errors of one class."""
+
+    error_class: ErrorClass = Field(description="Which errors.")
+
+
+class Effective(EffectiveRetry):
+    """The values in force after defaults: the BatchJob's own, else its queue's, else its type's."""
+
+    queue: Annotated[str, Field(max_length=253)] = Field("", description="The queue in which it waits.")
+    priority: Count = Field(0, description="1 is most urgent.")
+    max_losses: Count = Field(description="Losses of an item.")
     item_timeout_seconds: Count = Field(description="Longest time for one attempt.")
+    per_error_class: Annotated[list[EffectiveClassRetry], Field(max_length=len(ErrorClass))] | None = Field(
+        None,
+        description="The values in force after errors of a class that spec.retry.perErrorClass names.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["errorClass"]},
+    )
+
+    def after(self, error_class: ErrorClass) -> EffectiveRetry:
+        """The values in force after an error of that class."""
+        return next((own for own in self.per_error_class or () if own.error_class is error_class), self)
 
 
 class BatchJobStatus(Model):

@@ -28,9 +28,9 @@ class RunState(StrEnum):
 class Item(msgspec.Struct, frozen=True):
     """One item as a worker receives it."""
 
-    position: int
-    id: str
-    data: dict[str, Any]
+    position: int  # in the source, from 0
+    id: str  # unique in the run; up to 128 characters
+    data: dict[str, Any]  # the record, as JSON has it
     attempt: int = 1  # this attempt, from 1
     losses: int = 0  # how often its worker was lost so far
 

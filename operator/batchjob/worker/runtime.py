@@ -24,6 +24,7 @@ from batchjob.core.items import RunState
 from batchjob.core.rates import key_of, rate_of
 from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
 from batchjob.store import RunStore, Standing, Store
+from batchjob.worker.children import ChildExecution
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Heartbeat, Pulse
@@ -197,7 +198,7 @@ class Worker:
         return open_source(self._run, self._settings.references_dir, self._all, self._settings.worker_name)
 
     async def _do_items(self) -> int | None:
-        execution = Execution(self._processor, self._run, Random())  # noqa: S311 - jitter
+        execution = self._execution()
         pace = Pace(self._settings.renew_seconds, self._settings.grace_seconds)
         self._work = Work(
             self._store, execution, self._context, self._shape(execution), pace, self._pulse, self._limiter()
@@ -206,9 +207,16 @@ class Worker:
             ending = await self._work.run()
         finally:
             self._work = None
+            await execution.close()
         if ending is Ending.STUCK:
             logger.error("every slot is taken by a thread that outlived its time limit: another pod goes on")
         return {Ending.STOPPED: EXIT_DRAINED, Ending.STUCK: EXIT_TEMPORARY}.get(ending)
+
+    def _execution(self) -> Execution:
+        random = Random()  # noqa: S311 - jitter
+        if self._processor.runs_in == "process":
+            return ChildExecution(self._processor, self._run, random, self._settings)
+        return Execution(self._processor, self._run, random)
 
     def _limiter(self) -> Limiter | None:
         key = key_of(self._run)
