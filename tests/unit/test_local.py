@@ -293,7 +293,7 @@ def test_no_dead_letters_are_nothing_to_do(
 def test_a_damaged_dead_letter_is_named_by_its_line(tmp_path: Path) -> None:
     letter = {"id": "a", "errorClass": "internal", "message": "", "attempts": 1, "data": {}}
     (tmp_path / "dead-letters.jsonl").write_bytes(msgspec.json.encode(letter) + b'\n{"id": 7}\n')
-    with pytest.raises(ConfigurationError, match=r"dead-letters.jsonl, line 2: no dead letter"):
+    with pytest.raises(ConfigurationError, match=r"dead-letters.jsonl, line 2: is no dead letter"):
         read_letters(tmp_path)
 
 

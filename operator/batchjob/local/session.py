@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,8 @@ from batchjob.core.items import RunState
 from batchjob.core.progress import finished
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
-from batchjob.errors import RunGone, ScriptsUnknown, StoreUnavailable
-from batchjob.local.outcome import DEAD_LETTERS, RESULTS, Letter, Outcome
+from batchjob.errors import ConfigurationError, RunGone, ScriptsUnknown, StoreUnavailable
+from batchjob.local.outcome import DEAD_LETTERS, RESULTS, STOPPED, Letter, Outcome
 from batchjob.local.redrive import load_letters
 from batchjob.local.screen import Screen
 from batchjob.local.summary import summarize
@@ -68,7 +68,8 @@ class Session:
     async def run(self, out: Path, redriven: Sequence[Letter] | None, *, is_ours: bool) -> Ending:
         """Work, write the files, and leave nothing in the store."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a Ctrl-C, a kill, a terminal that is closed
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, SIGNALLED + number)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or in the background of a script
+                asyncio.get_running_loop().add_signal_handler(number, self._stop, SIGNALLED + number)
         async with Store.connect(self._access, name="batchjob-run") as store:
             if not is_ours:
                 await store.check()
@@ -142,6 +143,8 @@ class Session:
                 continue
             self._screen.show(snapshot)
             self._workers.check()
+            if self._workers.unopened and not finished(snapshot.counts):  # its author waits, and nothing is lost
+                raise ConfigurationError(self._workers.unopened)
             if snapshot.state in ENDED or self._workers.gone:
                 return
             if finished(snapshot.counts) > done:
@@ -152,15 +155,16 @@ class Session:
 
     async def _finish(self, store: Store, out: Path, redriven: Sequence[Letter] | None) -> Ending:
         snapshot = await self._snapshot(store)
-        ended = snapshot.state in ENDED
         outcome = Outcome(store, self._uid, out)
-        letters = await outcome.letters()
-        lines = [summarize(self._job.metadata.name, snapshot, letters, time.monotonic() - self._begun)]
+        failed = [letter async for letter in outcome.letters()]
+        lines = [summarize(self._job.metadata.name, snapshot, failed, time.monotonic() - self._begun)]
         if snapshot.message:
             lines.append(f"{snapshot.reason}: {snapshot.message}")
-        if finished(snapshot.counts):
-            await outcome.write(letters, redriven, ended=ended, results=not _writes_files(self._job.spec))
-            lines.append(_where(snapshot, out, len(letters)))
+        if finished(snapshot.counts) or snapshot.state is RunState.CLOSED:  # else earlier files are worth more
+            await store.abandon(self._uid, STOPPED)  # if it was: what is not done becomes a letter, for a redrive
+            here = snapshot.results_uri is None and self._job.spec.type is not JobType.EXPORT
+            await outcome.write({letter.id for letter in redriven or ()}, results=here)
+            lines += _where(snapshot, out, here=here)
         return Ending(self._code(snapshot), "\n".join(lines))
 
     def _code(self, snapshot: Snapshot) -> int:
@@ -171,15 +175,14 @@ class Session:
         return EXIT_CONFIGURATION if snapshot.reason in BAD_INPUT else EXIT_FAILED
 
 
-def _writes_files(spec: BatchJobSpec) -> bool:
-    return spec.type is JobType.EXPORT or bool(spec.results and spec.results.destination)
-
-
-def _where(snapshot: Snapshot, out: Path, failed: int) -> str:
-    lines = [f"results: {snapshot.results_uri or out / RESULTS}"]
-    if failed:
-        lines.append(f"failed items: {out / DEAD_LETTERS} (the same command with --redrive tries them again)")
-    return "\n".join(lines)
+def _where(snapshot: Snapshot, out: Path, *, here: bool) -> Iterator[str]:
+    if here or snapshot.results_uri:
+        yield f"results: {snapshot.results_uri or out / RESULTS}"
+    again = f"{out / DEAD_LETTERS} (the same command with --redrive "
+    if (snapshot.total or 0) > finished(snapshot.counts):
+        yield f"failed items and those not done: {again}does them)"
+    elif snapshot.counts.failed:
+        yield f"failed items: {again}tries them again)"
 
 
 def _write(path: Path, document: Model) -> None:

@@ -132,9 +132,12 @@ class Context:
         return self._references_dir / purpose
 
     def usage(self, name: str, amount: int) -> None:
-        """Add to a counter of the run's `status.usage`. Counts for failed attempts too: they cost as much."""
-        if type(amount) is not int or abs(amount) > USAGE_LIMIT:
-            raise TypeError(f"usage counts in whole numbers up to 2^53: {name}={amount!r}")
+        """Add to a counter of the run's `status.usage`. Counts for failed attempts too: they cost as much.
+
+        Nothing is taken back: what was used stays used, and a sum that only grows can be compared and billed.
+        """
+        if type(amount) is not int or not 0 <= amount <= USAGE_LIMIT:
+            raise ValueError(f"usage {name!r}: {amount!r} is no whole number from 0 to 2^53")
         self.usage_sums[name] = self.usage_sums.get(name, 0) + amount
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
