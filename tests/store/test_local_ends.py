@@ -116,6 +116,53 @@ def test_nohup_keeps_the_run_going(place: Place) -> None:
     assert len(place.lines("results.jsonl")) == 3
 
 
+def test_a_folder_that_cannot_be_written_at_the_end_costs_no_result_once_there_is_room(place: Place) -> None:
+    in_the_way = place.folder / "tell-results" / "results.jsonl.unfinished"
+    in_the_way.mkdir(parents=True)
+    place.write(custom({}))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "tell-results cannot be written: Is a directory: make room")
+        in_the_way.rmdir()
+        out, _ = process.communicate()
+    assert process.returncode == 0, out
+    assert len(place.lines("results.jsonl")) == 1
+
+
+def test_results_may_be_given_up_where_they_cannot_be_written(place: Place) -> None:
+    (place.folder / "tell-results" / "results.jsonl.unfinished").mkdir(parents=True)
+    place.write(custom({}))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "make room")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 1
+    assert "1 of 1 succeeded" in out
+    assert "nothing was written: tell-results cannot be written: Is a directory" in out
+
+
+def test_two_runs_do_not_write_to_one_folder(place: Place) -> None:
+    place.write(custom({"do": "wait"}))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "looking at i0")
+        second = place.run(*MINE)
+        process.kill()
+    assert (second.returncode, second.stdout) == (64, "")
+    assert (
+        second.stderr == "batchjob run: --out: another run writes to tell-results: wait for its end, or name another\n"
+    )
+
+
+def test_a_store_that_is_not_there_is_bad_input(place: Place) -> None:
+    place.write(custom({}))
+    for url, words in (
+        ("redis://127.0.0.1:1", "--store: the store does not answer"),
+        ("x", "--store: the store's URL"),
+    ):
+        done = place.run(*MINE, "--store", url)
+        assert (done.returncode, done.stdout) == (64, "")
+        assert words in done.stderr
+
+
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">/dev/full", "2>&1 | true"])
 def test_nobody_has_to_listen(place: Place, redirection: str) -> None:
     place.write(custom({}))

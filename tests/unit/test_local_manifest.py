@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from batchjob.errors import ConfigurationError
+from batchjob.local.command import check
 from batchjob.local.manifest import SHOWN, read_manifest
 from tests.support.manifests import inline, noop
 
@@ -114,3 +115,39 @@ def test_of_very_many_mistakes_the_first_are_told(tmp_path: Path) -> None:
     said = refused(tmp_path, yaml.safe_dump(noop("many", {"items": items}))).splitlines()
     assert said[1].startswith("  spec.source.items[0]")
     assert (len(said), said[-1]) == (SHOWN + 2, "  and 180 more")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"kind": {}},
+        {"kind": "Secret", "data": [1]},
+        {"kind": "ConfigMap", "metadata": "x", "data": {"k": 1}},
+        {"kind": 1},
+    ],
+)
+def test_a_document_beside_the_batchjob_may_be_anything(tmp_path: Path, more: dict[str, Any]) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump_all([noop("fine", inline(1)), more]))
+    if more.get("data"):
+        assert "job.yaml: " in refused(tmp_path, path.read_text())
+    else:
+        assert read(tmp_path, path.read_text())["metadata"]["name"] == "fine"
+
+
+@pytest.mark.parametrize("url", ["file://[", "file:x", "file://x/y", "\0"])
+def test_a_url_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"spec\.source\.uri\.url: "):
+        check(read_manifest([written(tmp_path, noop("odd", {"uri": {"url": url}}))]).job)
+
+
+def test_a_field_whose_name_is_a_number_is_named(tmp_path: Path) -> None:
+    assert "spec.7: there is no such field" in refused(
+        tmp_path, yaml.safe_dump(noop("odd", inline(1), x=1)).replace("  x:", "  7:")
+    )
+
+
+def written(folder: Path, job: dict[str, Any]) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job))
+    return path

@@ -43,8 +43,6 @@ def main(arguments: Sequence[str]) -> int:
         return _refuse(error, EXIT_CONFIGURATION)
     except BatchJobError as error:
         return _refuse(error, EXIT_FAILED)
-    except KeyboardInterrupt:
-        return SIGNALLED + signal.SIGINT
     _print(ending.text)
     return ending.code
 
@@ -100,5 +98,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, and is {text}")
     return int(text)

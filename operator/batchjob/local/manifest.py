@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import yaml
 from pydantic import ValidationError
@@ -71,17 +71,23 @@ def read_manifest(paths: Sequence[Path]) -> Manifest:
     jobs = [(path, document) for path, document in documents if document.get("kind") == KIND]
     where = ", ".join(map(str, paths))
     if len(jobs) != 1:
-        names = ", ".join(str((job.get("metadata") or {}).get("name")) for _, job in jobs) or "none"
-        raise ConfigurationError(f"{where}: one BatchJob is run, and there are {len(jobs)} ({names})")
+        names = ", ".join(_name(job) for _, job in jobs) or "none"
+        way_out = "keep one of them" if jobs else f"add a document with kind: {KIND}"
+        raise ConfigurationError(f"{where}: one BatchJob is run, and there are {len(jobs)} ({names}): {way_out}")
     [(path, job)] = jobs
     return Manifest(
         _parse(job, path),
         {
-            (document["kind"], str((document.get("metadata") or {}).get("name"))): _files(document, path)
+            (document["kind"], _name(document)): _files(document, path)
             for path, document in documents
-            if document.get("kind") in {"ConfigMap", "Secret"}
+            if document.get("kind") in ("ConfigMap", "Secret")  # it may be a map, which no set can be asked for
         },
     )
+
+
+def _name(document: dict[str, Any]) -> str:
+    metadata = document.get("metadata")
+    return str(metadata.get("name")) if isinstance(metadata, dict) else "without a name"
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:
@@ -148,8 +154,8 @@ def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
             continue
         if ":" not in url.partition("/")[0]:
             place["url"] = (folder.absolute() / url).as_uri()
-        elif url.startswith("file:") and urlsplit(url).netloc:
-            path = url.removeprefix("file://")
+        elif url.startswith("file:") and not url.startswith("file:///"):
+            path = url.removeprefix("file:").lstrip("/")
             raise ConfigurationError(
                 f"spec.{'.'.join(steps)}.url: {url} names no file: write file:///absolute/path, or {path} for a path "
                 "beside the manifest"
@@ -158,8 +164,7 @@ def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
 
 def local_path(url: str) -> Path | None:
     """The path that a URL names on this machine."""
-    parts = urlsplit(url)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+    return Path(unquote(url.removeprefix("file://"))) if url.startswith("file:///") else None
 
 
 def _files(document: dict[str, Any], path: Path) -> dict[str, bytes]:
@@ -168,8 +173,11 @@ def _files(document: dict[str, Any], path: Path) -> dict[str, bytes]:
     plain = ("stringData",) if document["kind"] == "Secret" else ("data",)
     found: dict[str, bytes] = {}
     for field in (*encoded, *plain):  # stringData wins, as with the API server
-        for key, value in (document.get(field) or {}).items():
-            where = f"{path}: {document['kind']} {document.get('metadata', {}).get('name')}: {field}.{key}"
+        entries = document.get(field) or {}
+        if not isinstance(entries, dict):
+            raise ConfigurationError(f"{path}: {document['kind']} {_name(document)}: {field}: must be a map of keys")
+        for key, value in entries.items():
+            where = f"{path}: {document['kind']} {_name(document)}: {field}.{key}"
             if not isinstance(value, str):
                 raise ConfigurationError(f"{where}: must be a text: put it in quotes (it is {value!r:.60})")
             try:

@@ -1,5 +1,6 @@
 """The folder that a run leaves behind: results.jsonl and dead-letters.jsonl, each written whole or not at all."""
 
+import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -97,6 +98,9 @@ class Outcome:
             for name, path in fresh.items():
                 path.replace(self._folder / name)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                for path in fresh.values():
+                    path.unlink(missing_ok=True)
             raise ResultsError(f"{self._folder} cannot be written: {error.strerror}") from None
 
     async def _write_results(self, file: IO[bytes], redriven: set[str]) -> None:

@@ -61,7 +61,7 @@ def _walk(value: Any, schema: Schema, path: str) -> Iterator[str]:
 
 def _unknown(name: str, known: dict[str, Any], path: str) -> str:
     field = f"{path}.{name}" if path else name
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(str(name), known, n=1)  # a key of YAML may be a number
     way_out = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
     return f"{field}: there is no such field; {way_out}"
 
@@ -76,7 +76,7 @@ def _twice(values: list[Any], schema: Schema, path: str) -> Iterator[str]:
 
 def _context(value: Any) -> cel.Context:
     context = cel.Context({"self": value})
-    context.add_function("isQuantity", lambda text: _QUANTITY.fullmatch(text) is not None)  # Kubernetes' own
+    context.add_function("isQuantity", lambda text: _QUANTITY.fullmatch(str(text)) is not None)  # Kubernetes' own
     return context
 
 

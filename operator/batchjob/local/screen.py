@@ -25,6 +25,7 @@ from rich.progress import (
 from batchjob.core.items import RunState
 from batchjob.core.progress import finished, format_percent, format_progress, format_rate
 from batchjob.core.snapshot import Snapshot
+from batchjob.local.summary import printable
 
 LINE_SECONDS: Final = 5.0  # between two lines where there is no terminal
 SAME_WARNINGS: Final = 10  # of the engine's, shown of one kind: the summary counts them all
@@ -137,7 +138,7 @@ class Screen:
                 self.say(f"{said}: more of these are not shown (--log-level info shows all)", style)
             if self._shown[event] > SAME_WARNINGS:
                 return
-        details = "  ".join(f"{key}={value}" for key, value in entry.items() if key not in _NOT_SHOWN)
+        details = "  ".join(f"{key}={printable(str(value))}" for key, value in entry.items() if key not in _NOT_SHOWN)
         self.say(f"{said}  {details}".rstrip(), style)
         if trace:
             self.say(trace)

@@ -151,5 +151,6 @@ class Workers:
 
 def _ended_by(code: int) -> str:
     if code < 0:
-        return f"it was ended by {signal.Signals(-code).name}"
+        hint = ", perhaps because memory was short" if -code == signal.SIGKILL else ""
+        return f"it was ended by {signal.Signals(-code).name}{hint}"
     return f"it ended with exit code {code}"
