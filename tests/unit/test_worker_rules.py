@@ -241,6 +241,17 @@ def test_a_context_knows_the_item_in_hand_and_says_so_when_there_is_none(tmp_pat
     assert first.random.random() != other.random.random()
 
 
+def test_usage_only_grows(tmp_path: Path) -> None:
+    pod = Context(run(), None, tmp_path)  # type: ignore[arg-type]
+    pod.usage("pages", 0)
+    pod.usage("pages", 2)
+    wrong: Any
+    for wrong in (-1, 2**53 + 1, 1.5, True, "3", float("nan")):
+        with pytest.raises(ValueError, match=r"usage 'pages': .* is no whole number from 0 to 2"):
+            pod.usage("pages", wrong)
+    assert pod.usage_sums == {"pages": 2}
+
+
 # ---- settings
 
 

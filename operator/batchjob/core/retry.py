@@ -12,6 +12,7 @@ import msgspec
 
 from batchjob.api.retry import BackoffStrategy
 from batchjob.api.status import Effective, EffectiveRetry, ErrorClass
+from batchjob.core.documents import encode
 from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.errors import ResultsError, StoreError
 
@@ -138,7 +139,7 @@ def _refused(item: Item, error: BaseException, effective: Effective, random: Ran
 
 def _succeed(item: Item, result: Any, effective: Effective, random: Random) -> Outcome:
     try:
-        return Succeeded(item.position, None if result is None else msgspec.json.encode(result))
+        return Succeeded(item.position, None if result is None else encode(result))
     except (TypeError, ValueError, RecursionError) as error:
         return _refused(item, TypeError(f"the result is no JSON document: {error}"), effective, random)
 

@@ -140,11 +140,12 @@ class Context:
     def usage(self, name: str, amount: int) -> None:
         """Add to a counter of the run's `status.usage`: whole numbers, with the unit in the name (bytesRead).
 
-        Counts for failed attempts too, since they cost as much; not for those that were cut off in a process. TypeError
-        for what is no int, or beyond 2^53.
+        Counts for failed attempts too, since they cost as much; not for those that were cut off in a process. Nothing
+        is taken back: what was used stays used, and a sum that only grows can be compared and billed. ValueError for
+        what is no whole number from 0 to 2^53.
         """
-        if type(amount) is not int or abs(amount) > USAGE_LIMIT:
-            raise TypeError(f"usage counts in whole numbers up to 2^53: {name}={amount!r}")
+        if type(amount) is not int or not 0 <= amount <= USAGE_LIMIT:
+            raise ValueError(f"usage {name!r}: {amount!r} is no whole number from 0 to 2^53")
         self.usage_sums[name] = self.usage_sums.get(name, 0) + amount
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
+from batchjob import log
 from batchjob.api.run import Run
 from batchjob.api.v1alpha1 import JobType
 from batchjob.core.items import Item
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 GROUP: Final = "batchjob.processors"
 
 Place = Literal["thread", "process"]
+
+logger = log.get(__name__)
 
 
 class Sealed(NamedTuple):
@@ -121,7 +124,8 @@ def make_processor(name: str) -> Processor:
         raise ConfigurationError(f"{said}. Name one of these, or an image that has it in spec.worker.image")
     try:
         processor = found[name].load()()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        log_trace(f"processor {name!r} cannot be loaded", error)
         raise ConfigurationError(f"processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(processor, Processor) or not (has_one_form(processor) or has_many_form(processor)):
         raise ConfigurationError(f"processor {name!r} must be a Processor with `process` or `process_many`")
@@ -140,6 +144,12 @@ def _check_place(name: str, processor: Processor) -> None:
         raise ConfigurationError(
             f"processor {name!r}: `{function.__name__}` must be a plain `def`, because runs_in is 'process'"
         )
+
+
+def log_trace(event: str, error: BaseException) -> None:
+    """Show the author of a processor where it failed; from the first line on that is not of the caller."""
+    trace = error.__traceback__
+    logger.error(event, exc_info=(type(error), error, trace.tb_next if trace else None))
 
 
 def has_one_form(processor: Processor) -> bool:

@@ -18,11 +18,20 @@ from typing import Final
 import structlog
 
 from batchjob import log
-from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run
+from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, EXIT_UNOPENED, Run
 from batchjob.core.chunks import MANY_ITEMS
 from batchjob.core.items import RunState
 from batchjob.core.rates import key_of, rate_of
-from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
+from batchjob.core.retry import said
+from batchjob.errors import (
+    BatchJobError,
+    ConfigurationError,
+    LeaseLost,
+    ProcessorUnopened,
+    RunGone,
+    StoreNotReady,
+    StoreUnavailable,
+)
 from batchjob.store import RunStore, Standing, Store
 from batchjob.worker.children import ChildExecution
 from batchjob.worker.context import Context
@@ -31,7 +40,7 @@ from batchjob.worker.heartbeat import Heartbeat, Pulse
 from batchjob.worker.load import load
 from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
-from batchjob.worker.processor import Processor, make_processor, processor_name
+from batchjob.worker.processor import Processor, log_trace, make_processor, processor_name
 from batchjob.worker.rate import Limiter
 from batchjob.worker.seal import check_destination, seal
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
@@ -60,6 +69,8 @@ def main() -> int:
         return asyncio.run(serve(settings, run, processor))
     except ConfigurationError as error:
         return _end(EXIT_CONFIGURATION, str(error), settings.termination_log)
+    except ProcessorUnopened as error:
+        return _end(EXIT_UNOPENED, str(error), settings.termination_log)
     except BatchJobError as error:
         return _end(EXIT_TEMPORARY, str(error), settings.termination_log)
     except Exception as error:
@@ -158,7 +169,7 @@ class Worker:
 
     async def _live(self) -> int:
         await self._standing()
-        await self._processor.open(self._context)
+        await self._open()
         try:
             while True:
                 code = await self._step(await self._standing())
@@ -166,6 +177,15 @@ class Worker:
                     return code
         finally:
             await self._close()
+
+    async def _open(self) -> None:
+        try:
+            await self._processor.open(self._context)
+        except BatchJobError:
+            raise  # it chose its words
+        except (Exception, SystemExit) as error:
+            log_trace("the processor did not open", error)
+            raise ProcessorUnopened(f"the processor's `open` raised {said(error)}") from error
 
     async def _standing(self) -> Standing:
         standing = await patiently(self._store.state)
