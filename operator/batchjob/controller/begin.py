@@ -59,7 +59,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before = Before()
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
     actions = (
-        OpenRun(epoch, effective(job.spec).max_losses, before),
+        OpenRun(epoch, effective(job.spec).max_losses, before, job.spec.source.starts_early),
         Admit(build_run(seen, epoch)),
         CreateJob(build_job(job, settings.pods, epoch=epoch, index=index)),
     )

@@ -30,7 +30,8 @@ def summarize(name: str, snapshot: Snapshot, letters: Sequence[DeadLetter], seco
 
 def _counts(counts: Counts, total: int | None) -> str:
     if total is None:
-        return "nothing was loaded,"
+        done = finished(counts)
+        return f"{done} done, and the source was not read to its end," if done else "nothing was loaded,"
     parts = [f"{counts.succeeded} of {total} succeeded"]
     left = total - finished(counts)
     told = ((counts.failed, "failed"), (counts.cancelled, "cancelled"), (left, "not done"))

@@ -163,7 +163,7 @@ end
 
 local function grant(run, worker, want, concurrency)
   local held = redis.call('HGET', KEY.held, worker)
-  if run.state ~= 'open' or run.paused or run.abandoned or want < 1 or held == 'alone' then
+  if not run.claimable or run.paused or run.abandoned or want < 1 or held == 'alone' then
     return {}
   end
   local suspect = not held and redis.call('LPOP', KEY.suspects)
@@ -213,7 +213,7 @@ for _, c in ipairs(cmsgpack.unpack(ARGV[4])) do
   end
 end
 local granted = {}
-if run.state == 'open' then
+if run.claimable then
   reap(run)
   promote(run)
   granted = grant(run, worker, want, concurrency)
