@@ -91,6 +91,13 @@ def test_a_run_that_is_lost_while_it_is_loaded_says_that_its_items_are_not_known
     assert "Its source was not read to the end. 0 items are certain to be done; any of the others may" in message
 
 
+def test_a_run_that_begins_again_is_loaded_whole_before_its_items_are_claimed() -> None:
+    world = started(**EXPORT, source={"items": [{"id": "a", "data": {}}], "onBadItem": "skip"})
+    world.run = None
+    opened = next(action for action in world.look().actions if isinstance(action, do.OpenRun))
+    assert (opened.epoch, opened.early) == ("e2", False)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, None])
 def test_a_held_run_goes_on_with_what_is_not_certain_once_there_is_a_new_token(steps: int | None) -> None:
     world = lost_with_effects()
