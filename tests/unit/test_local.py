@@ -369,3 +369,5 @@ def test_what_others_said_does_not_move_the_cursor_of_a_terminal() -> None:
 
 def test_a_summary_of_a_run_that_loaded_nothing_says_so() -> None:
     assert summarize("job", snapshot(None, {}), [], 61.0) == "job: nothing was loaded, in 1m1s"
+    early = summarize("job", snapshot(None, {}, succeeded=6, waiting=1), [], 60.0)
+    assert early == "job: 6 done, and the source was not read to its end, in 1m0s (0.10/s)"

@@ -68,13 +68,19 @@ def waits_for_queue(seen: Observed) -> Verdict | None:
     return Verdict(Phase.QUEUED, place.reason or Reason.CONCURRENCY_LIMIT, place.message)
 
 
-def plan_start(seen: Observed, settings: PlanSettings, before: Before = Before()) -> Plan:  # noqa: B008 - frozen
+def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = None) -> Plan:
     """Make the run and its next Job: the first one, or the first of another epoch, after `before`."""
     job, old = seen.job, seen.job.status
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
     actions = (
-        OpenRun(epoch, in_force(seen).max_losses, before),
+        # What a lost store knew is matched with the whole source, so only a run without a past starts early.
+        OpenRun(
+            epoch,
+            in_force(seen).max_losses,
+            before or Before(),
+            early=before is None and job.spec.source.starts_early,
+        ),
         Admit(build_run(seen, epoch)),
         CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, slots=Slots(slots_of(seen), kueue_of(seen)))),
     )

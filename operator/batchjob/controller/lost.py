@@ -56,10 +56,12 @@ def is_undecided(job: BatchJob) -> bool:
 def _held(job: BatchJob) -> Verdict:
     total = job.status.counts.total if job.status else 0
     certain = len(Ranges(job.status.checkpoint)) if job.status else 0
+    known = f"{certain} of {total} items are certain to be done; any of the other {total - certain}"
+    if not total:
+        known = f"Its source was not read to the end. {certain} items are certain to be done; any of the others"
     message = (
-        f"The store lost this run. {certain} of {total} items are certain to be done; any of the other "
-        f"{total - certain} may have had its effect in the last seconds before. Set spec.resumeToken to any new text "
-        "to go on with all that are not certain, or spec.cancel to end it."
+        f"The store lost this run. {known} may have had its effect in the last seconds before. Set spec.resumeToken to "
+        "any new text to go on with all that are not certain, or spec.cancel to end it."
     )
     return Verdict(Phase.SUSPENDED, Reason.STORE_LOST, message, stalled=True)
 

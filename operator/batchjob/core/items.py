@@ -17,8 +17,8 @@ LEASE_MS: Final = 10_000
 class RunState(StrEnum):
     """Where a run stands in the store."""
 
-    LOADING = "loading"  # the source streams in; nothing may be claimed
-    OPEN = "open"  # items may be claimed
+    LOADING = "loading"  # the source streams in; items may be claimed only where the run was opened `early`
+    OPEN = "open"  # all items are there, and may be claimed
     SEALING = "sealing"  # every item is terminal; results are being finished
     CLOSED = "closed"  # nothing is left to do
     FAILED = "failed"  # cannot go on (bad source, results not writable); nothing may be claimed

@@ -116,7 +116,11 @@ class Session:
         job, force = self._job, effective(self._job.spec)
         created_for = f"{job.metadata.namespace}/{job.metadata.name}"
         epoch = await store.open_run(
-            self._uid, epoch=str(uuid.uuid4()), max_losses=force.max_losses, created_for=created_for
+            self._uid,
+            epoch=str(uuid.uuid4()),
+            max_losses=force.max_losses,
+            created_for=created_for,
+            early=job.spec.source.starts_early,
         )
         run = Run(
             uid=self._uid,

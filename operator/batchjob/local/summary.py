@@ -35,7 +35,8 @@ def printable(text: str) -> str:
 
 def _counts(counts: Counts, total: int | None) -> str:
     if total is None:
-        return "nothing was loaded,"
+        done = finished(counts)
+        return f"{done} done, and the source was not read to its end," if done else "nothing was loaded,"
     parts = [f"{counts.succeeded} of {total} succeeded"]
     left = total - finished(counts)
     told = ((counts.failed, "failed"), (counts.cancelled, "cancelled"), (left, "not done"))

@@ -199,7 +199,8 @@ class Worker:
         try:
             match standing.state:
                 case RunState.LOADING:
-                    await load(self._run, self._store, self._open_source, self._processor.chunk_items, renew)
+                    if not await load(self._run, self._store, self._open_source, self._processor.chunk_items, renew):
+                        return await self._do_items()  # those that the store lets us have so early
                 case RunState.OPEN:
                     return await self._do_items()
                 case RunState.SEALING:
