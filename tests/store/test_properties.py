@@ -25,19 +25,35 @@ BUGS = {
     "suspects have company": ("if first == last and is_suspect(run, first) then", "if false then"),
     "the pause is ignored": ("or run.paused or", "or"),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
+    "results are not announced to the sealer": (
+        "    if run.destination then\n      redis.call",
+        "    if false then\n      redis.call",
+    ),
+    "bytes of results are not counted": ("'result_bytes', result_bytes)", "'result_bytes', 0)"),
+}
+SEAL_BUGS = {
+    "an old token seals": ("renew_duty(run, 'seal', ARGV[1])\n", ""),
+    "a part that is recorded twice drops twice": (
+        "if redis.call('HSETNX', KEY.sealed, ARGV[2], ARGV[3]) == 0 then",
+        "redis.call('HSET', KEY.sealed, ARGV[2], ARGV[3])\nif false then",
+    ),
+    "sealed results stay": ("if #batch > 0 then", "if #batch > 1 then"),
 }
 
 
-@pytest.mark.parametrize(("right", "wrong"), BUGS.values(), ids=BUGS)
+CASES = [("EXCHANGE", *bug) for bug in BUGS.values()] + [("SEAL_PART", *bug) for bug in SEAL_BUGS.values()]
+
+
+@pytest.mark.parametrize(("name", "right", "wrong"), CASES, ids=[*BUGS, *SEAL_BUGS])
 def test_the_walk_finds_a_seeded_bug(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str
 ) -> None:
-    source = scripts.EXCHANGE.source
+    source = getattr(scripts, name).source
     assert source.count(right) == 1
     broken = source.replace(right, wrong)
     digest = sha1(broken.encode(), usedforsecurity=False).hexdigest()
-    script = scripts.Script("exchange", broken, digest)
-    monkeypatch.setattr(scripts, "EXCHANGE", script)
+    script = scripts.Script(name.lower(), broken, digest)
+    monkeypatch.setattr(scripts, name, script)
     monkeypatch.setattr(scripts, "ALL", (*scripts.ALL, script))
     with pytest.raises(AssertionError):
         walks.trial(redis_server.url, runs=400, number=1)

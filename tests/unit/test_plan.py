@@ -9,7 +9,7 @@ from batchjob.controller import actions as do
 from batchjob.controller.ending import plan_ended
 from batchjob.controller.observed import Ended, Parent, Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
-from batchjob.core.items import RunState
+from batchjob.core.items import ResultsRule, RunState
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import LastError
 from tests.support.plan_world import NAME, SETTINGS, UID, World, condition, kinds, snapshot, started
@@ -30,7 +30,7 @@ def test_a_run_opened_before_a_crash_is_taken_up_in_its_own_epoch() -> None:
     world.look(crash_after=1)
     world.epochs = 7
     plan = world.plan()
-    assert plan.actions[0] == do.OpenRun("e1", 3)
+    assert plan.actions[0] == do.OpenRun("e1", 3, results=ResultsRule(limit_bytes=2**28))
     assert plan.status
     assert plan.status.store_epoch == "e1"
 

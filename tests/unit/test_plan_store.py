@@ -8,7 +8,7 @@ from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.observed import Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
-from batchjob.core.items import Before
+from batchjob.core.items import Before, ResultsRule
 from batchjob.core.reasons import Reason
 from tests.support.plan_world import SETTINGS, World, condition, kinds, snapshot, started
 
@@ -142,7 +142,8 @@ def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> N
     assert plan.status
     assert (plan.status.store_epoch, plan.status.jobs_created) == ("e2", 2)
     assert [note.reason for note in plan.notes] == ["StoreLost"]
-    assert plan.actions[1] == do.OpenRun("e2", 3, Before(repeats=2)), "every item runs again, and those are counted"
+    again = do.OpenRun("e2", 3, Before(repeats=2), ResultsRule(limit_bytes=2**28))
+    assert plan.actions[1] == again, "every item runs again, and those are counted"
     assert world.settle() == 1
 
 

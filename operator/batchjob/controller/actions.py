@@ -5,7 +5,7 @@ from typing import Any
 
 from batchjob.api.run import Run
 from batchjob.api.status import BatchJobStatus
-from batchjob.core.items import Before
+from batchjob.core.items import Before, ResultsRule
 from batchjob.core.reasons import Reason
 
 
@@ -16,6 +16,7 @@ class OpenRun:
     epoch: str
     max_losses: int
     before: Before = Before()  # noqa: RUF009 - frozen
+    results: ResultsRule = ResultsRule()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from batchjob.api.defaults import effective
-from batchjob.api.run import Run
+from batchjob.api.run import ParentResults, Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
-from batchjob.api.v1alpha1 import BatchJob, JobType
+from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
 from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, build_job
 from batchjob.controller.observed import Observed, Trouble
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
-from batchjob.core.items import Before
+from batchjob.core.items import Before, ResultsRule
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
 from batchjob.core.reasons import Reason
@@ -26,6 +26,7 @@ class PlanSettings:
 
     pods: PodSettings
     pace: Pace
+    results_limit_bytes: int  # of a run, in the store
 
 
 def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
@@ -58,10 +59,11 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before = Before()
     job, old = seen.job, seen.job.status
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
+    rule = ResultsRule(has_destination(job.spec), settings.results_limit_bytes)
     actions = (
-        OpenRun(epoch, effective(job.spec).max_losses, before),
+        OpenRun(epoch, effective(job.spec).max_losses, before, rule),
         Admit(build_run(seen, epoch)),
-        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index)),
+        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, parent=parent_results(seen))),
     )
     status = build_status(
         replace(seen, child=None),
@@ -86,7 +88,18 @@ def build_run(seen: Observed, epoch: str) -> Run:
         spec=job.spec,
         effective=effective(job.spec),
         parent_uid=seen.parent.uid if seen.parent else None,
+        parent_results=parent_results(seen),
     )
+
+
+def parent_results(seen: Observed) -> ParentResults | None:
+    """Where the results are that the run reads, if not in the store."""
+    return seen.parent.results if seen.parent and seen.job.spec.source.results_of else None
+
+
+def has_destination(spec: BatchJobSpec) -> bool:
+    """Whether results leave the store."""
+    return bool(spec.results and spec.results.destination)
 
 
 def next_index(seen: Observed) -> int:

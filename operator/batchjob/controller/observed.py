@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from batchjob.api.base import GROUP
+from batchjob.api.run import ParentResults
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.ranges import Pair
 from batchjob.core.reasons import Reason
@@ -66,6 +67,7 @@ class Parent:
     type: str
     ended: bool
     complete: bool
+    results: ParentResults | None = None  # where they are, if they have a destination
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ from batchjob.controller.actions import (
 from batchjob.controller.begin import (
     PlanSettings,
     build_run,
+    has_destination,
     next_index,
+    parent_results,
     plan_begin,
     plan_start,
     plan_wait,
@@ -179,6 +181,7 @@ def _replace_job(seen: Observed, snapshot: Snapshot, settings: PlanSettings, act
         index=index,
         finished=finished(snapshot.counts),
         fruitless=fruitless,
+        parent=parent_results(seen),
     )
     status = build_status(
         replace(seen, child=None), _standing(seen, snapshot), store_epoch=snapshot.epoch, jobs_created=index + 1
@@ -206,7 +209,7 @@ def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     old_job = delete_job(seen.child)
     seen = replace(seen, certain=None)  # what the store has now is another run's
     before = _before(seen.job)
-    again = "all items but those that are certain run" if before.done else "every item runs"
+    again = _what_runs_again(seen.job, before)
     if _is_undecided(seen.job):
         return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
     if seen.job.spec.suspend:
@@ -216,6 +219,11 @@ def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     plan = plan_start(seen, settings, before)
     note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", format_time(seen.now))
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
+
+
+def _what_runs_again(job: BatchJob, before: Before) -> str:
+    certain = "all items but those that are certain run" if before.done else "every item runs"
+    return "every item without a result at spec.results.destination runs" if has_destination(job.spec) else certain
 
 
 def _is_undecided(job: BatchJob) -> bool:

@@ -44,6 +44,13 @@ class Before(msgspec.Struct, frozen=True):
     sha256: str = ""  # of the source; another one is another source
 
 
+class ResultsRule(msgspec.Struct, frozen=True):
+    """What holds for the results that a run has in the store."""
+
+    have_destination: bool = False  # workers seal them into parts there; else they stay
+    limit_bytes: int = 0  # above it nothing is granted, and without a destination the run ends; 0: none
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """Items under one lease; `fence` is the token every commit must name. Finished items are not in `items`."""
 

@@ -14,7 +14,7 @@ from batchjob.api.defaults import effective
 from batchjob.api.pods import ClaimVolume, Worker
 from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
-from batchjob.core.items import RunState
+from batchjob.core.items import ResultsRule, RunState
 from batchjob.core.progress import finished
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
@@ -105,7 +105,11 @@ class Session:
         job, force = self._job, effective(self._job.spec)
         created_for = f"{job.metadata.namespace}/{job.metadata.name}"
         epoch = await store.open_run(
-            self._uid, epoch=str(uuid.uuid4()), max_losses=force.max_losses, created_for=created_for
+            self._uid,
+            epoch=str(uuid.uuid4()),
+            max_losses=force.max_losses,
+            created_for=created_for,
+            results=ResultsRule(bool(job.spec.results and job.spec.results.destination)),  # the memory is theirs
         )
         run = Run(
             uid=self._uid,

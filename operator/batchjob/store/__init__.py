@@ -10,7 +10,7 @@ from batchjob.store.keys import user_name
 from batchjob.store.load import LoadLease
 from batchjob.store.run import Commit, Grant, RunStore, Standing
 from batchjob.store.runs import Store
-from batchjob.store.seal import SealLease
+from batchjob.store.seal import SealLease, Taken
 from batchjob.store.snapshot import DeadLetter, ItemResult
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "Snapshot",
     "Standing",
     "Store",
+    "Taken",
     "user_name",
 ]

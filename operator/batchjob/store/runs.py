@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import structlog
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import LEASE_MS, Before, RunState
+from batchjob.core.items import LEASE_MS, Before, ResultsRule, RunState
 from batchjob.core.ranges import Pair, Ranges
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
@@ -72,11 +72,13 @@ class Store:
         created_for: str,
         lease_ms: int = LEASE_MS,
         before: Before = Before(),  # noqa: B008 - frozen
+        results: ResultsRule = ResultsRule(),  # noqa: B008 - frozen
     ) -> str:
         """Create the run if it does not exist; returns the epoch in force, another one than given if it did."""
         known = (before.done, len(Ranges(before.done)), before.cancelled, before.repeats, before.sha256)
         created = (epoch, max_losses, lease_ms, created_for, *known)
-        in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created)
+        rule = int(results.have_destination), results.limit_bytes
+        in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created, *rule)
         return in_force.decode()
 
     async def grant(self, uid: str, password: str, *, reads: str | None = None, rate: str | None = None) -> None:

@@ -64,7 +64,7 @@ class Processor:
         """Finish, once a run, in one pod, when every item is terminal; may be called again after a crash.
 
         Return what was written: it is then all that is written. None: the results go to `spec.results.destination`,
-        where there is one.
+        where there is one. A processor without a `seal` has them written there while the run goes on, too.
         """
 
     async def close(self) -> None:
@@ -99,6 +99,11 @@ def make_processor(name: str) -> Processor:
         if not inspect.iscoroutinefunction(method):
             raise ConfigurationError(f"processor {name!r}: `{method.__name__}` must be an `async def`")
     return processor
+
+
+def seals_itself(processor: Processor) -> bool:
+    """Whether it may write all that is written: nothing is sealed before it has said so."""
+    return type(processor).seal is not Processor.seal
 
 
 def has_one_form(processor: Processor) -> bool:

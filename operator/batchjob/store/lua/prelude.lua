@@ -9,7 +9,8 @@ end
 
 -- The run; its absence stops the script, so that nothing can make keys of a deleted or lost run again.
 local function read_run()
-  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned')
+  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned',
+    'destination', 'results_limit', 'result_bytes')
   if not f[1] then
     stop('RUNGONE', 'the store does not know this run: it was deleted, or the store was emptied')
   end
@@ -22,6 +23,9 @@ local function read_run()
     max_losses = tonumber(f[4]),
     lease_ms = tonumber(f[5]),
     abandoned = f[6] == '1',
+    destination = f[7] == '1', -- results are sealed into parts there; else they stay here
+    results_limit = tonumber(f[8] or 0), -- bytes that may be here; 0: as many as there are
+    result_bytes = tonumber(f[9] or 0),
     ended = f[2] == 'closed' or f[2] == 'failed' or f[2] == 'cancelled',
   }
 end
@@ -80,6 +84,11 @@ local function wake(tokens)
   redis.call('LTRIM', KEY.wake, 0, WAKE_ALL - 1)
 end
 
+-- Whether more results are here than may be.
+local function is_over_limit(run)
+  return run.results_limit > 0 and run.result_bytes > run.results_limit
+end
+
 local function set_state(state)
   redis.call('HSET', KEY.meta, 'state', state)
   touch()
@@ -99,7 +108,7 @@ local function conclude(run, state, reason, message)
   end
   save_counts()
   redis.call('UNLINK', KEY.owner, KEY.lease, KEY.checkpoint, KEY.held, KEY.pending, KEY.suspects, KEY.retry,
-    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty)
+    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty, KEY.unsealed)
   if reason ~= '' then
     redis.call('HSET', KEY.meta, 'reason', reason, 'message', message)
   end
