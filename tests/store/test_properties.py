@@ -32,11 +32,8 @@ BUGS = {
     "bytes of results are not counted": ("'result_bytes', result_bytes)", "'result_bytes', 0)"),
 }
 SEAL_BUGS = {
-    "an old token seals": ("renew_duty(run, 'seal', ARGV[1])\n", ""),
-    "a part that is recorded twice drops twice": (
-        "if redis.call('HSETNX', KEY.sealed, ARGV[2], ARGV[3]) == 0 then",
-        "redis.call('HSET', KEY.sealed, ARGV[2], ARGV[3])\nif false then",
-    ),
+    "an old token seals": ("check_duty('seal', ARGV[1])\n", ""),
+    "a part that is recorded twice drops twice": ("if redis.call('HGET', KEY.sealed, ARGV[2]) then", "if false then"),
     "sealed results stay": ("if #batch > 0 then", "if #batch > 1 then"),
 }
 

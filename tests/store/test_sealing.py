@@ -1,11 +1,13 @@
 """The seal lease while a run is open: what is taken, recorded and refused; and the bound of results in the store."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from batchjob.core.items import Before, Chunk, Item, ResultsRule, RunState, Succeeded
-from batchjob.errors import LeaseLost, StoreError
+from batchjob.errors import LeaseLost, StoreError, StoreFull
+from batchjob.local.outcome import Letter, Outcome, read_letters
 from batchjob.store import SealLease, Store, Taken
 from batchjob.store import seal as seal_module
 from batchjob.store.keys import run_key
@@ -124,6 +126,34 @@ async def test_the_lease_of_an_open_run_is_good_until_it_is_closed(runs: Runs, s
     assert snapshot.state is RunState.SEALING
     await lease.finish("s3://b/manifest.json", "a" * 64)
     assert await runs.oracle(uid).read("EXISTS", "unsealed") == 0
+
+
+async def test_a_store_whose_memory_is_full_lets_results_leave(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=8, results=LEAVE)
+    await finish_some(runs, uid, 0, 1, 2)
+    lease = await claim(runs, uid)
+    taken = await lease.take(10**6)
+    await runs.redis.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(StoreFull):
+            await lease.renew()
+        await record(lease, "part-0", taken)
+    finally:
+        await runs.redis.config_set("maxmemory", "0")
+    assert await in_store(store, uid) == []
+    await runs.oracle(uid).check()
+
+
+async def test_an_item_whose_result_has_left_is_no_dead_letter_of_a_redrive_that_was_stopped(
+    runs: Runs, store: Store, tmp_path: Path
+) -> None:
+    uid = await runs.open(items=4, results=LEAVE)
+    await finish_some(runs, uid, 0, 1)
+    lease = await claim(runs, uid)
+    await record(lease, "part-0", await lease.take(10**6))
+    redriven = [Letter(f"item-{n}", "upstream", "503", 1, {"n": n}) for n in range(4)]
+    await Outcome(store, uid, tmp_path).write([], redriven, ended=False, results=False)
+    assert [letter.id for letter in read_letters(tmp_path)] == ["item-2", "item-3"]
 
 
 async def test_nothing_is_granted_above_the_bound_until_some_results_have_left(runs: Runs, store: Store) -> None:

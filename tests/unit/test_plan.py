@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from batchjob.api.blocks import Destination
+from batchjob.api.run import ParentResults
 from batchjob.api.status import BatchJobStatus, ConditionType, Counts, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.ending import plan_ended
@@ -114,6 +116,27 @@ def test_the_parents_uid_goes_to_the_workers() -> None:
     plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=complete).plan()
     (admit,) = [action for action in plan.actions if isinstance(action, do.Admit)]
     assert admit.run.parent_uid == "p-uid"
+
+
+def test_where_the_parents_results_are_goes_to_the_workers_with_its_credentials() -> None:
+    place = Destination.model_validate({"url": "s3://b/out", "credentialsSecretRef": {"name": "keys"}})
+    results = ParentResults(destination=place, folder="parent-p-uid")
+    parent = Parent("p-uid", "custom", ended=True, complete=True, results=results)
+    plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=parent).plan()
+    _, admit, create = plan.actions
+    assert isinstance(admit, do.Admit)
+    assert admit.run.parent_results == results
+    assert isinstance(create, do.CreateJob)
+    volumes = create.manifest["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "reference-source-credentials", "secret": {"secretName": "keys"}} in volumes
+    redrive = World(spec={"source": {"redriveOf": {"batchJobName": "parent"}}}, parent=parent).plan().actions
+    assert isinstance(redrive[1], do.Admit)
+    assert redrive[1].run.parent_results is None, "dead letters are in the store"
+
+
+def test_the_store_is_told_whether_results_leave_it() -> None:
+    plan = World(spec={"results": {"destination": {"url": "s3://b/out"}}}).plan()
+    assert plan.actions[0] == do.OpenRun("e1", 3, results=ResultsRule(have_destination=True, limit_bytes=2**28))
 
 
 @pytest.mark.parametrize("circle", [(NAME,), (NAME, "b", "c")])

@@ -147,6 +147,24 @@ def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> N
     assert world.settle() == 1
 
 
+def test_a_lost_run_with_a_destination_begins_again_and_says_what_is_repeated() -> None:
+    ai = {"formSchema": {"fields": [{"name": "a", "type": "string"}]}, "model": {"name": "m"}, "instructions": "x"}
+    place = {"destination": {"url": "s3://b/out"}}
+    world = started(type="ai-batch", custom=None, aiBatch=ai, results=place)
+    world.work(succeeded=2)
+    world.pass_time(10)
+    world.settle()
+    world.run = None
+    plan = world.look()
+    assert plan.actions[1] == do.OpenRun(
+        "e2", 3, Before(repeats=2), ResultsRule(have_destination=True, limit_bytes=2**28)
+    )
+    [note] = plan.notes
+    assert (
+        note.message == "The store lost this run: every item without a result at spec.results.destination runs again."
+    )
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
 def test_a_rebuild_that_was_interrupted_is_finished_with_one_new_job(steps: int) -> None:
     world = started(**EXPORT)

@@ -165,7 +165,7 @@ def build_entry(body: dict[str, Any]) -> Entry:
         version=int(metadata["resourceVersion"]),
         generation=generation,
         type=spec.get("type", ""),
-        destination=_mapping(spec.get("results")).get("destination"),
+        destination=_mapping(_mapping(spec.get("results")).get("destination")) or None,
         parent=_parent(_mapping(spec.get("source"))),
         phase=phase,
         ended=ended,

@@ -222,8 +222,10 @@ def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
 
 
 def _what_runs_again(job: BatchJob, before: Before) -> str:
-    certain = "all items but those that are certain run" if before.done else "every item runs"
-    return "every item without a result at spec.results.destination runs" if has_destination(job.spec) else certain
+    if before.done:
+        return "all items but those that are certain run"
+    place = " without a result at spec.results.destination" if has_destination(job.spec) else ""
+    return f"every item{place} runs"
 
 
 def _is_undecided(job: BatchJob) -> bool:

@@ -7,6 +7,7 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from batchjob.core.ranges import Pair
 from batchjob.errors import ConfigurationError, ResultsError
 from batchjob.store import DeadLetter, ItemResult, Store
 
@@ -79,6 +80,8 @@ class Outcome:
             if not results:
                 fresh.pop(RESULTS).unlink()
             told = done | {letter.id for letter in letters}
+            if redriven and not ended:  # results may be at a destination by now
+                told |= {redriven[n].id for first, last in await self._finished() for n in range(first, last + 1)}
             with fresh[DEAD_LETTERS].open("wb") as file:
                 file.writelines(_line(letter) for letter in letters)
                 if not ended:
@@ -89,6 +92,10 @@ class Outcome:
                 path.replace(self._folder / name)
         except OSError as error:
             raise ResultsError(f"{self._folder} cannot be written: {error.strerror}") from None
+
+    async def _finished(self) -> Sequence[Pair]:
+        """Positions of the run's items that are done; those of a redrive are as in its file."""
+        return await self._store.finished(self._uid) or ()
 
     async def _write_results(self, file: IO[bytes], redriven: set[str]) -> set[str]:
         """Write results, after those that are there of other items than the redriven; returns the ids of new ones."""

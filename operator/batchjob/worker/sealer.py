@@ -53,9 +53,11 @@ async def sealing(
         yield
     finally:
         sealer.stop()
-        await asyncio.wait([task], timeout=END_SECONDS)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        try:
+            await asyncio.wait([task], timeout=END_SECONDS)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 class Sealer:

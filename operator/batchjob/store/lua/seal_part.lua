@@ -5,10 +5,12 @@
 local BATCH = 1000 -- arguments of one command
 
 local run = read_run()
-renew_duty(run, 'seal', ARGV[1])
-if redis.call('HSETNX', KEY.sealed, ARGV[2], ARGV[3]) == 0 then
+check_duty('seal', ARGV[1])
+if redis.call('HGET', KEY.sealed, ARGV[2]) then
   return
 end
+-- This goes first: a server whose memory is full lets a script go on that has begun with what takes none.
+redis.call('LTRIM', KEY.unsealed, ARGV[5], -1)
 local ranges, batch = cmsgpack.unpack(ARGV[6]), {}
 for i = 1, #ranges, 2 do
   for position = ranges[i], ranges[i + 1] do
@@ -22,8 +24,9 @@ end
 if #batch > 0 then
   redis.call('HDEL', KEY.results, unpack(batch))
 end
-redis.call('LTRIM', KEY.unsealed, ARGV[5], -1)
+redis.call('HSET', KEY.sealed, ARGV[2], ARGV[3])
 redis.call('HINCRBY', KEY.meta, 'result_bytes', -tonumber(ARGV[4]))
+renew_duty(run, 'seal', ARGV[1])
 if is_over_limit(run) then -- nothing was granted
   wake(WAKE_ALL)
 end
