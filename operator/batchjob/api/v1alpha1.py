@@ -47,9 +47,10 @@ class Results(Model):
     destination: Destination | None = Field(
         None,
         description="Where to write results: JSONL part files and manifest.json, in a folder of the run's own below "
-        "the url, <name>-<start of its uid>/; status.results.uri says where. Not for type export, "
-        "and not where the processor seals files of its own. "
-        "Default: they stay in the store until the BatchJob is deleted.",
+        "the url, <name>-<start of its uid>/; status.results.uri says where. They are written while the run goes on, "
+        "a part each 8 MiB or 30 s. Not for type export, and not where the processor seals files of its own. "
+        "Default: they stay in the store until the BatchJob is deleted, and may have 256 MiB there (or what the "
+        "operator's settings say); above that it fails, reason ResultsTooLarge.",
     )
 
 
@@ -194,6 +195,11 @@ class BatchJobSpec(Model):
     def queue(self) -> str:
         """The name of its queue."""
         return self.queue_name or self.type
+
+    @property
+    def has_destination(self) -> bool:
+        """Whether results leave the store."""
+        return bool(self.results and self.results.destination)
 
 
 class ObjectMeta(Model):

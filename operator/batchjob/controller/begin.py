@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batchjob.api.run import Run
+from batchjob.api.run import ParentResults, Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
@@ -14,7 +14,7 @@ from batchjob.controller.observed import Observed, Trouble
 from batchjob.controller.queueing import inline_bytes, refused_by_queue
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, in_force, says_more, told
 from batchjob.core.admission import Place
-from batchjob.core.items import Before
+from batchjob.core.items import Before, RunRules
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
 from batchjob.core.reasons import Reason
@@ -26,6 +26,7 @@ class PlanSettings:
 
     pods: PodSettings
     pace: Pace
+    results_limit_bytes: int  # of a run, in the store
 
 
 def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
@@ -73,16 +74,21 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
     job, old = seen.job, seen.job.status
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
+    slots = Slots(slots_of(seen), kueue_of(seen))
     actions = (
         # What a lost store knew is matched with the whole source, so only a run without a past starts early.
         OpenRun(
             epoch,
             in_force(seen).max_losses,
             before or Before(),
-            early=before is None and job.spec.source.starts_early,
+            RunRules(
+                job.spec.has_destination,
+                settings.results_limit_bytes,
+                early=before is None and job.spec.source.starts_early,
+            ),
         ),
         Admit(build_run(seen, epoch)),
-        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, slots=Slots(slots_of(seen), kueue_of(seen)))),
+        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, slots=slots, parent=parent_results(seen))),
     )
     status = build_status(
         replace(seen, child=None),
@@ -107,6 +113,7 @@ def build_run(seen: Observed, epoch: str) -> Run:
         spec=job.spec,
         effective=in_force(seen),
         parent_uid=seen.parent.uid if seen.parent else None,
+        parent_results=parent_results(seen),
     )
 
 
@@ -129,6 +136,11 @@ def slots_of(seen: Observed) -> int:
     if seen.place is not None:
         return seen.place.workers
     return seen.child.parallelism if seen.child else seen.job.spec.parallelism
+
+
+def parent_results(seen: Observed) -> ParentResults | None:
+    """Where the results are that the run reads, if not in the store."""
+    return seen.parent.results if seen.parent and seen.job.spec.source.results_of else None
 
 
 def next_index(seen: Observed) -> int:

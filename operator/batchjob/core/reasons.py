@@ -48,4 +48,5 @@ class Reason(StrEnum):
     WORKERS_FAILED = "WorkersFailed"
     WORKER_MISCONFIGURED = "WorkerMisconfigured"
     RESULTS_FAILED = "ResultsFailed"
+    RESULTS_TOO_LARGE = "ResultsTooLarge"
     CANCELLED = "Cancelled"
