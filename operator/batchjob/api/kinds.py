@@ -50,6 +50,7 @@ BATCH_JOB: Final = Kind(
         Column("Progress", ".status.progress", "Finished items of all."),
         Column("Failed", ".status.counts.failed", "Items given up.", type="integer"),
         Column("Duration", ".status.duration", "Time since the start, until the end."),
+        Column("Owner", ".spec.owner", "The user it belongs to.", 1),
         Column("Percent", ".status.percent", "Finished items in percent.", 1),
         Column("Rate", ".status.rate", "Items finished a second, lately.", 1),
         Column(
@@ -59,6 +60,6 @@ BATCH_JOB: Final = Kind(
             1,
         ),
     ),
-    selectable=(".spec.type", ".status.phase"),
+    selectable=(".spec.type", ".spec.owner", ".status.phase"),
 )
 KINDS: Final = (BATCH_JOB,)

@@ -62,6 +62,7 @@ BLOCKS: Final = {
 
 
 _OPTIONAL: Final = (
+    "owner",
     "results",
     "worker",
     "retry",
@@ -115,6 +116,13 @@ class BatchJobSpec(Model):
     type: JobType = Field(
         description="What to do with the items: ai-batch, export, email or custom.",
         json_schema_extra=immutable("spec.type"),
+    )
+    owner: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        None,
+        description="The user it belongs to. Where the chart's policies.owners are on: filled in with the name of who "
+        "creates it, and nobody may name, edit or delete another's without the verb impersonate-owner on batchjobs. "
+        "resultsOf and redriveOf reach BatchJobs of the same owner only.",
+        json_schema_extra=immutable("spec.owner"),
     )
     suspend: bool = Field(
         False, description="true pauses: pods go, items and their attempts stay; false goes on where it was."

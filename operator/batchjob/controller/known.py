@@ -24,6 +24,7 @@ class Entry:
     version: int
     generation: int
     type: str
+    owner: str | None
     parent: str | None  # name of the BatchJob that it reads
     phase: str | None
     ended: bool  # the phase is a terminal one
@@ -164,6 +165,7 @@ def build_entry(body: dict[str, Any]) -> Entry:
         version=int(metadata["resourceVersion"]),
         generation=generation,
         type=spec.get("type", ""),
+        owner=spec.get("owner"),
         parent=_parent(_mapping(spec.get("source"))),
         phase=phase,
         ended=ended,

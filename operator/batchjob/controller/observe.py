@@ -157,7 +157,7 @@ class Observer:
     def _parent(self, job: BatchJob) -> Parent | None:
         name = job.spec.source.parent
         entry = self._known.get((job.metadata.namespace, name)) if name else None
-        return Parent(entry.uid, entry.type, entry.ended, entry.complete) if entry else None
+        return Parent(entry.uid, entry.type, entry.ended, entry.complete, entry.owner) if entry else None
 
     async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""

@@ -66,6 +66,7 @@ class Parent:
     type: str
     ended: bool
     complete: bool
+    owner: str | None = None
 
 
 @dataclass(frozen=True)

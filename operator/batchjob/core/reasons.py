@@ -19,6 +19,7 @@ class Reason(StrEnum):
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     KEY_NOT_FOUND = "KeyNotFound"
     BATCH_JOB_NOT_FOUND = "BatchJobNotFound"
+    NOT_ALLOWED = "NotAllowed"
     CLAIM_NOT_FOUND = "ClaimNotFound"
     SOURCE_UNREACHABLE = "SourceUnreachable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
