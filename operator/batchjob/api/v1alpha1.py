@@ -63,6 +63,7 @@ BLOCKS: Final = {
 
 
 _OPTIONAL: Final = (
+    "owner",
     "results",
     "worker",
     "retry",
@@ -117,6 +118,13 @@ class BatchJobSpec(Model):
     type: JobType = Field(
         description="What to do with the items: ai-batch, export, email or custom.",
         json_schema_extra=immutable("spec.type"),
+    )
+    owner: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        None,
+        description="The user it belongs to. Where the chart's policies.owners are on: filled in with the name of who "
+        "creates it, and nobody may name, edit or delete another's without the verb impersonate-owner on batchjobs. "
+        "resultsOf and redriveOf reach BatchJobs of the same owner only.",
+        json_schema_extra=immutable("spec.owner"),
     )
     queue_name: Name | None = Field(
         None,

@@ -105,6 +105,8 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
 def build_run(seen: Observed, epoch: str) -> Run:
     """What the pods are told."""
     job = seen.job
+    # Asked again for a run that has begun: somebody else may have made another BatchJob of that name since.
+    parent = seen.parent if seen.parent and seen.parent.owner == job.spec.owner else None
     return Run(
         uid=job.metadata.uid,
         namespace=job.metadata.namespace,
@@ -112,8 +114,8 @@ def build_run(seen: Observed, epoch: str) -> Run:
         epoch=epoch,
         spec=job.spec,
         effective=in_force(seen),
-        parent_uid=seen.parent.uid if seen.parent else None,
-        parent_results=parent_results(seen),
+        parent_uid=parent.uid if parent else None,
+        parent_results=parent_results(seen) if parent else None,
     )
 
 
@@ -204,6 +206,8 @@ def _dependency(seen: Observed) -> Verdict | None:
     if seen.parent is None:
         message = f"spec.source.{source.parent_field}: there is no BatchJob {name} in this namespace. Create it."
         return stalled(Phase.PENDING, Trouble(Reason.BATCH_JOB_NOT_FOUND, message))
+    if seen.parent.owner != seen.job.spec.owner:
+        return stalled(Phase.PENDING, _not_allowed(seen.job, seen.parent.owner))
     if seen.parent.complete or (source.redrive_of and seen.parent.ended):
         return None
     if source.redrive_of:
@@ -215,3 +219,13 @@ def _dependency(seen: Observed) -> Verdict | None:
         )
         return Verdict(Phase.FAILED, Reason.DEPENDENCY_FAILED, message, stalled=True)
     return Verdict(Phase.QUEUED, Reason.DEPENDENCY_NOT_MET, f"Waits until BatchJob {name} is Complete.")
+
+
+def _not_allowed(job: BatchJob, other: str | None) -> Trouble:
+    source = job.spec.source
+    message = (
+        f"spec.source.{source.parent_field}: BatchJob {source.parent} belongs to {other or 'nobody'} and this one to "
+        f"{job.spec.owner or 'nobody'}: only a BatchJob of the same owner may read it. Create this one again with the "
+        "same spec.owner as that one."
+    )
+    return Trouble(Reason.NOT_ALLOWED, message)

@@ -182,7 +182,7 @@ class Observer:
             return None
         place = entry.destination and Destination.model_validate(entry.destination)
         results = ParentResults(destination=place, folder=run_folder(entry.name, entry.uid)) if place else None
-        return Parent(entry.uid, entry.type, entry.ended, entry.complete, results)
+        return Parent(entry.uid, entry.type, entry.ended, entry.complete, entry.owner, results)
 
     async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""

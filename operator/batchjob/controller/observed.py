@@ -69,6 +69,7 @@ class Parent:
     type: str
     ended: bool
     complete: bool
+    owner: str | None = None
     results: ParentResults | None = None  # where they are, if they have a destination
 
 

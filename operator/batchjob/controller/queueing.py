@@ -59,8 +59,8 @@ def build_claim(seen: Observed) -> Claim:
 
 
 def owner_of(job: BatchJob) -> str:
-    """Who takes turns with others in a queue."""
-    return f"namespace {job.metadata.namespace}"
+    """Who takes turns with others in a queue: where nobody is named, a namespace does."""
+    return job.spec.owner or f"namespace {job.metadata.namespace}"
 
 
 def _slots(seen: Observed) -> int:

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     QUEUE_NOT_FOUND = "QueueNotFound"
     QUEUE_NOT_ALLOWED = "QueueNotAllowed"
     LIMIT_EXCEEDED = "LimitExceeded"
+    NOT_ALLOWED = "NotAllowed"
     CLAIM_NOT_FOUND = "ClaimNotFound"
     SOURCE_UNREACHABLE = "SourceUnreachable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
