@@ -42,6 +42,13 @@ class ParentResults(Model):
     folder: str = Field(description="That run's own folder below it.")
 
 
+class SourceLimits(Model):
+    """What its queue allows a run to read; None: any number."""
+
+    max_items: int | None = None
+    max_payload_bytes: int | None = None
+
+
 class Run(Model):
     """The run as a worker sees it."""
 
@@ -51,6 +58,7 @@ class Run(Model):
     epoch: str = Field(description="Names the store's memory of this run.")
     spec: BatchJobSpec
     effective: Effective
+    limits: SourceLimits = Field(default_factory=SourceLimits)
     parent_uid: str | None = Field(None, description="UID of the run whose results or dead letters are the source.")
     parent_results: ParentResults | None = Field(
         None, description="Where the run whose results are the source has them, if not in the store."

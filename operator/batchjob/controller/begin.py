@@ -11,7 +11,7 @@ from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, Slots, build_job
 from batchjob.controller.observed import Observed, Trouble
-from batchjob.controller.queueing import inline_bytes, refused_by_queue
+from batchjob.controller.queueing import inline_bytes, refused_by_queue, source_limits
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, in_force, says_more, told
 from batchjob.core.admission import Place
 from batchjob.core.items import Before, RunRules
@@ -114,6 +114,7 @@ def build_run(seen: Observed, epoch: str) -> Run:
         epoch=epoch,
         spec=job.spec,
         effective=in_force(seen),
+        limits=source_limits(seen),
         parent_uid=parent.uid if parent else None,
         parent_results=parent_results(seen) if parent else None,
     )

@@ -3,6 +3,7 @@
 import json
 from typing import Final
 
+from batchjob.api.run import SourceLimits
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.observed import Observed, Trouble
 from batchjob.controller.status import in_force
@@ -38,6 +39,14 @@ def refused_by_queue(seen: Observed) -> Trouble | None:
             message = f"{field} is {value}; BatchQueue {name} allows {limit} (BatchQueue, spec.limits)."
             return Trouble(Reason.LIMIT_EXCEEDED, message)
     return None
+
+
+def source_limits(seen: Observed) -> SourceLimits:
+    """What the loader holds the source to: it is the first to see it."""
+    if seen.queue is None:
+        return SourceLimits()
+    limits = seen.queue.limits
+    return SourceLimits(max_items=limits.max_items, max_payload_bytes=limits.max_payload_bytes)
 
 
 def inline_bytes(job: BatchJob) -> int:

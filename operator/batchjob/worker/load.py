@@ -23,7 +23,7 @@ from batchjob.core.chunks import LOOK_AHEAD, chunk_size
 from batchjob.core.items import Item
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
-from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceUnreachable
+from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceTooLarge, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.parts import Kept
@@ -95,6 +95,8 @@ async def _try(
         await fill(lease, await open_source(), parallelism, items, find_sealed)
     except SourceChanged as error:
         await _fail(lease, Reason.SOURCE_CHANGED, error)
+    except SourceTooLarge as error:
+        await _fail(lease, Reason.LIMIT_EXCEEDED, error)
     except InvalidSource as error:
         await _fail(lease, Reason.INVALID_SOURCE, error)
     except (SourceUnreachable, ResultsError) as error:
@@ -127,6 +129,8 @@ async def fill(
     async def numbered() -> Groups:
         nonlocal total
         async for records in source.records():
+            if source.bound:
+                source.bound.count(records)
             known = prefix.skip(records)
             yield [placed for placed in enumerate(records[known:], total + known) if placed[0] not in done]
             total += len(records)

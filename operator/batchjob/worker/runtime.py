@@ -48,7 +48,7 @@ from batchjob.worker.sealer import sealing
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
 from batchjob.worker.slots import Shape
 from batchjob.worker.sources.opening import open_source
-from batchjob.worker.sources.source import Source
+from batchjob.worker.sources.source import Bound, Source
 from batchjob.worker.work import ABANDON_SECONDS, Ending, Pace, Work
 
 TERMINATION_BYTES: Final = 4096  # what Kubernetes keeps of a termination message
@@ -219,7 +219,9 @@ class Worker:
 
     async def _open_source(self) -> Source:
         await check_destination(self._run, self._context)
-        return open_source(self._run, self._settings.references_dir, self._all, self._settings.worker_name)
+        source = open_source(self._run, self._settings.references_dir, self._all, self._settings.worker_name)
+        source.bound = Bound(self._run.limits, self._run.effective.queue)
+        return source
 
     async def _find_sealed(self, is_rebuilt: bool) -> Kept | None:
         return await find_sealed(self._run, self._context, is_rebuilt=is_rebuilt)
