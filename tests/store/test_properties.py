@@ -24,6 +24,10 @@ BUGS = {
     "a due item stays in the retries": ("    redis.call('ZREM', KEY.retry, id)\n", ""),
     "suspects have company": ("if first == last and is_suspect(run, first) then", "if false then"),
     "the pause is ignored": ("or run.paused or", "or"),
+    "failures are not watched": ("  watch_failures(run)\n", ""),
+    "the window never moves": ("pair[2][1] > begins", "true"),
+    "the window begins with a whole call": ("- (after[2] - before[2]) * skipped", ""),
+    "a trip lets the same call grant": ("    run.paused = true\n", ""),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
 }
 

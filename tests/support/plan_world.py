@@ -26,6 +26,7 @@ from batchjob.controller.observed import (
 )
 from batchjob.controller.plan import make_plan
 from batchjob.controller.status import Pace
+from batchjob.core.breaker import Trip
 from batchjob.core.items import RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.snapshot import LastError, Snapshot
@@ -171,6 +172,7 @@ class World:
         self._change(
             counts=counts.model_copy(update=moved),
             state=run.state if left else RunState.SEALING,
+            tripped=run.tripped if left else None,
             last_errors=errors,
             failed_positions=list(range(moved["failed"])),
         )
@@ -179,6 +181,11 @@ class World:
         """A worker has read the source."""
         if self.run and self.run.state is RunState.LOADING:
             self._change(state=RunState.OPEN, total=total, counts=Counts(total=total, waiting=total))
+
+    def trip(self, failed: int = 3, items: int = 10, percent: int = 20) -> None:
+        """Too many items failed for the circuit breaker."""
+        if self.run and self.run.state is RunState.OPEN and self.run.breaker and not self.run.paused:
+            self._change(paused=True, tripped=Trip(failed, items, percent, self.now))
 
     def seal(self) -> None:
         """A worker has finished the results."""
@@ -252,13 +259,20 @@ class World:
         match action:
             case do.PauseRun():
                 self._change(paused=True)
-            case do.ResumeRun():
-                self._change(paused=False)
+            case do.ResumeRun(token):
+                if self.run.tripped is None:
+                    self._change(paused=False)
+                elif token:
+                    self._change(paused=False, tripped=None, resumed_by=token)
+            case do.SetBreaker(breaker):
+                self._change(breaker=breaker)
             case do.CancelRun():
                 left = none_left | {"cancelled": counts.cancelled + rest}
                 self._change(state=RunState.CANCELLED, counts=counts.model_copy(update=left))
             case do.FailRun(reason, message):
-                self._change(state=RunState.FAILED, reason=reason, message=message)
+                left = none_left | {"cancelled": counts.cancelled + rest}
+                counts = counts.model_copy(update=left)
+                self._change(state=RunState.FAILED, reason=reason, message=message, counts=counts)
             case do.AbandonRun(message):
                 left = none_left | {"failed": counts.failed + rest}
                 self._change(

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable
+from fractions import Fraction
 from typing import ClassVar, TypeVar
 
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ TOKEN = re.compile(r"token (\d+)")  # each result and error names the token it w
 PAST = 1.0  # a deadline that is over
 WORKERS = st.sampled_from(["a", "b", "c"])
 ENDINGS = st.sampled_from(["succeeded", "retried", "retried", "failed", "cancelled", *["unfinished"] * 4])
+BREAKERS = [None, (0, 4, 1), (30, 3, 3), (50, 5, 2), (60, 2, 1)]
 SELDOM = st.sampled_from([False] * 5 + [True])
 
 
@@ -52,7 +54,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.failed: set[int] = set()
         self.counted: set[int] = set()  # commits that were accepted
         self.sent: list[tuple[str, Commit]] = []
-        self.paused = self.ended = False
+        self.paused = self.ended = self.tripped = False
+        self.breaker: tuple[int, int, int] | None = None  # percent, window, least
+        self.window: list[Fraction] = []  # of each of the items that ended last, how likely it is that it failed
+        self.before = (0, 0)  # items that had ended and failed at the last look
         self.max_losses = self.items = self.chunk = 0
         self.cancelled_before = 0
         self.certain: set[int] = set()  # done before the store was lost
@@ -70,6 +75,8 @@ class StoreMachine(RuleBasedStateMachine):
         for news in commits:
             if news.chunk not in grant.lost:
                 self.counted.add(news.number)
+        self.watch_failures()
+        assert not (self.tripped and grant.chunks), "a run that tripped granted a chunk"
         terminal = {int(position) for position in self.results} | self.failed | self.certain
         for chunk in grant.chunks:
             assert not self.paused, "a paused run granted a chunk"
@@ -85,6 +92,23 @@ class StoreMachine(RuleBasedStateMachine):
         self.check_quarantine(worker, grant.chunks)
         return grant
 
+    def watch_failures(self) -> None:
+        """The circuit breaker item by item; who ended first within a call is not known, so all are equally likely."""
+        counts = {name: int(n) for name, n in self.do(self.oracle.read("HGETALL", "counters")).items()}
+        now = sum(counts.get(name, 0) for name in ("succeeded", "failed", "cancelled")), counts.get("failed", 0)
+        done, failed = now[0] - self.before[0], now[1] - self.before[1]
+        if not self.breaker or self.paused or self.ended:
+            return  # what ends in a pause counts with what ends after it
+        self.before = now
+        percent, window, least = self.breaker
+        self.window = [*self.window, *[Fraction(failed, done)] * done][-window:] if done else self.window
+        left = any(counts.get(name, 0) for name in ("waiting", "delayed", "active"))
+        if done and left and len(self.window) >= least and 100 * sum(self.window) > percent * len(self.window):
+            self.tripped = self.paused = True
+        has_tripped, is_paused = self.do(self.oracle.read("HMGET", "meta", "tripped", "paused"))
+        assert (has_tripped is not None) == self.tripped, "the circuit breaker tripped at the wrong item"
+        assert (is_paused == "1") == self.paused
+
     def check_quarantine(self, worker: str, granted: list[Chunk]) -> None:
         suspects = [chunk for chunk in granted if 0 < chunk.items[0].losses == self.max_losses - 1]
         if suspects:
@@ -94,9 +118,14 @@ class StoreMachine(RuleBasedStateMachine):
 
     # ---- what happens ------------------------------------------------------------------------------------
 
-    @initialize(items=st.integers(4, 16), chunk=st.integers(1, 8), max_losses=st.integers(1, 4))
-    def load(self, items: int, chunk: int, max_losses: int) -> None:
-        self.items, self.chunk, self.max_losses = items, chunk, max_losses
+    @initialize(
+        items=st.integers(4, 16),
+        chunk=st.integers(1, 8),
+        max_losses=st.integers(1, 4),
+        breaker=st.sampled_from(BREAKERS),
+    )
+    def load(self, items: int, chunk: int, max_losses: int, breaker: tuple[int, int, int] | None) -> None:
+        self.items, self.chunk, self.max_losses, self.breaker = items, chunk, max_losses, breaker
         self.begin(Before())
 
     def begin(self, before: Before) -> None:
@@ -104,6 +133,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.do(self.redis.flushall())
         self.do(self.store.load_scripts())
         self.do(self.store.open_run(UID, epoch="e", max_losses=self.max_losses, created_for="a/b", before=before))
+        self.do(self.store.set_breaker(UID, "/".join(map(str, self.breaker or ()))))
         lease = self.do(self.store.run(UID, "loader").claim_load())
         assert lease
         done, _ = self.do(lease.before())
@@ -113,6 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
             whole = not items or len(items) == items[-1].position - items[0].position + 1
             self.do(lease.put([items] if items and whole else [[item] for item in items]))
         self.do(lease.finish(self.items, None, None))
+        self.tripped, self.window, self.before = False, [], (len(self.certain), 0)
 
     @rule(worker=WORKERS, want=st.integers(1, 10))
     def claim(self, worker: str, want: int) -> None:
@@ -200,10 +231,15 @@ class StoreMachine(RuleBasedStateMachine):
         for chunk in self.do(self.oracle.read("ZRANGE", "retry", 0, -1)):
             self.do(self.redis.zadd(run_key(UID, "retry"), {chunk: 1}))
 
-    @rule(paused=SELDOM)
-    def pause_or_resume(self, paused: bool) -> None:
-        self.do(self.store.pause(UID) if paused else self.store.resume(UID))
-        self.paused = paused
+    @rule(paused=SELDOM, token=st.sampled_from([None, "go"]))
+    def pause_or_resume(self, paused: bool, token: str | None) -> None:
+        self.do(self.store.pause(UID) if paused else self.store.resume(UID, token))
+        if self.tripped and token and not paused:
+            self.tripped, self.window = False, []
+            counts = self.do(self.oracle.read("HGETALL", "counters"))
+            ended = [int(counts.get(name, 0)) for name in ("failed", "succeeded", "cancelled")]
+            self.before = sum(ended), ended[0]
+        self.paused = paused or self.tripped
 
     @rule(how=st.sampled_from(["cancel", "abandon", *["no"] * 14]))
     def end(self, how: str) -> None:

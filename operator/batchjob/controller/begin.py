@@ -9,11 +9,12 @@ from batchjob.api.run import Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
-from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
+from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, SetBreaker
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, build_job
-from batchjob.controller.observed import Observed, Trouble
+from batchjob.controller.observed import Observed, Parent, Trouble
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
+from batchjob.core.breaker import breaker_of
 from batchjob.core.items import Before
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
@@ -58,8 +59,10 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before = Before()
     job, old = seen.job, seen.job.status
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
+    breaker = breaker_of(job.spec.failure_policy)
     actions = (
         OpenRun(epoch, effective(job.spec).max_losses, before),
+        *([SetBreaker(breaker)] if breaker else ()),
         Admit(build_run(seen, epoch)),
         CreateJob(build_job(job, settings.pods, epoch=epoch, index=index)),
     )
@@ -153,7 +156,7 @@ def _dependency(seen: Observed) -> Verdict | None:
         message = f"spec.source.{source.parent_field}: there is no BatchJob {name} in this namespace. Create it."
         return stalled(Phase.PENDING, Trouble(Reason.BATCH_JOB_NOT_FOUND, message))
     if seen.parent.complete or (source.redrive_of and seen.parent.ended):
-        return None
+        return _expired(seen.parent, f"spec.source.{source.parent_field}: BatchJob {name}")
     if source.redrive_of:
         return Verdict(Phase.QUEUED, Reason.DEPENDENCY_NOT_MET, f"Waits until BatchJob {name} has ended.")
     if seen.parent.ended:
@@ -163,3 +166,14 @@ def _dependency(seen: Observed) -> Verdict | None:
         )
         return Verdict(Phase.FAILED, Reason.DEPENDENCY_FAILED, message, stalled=True)
     return Verdict(Phase.QUEUED, Reason.DEPENDENCY_NOT_MET, f"Waits until BatchJob {name} is Complete.")
+
+
+def _expired(parent: Parent, which: str) -> Verdict | None:
+    """That it can be read no more; None if it can."""
+    if parent.expired is None:
+        return None
+    message = (
+        f"{which} ended too long ago: what the store had of it was removed at {parent.expired} (spec.retention there). "
+        "Delete it and create it again: once it has run, this one goes on."
+    )
+    return stalled(Phase.PENDING, Trouble(Reason.RESULTS_EXPIRED, message))

@@ -24,7 +24,7 @@ from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
 from batchjob.controller.plan import EFFECTS_OUTSIDE, POD_FAILURE_POLICY
 from batchjob.controller.references import find_missing
-from batchjob.controller.status import seconds_since
+from batchjob.controller.status import format_time, seconds_since
 from batchjob.controller.users import Users
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
@@ -103,7 +103,7 @@ class Observer:
             admitted=await self._admitted(entry, stuck=stuck),
             child=child,
             missing=None if started and not stuck else await find_missing(self._kube, entry.namespace, job.spec),
-            parent=self._parent(job),
+            parent=self._parent(job, now),
             circle=self._known.circle((entry.namespace, entry.name)),
             pods=await self._pod_trouble(entry, child) if stuck and child else None,
             misconfigured=await self._misconfigured(entry, child),
@@ -154,10 +154,13 @@ class Observer:
             pulse.certain, pulse.certain_at = await self._store.finished(job.metadata.uid), now
         return pulse.certain
 
-    def _parent(self, job: BatchJob) -> Parent | None:
+    def _parent(self, job: BatchJob, now: datetime) -> Parent | None:
         name = job.spec.source.parent
         entry = self._known.get((job.metadata.namespace, name)) if name else None
-        return Parent(entry.uid, entry.type, entry.ended, entry.complete) if entry else None
+        if entry is None:
+            return None
+        expired = format_time(entry.expires_at) if entry.expires_at and entry.has_expired(now) else None
+        return Parent(entry.uid, entry.type, entry.ended, entry.complete, expired)
 
     async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""

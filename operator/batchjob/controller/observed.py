@@ -66,6 +66,7 @@ class Parent:
     type: str
     ended: bool
     complete: bool
+    expired: str | None = None  # when what it left was removed; None: it is there
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from batchjob.controller.actions import (
     PauseRun,
     Plan,
     ResumeRun,
+    SetBreaker,
     SetSlots,
 )
 from batchjob.controller.begin import (
@@ -38,9 +39,10 @@ from batchjob.controller.begin import (
     stalled,
     suspended,
 )
-from batchjob.controller.ending import ENDED, delete_job, judge, plan_end
+from batchjob.controller.ending import ENDED, delete_job, judge, plan_edited, plan_end
 from batchjob.controller.manifests import build_job
 from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
+from batchjob.controller.policies import held_before, hold, in_time, plan_overdue, plan_trip
 from batchjob.controller.status import (
     Pace,
     Verdict,
@@ -50,6 +52,7 @@ from batchjob.controller.status import (
     say_store_is_silent,
     told,
 )
+from batchjob.core.breaker import breaker_of
 from batchjob.core.items import Before, RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.progress import finished
@@ -61,6 +64,7 @@ SILENCE_SECONDS: Final = 30.0  # a restart of the store is over by then; longer 
 # Where items have effects outside, running them again may do harm: that is never decided here.
 EFFECTS_OUTSIDE: Final = frozenset({JobType.EMAIL, JobType.CUSTOM})
 STARTED: Final = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED})
+CUT_SHORT: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.FAILURE_THRESHOLD})  # pods go at once
 POD_FAILURE_POLICY: Final = "PodFailurePolicy"  # Kubernetes' reason; our only rule that fails a Job is exit 64
 
 
@@ -70,24 +74,27 @@ def make_plan(seen: Observed, settings: PlanSettings) -> Plan:
     if job.metadata.deletion_timestamp is not None:
         return Plan()  # in foreground deletion the children go first; making new ones would never end
     if is_terminal(job.status):
-        return _only_generation(job)
+        return plan_edited(job, seen.now)
     if seen.store_silent_seconds is not None:
         return _without_store(seen, seen.store_silent_seconds)
     if seen.damage is not None and not job.spec.cancel:
         trouble = Trouble(Reason.STORE_DAMAGED, f"{seen.damage}. Cancel it, and create it again.")
         return plan_obstructed(seen, trouble, settings.pace)
-    return _plan_run(seen, settings)
+    return in_time(seen, _plan_run(seen, settings))
 
 
 def _plan_run(seen: Observed, settings: PlanSettings) -> Plan:
     job, snapshot = seen.job, seen.snapshot
     if snapshot and snapshot.state in ENDED:
-        return plan_end(seen, judge(snapshot), stop=snapshot.state is RunState.CANCELLED)
+        verdict = judge(snapshot, job.spec.success_policy)
+        return plan_end(seen, verdict, stop=snapshot.state is RunState.CANCELLED or verdict.reason in CUT_SHORT)
     if job.spec.cancel:
         return _cancel(seen)
     epochs = _known_epochs(seen)
     if not epochs:
         return plan_begin(seen, settings)
+    if overdue := plan_overdue(seen):
+        return overdue
     if snapshot is None or snapshot.epoch not in epochs:
         return _rebuild(seen, settings)
     return _drive(seen, snapshot, settings)
@@ -106,12 +113,16 @@ def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
     """A run that the store knows and that has not ended."""
     if snapshot.abandoned:
         return Plan((AbandonRun(snapshot.message or ""),), again_seconds=0)
-    suspend = seen.job.spec.suspend
+    if ending := plan_trip(seen, snapshot, settings.pods.grace_seconds):
+        return ending
+    suspend = seen.job.spec.suspend or hold(seen.job, snapshot) is not None
     actions: list[Action] = [] if seen.admitted else [Admit(build_run(seen, snapshot.epoch))]
+    if snapshot.breaker != (breaker := breaker_of(seen.job.spec.failure_policy)):
+        actions.append(SetBreaker(breaker))
     if snapshot.paused != suspend:
-        actions.append(PauseRun() if suspend else ResumeRun())
+        actions.append(PauseRun() if suspend else ResumeRun(seen.job.spec.resume_token if snapshot.tripped else None))
     if seen.child and not seen.child.ended:
-        actions += _slots(seen.child, seen.job)
+        actions += _slots(seen.child, seen.job, suspend=suspend)
     elif not suspend:
         return _replace_job(seen, snapshot, settings, actions)
     return _keep(seen, snapshot, actions, settings)
@@ -119,7 +130,8 @@ def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
 
 def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: PlanSettings) -> Plan:
     """Go on with what there is; write the status if that is worth it now, else look again when it may be."""
-    old, verdict = seen.job.status, _standing(seen, snapshot)
+    old, verdict, held = seen.job.status, _standing(seen, snapshot), hold(seen.job, snapshot)
+    is_tripped = snapshot.tripped and (held or seen.job.spec.suspend)  # and nothing lets it go on yet
     start = (old.start_time if old else None) or format_time(seen.now)
     status = build_status(
         seen,
@@ -127,7 +139,8 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
         store_epoch=snapshot.epoch,
         jobs_created=next_index(seen),
         start_time=start,
-        resume_token=seen.job.spec.resume_token,
+        # One that came while the run is held or suspended is not used up by being seen.
+        resume_token=old.resume_token if old and is_tripped else seen.job.spec.resume_token,
     )
     again: list[float] = []
     plan = Plan(tuple(actions))
@@ -137,12 +150,14 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
         again.append(settings.pace.next_seconds(seen.since_write_seconds))
     if seen.child and seen.child.is_starting:
         again.append(seen.child.next_check_seconds)
-    return replace(plan, again_seconds=min(again, default=None), back_off=verdict.stalled)
+    return replace(plan, again_seconds=min(again, default=None), back_off=verdict.stalled and not held)
 
 
 def _standing(seen: Observed, snapshot: Snapshot) -> Verdict:
     if seen.job.spec.suspend:
         return suspended()
+    if held := hold(seen.job, snapshot):
+        return held
     phase = Phase.FINALIZING if snapshot.state is RunState.SEALING else Phase.RUNNING
     if trouble := seen.missing or seen.pods:
         return stalled(phase, trouble)
@@ -154,12 +169,11 @@ def _standing(seen: Observed, snapshot: Snapshot) -> Verdict:
     return Verdict(phase, Reason.LOADING if snapshot.state is RunState.LOADING else Reason.RUNNING)
 
 
-def _slots(child: ChildJob, job: BatchJob) -> list[Action]:
+def _slots(child: ChildJob, job: BatchJob, *, suspend: bool) -> list[Action]:
     parallelism = job.spec.parallelism if child.parallelism != job.spec.parallelism else None
-    suspend = job.spec.suspend if child.suspended != job.spec.suspend else None
-    if parallelism is None and suspend is None:
+    if parallelism is None and child.suspended == suspend:
         return []
-    return [SetSlots(child.name, parallelism, suspend)]
+    return [SetSlots(child.name, parallelism, suspend if child.suspended != suspend else None)]
 
 
 def _replace_job(seen: Observed, snapshot: Snapshot, settings: PlanSettings, actions: list[Action]) -> Plan:
@@ -209,6 +223,8 @@ def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     again = "all items but those that are certain run" if before.done else "every item runs"
     if _is_undecided(seen.job):
         return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
+    if held := held_before(seen.job):
+        return replace(plan_wait(replace(seen, snapshot=None), held), actions=old_job)
     if seen.job.spec.suspend:
         message = f"spec.suspend is true. The store lost this run: {again} again once it is false."
         verdict = Verdict(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
@@ -270,15 +286,7 @@ def _without_store(seen: Observed, silent_seconds: float) -> Plan:
 
 def _keep_suspended(seen: Observed, child: ChildJob) -> Plan:
     """A pause needs no store: the pods go, and what they held comes back when their leases are over."""
-    return replace(plan_wait(seen, suspended(), back_off=True), actions=tuple(_slots(child, seen.job)))
-
-
-def _only_generation(job: BatchJob) -> Plan:
-    """The spec of an ended BatchJob was edited: say that we saw it, and that nothing follows."""
-    generation = job.metadata.generation
-    if job.status is None or job.status.observed_generation == generation:
-        return Plan()
-    return Plan(status=job.status.model_copy(update={"observed_generation": generation}))
+    return replace(plan_wait(seen, suspended(), back_off=True), actions=tuple(_slots(child, seen.job, suspend=True)))
 
 
 def plan_obstructed(seen: Observed, trouble: Trouble, pace: Pace) -> Plan:

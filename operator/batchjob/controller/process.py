@@ -23,6 +23,7 @@ from batchjob.controller.observe import Observer
 from batchjob.controller.probes import serve_probes
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
+from batchjob.controller.retention import Keeping
 from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
@@ -50,7 +51,8 @@ class Operator:
         self._relist = Relist(kube, namespaces, self._known)
         self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
-        self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue)
+        keeping = Keeping(kube, store, self._users, self._jobs, self._known)
+        self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
         self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
         self._leader = Leader(lease_kube, _lease_settings(settings))
         self._reconciler = Reconciler(

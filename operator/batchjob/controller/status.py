@@ -20,8 +20,10 @@ from batchjob.api.status import (
     ResultsStatus,
     SourceStatus,
 )
+from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.observed import Observed
+from batchjob.core.deadline import COUNTED, active_seconds
 from batchjob.core.phases import CONDITIONS, TERMINAL
 from batchjob.core.progress import (
     finished,
@@ -32,6 +34,7 @@ from batchjob.core.progress import (
 )
 from batchjob.core.ranges import format_pairs, format_positions
 from batchjob.core.reasons import Reason
+from batchjob.core.retention import expires_at
 from batchjob.core.snapshot import LastError, Snapshot
 
 MESSAGE_LIMIT: Final = 2048  # of a condition
@@ -73,6 +76,7 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         "phase": verdict.phase,
         "effective": effective(seen.job.spec),
         "duration": _duration(start, seen.now),
+        "active_seconds": old.active_seconds if verdict.phase in COUNTED else int(active_seconds(old, seen.now)),
         "active_workers": 0 if ended or seen.child is None else seen.child.ready,
         "rate": format_rate(seen.rate),
         "conditions": _conditions(old, seen.job.metadata.generation, seen.now, verdict),
@@ -85,8 +89,19 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         values["checkpoint"] = format_pairs(seen.certain, limit=CHECKPOINT_LIMIT)
     if ended:
         values["completion_time"] = format_time(seen.now)
+        values["results"] = _until(values.get("results", old.results), seen, verdict.phase)
         values["rate"] = _mean_rate(seen.snapshot, start, seen.now)
     return old.model_copy(update=values | changes)
+
+
+def keep_results(job: BatchJob, now: datetime) -> BatchJobStatus:
+    """The status of a BatchJob that has ended, with how long its results are kept by its spec; once gone, they are."""
+    status = job.status or BatchJobStatus()
+    until, ended = status.results.expires_at if status.results else None, status.completion_time
+    if status.results is None or until is None or ended is None or datetime.fromisoformat(until) <= now:
+        return status
+    expiry = format_time(expires_at(job.spec.retention, status.phase, datetime.fromisoformat(ended)))
+    return status.model_copy(update={"results": status.results.model_copy(update={"expires_at": expiry})})
 
 
 @dataclass(frozen=True)
@@ -238,6 +253,12 @@ def _results(snapshot: Snapshot) -> ResultsStatus | None:
     if not snapshot.results_uri:
         return None
     return ResultsStatus(uri=clip(snapshot.results_uri, 2304), manifest_sha256=_clipped(snapshot.manifest_sha256, 64))
+
+
+def _until(results: ResultsStatus | None, seen: Observed, phase: Phase) -> ResultsStatus:
+    """What is said of the results, with how long they are kept."""
+    expiry = format_time(expires_at(seen.job.spec.retention, phase, seen.now))
+    return (results or ResultsStatus()).model_copy(update={"expires_at": expiry})
 
 
 def _clipped(text: str | None, limit: int) -> str | None:

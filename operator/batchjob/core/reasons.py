@@ -13,12 +13,14 @@ class Reason(StrEnum):
     DEPENDENCY_NOT_MET = "DependencyNotMet"
     SUSPENDED_BY_USER = "SuspendedByUser"
     STORE_LOST = "StoreLost"
+    FAILURE_THRESHOLD = "FailureThreshold"
     FINALIZING = "Finalizing"
     # stalled, and healing by itself once the cause is gone
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     KEY_NOT_FOUND = "KeyNotFound"
     BATCH_JOB_NOT_FOUND = "BatchJobNotFound"
+    RESULTS_EXPIRED = "ResultsExpired"
     CLAIM_NOT_FOUND = "ClaimNotFound"
     SOURCE_UNREACHABLE = "SourceUnreachable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
@@ -37,6 +39,7 @@ class Reason(StrEnum):
     INVALID_SOURCE = "InvalidSource"
     SOURCE_CHANGED = "SourceChanged"
     DEPENDENCY_FAILED = "DependencyFailed"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
     WORKERS_FAILED = "WorkersFailed"
     WORKER_MISCONFIGURED = "WorkerMisconfigured"
     RESULTS_FAILED = "ResultsFailed"

@@ -227,6 +227,7 @@ local granted = {}
 if run.state == 'open' then
   reap(run)
   promote(run)
+  watch_failures(run)
   granted = grant(run, worker, want, concurrency)
   tell_waiting_workers()
 end
@@ -242,6 +243,7 @@ if run.state == 'open' and open > 0 then
   tell_progress(counters)
 elseif run.state == 'open' then
   run.state = 'sealing'
+  put_breaker_away(run)
   set_state('sealing')
   changed = true
 end

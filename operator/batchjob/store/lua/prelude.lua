@@ -10,7 +10,8 @@ end
 
 -- The run; its absence stops the script, so that nothing can make keys of a deleted or lost run again.
 local function read_run()
-  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned')
+  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned',
+    'breaker')
   if not f[1] then
     stop('RUNGONE', 'the store does not know this run: it was deleted, or the store was emptied')
   end
@@ -23,6 +24,7 @@ local function read_run()
     max_losses = tonumber(f[4]),
     lease_ms = tonumber(f[5]),
     abandoned = f[6] == '1',
+    breaker = f[7],
     ended = f[2] == 'closed' or f[2] == 'failed' or f[2] == 'cancelled',
   }
 end
@@ -106,7 +108,7 @@ local function conclude(run, state, reason, message)
   end
   save_counts()
   redis.call('UNLINK', KEY.owner, KEY.lease, KEY.checkpoint, KEY.held, KEY.pending, KEY.suspects, KEY.retry,
-    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty)
+    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty, KEY.window)
   if reason ~= '' then
     redis.call('HSET', KEY.meta, 'reason', reason, 'message', message)
   end
