@@ -128,6 +128,23 @@ async def test_of_a_queue_the_last_complete_ones_are_kept() -> None:
     assert world.keys.keys() == {"u-n1", "u-n2", "u-n3", "u-failed", "u-other"}
 
 
+async def test_what_is_being_read_waits_until_it_has_been_read() -> None:
+    world = World()
+    world.has(ended("a", expires=-1), ended("b"), ended("c", end=-50))
+    for name, read, started in (("reads", "a", True), ("waits", "b", False)):
+        body = ended(name)
+        body["spec"]["source"] = {"resultsOf": {"batchJobName": read}}
+        body["status"] = {"phase": "Running", "storeEpoch": "e"} if started else {}
+        world.has(body)
+    keeping = world.keeping(keep=0)
+    await keeping.sweep()
+    assert ("u-a" in world.keys, world.patched) == (True, ["c"])
+    for name in ("reads", "waits"):
+        world.known.deleted("team", name, f"u-{name}")
+    await keeping.sweep()
+    assert ("u-a" in world.keys, world.patched) == (False, ["c", "b"])
+
+
 async def test_a_flood_is_worked_off_in_steps() -> None:
     world = World()
     world.has(*(ended(f"n{number}", end=-number) for number in range(1, 2 * AT_ONCE)))

@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Final
 
 from batchjob.api.policies import SuccessPolicy
-from batchjob.api.status import Counts, Phase
+from batchjob.api.status import Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Action, DeleteJob, Dismiss, Plan
 from batchjob.controller.manifests import secret_name
 from batchjob.controller.observed import ChildJob, Ended, Observed
 from batchjob.controller.status import Verdict, build_status, keep_results, told
 from batchjob.core.items import RunState
+from batchjob.core.progress import is_success
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
 
@@ -53,15 +54,6 @@ def failure_message(snapshot: Snapshot) -> str:
     which = ", ".join(f"{name} {number}" for name, number in classes)
     among = "" if counts.failed <= len(errors) else f"of the last {len(errors)}: "
     return f"{text}: {among}{which}. Last: {errors[0].item_id}: {errors[0].message}"
-
-
-def is_success(counts: Counts, policy: SuccessPolicy) -> bool:
-    """Whether enough items succeeded.
-
-    Those that the processor cancelled are left out: it said that they are not to be done, so they speak neither for
-    the run nor against it, and as many as there are, a run without a failed item is a success.
-    """
-    return 100 * counts.succeeded >= policy.min_succeeded_percent * (counts.succeeded + counts.failed)
 
 
 def _with_failures(snapshot: Snapshot, policy: SuccessPolicy) -> Verdict:

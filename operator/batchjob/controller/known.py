@@ -128,6 +128,10 @@ class KnownBatchJobs:
             name = entry.parent or ""
         return names if name == key[1] else []
 
+    def readers(self, key: ObjectKey) -> list[Entry]:
+        """The BatchJobs that read this one and have not ended."""
+        return [self._entries[reader] for reader in self._readers.get(key, ()) if reader in self._entries]
+
     def entries(self) -> Iterable[Entry]:
         """Every BatchJob."""
         return self._entries.values()

@@ -51,14 +51,15 @@ class Keeping:
         ended = [entry for entry in self._known.entries() if entry.body is None]
         for entry in [entry for entry in ended if entry.is_to_go(now)][:AT_ONCE]:
             await _one_of_many(self._delete(entry), entry)
-        for entry in surplus(_kept(ended, now), self._keep_completed)[:AT_ONCE]:
+        for entry in surplus(self._kept(ended, now), self._keep_completed)[:AT_ONCE]:
             await _one_of_many(self._let_expire(entry, now), entry)
         await self._empty([entry for entry in ended if entry.has_expired(now)])
 
     async def _empty(self, expired: list[Entry]) -> None:
         self._emptied &= {entry.uid for entry in expired}
         # Workers that have not heard of the end yet have their user until they have.
-        due = [entry for entry in expired if entry.uid not in self._emptied | self._users.present]
+        hands_off = self._emptied | self._users.present
+        due = [entry for entry in expired if entry.uid not in hands_off and not self._is_being_read(entry)]
         if not due:
             return
         found = await self._store.runs()
@@ -73,6 +74,17 @@ class Keeping:
             logger.info("removing what a BatchJob left in the store", batchjob=f"{entry.namespace}/{entry.name}")
             await self._store.delete_run(entry.uid, keys)
         self._emptied.add(entry.uid)
+
+    def _is_being_read(self, entry: Entry) -> bool:
+        """Whether workers of another BatchJob may be in the middle of its results."""
+        return any(reader.started for reader in self._known.readers((entry.namespace, entry.name)))
+
+    def _kept(self, ended: list[Entry], now: datetime) -> Iterator[tuple[str, float, Entry]]:
+        """Those that are Complete and keep what they left, and for whose results nobody waits."""
+        for entry in ended:
+            is_awaited = self._known.readers((entry.namespace, entry.name))
+            if entry.complete and entry.end and not entry.has_expired(now) and not is_awaited:
+                yield entry.queue, entry.end.timestamp(), entry
 
     async def _let_expire(self, entry: Entry, now: datetime) -> None:
         change = {"status": {"results": {"expiresAt": format_time(now)}}}
@@ -103,10 +115,3 @@ async def _one_of_many(deed: Awaitable[None], entry: Entry) -> None:
         raise
     except KubernetesError as error:
         logger.warning("refused", batchjob=f"{entry.namespace}/{entry.name}", error=str(error))
-
-
-def _kept(ended: list[Entry], now: datetime) -> Iterator[tuple[str, float, Entry]]:
-    """Those that are Complete and keep what they left."""
-    for entry in ended:
-        if entry.complete and entry.end and not entry.has_expired(now):
-            yield entry.queue, entry.end.timestamp(), entry
