@@ -182,6 +182,7 @@ def test_the_commonest_error_class_is_named() -> None:
         "Most often: upstream (2 of the last 3 that failed)."
     )
     assert describe(trip, []).endswith("allowed 20.")
+    assert "which is 20.5%" in describe(Trip(41, 200, 20, trip.at), [])
 
 
 @pytest.mark.parametrize("text", ["", "3/10/20", "3/0/20/5", "a/b/c/d", f"1/1/1/{10**40}", f"1/1/1/{10**400}"])

@@ -43,7 +43,7 @@ def read_trip(text: str) -> Trip:
 
 def describe(trip: Trip, classes: Sequence[str]) -> str:
     """`30 of the last 100 items failed, which is 30% …`; `classes`: those of the last errors, newest first."""
-    share = f"{100 * trip.failed // trip.items}%"
+    share = f"{100 * trip.failed / trip.items:.4g}%"
     said = (
         f"{trip.failed} of the last {trip.items} items failed, which is {share}; spec.failurePolicy.maxFailedPercent "
         f"allowed {trip.percent}"

@@ -5,6 +5,8 @@
 -- Who ended first within a call is not known, so where the window begins inside of one, its items count as evenly
 -- mixed. A run without a breaker, and one that is paused, has nothing to watch.
 
+local MOST_ENTRIES = 10001 -- of the largest window: what a run's user added by hand must not keep the server
+
 local function checked(number)
   return tonumber(number) or stop('DAMAGED', 'something but BatchJob wrote into the circuit breaker of this run')
 end
@@ -19,7 +21,7 @@ end
 
 -- The two oldest entries between which the window begins: {done, failed}, {done, failed}.
 local function oldest_entries(begins)
-  while true do
+  for _ = 1, MOST_ENTRIES do
     local pair, found = {}, redis.call('LRANGE', KEY.window, 0, 1)
     for i = 1, 2 do
       local done, failed = string.match(found[i] or '', '^(%d+)/(%d+)$')
@@ -30,6 +32,7 @@ local function oldest_entries(begins)
     end
     redis.call('LPOP', KEY.window)
   end
+  return checked(nil)
 end
 
 local function watch_failures(run)
@@ -55,7 +58,7 @@ local function watch_failures(run)
   local failed_times_size = (failed - before[2]) * size - (after[2] - before[2]) * skipped
   if items >= least and 100 * failed_times_size > percent * items * size and open_items() > 0 then
     run.paused = true
-    local rounded = math.floor(failed_times_size / size + 0.5)
+    local rounded = math.ceil(failed_times_size / size) -- never down to what is allowed
     redis.call('HSET', KEY.meta, 'paused', 1, 'tripped', rounded .. '/' .. items .. '/' .. percent .. '/' .. now)
     tell('tripped', 'failed', rounded, 'items', items)
   end
