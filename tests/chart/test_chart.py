@@ -60,9 +60,11 @@ def test_no_role_has_a_wildcard_and_no_one_may_list_secrets(values: Path) -> Non
             assert "secrets" not in rule["resources"] or not {"list", "watch"} & set(rule["verbs"])
 
 
-def test_with_watched_namespaces_nothing_is_bound_in_the_whole_cluster() -> None:
+def test_with_watched_namespaces_nothing_but_the_queues_is_bound_in_the_whole_cluster() -> None:
     found = objects("--set", "watchNamespaces={team-a,team-b}")
-    assert not of_kind(found, "ClusterRoleBinding")
+    [binding] = of_kind(found, "ClusterRoleBinding")
+    [role] = [role for role in of_kind(found, "ClusterRole") if role["metadata"]["name"] == binding["roleRef"]["name"]]
+    assert {name for rule in role["rules"] for name in rule["resources"]} == {"batchqueues", "batchqueues/status"}
     bound = {binding["metadata"]["namespace"] for binding in of_kind(found, "RoleBinding")}
     assert bound == {"team-a", "team-b", "batchjob-system"}
 
@@ -101,6 +103,9 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("worker.graceSeconds=0", "at '/worker/graceSeconds': minimum"),
         ("logLevel=loud", "at '/logLevel'"),
         ("watchNamespaces={Team_A}", "at '/watchNamespaces/0'"),
+        ("policies.owners.fill=yes", "at '/policies/owners/fill'"),
+        ("policies.caps.maxParallelism=-1", "at '/policies/caps/maxParallelism': minimum"),
+        ("policies.caps.imagePrefixes={registry/team}", "at '/policies/caps/imagePrefixes/0'"),
         ("replicas=3", "additional properties 'replicas' not allowed"),
     ],
 )
@@ -165,3 +170,21 @@ def test_a_changed_configuration_restarts_redis() -> None:
 
 def test_helm_lint_finds_nothing() -> None:
     assert "0 chart(s) failed" in run_helm("lint", "--strict", CHART)
+
+
+@pytest.mark.parametrize(
+    ("version", "fill", "fills"),
+    [("1.35.9", "auto", False), ("1.36.0", "auto", True), ("1.35.9", "always", True), ("1.37.0", "never", False)],
+)
+def test_owners_are_filled_in_where_kubernetes_can(version: str, fill: str, *, fills: bool) -> None:
+    owners = ("--set", f"policies.owners.enabled=true,policies.owners.fill={fill}")
+    found = objects(*owners, "--kube-version", version)
+    assert bool(of_kind(found, "MutatingAdmissionPolicy")) == fills
+    assert [item["metadata"]["name"] for item in of_kind(found, "ValidatingAdmissionPolicyBinding")] == [
+        *("batchjob-system-batchjob-owners", "batchjob-system-batchjob-warnings")
+    ]
+
+
+def test_every_policy_can_be_switched_off() -> None:
+    found = objects("--set", "policies.warnings.enabled=false")
+    assert not [item for item in found if item["apiVersion"].startswith("admissionregistration.k8s.io/")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.status import BatchJobStatus, ConditionType, Counts, JobReference
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller import actions as do
@@ -24,14 +25,16 @@ from batchjob.controller.observed import (
     Parent,
     Trouble,
 )
-from batchjob.controller.plan import make_plan
+from batchjob.controller.plan import claim_of, make_plan
+from batchjob.controller.queues import build_rules
 from batchjob.controller.status import Pace
+from batchjob.core.admission import Line
 from batchjob.core.breaker import Trip
 from batchjob.core.items import RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.snapshot import LastError, Snapshot
 
-SETTINGS = PlanSettings(PodSettings("worker:test", "IfNotPresent", 30, 86400, "info"), Pace(5, 1, 30))
+SETTINGS = PlanSettings(PodSettings("worker:test", "IfNotPresent", 30, 86400, "info"), Pace(5, 1, 30), 2**28)
 NAME, UID = "job", "uid-1"
 ENDED = {RunState.CLOSED, RunState.FAILED, RunState.CANCELLED}
 
@@ -62,7 +65,7 @@ def batch_job(spec: dict[str, Any] | None = None, status: BatchJobStatus | None 
     base = {
         "type": "custom",
         "custom": {"processor": "noop"},
-        "source": {"items": [{"id": "a", "data": {"n": 1}}]},
+        "source": {"items": [{"id": f"i{n}", "data": {"n": n}} for n in range(10)]},
     }
     body = {
         "metadata": {"name": NAME, "namespace": "team", "uid": UID, "generation": 1, **metadata},
@@ -90,6 +93,9 @@ class World:
     circle: tuple[str, ...] = ()
     certain: list[tuple[int, int]] | None = None
     is_store_silent: bool = False
+    queue: BatchQueueSpec | None = field(default_factory=BatchQueueSpec)
+    line: Line = field(default_factory=Line)  # of that queue; others may be in it
+    rate: float | None = None
     epochs: int = 0
     writes: int = 0
 
@@ -97,7 +103,7 @@ class World:
         """What the operator would see."""
         child = self.child()
         silent = 40.0 if self.is_store_silent else None
-        return Observed(
+        seen = Observed(
             job=batch_job(self.spec, self.status, generation=self.generation),
             now=self.now,
             fresh_epoch=f"e{self.epochs + 1}",
@@ -111,7 +117,17 @@ class World:
             certain=self.certain,
             pods=self.pods if child and child.is_starting else None,
             since_write_seconds=(self.now - self.written_at).total_seconds() if self.written_at else float("inf"),
+            queue=self.queue,
+            rate=self.rate,
         )
+        claim = claim_of(seen)
+        if claim is None or self.queue is None:
+            self.line.leave(UID)
+        else:
+            self.line.rules = build_rules(self.queue)
+            self.line.ask(claim)
+        self.line.admit()
+        return replace(seen, place=self.line.place(UID))
 
     def child(self) -> ChildJob | None:
         """The newest Job, as `children.newest_child` finds it."""
@@ -169,7 +185,7 @@ class World:
         left = counts.waiting - ok - bad
         moved = {"waiting": left, "succeeded": counts.succeeded + ok, "failed": counts.failed + bad}
         errors = [LastError("a", "upstream", "HTTP 503")] if moved["failed"] else []
-        self._change(
+        self.change(
             counts=counts.model_copy(update=moved),
             state=run.state if left else RunState.SEALING,
             tripped=run.tripped if left else None,
@@ -180,24 +196,30 @@ class World:
     def load(self, total: int) -> None:
         """A worker has read the source."""
         if self.run and self.run.state is RunState.LOADING:
-            self._change(state=RunState.OPEN, total=total, counts=Counts(total=total, waiting=total))
+            self.change(state=RunState.OPEN, total=total, counts=Counts(total=total, waiting=total))
 
     def trip(self, failed: int = 3, items: int = 10, percent: int = 20) -> None:
         """Too many items failed for the circuit breaker."""
         if self.run and self.run.state is RunState.OPEN and self.run.breaker and not self.run.paused:
-            self._change(paused=True, tripped=Trip(failed, items, percent, self.now))
+            self.change(paused=True, tripped=Trip(failed, items, percent, self.now))
 
     def seal(self) -> None:
         """A worker has finished the results."""
         if self.run and self.run.state is RunState.SEALING:
-            self._change(state=RunState.CLOSED)
+            self.change(state=RunState.CLOSED)
 
     def end_job(self, failure: tuple[str, str] | None) -> None:
         """The current Job ends."""
         if (child := self.child()) and not child.ended:
             self.jobs[child.name] = replace(child, ended=True, ready=0, active=0, failure=failure)
 
-    def _change(self, **values: Any) -> None:
+    def kueue_says(self, *, suspend: bool) -> None:
+        """Kueue lets the Job's pods start, or takes them back."""
+        if child := self.child():
+            self.jobs[child.name] = replace(child, suspended=suspend)
+
+    def change(self, **values: Any) -> None:
+        """The run in the store is another one now."""
         if self.run is None:
             return
         facts = {name: getattr(self.run, name) for name in self.run.__struct_fields__}
@@ -236,7 +258,7 @@ class World:
                 index=indexes[0],
                 name=name,
                 uid=f"uid-of-{name}",
-                suspended=False,
+                suspended=manifest["spec"].get("suspend", False),
                 parallelism=manifest["spec"]["parallelism"],
                 active=1,
                 ready=0,
@@ -258,24 +280,24 @@ class World:
         none_left = {"waiting": 0, "active": 0, "delayed": 0}
         match action:
             case do.PauseRun():
-                self._change(paused=True)
+                self.change(paused=True)
             case do.ResumeRun(token):
-                if self.run.tripped is None:
-                    self._change(paused=False)
+                if self.run.tripped is None or self.run.state is RunState.SEALING:
+                    self.change(paused=False, tripped=None)
                 elif token:
-                    self._change(paused=False, tripped=None, resumed_by=token)
+                    self.change(paused=False, tripped=None, resumed_by=token)
             case do.SetBreaker(breaker):
-                self._change(breaker=breaker)
+                self.change(breaker=breaker)
             case do.CancelRun():
                 left = none_left | {"cancelled": counts.cancelled + rest}
-                self._change(state=RunState.CANCELLED, counts=counts.model_copy(update=left))
+                self.change(state=RunState.CANCELLED, counts=counts.model_copy(update=left))
             case do.FailRun(reason, message):
                 left = none_left | {"cancelled": counts.cancelled + rest}
                 counts = counts.model_copy(update=left)
-                self._change(state=RunState.FAILED, reason=reason, message=message, counts=counts)
+                self.change(state=RunState.FAILED, reason=reason, message=message, counts=counts)
             case do.AbandonRun(message):
                 left = none_left | {"failed": counts.failed + rest}
-                self._change(
+                self.change(
                     state=RunState.CLOSED,
                     reason="WorkersFailed",
                     message=message,

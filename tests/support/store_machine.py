@@ -1,26 +1,41 @@
 """A random walk through the life of a run, with a model that knows what must be true after every step.
 
 Workers claim, commit, fall silent and come back as ghosts with old tokens; answers get lost; time passes; the run is
-paused, cancelled, abandoned; the store is lost and the run begins again. The model keeps only what the outside may
-know: which token each item was last granted under, which results were accepted, what ended. The oracle looks into
-the keys.
+paused, cancelled, abandoned; the store is lost and the run begins again. To a run that was opened early all this
+happens while a loader puts one chunk after the other, is lost, and is taken over. The model keeps only what the
+outside may know: which token each item was last granted under, which results were accepted, what ended. The oracle
+looks into the keys.
 """
 
 import asyncio
+import json
 import re
 from collections import Counter
 from collections.abc import Awaitable
 from fractions import Fraction
 from typing import ClassVar, TypeVar
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import Before, Cancelled, Chunk, Failed, Item, Outcome, Retried, RunState, Succeeded
-from batchjob.core.ranges import format_pairs
-from batchjob.store import Commit, Grant, Store
+from batchjob.core.items import (
+    Before,
+    Cancelled,
+    Chunk,
+    Failed,
+    Item,
+    Outcome,
+    Retried,
+    RunRules,
+    RunState,
+    Succeeded,
+)
+from batchjob.core.ranges import format_pairs, format_positions
+from batchjob.errors import LeaseLost
+from batchjob.store import Commit, Grant, LoadLease, SealLease, Store
 from batchjob.store.keys import run_key
 from tests.support.store_oracle import Oracle, check, chunk_range
 
@@ -30,7 +45,10 @@ TOKEN = re.compile(r"token (\d+)")  # each result and error names the token it w
 PAST = 1.0  # a deadline that is over
 WORKERS = st.sampled_from(["a", "b", "c"])
 ENDINGS = st.sampled_from(["succeeded", "retried", "retried", "failed", "cancelled", *["unfinished"] * 4])
-BREAKERS = [None, (0, 4, 1), (30, 3, 3), (50, 5, 2), (60, 2, 1)]
+Breaker = tuple[int, int, int]
+BREAKERS: list[Breaker | None] = [None, (0, 4, 1), (30, 3, 3), (50, 5, 2), (60, 2, 1)]
+EARLY = st.sampled_from([False, False, True])
+LOADER = st.sampled_from(["waits", "goes on", "goes on", "repeats"])
 SELDOM = st.sampled_from([False] * 5 + [True])
 
 
@@ -51,16 +69,21 @@ class StoreMachine(RuleBasedStateMachine):
         self.token: dict[int, int] = {}  # position → fence it was last granted under
         self.falls: Counter[int] = Counter()  # position → how often its holder fell silent
         self.results: dict[str, str] = {}
+        self.sealed: dict[str, str] = {}  # results that went into a part
+        self.sealers: list[SealLease] = []  # who may think that it seals
         self.failed: set[int] = set()
         self.counted: set[int] = set()  # commits that were accepted
         self.sent: list[tuple[str, Commit]] = []
         self.paused = self.ended = self.tripped = False
-        self.breaker: tuple[int, int, int] | None = None  # percent, window, least
+        self.breaker: Breaker | None = None  # percent, window, least
         self.window: list[Fraction] = []  # of each of the items that ended last, how likely it is that it failed
         self.before = (0, 0)  # items that had ended and failed at the last look
         self.max_losses = self.items = self.chunk = 0
         self.cancelled_before = 0
         self.certain: set[int] = set()  # done before the store was lost
+        self.early = False
+        self.lease: LoadLease | None = None  # while the source is loaded
+        self.loaded = 0  # items that the store has accepted, or knows to be done
 
     def do(self, call: Awaitable[T]) -> T:
         async def wait() -> T:
@@ -77,7 +100,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.counted.add(news.number)
         self.watch_failures()
         assert not (self.tripped and grant.chunks), "a run that tripped granted a chunk"
-        terminal = {int(position) for position in self.results} | self.failed | self.certain
+        terminal = {int(position) for position in self.results | self.sealed} | self.failed | self.certain
         for chunk in grant.chunks:
             assert not self.paused, "a paused run granted a chunk"
             assert not self.ended, "a run that has ended granted a chunk"
@@ -102,7 +125,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.before = now
         percent, window, least = self.breaker
         self.window = [*self.window, *[Fraction(failed, done)] * done][-window:] if done else self.window
-        left = any(counts.get(name, 0) for name in ("waiting", "delayed", "active"))
+        left = self.lease is not None or any(counts.get(name, 0) for name in ("waiting", "delayed", "active"))
         if done and left and len(self.window) >= least and 100 * sum(self.window) > percent * len(self.window):
             self.tripped = self.paused = True
         has_tripped, is_paused = self.do(self.oracle.read("HMGET", "meta", "tripped", "paused"))
@@ -122,31 +145,71 @@ class StoreMachine(RuleBasedStateMachine):
         items=st.integers(4, 16),
         chunk=st.integers(1, 8),
         max_losses=st.integers(1, 4),
+        early=EARLY,
         breaker=st.sampled_from(BREAKERS),
     )
-    def load(self, items: int, chunk: int, max_losses: int, breaker: tuple[int, int, int] | None) -> None:
-        self.items, self.chunk, self.max_losses, self.breaker = items, chunk, max_losses, breaker
+    def load(self, items: int, chunk: int, max_losses: int, early: bool, breaker: Breaker | None) -> None:
+        self.items, self.chunk, self.max_losses, self.early, self.breaker = items, chunk, max_losses, early, breaker
         self.begin(Before())
 
     def begin(self, before: Before) -> None:
         """An empty store, and the run in it anew."""
         self.do(self.redis.flushall())
         self.do(self.store.load_scripts())
-        self.do(self.store.open_run(UID, epoch="e", max_losses=self.max_losses, created_for="a/b", before=before))
+        opened = self.store.open_run(
+            UID,
+            epoch="e",
+            max_losses=self.max_losses,
+            created_for="a/b",
+            before=before,
+            rules=RunRules(have_destination=True, early=self.early),
+        )
+        self.do(opened)
         self.do(self.store.set_breaker(UID, "/".join(map(str, self.breaker or ()))))
-        lease = self.do(self.store.run(UID, "loader").claim_load())
-        assert lease
-        done, _ = self.do(lease.before())
-        for first in range(0, self.items, self.chunk):
-            todo = [n for n in range(first, min(first + self.chunk, self.items)) if n not in done]
-            items = [Item(position, f"i{position}", {}) for position in todo]
-            whole = not items or len(items) == items[-1].position - items[0].position + 1
-            self.do(lease.put([items] if items and whole else [[item] for item in items]))
-        self.do(lease.finish(self.items, None, None))
         self.tripped, self.window, self.before = False, [], (len(self.certain), 0)
+        self.lease = self.do(self.store.run(UID, "loader").claim_load())
+        assert self.lease
+        self.loaded = 0
+        while self.lease is not None:
+            self.load_on(again=False)
+            if self.early and not before.done:
+                return
 
-    @rule(worker=WORKERS, want=st.integers(1, 10))
-    def claim(self, worker: str, want: int) -> None:
+    def load_on(self, *, again: bool) -> None:
+        """The next items, or the end of the source; `again`: the answer to the last call was lost."""
+        assert self.lease
+        first = max(self.loaded - self.chunk, 0) if again else self.loaded
+        if first < self.items:
+            self.loaded = min(first + self.chunk, self.items)
+            self.put(self.lease, first)
+        else:
+            self.do(self.lease.finish(self.items, None, None))
+            self.lease = None
+
+    def put(self, lease: LoadLease, first: int) -> None:
+        done, _ = self.do(lease.before())
+        items = [Item(n, f"i{n}", {}) for n in range(first, self.loaded) if n not in done]
+        whole = not items or len(items) == items[-1].position - items[0].position + 1
+        lease._next_position = first
+        self.do(lease.put([items] if items and whole else [[item] for item in items], f"mark {self.loaded}"))
+
+    @precondition(lambda self: self.lease)
+    @rule(heir=WORKERS)
+    def the_loader_is_lost(self, heir: str) -> None:
+        """Another one takes over, finds everything as it was, and the first is not heard any more."""
+        lost = self.lease
+        assert lost
+        self.do(self.redis.hset(run_key(UID, "duty"), "deadline", 1))
+        self.lease = self.do(self.store.run(UID, heir).claim_load())
+        assert self.lease
+        assert self.do(self.lease.reached()) == (self.loaded, f"mark {self.loaded}" if self.loaded else "")
+        with pytest.raises(LeaseLost):
+            self.do(lost.put([[Item(self.loaded, "late", {})]], "late"))
+
+    @rule(worker=WORKERS, want=st.integers(1, 10), loader=LOADER)
+    def claim(self, worker: str, want: int, loader: str) -> None:
+        if self.lease and loader != "waits":
+            self.load_on(again=loader == "repeats")
         self.exchange(worker, [], want)
 
     @rule(worker=WORKERS, data=st.data(), want=st.integers(0, 4), release=SELDOM)
@@ -206,25 +269,54 @@ class StoreMachine(RuleBasedStateMachine):
         outcomes = [Succeeded(item.position, b'"token %d"' % chunk.fence) for item in chunk.items]
         self.exchange(worker, [Commit(chunk.id, chunk.fence, outcomes, {"n": 1})], 0)
 
+    @rule(worker=WORKERS)
+    def claim_the_seal(self, worker: str) -> None:
+        """The one that had it fell silent, and does not know that it is over."""
+        self.do(self.redis.hset(run_key(UID, "duty"), "deadline", 1))
+        if lease := self.do(self.store.run(UID, worker).claim_seal()):
+            self.sealers.append(lease)
+
+    @precondition(lambda self: self.sealers)
+    @rule(data=st.data(), most=st.integers(1, 200), twice=st.booleans())
+    def seal_a_part(self, data: st.DataObject, most: int, twice: bool) -> None:
+        lease = data.draw(st.sampled_from(self.sealers[-3:]))
+        taken = self.do(lease.take(most))
+        if not taken.results:
+            return
+        positions = format_positions(found.position for found in taken.results)
+        name, part = f"part-{len(self.sealed)}-{positions}", json.dumps({"positions": positions}).encode()
+        before = self.do(self.oracle.read("HGETALL", "results"))
+        try:
+            for _ in range(1 + twice):  # the answer to the first was lost
+                self.do(lease.record(name, part, taken))
+        except LeaseLost:
+            assert lease is not self.sealers[-1] or self.ended, "the sealer was refused"
+            return
+        assert lease is self.sealers[-1], "an old token sealed a part"
+        self.sealed |= {str(found.position): before[str(found.position)] for found in taken.results}
+        self.results = {position: result for position, result in self.results.items() if position not in self.sealed}
+
     @precondition(lambda self: self.max_losses and not self.ended)
     @rule(lost=st.integers(0, 15))
     def the_store_is_lost(self, lost: int) -> None:
         """The run begins again with all that is not certain to be done, as the operator has it from the status."""
         if lost:
             return  # it is seldom: most of a life has to lie between two
-        pairs = self.do(self.store.finished(UID))
-        found = self.do(self.store.snapshot(UID))
+        found, pairs = self.do(self.store.snapshot(UID)), self.do(self.store.finished(UID))
         assert found
-        assert pairs is not None
+        assert (pairs is None) == (self.lease is not None), "what is done can be said once all is loaded, and only then"
+        pairs = pairs or []
         self.certain = {position for first, last in pairs for position in range(first, last + 1)}
         assert not self.certain & self.failed, "a dead letter counts as done"
-        assert len(self.certain) == found.counts.succeeded + found.counts.cancelled
+        cancelled = 0 if self.lease else found.counts.cancelled
+        assert self.lease or len(self.certain) == found.counts.succeeded + cancelled
         for worker, hand in self.hands.items():
             self.ghosts += [(worker, chunk) for chunk in hand.values()]
         self.hands = {worker: {} for worker in self.hands}
+        self.sealed, self.sealers = {}, []
         self.token, self.results, self.failed, self.counted, self.paused = {}, {}, set(), set(), False
-        self.cancelled_before = found.counts.cancelled
-        self.begin(Before(format_pairs(pairs), found.counts.cancelled))
+        self.cancelled_before = cancelled
+        self.begin(Before(format_pairs(pairs), cancelled))
 
     @rule()
     def retries_fall_due(self) -> None:
@@ -245,7 +337,7 @@ class StoreMachine(RuleBasedStateMachine):
     def end(self, how: str) -> None:
         if how != "no":
             self.do(self.store.cancel(UID) if how == "cancel" else self.store.abandon(UID, "no worker left"))
-            self.ended = True
+            self.ended, self.lease = True, None
 
     # ---- what must be true after every step ----------------------------------------------------------------
 
@@ -256,12 +348,15 @@ class StoreMachine(RuleBasedStateMachine):
         type(self).steps += 1
         seen = self.do(self.oracle.look())
         counts = check(seen)
+        assert sum(counts.values()) == self.loaded, "an item was accepted twice, or not at all"
+        assert (seen["meta"]["state"] == "loading") == (self.lease is not None), "a run ended before its source did"
         results, failed = seen["results"], {int(position) for position in seen["failed"]}
         assert results.items() >= self.results.items(), "a result was changed or lost"
         assert failed >= self.failed, "a dead letter came back"
         assert not failed & {int(position) for position in results}, "an item ended twice"
-        assert counts["succeeded"] == len(results) + len(self.certain) - self.cancelled_before
-        for position, written in [*results.items(), *seen["dead"].items()]:
+        assert not results.keys() & self.sealed.keys(), "a result came back from a part"
+        assert counts["succeeded"] == len(results) + len(self.sealed) + len(self.certain) - self.cancelled_before
+        for position, written in [*results.items(), *self.sealed.items(), *seen["dead"].items()]:
             if token := TOKEN.search(written):
                 assert self.token[int(position)] == int(token[1]), f"an old token wrote item {position}"
         assert int(seen["usage"].get("n", 0)) == len(self.counted), "usage was counted twice or not at all"

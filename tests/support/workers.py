@@ -1,6 +1,7 @@
 """Workers as pods have them, on this machine: the operator's half played by hand, the worker real."""
 
 import asyncio
+import fcntl
 import itertools
 import json
 import os
@@ -14,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 from batchjob.api.base import Model
 from batchjob.api.defaults import effective
-from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
+from batchjob.api.run import RUN_FILE, STORE_FILE, ParentResults, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJobSpec
-from batchjob.core.items import LEASE_MS
+from batchjob.core.items import LEASE_MS, Before, RunRules
 from batchjob.core.rates import key_of
 from batchjob.core.snapshot import Snapshot
 from batchjob.store import Store
@@ -39,15 +40,33 @@ class Workers:
         self._url = url
         self._folder = folder
 
-    async def open(self, spec: dict[str, Any], *, lease_ms: int = LEASE_MS, parent: Run | None = None) -> Run:
-        """Open a run as the operator does: in the store, with a user of its own, and its documents in a folder."""
-        uid = f"worker-run-{next(_numbers)}"
+    async def open(
+        self,
+        spec: dict[str, Any],
+        *,
+        lease_ms: int = LEASE_MS,
+        parent: Run | None = None,
+        results_limit_bytes: int = 0,
+        again: tuple[Run, Before] | None = None,
+    ) -> Run:
+        """Open a run as the operator does: in the store, with a user of its own, and its documents in a folder.
+
+        `again`: it was open before, and the store has lost it; what the status still knows.
+        """
+        uid = again[0].uid if again else f"worker-run-{next(_numbers)}"
         parsed = BatchJobSpec.model_validate(spec)
         force = effective(parsed)
         epoch = await self.store.open_run(
-            uid, epoch=f"epoch-{uid}", max_losses=force.max_losses, created_for=f"test/{uid}", lease_ms=lease_ms
+            uid,
+            epoch=f"epoch-{uid}-2" if again else f"epoch-{uid}",
+            max_losses=force.max_losses,
+            created_for=f"test/{uid}",
+            lease_ms=lease_ms,
+            before=again[1] if again else Before(),
+            rules=RunRules(parsed.has_destination, results_limit_bytes, parsed.source.starts_early and not again),
         )
         reads = parent.uid if parent else None
+        place = parent.spec.results.destination if parent and parent.spec.results else None
         run = Run(
             uid=uid,
             namespace="test",
@@ -56,6 +75,7 @@ class Workers:
             spec=parsed,
             effective=force,
             parent_uid=reads,
+            parent_results=ParentResults(destination=place, folder=parent.folder) if parent and place else None,
         )
         await self.store.grant(uid, "secret", reads=reads, rate=key_of(run))
         self._write(self.folder(run) / RUN_FILE, run)
@@ -131,6 +151,20 @@ class Workers:
     def _write(self, path: Path, document: Model) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(document.model_dump_json(by_alias=True, exclude_none=True))
+
+
+@contextmanager
+def a_file_that_never_ends(path: Path, begin: bytes) -> Iterator[None]:
+    """A pipe in the place of a file: who reads it gets `begin` and then waits."""
+    os.mkfifo(path)
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2**20)
+        assert os.write(pipe, begin) == len(begin)
+        yield
+    finally:
+        os.close(pipe)
+        path.unlink(missing_ok=True)
 
 
 async def wait_for(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = PATIENCE_SECONDS) -> T:

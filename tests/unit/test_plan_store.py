@@ -8,7 +8,7 @@ from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.observed import Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
-from batchjob.core.items import Before
+from batchjob.core.items import Before, RunRules, RunState
 from batchjob.core.reasons import Reason
 from tests.support.plan_world import SETTINGS, World, condition, kinds, snapshot, started
 
@@ -80,6 +80,24 @@ def test_a_lost_run_with_effects_outside_is_held_until_somebody_decides() -> Non
     assert world.look() == do.Plan(), "a clock that goes on is no news"
 
 
+def test_a_run_that_is_lost_while_it_is_loaded_says_that_its_items_are_not_known() -> None:
+    world = started()
+    world.run = snapshot(RunState.LOADING, None, counts={"succeeded": 7, "waiting": 1})
+    world.pass_time(10)
+    world.settle()
+    world.run = None
+    _, reason, message = condition(world.look().status, ConditionType.SUSPENDED)
+    assert reason == "StoreLost"
+    assert "Its source was not read to the end. 0 items are certain to be done; any of the others may" in message
+
+
+def test_a_run_that_begins_again_is_loaded_whole_before_its_items_are_claimed() -> None:
+    world = started(**EXPORT, source={"items": [{"id": "a", "data": {}}], "onBadItem": "skip"})
+    world.run = None
+    opened = next(action for action in world.look().actions if isinstance(action, do.OpenRun))
+    assert (opened.epoch, opened.rules.early) == ("e2", False)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, None])
 def test_a_held_run_goes_on_with_what_is_not_certain_once_there_is_a_new_token(steps: int | None) -> None:
     world = lost_with_effects()
@@ -142,8 +160,25 @@ def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> N
     assert plan.status
     assert (plan.status.store_epoch, plan.status.jobs_created) == ("e2", 2)
     assert [note.reason for note in plan.notes] == ["StoreLost"]
-    assert plan.actions[1] == do.OpenRun("e2", 3, Before(repeats=2)), "every item runs again, and those are counted"
+    again = do.OpenRun("e2", 3, Before(repeats=2), RunRules(limit_bytes=2**28))
+    assert plan.actions[1] == again, "every item runs again, and those are counted"
     assert world.settle() == 1
+
+
+def test_a_lost_run_with_a_destination_begins_again_and_says_what_is_repeated() -> None:
+    ai = {"formSchema": {"fields": [{"name": "a", "type": "string"}]}, "model": {"name": "m"}, "instructions": "x"}
+    place = {"destination": {"url": "s3://b/out"}}
+    world = started(type="ai-batch", custom=None, aiBatch=ai, results=place)
+    world.work(succeeded=2)
+    world.pass_time(10)
+    world.settle()
+    world.run = None
+    plan = world.look()
+    assert plan.actions[1] == do.OpenRun("e2", 3, Before(repeats=2), RunRules(have_destination=True, limit_bytes=2**28))
+    [note] = plan.notes
+    assert (
+        note.message == "The store lost this run: every item without a result at spec.results.destination runs again."
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])

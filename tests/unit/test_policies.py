@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchjob.api.policies import FailurePolicy, SuccessPolicy
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.ending import judge
 from batchjob.controller.observed import Parent
+from batchjob.controller.plan import claim_of
 from batchjob.core.breaker import Trip, breaker_of, describe, read_trip
 from batchjob.core.items import RunState
 from batchjob.core.reasons import Reason
@@ -289,6 +291,31 @@ def test_a_pause_and_a_hold_stop_the_clock_and_the_next_operator_counts_the_same
     world.settle()
     assert condition(world.status, ConditionType.FAILED)[1] == "DeadlineExceeded"
     assert world.status.active_seconds == 60
+
+
+def test_the_clock_does_not_run_while_a_started_run_waits_for_its_queue_again() -> None:
+    world = started(activeDeadlineSeconds=60)
+    world.pass_time(20)
+    world.edit(suspend=True)
+    world.settle()
+    world.queue = BatchQueueSpec(paused=True)
+    world.edit(suspend=False)
+    world.settle()
+    assert world.status
+    assert (world.status.phase, world.status.active_seconds) == (Phase.QUEUED, 20)
+    world.pass_time(10_000)
+    world.queue = BatchQueueSpec()
+    world.settle()
+    world.pass_time(39)
+    assert world.look().again_seconds == 1
+
+
+def test_a_held_run_leaves_its_place_in_the_queue_to_others() -> None:
+    world = tripped()
+    world.settle()
+    assert claim_of(world.observe()) is None
+    world.edit(resumeToken="go")
+    assert claim_of(world.observe()) is not None
 
 
 def test_the_clock_does_not_run_before_the_first_running() -> None:

@@ -78,7 +78,8 @@ def crd(kind: Kind = BATCH_JOB) -> Schema:
                 "plural": kind.plural,
                 "singular": kind.kind.lower(),
                 "shortNames": [kind.short_name],
-                "categories": ["batchjob", "all"],
+                # No category `batchjob`: kubectl would take that word for all kinds in it and not for the one.
+                **({"categories": ["all"]} if kind.scope == "Namespaced" else {}),
             },
             "versions": [_version(kind)],
         },

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from batchjob.api.base import Model
+from batchjob.api.blocks import Destination
 from batchjob.api.source import Location
 from batchjob.api.status import Effective
 from batchjob.api.v1alpha1 import BatchJobSpec
@@ -24,8 +25,21 @@ UID_LENGTH: Final = 8  # of a folder's name: enough to tell the runs of one name
 
 EXIT_CLOSED: Final = 0  # the run is closed: nothing is left to do
 EXIT_CONFIGURATION: Final = 64  # EX_USAGE: the same pod would fail again, so the Job fails at once
+EXIT_UNOPENED: Final = 70  # EX_SOFTWARE: the processor's `open` raised; worth another pod: what it needs may be back
 EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL: worth another pod
 EXIT_DRAINED: Final = 143  # 128 + SIGTERM: asked to go, so no failure
+
+
+def run_folder(name: str, uid: str) -> str:
+    """Where a run writes below a destination: no two runs share it, not even two of one name."""
+    return f"{name}-{uid[:UID_LENGTH]}"
+
+
+class ParentResults(Model):
+    """Where another run has its results."""
+
+    destination: Destination
+    folder: str = Field(description="That run's own folder below it.")
 
 
 class Run(Model):
@@ -38,11 +52,14 @@ class Run(Model):
     spec: BatchJobSpec
     effective: Effective
     parent_uid: str | None = Field(None, description="UID of the run whose results or dead letters are the source.")
+    parent_results: ParentResults | None = Field(
+        None, description="Where the run whose results are the source has them, if not in the store."
+    )
 
     @property
     def folder(self) -> str:
-        """Where the run writes below a destination: no two runs share it, not even two of one name."""
-        return f"{self.name}-{self.uid[:UID_LENGTH]}"
+        """Where the run writes below a destination."""
+        return run_folder(self.name, self.uid)
 
 
 class StoreAccess(Model):
@@ -88,9 +105,15 @@ def _location(place: Location, credentials: Purpose, authority: Purpose, field: 
     return found
 
 
-def references(spec: BatchJobSpec) -> list[Reference]:
-    """Every Secret and ConfigMap that the pods of this spec mount, each with its purpose."""
+def references(spec: BatchJobSpec, parent: ParentResults | None = None) -> list[Reference]:
+    """Every Secret and ConfigMap that the pods of this spec mount, each with its purpose.
+
+    `parent`: where the results that they read are.
+    """
     found: list[Reference] = []
+    if spec.source.results_of and parent:
+        field = f"spec.source.resultsOf: spec.results.destination of BatchJob {spec.source.results_of.batch_job_name}"
+        found += _location(parent.destination, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, field)
     if source := spec.source.config_map_ref:
         found.append(Reference("ConfigMap", source.name, source.key, Purpose.SOURCE, "spec.source.configMapRef"))
     if secret := spec.source.secret_ref:

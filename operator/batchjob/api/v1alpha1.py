@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
-from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Timestamp, cel, immutable
+from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, immutable
 from batchjob.api.blocks import AiBatch, Custom, Destination, Email, Export
 from batchjob.api.pods import Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
@@ -48,9 +48,10 @@ class Results(Model):
     destination: Destination | None = Field(
         None,
         description="Where to write results: JSONL part files and manifest.json, in a folder of the run's own below "
-        "the url, <name>-<start of its uid>/; status.results.uri says where. Not for type export, "
-        "and not where the processor seals files of its own. "
-        "Default: they stay in the store for as long as spec.retention says.",
+        "the url, <name>-<start of its uid>/; status.results.uri says where. They are written while the run goes on, "
+        "a part each 8 MiB or 30 s. Not for type export, and not where the processor seals files of its own. "
+        "Default: they stay in the store for as long as spec.retention says, and may have 256 MiB there (or what the "
+        "operator's settings say); above that it fails, reason ResultsTooLarge.",
     )
 
 
@@ -63,12 +64,14 @@ BLOCKS: Final = {
 
 
 _OPTIONAL: Final = (
+    "owner",
     "results",
     "worker",
     "retry",
     "itemTimeoutSeconds",
     "startAfter",
     "rateLimitKey",
+    "queueName",
 )  # immutable, absence too
 
 
@@ -116,6 +119,23 @@ class BatchJobSpec(Model):
     type: JobType = Field(
         description="What to do with the items: ai-batch, export, email or custom.",
         json_schema_extra=immutable("spec.type"),
+    )
+    owner: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        None,
+        description="The user it belongs to. Where the chart's policies.owners are on: filled in with the name of who "
+        "creates it, and nobody may name, edit or delete another's without the verb impersonate-owner on batchjobs. "
+        "resultsOf and redriveOf reach BatchJobs of the same owner only.",
+        json_schema_extra=immutable("spec.owner"),
+    )
+    queue_name: Name | None = Field(
+        None,
+        description="The BatchQueue in which it waits. Default: the queue named like the type.",
+        json_schema_extra=immutable("spec.queueName"),
+    )
+    priority: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        None,
+        description="1 is most urgent. Decides what starts next, never stops what runs; may change at any time. "
+        "Default by queue, else by type: ai-batch 1, export 2, email 3, custom 5.",
     )
     suspend: bool = Field(
         False, description="true pauses: pods go, items and their attempts stay; false goes on where it was."
@@ -202,6 +222,16 @@ class BatchJobSpec(Model):
         None, description="What the worker pods look like.", json_schema_extra=immutable("spec.worker")
     )
 
+    @property
+    def queue(self) -> str:
+        """The name of its queue."""
+        return self.queue_name or self.type
+
+    @property
+    def has_destination(self) -> bool:
+        """Whether results leave the store."""
+        return bool(self.results and self.results.destination)
+
 
 class ObjectMeta(Model):
     """The part of Kubernetes' metadata that we read."""
@@ -210,6 +240,7 @@ class ObjectMeta(Model):
     namespace: str = "default"
     uid: str = ""
     generation: int = 0
+    creation_timestamp: str = ""
     deletion_timestamp: str | None = None
 
 

@@ -10,10 +10,11 @@ from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Action, DeleteJob, Dismiss, Plan
 from batchjob.controller.manifests import secret_name
 from batchjob.controller.observed import ChildJob, Ended, Observed
-from batchjob.controller.status import Verdict, build_status, keep_results, told
+from batchjob.controller.status import Verdict, build_status, told
 from batchjob.core.items import RunState
 from batchjob.core.progress import is_success
 from batchjob.core.reasons import Reason
+from batchjob.core.retention import keep_results
 from batchjob.core.snapshot import Snapshot
 
 LINGER_SECONDS: Final = 60.0  # workers leave by themselves when a run ends; a slot that never got a pod does not
@@ -85,7 +86,8 @@ def plan_edited(job: BatchJob, now: datetime) -> Plan:
     generation = job.metadata.generation
     if job.status is None or job.status.observed_generation == generation:
         return Plan()
-    return Plan(status=keep_results(job, now).model_copy(update={"observed_generation": generation}))
+    status = keep_results(job.status, job.spec.retention, now)
+    return Plan(status=status.model_copy(update={"observed_generation": generation}))
 
 
 def plan_ended(ended: Ended) -> Plan:

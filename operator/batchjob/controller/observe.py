@@ -7,10 +7,13 @@ starts, the parent where there is one.
 import secrets
 import time
 from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from batchjob import log
+from batchjob.api.blocks import Destination
+from batchjob.api.run import ParentResults, run_folder
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.children import (
     newest_child,
@@ -20,9 +23,11 @@ from batchjob.controller.children import (
 )
 from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
+from batchjob.controller.lost import EFFECTS_OUTSIDE
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
-from batchjob.controller.plan import EFFECTS_OUTSIDE, POD_FAILURE_POLICY
+from batchjob.controller.plan import POD_FAILURE_POLICY, claim_of
+from batchjob.controller.queues import Queues
 from batchjob.controller.references import find_missing
 from batchjob.controller.status import format_time, seconds_since
 from batchjob.controller.users import Users
@@ -71,8 +76,11 @@ class Pulse:
 class Observer:
     """The eyes of the controller."""
 
-    def __init__(self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs) -> None:
+    def __init__(
+        self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs, queues: Queues
+    ) -> None:
         self._kube = kube
+        self._queues = queues
         self._store = store
         self._users = users
         self._jobs = jobs
@@ -92,7 +100,8 @@ class Observer:
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
         started = child is not None or bool(job.status and job.status.store_epoch)
-        return Observed(
+        parent = self._parent(job, now)
+        seen = Observed(
             job=job,
             now=now,
             fresh_epoch=secrets.token_hex(8),
@@ -102,14 +111,23 @@ class Observer:
             store_silent_seconds=silent,
             admitted=await self._admitted(entry, stuck=stuck),
             child=child,
-            missing=None if started and not stuck else await find_missing(self._kube, entry.namespace, job.spec),
-            parent=self._parent(job, now),
+            missing=None if started and not stuck else await self._missing(entry, job, parent),
+            parent=parent,
             circle=self._known.circle((entry.namespace, entry.name)),
             pods=await self._pod_trouble(entry, child) if stuck and child else None,
             misconfigured=await self._misconfigured(entry, child),
             since_write_seconds=pulse.since_write_seconds(),
             rate=pulse.rate(finished(snapshot.counts)) if snapshot else None,
+            queue=self._queues.spec(entry.queue),
         )
+        return self._in_line(seen)
+
+    def _in_line(self, seen: Observed) -> Observed:
+        """With its place in its queue, which hears of it here: whether it wants to run, and with how many workers."""
+        name, uid = seen.job.spec.queue, seen.job.metadata.uid
+        place = self._queues.place(name, uid, claim_of(seen), rate=seen.rate)
+        waits = place and place.position and self._queues.wait_seconds(name, place.position)
+        return replace(seen, place=place, wait_seconds=waits or None)
 
     def ended(self, entry: Entry) -> Ended:
         """What is left of a BatchJob that has ended."""
@@ -154,13 +172,18 @@ class Observer:
             pulse.certain, pulse.certain_at = await self._store.finished(job.metadata.uid), now
         return pulse.certain
 
+    async def _missing(self, entry: Entry, job: BatchJob, parent: Parent | None) -> Trouble | None:
+        return await find_missing(self._kube, entry.namespace, job.spec, parent.results if parent else None)
+
     def _parent(self, job: BatchJob, now: datetime) -> Parent | None:
         name = job.spec.source.parent
         entry = self._known.get((job.metadata.namespace, name)) if name else None
         if entry is None:
             return None
+        place = entry.destination and Destination.model_validate(entry.destination)
+        results = ParentResults(destination=place, folder=run_folder(entry.name, entry.uid)) if place else None
         expired = format_time(entry.expires_at) if entry.expires_at and entry.has_expired(now) else None
-        return Parent(entry.uid, entry.type, entry.ended, entry.complete, expired)
+        return Parent(entry.uid, entry.type, entry.ended, entry.complete, entry.owner, results, expired)
 
     async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""

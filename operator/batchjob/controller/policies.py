@@ -15,8 +15,9 @@ from batchjob.controller.actions import FailRun, Plan
 from batchjob.controller.ending import plan_end
 from batchjob.controller.observed import Observed
 from batchjob.controller.status import Verdict
-from batchjob.core.breaker import Trip, describe
+from batchjob.core.breaker import describe
 from batchjob.core.deadline import COUNTED, active_seconds, seconds_left
+from batchjob.core.items import RunState
 from batchjob.core.progress import format_duration
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
@@ -28,11 +29,16 @@ WAY_OUT: Final = (
 )
 
 
+def is_tripped(snapshot: Snapshot) -> bool:
+    """Whether the circuit breaker has tripped and there is still something to stop."""
+    return snapshot.tripped is not None and snapshot.state is not RunState.SEALING
+
+
 def hold(job: BatchJob, snapshot: Snapshot) -> Verdict | None:
     """Why the run is held by its circuit breaker until somebody decides; None if it is not."""
-    if snapshot.tripped is None or not _is_undecided(job, snapshot.resumed_by):
+    if not is_tripped(snapshot) or not _is_undecided(job, snapshot.resumed_by):
         return None
-    message = f"{_describe(snapshot.tripped, snapshot)} {WAY_OUT}"
+    message = f"{_describe(snapshot)} {WAY_OUT}"
     return Verdict(Phase.SUSPENDED, Reason.FAILURE_THRESHOLD, message, stalled=True)
 
 
@@ -50,12 +56,12 @@ def plan_trip(seen: Observed, snapshot: Snapshot, grace_seconds: float) -> Plan 
     The store grants nothing any more, and workers need up to `grace_seconds` to end what is in flight: that counts.
     """
     trip, policy = snapshot.tripped, seen.job.spec.failure_policy or FailurePolicy()
-    if trip is None or policy.action is not FailureAction.FAIL:
+    if trip is None or not is_tripped(snapshot) or policy.action is not FailureAction.FAIL:
         return None
     seconds = abs((seen.now - trip.at).total_seconds())  # clocks that differ by more may not make it wait for ever
     if snapshot.counts.active and seconds < grace_seconds:
         return Plan(again_seconds=DRAIN_CHECK_SECONDS)
-    return Plan((FailRun(Reason.FAILURE_THRESHOLD, _describe(trip, snapshot)),), again_seconds=0)
+    return Plan((FailRun(Reason.FAILURE_THRESHOLD, _describe(snapshot)),), again_seconds=0)
 
 
 def plan_overdue(seen: Observed) -> Plan | None:
@@ -89,5 +95,6 @@ def _is_undecided(job: BatchJob, resumed_by: str | None) -> bool:
     return job.spec.resume_token in (None, seen_token, resumed_by)
 
 
-def _describe(trip: Trip, snapshot: Snapshot) -> str:
-    return describe(trip, [error.error_class for error in snapshot.last_errors])
+def _describe(snapshot: Snapshot) -> str:
+    classes = [error.error_class for error in snapshot.last_errors]
+    return describe(snapshot.tripped, classes) if snapshot.tripped else ""

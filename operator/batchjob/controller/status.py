@@ -6,22 +6,24 @@ come from one snapshot of the store, so they conserve; where there is none, what
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from batchjob.api.defaults import effective
+from batchjob.api.queue import QueueDefaults
 from batchjob.api.status import (
     BatchJobStatus,
     Condition,
     ConditionType,
+    Effective,
     ItemError,
     JobReference,
     Phase,
     ResultsStatus,
     SourceStatus,
 )
-from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Note, Plan
+from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import Observed
 from batchjob.core.deadline import COUNTED, active_seconds
 from batchjob.core.phases import CONDITIONS, TERMINAL
@@ -34,7 +36,7 @@ from batchjob.core.progress import (
 )
 from batchjob.core.ranges import format_pairs, format_positions
 from batchjob.core.reasons import Reason
-from batchjob.core.retention import expires_at
+from batchjob.core.retention import expiring
 from batchjob.core.snapshot import LastError, Snapshot
 
 MESSAGE_LIMIT: Final = 2048  # of a condition
@@ -50,6 +52,10 @@ NOTABLE: Final = (
     (ConditionType.STALLED, "Warning"),
     (ConditionType.SUSPENDED, "Normal"),
 )
+CLOCKS: Final = frozenset({"duration", "estimated_start_time", "estimated_completion_time"})  # never worth a write
+NEAR_POSITION: Final = 10  # in line: from here on each step is told
+POSITION_SECONDS: Final = 5.0  # but not more often than this
+MOST_SECONDS: Final = 30 * 86_400  # an estimate of more than a month is none
 # Fields that move while items run: they are written at a measured pace, everything else at once.
 LIVE: Final = frozenset({
     "progress", "percent", "rate", "counts", "failed_items", "last_errors", "usage", "active_workers", "checkpoint",
@@ -74,11 +80,15 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
     values: dict[str, Any] = {
         "observed_generation": seen.job.metadata.generation,
         "phase": verdict.phase,
-        "effective": effective(seen.job.spec),
+        "effective": in_force(seen),
         "duration": _duration(start, seen.now),
         "active_seconds": old.active_seconds if verdict.phase in COUNTED else int(active_seconds(old, seen.now)),
         "active_workers": 0 if ended or seen.child is None else seen.child.ready,
         "rate": format_rate(seen.rate),
+        "queue_position": _position(seen, old) if verdict.phase is Phase.QUEUED else None,
+        "estimated_start_time": _after(seen, seen.wait_seconds) if verdict.phase is Phase.QUEUED else None,
+        "estimated_completion_time": None if ended else _after(seen, _seconds_left(seen)),
+        "selector": f"{UID_LABEL}={seen.job.metadata.uid}",
         "conditions": _conditions(old, seen.job.metadata.generation, seen.now, verdict),
     }
     if seen.child is not None:
@@ -89,19 +99,37 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         values["checkpoint"] = format_pairs(seen.certain, limit=CHECKPOINT_LIMIT)
     if ended:
         values["completion_time"] = format_time(seen.now)
-        values["results"] = _until(values.get("results", old.results), seen, verdict.phase)
+        results = values.get("results", old.results)
+        values["results"] = expiring(results, seen.job.spec.retention, verdict.phase, seen.now)
         values["rate"] = _mean_rate(seen.snapshot, start, seen.now)
     return old.model_copy(update=values | changes)
 
 
-def keep_results(job: BatchJob, now: datetime) -> BatchJobStatus:
-    """The status of a BatchJob that has ended, with how long its results are kept by its spec; once gone, they are."""
-    status = job.status or BatchJobStatus()
-    until, ended = status.results.expires_at if status.results else None, status.completion_time
-    if status.results is None or until is None or ended is None or datetime.fromisoformat(until) <= now:
-        return status
-    expiry = format_time(expires_at(job.spec.retention, status.phase, datetime.fromisoformat(ended)))
-    return status.model_copy(update={"results": status.results.model_copy(update={"expires_at": expiry})})
+def in_force(seen: Observed) -> Effective:
+    """The values in force: of a run that has started those of its start, whatever its queue says by now."""
+    found = effective(seen.job.spec, seen.queue.defaults if seen.queue else QueueDefaults())
+    status = seen.job.status
+    if status is None or status.effective is None or not status.store_epoch:
+        return found
+    return status.effective.model_copy(update={"priority": found.priority})
+
+
+def _position(seen: Observed, old: BatchJobStatus) -> int | None:
+    """Its place in line, where that is news worth a write: among the first, or half of what was said."""
+    now = seen.place.position if seen.place else 0
+    before = old.queue_position
+    is_near = now <= NEAR_POSITION and seen.since_write_seconds >= POSITION_SECONDS
+    return now or None if before is None or is_near or 2 * now <= before else before
+
+
+def _seconds_left(seen: Observed) -> float | None:
+    if seen.snapshot is None or seen.snapshot.total is None or not seen.rate:
+        return None
+    return (seen.snapshot.total - finished(seen.snapshot.counts)) / seen.rate
+
+
+def _after(seen: Observed, seconds: float | None) -> str | None:
+    return None if seconds is None or seconds > MOST_SECONDS else format_time(seen.now + timedelta(seconds=seconds))
 
 
 @dataclass(frozen=True)
@@ -120,14 +148,14 @@ class Pace:
 
 def says_more(old: BatchJobStatus | None, new: BatchJobStatus) -> bool:
     """Whether a status differs in more than the clock."""
-    return old is None or old.model_copy(update={"duration": new.duration}) != new
+    return old is None or old.model_copy(update={name: getattr(new, name) for name in CLOCKS}) != new
 
 
 def is_worth_writing(old: BatchJobStatus | None, new: BatchJobStatus, since_write_seconds: float, pace: Pace) -> bool:
     """Whether to write now: never where only the clock moved, and live fields at the pace."""
     if old is None:
         return True
-    moved = {name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)} - {"duration"}
+    moved = {name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)} - CLOCKS
     if _said(old) == _said(new):
         moved.discard("conditions")
     if not moved or moved - LIVE:
@@ -160,16 +188,6 @@ def _notes(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
         if before is None or (before.status, before.reason) != (condition.status, condition.reason):
             yield Note(mood, condition.reason, condition.message, condition.last_transition_time)
             return
-
-
-def say_store_is_silent(old: BatchJobStatus, message: str) -> BatchJobStatus:
-    """The status as it was, but for what Reconciling says; no condition changes its status, so no phase flaps."""
-    words = {"reason": Reason.STORE_UNAVAILABLE, "message": message}
-    conditions = [
-        condition.model_copy(update=words) if condition.type == ConditionType.RECONCILING else condition
-        for condition in old.conditions
-    ]
-    return old.model_copy(update={"conditions": conditions})
 
 
 def build_invalid_status(old: BatchJobStatus | None, generation: int, message: str, now: datetime) -> BatchJobStatus:
@@ -253,12 +271,6 @@ def _results(snapshot: Snapshot) -> ResultsStatus | None:
     if not snapshot.results_uri:
         return None
     return ResultsStatus(uri=clip(snapshot.results_uri, 2304), manifest_sha256=_clipped(snapshot.manifest_sha256, 64))
-
-
-def _until(results: ResultsStatus | None, seen: Observed, phase: Phase) -> ResultsStatus:
-    """What is said of the results, with how long they are kept."""
-    expiry = format_time(expires_at(seen.job.spec.retention, phase, seen.now))
-    return (results or ResultsStatus()).model_copy(update={"expires_at": expiry})
 
 
 def _clipped(text: str | None, limit: int) -> str | None:

@@ -1,9 +1,9 @@
-"""The clock of spec.activeDeadlineSeconds: from the first Running on, and not while the run is Suspended. Pure.
+"""The clock of spec.activeDeadlineSeconds: from the first Running on, and not while Suspended or Queued again. Pure.
 
 Kubernetes' own deadline of a Job cannot be used: each pause would begin it anew. Nothing ticks here and nothing is
-written for it: the status says when the run was started, when it was last resumed (the transition of its condition
-Suspended), and how much it had used up by its last pause. All three are written with the transition itself, so an
-operator that comes later, or never saw it, counts the same.
+written for it: the status says when the run was started, when it last went on (the transitions of its conditions
+Suspended and Queued), and how much it had used up by its last pause. All three are written with the transition itself,
+so an operator that comes later, or never saw it, counts the same.
 """
 
 from datetime import datetime
@@ -22,8 +22,9 @@ def active_seconds(status: BatchJobStatus | None, now: datetime) -> float:
     if status.phase not in COUNTED:
         return float(status.active_seconds)
     since = datetime.fromisoformat(status.start_time)
-    if suspended := status.condition(ConditionType.SUSPENDED):
-        since = max(since, datetime.fromisoformat(suspended.last_transition_time))
+    for kind in (ConditionType.SUSPENDED, ConditionType.QUEUED):
+        if ended := status.condition(kind):
+            since = max(since, datetime.fromisoformat(ended.last_transition_time))
     return status.active_seconds + max(0.0, (now - since).total_seconds())
 
 

@@ -17,8 +17,8 @@ LEASE_MS: Final = 10_000
 class RunState(StrEnum):
     """Where a run stands in the store."""
 
-    LOADING = "loading"  # the source streams in; nothing may be claimed
-    OPEN = "open"  # items may be claimed
+    LOADING = "loading"  # the source streams in; items may be claimed only where the run was opened `early`
+    OPEN = "open"  # all items are there, and may be claimed
     SEALING = "sealing"  # every item is terminal; results are being finished
     CLOSED = "closed"  # nothing is left to do
     FAILED = "failed"  # cannot go on (bad source, results not writable); nothing may be claimed
@@ -28,9 +28,9 @@ class RunState(StrEnum):
 class Item(msgspec.Struct, frozen=True):
     """One item as a worker receives it."""
 
-    position: int
-    id: str
-    data: dict[str, Any]
+    position: int  # in the source, from 0
+    id: str  # unique in the run; up to 128 characters
+    data: dict[str, Any]  # the record, as JSON has it
     attempt: int = 1  # this attempt, from 1
     losses: int = 0  # how often its worker was lost so far
 
@@ -42,6 +42,14 @@ class Before(msgspec.Struct, frozen=True):
     cancelled: int = 0  # how many of them were cancelled by their processor; the others succeeded
     repeats: int = 0  # items that run again though they had ended, and those counted before
     sha256: str = ""  # of the source; another one is another source
+
+
+class RunRules(msgspec.Struct, frozen=True):
+    """What holds for a run in the store."""
+
+    have_destination: bool = False  # workers seal results into parts there; else they stay
+    limit_bytes: int = 0  # of results; above it nothing is granted, and without a destination the run ends; 0: none
+    early: bool = False  # chunks may be claimed while the source is loaded
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -9,11 +9,16 @@ class Reason(StrEnum):
     # on the way
     LOADING = "Loading"
     RUNNING = "Running"
+    QUEUE_PAUSED = "QueuePaused"
+    CONCURRENCY_LIMIT = "ConcurrencyLimit"
+    OWNER_LIMIT = "OwnerLimit"
+    WAITING_FOR_QUOTA = "WaitingForQuota"
     START_AFTER = "StartAfter"
     DEPENDENCY_NOT_MET = "DependencyNotMet"
     SUSPENDED_BY_USER = "SuspendedByUser"
     STORE_LOST = "StoreLost"
     FAILURE_THRESHOLD = "FailureThreshold"
+    ALL_DELAYED = "AllDelayed"
     FINALIZING = "Finalizing"
     # stalled, and healing by itself once the cause is gone
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a secret
@@ -21,6 +26,10 @@ class Reason(StrEnum):
     KEY_NOT_FOUND = "KeyNotFound"
     BATCH_JOB_NOT_FOUND = "BatchJobNotFound"
     RESULTS_EXPIRED = "ResultsExpired"
+    QUEUE_NOT_FOUND = "QueueNotFound"
+    QUEUE_NOT_ALLOWED = "QueueNotAllowed"
+    LIMIT_EXCEEDED = "LimitExceeded"
+    NOT_ALLOWED = "NotAllowed"
     CLAIM_NOT_FOUND = "ClaimNotFound"
     SOURCE_UNREACHABLE = "SourceUnreachable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
@@ -43,4 +52,5 @@ class Reason(StrEnum):
     WORKERS_FAILED = "WorkersFailed"
     WORKER_MISCONFIGURED = "WorkerMisconfigured"
     RESULTS_FAILED = "ResultsFailed"
+    RESULTS_TOO_LARGE = "ResultsTooLarge"
     CANCELLED = "Cancelled"

@@ -9,6 +9,7 @@ from batchjob.kube.access import Access
 from batchjob.kube.client import Kube, Listing, WatchEvent
 from batchjob.kube.resources import (
     BATCH_JOBS,
+    BATCH_QUEUES,
     CLAIMS,
     CONFIG_MAPS,
     CORE_EVENTS,
@@ -23,6 +24,7 @@ from batchjob.kube.throttle import Throttle
 
 __all__ = [
     "BATCH_JOBS",
+    "BATCH_QUEUES",
     "CLAIMS",
     "CONFIG_MAPS",
     "CORE_EVENTS",

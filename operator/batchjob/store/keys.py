@@ -15,7 +15,10 @@ from typing import Final, NamedTuple
 from batchjob.errors import ConfigurationError
 
 CHUNK_LIMIT: Final = 10_000  # items: the most rows of an exported file; bounds what one script call can move
-SCHEMA: Final = 1  # version of this layout; a script refuses a run of a newer one
+# Version of this layout; a script refuses a run of a newer one, and of one that is older than the last: so an upgrade
+# step by step loses no run. 2: `early`, `loaded` and `loaded_mark` in meta; a loader of 1 would discard what is done.
+SCHEMA: Final = 2
+OLDEST_SCHEMA: Final = SCHEMA - 1
 
 DIRTY: Final = "bj:dirty"  # zset uid → first change not yet read, ms; a hint: workers add, the operator pops
 RATE_PREFIX: Final = "bj:rate:"  # hash next, held; with a TTL of its own: it goes once it says nothing any more
@@ -50,7 +53,9 @@ KEYS: Final = (
     Key("dead", "hash", "exchange, abandon", "position → msgpack [id, class, message, attempts, losses, JSON, ms]"),
     Key("failed", "zset", "exchange, abandon", "position → position: the order of `dead`"),
     Key("errors", "list", "exchange, abandon", "the last 10 dead letters: msgpack [id, class, message]"),
-    Key("results", "hash", "exchange", "position → msgpack [id, JSON]"),
+    Key("results", "hash", "exchange; seal_part forgets", "position → msgpack [id, JSON]"),
+    Key("unsealed", "list", "exchange, seal_part", "with a destination, for each commit: first-last of results/bytes"),
+    Key("sealed", "hash", "seal_part, load_keep", "name of a part of results at the destination → JSON"),
     Key("parts", "hash", "exchange", "name of a part that a processor wrote → JSON"),
     Key("ledger", "hash", "ledger", "position → note of the processor's apart from the outcome"),
     Key("notes", "hash", "note", "name → value that all workers of the run agree on"),

@@ -19,25 +19,37 @@ LETTERS_BATCH: Final = 50  # the same for dead letters: each may hold a record o
 _unpack = msgspec.msgpack.Decoder(tuple[str, str])
 
 
+def read_result(position: int, packed: bytes) -> ItemResult:
+    """A result from its packed form."""
+    item_id, result = _unpack.decode(packed)
+    return ItemResult(position, item_id, result.encode())
+
+
 async def iterate(connection: Connection, uid: str) -> AsyncIterator[ItemResult]:
     """Results in the order of positions; items without one are left out.
 
     Raises RunGone when the run is unknown, or is deleted or replaced on the way: never a silent end.
     """
     meta, results = run_key(uid, "meta"), run_key(uid, "results")
-    epoch, total = await connection.command("HMGET", meta, "epoch", "total")
+    epoch, total, loaded = await connection.command("HMGET", meta, "epoch", "total", "loaded")
+    items = int(total or loaded or 0)  # items may be done before the source is loaded
     if epoch is None:
         raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
-    for first in range(0, int(total or 0), BATCH):
-        positions = range(first, min(first + BATCH, int(total)))
+    for first in range(0, items, BATCH):
+        positions = range(first, min(first + BATCH, items))
         # The epoch is read after the results, so that a deletion in between cannot pass for missing results.
         found, now = await connection.commands([("HMGET", results, *positions), ("HGET", meta, "epoch")])
         if answered(now) != epoch:
             raise RunGone(f"run {uid} was deleted while its results were read")
         for position, packed in zip(positions, answered(found), strict=True):
             if packed is not None:
-                item_id, result = _unpack.decode(packed)
-                yield ItemResult(position, item_id, result.encode())
+                yield read_result(position, packed)
+
+
+async def read_parts(connection: Connection, uid: str, key: str) -> dict[str, bytes]:
+    """A key of descriptions of parts: name → JSON."""
+    flat = await connection.command("HGETALL", run_key(uid, key))
+    return {name.decode(): part for name, part in zip(flat[::2], flat[1::2], strict=True)}
 
 
 async def iterate_letters(connection: Connection, uid: str) -> AsyncIterator[DeadLetter]:

@@ -30,7 +30,9 @@ def _named(name: str, source: str) -> Script:
 def _script(name: str, *shared: str) -> Script:
     """A script on a run: it sees all keys of that run by name."""
     table = ", ".join(f"{key} = KEYS[{index}]" for index, key in enumerate(keys.NAMES, start=1))
-    head = f"local SCHEMA = {keys.SCHEMA}\nlocal CHUNK_LIMIT = {keys.CHUNK_LIMIT}\nlocal KEY = {{{table}}}\n"
+    numbers = {name: getattr(keys, name) for name in ("SCHEMA", "OLDEST_SCHEMA", "CHUNK_LIMIT")}
+    constants = "".join(f"local {name} = {number}\n" for name, number in numbers.items())
+    head = f"{constants}local KEY = {{{table}}}\n"
     source = head + "\n".join(_read(part) for part in ("prelude", *shared, name))
     return _named(name, source)
 
@@ -46,6 +48,7 @@ EXCHANGE: Final = _script("exchange", "items", "watch_failures")
 FINISHED: Final = _script("finished", "items")
 LEDGER: Final = _script("ledger")
 LOAD_FINISH: Final = _script("load_finish", "duties")
+LOAD_KEEP: Final = _script("load_keep", "duties")
 LOAD_PUT: Final = _script("load_put", "duties")
 NOTE: Final = _script("note")
 OPEN_RUN: Final = _script("open_run")
@@ -53,9 +56,10 @@ PAUSE: Final = _script("pause")
 RATE_HOLD: Final = _named("rate_hold", _read("rate_hold"))
 RATE_TAKE: Final = _named("rate_take", _read("rate_take"))
 SEAL_FINISH: Final = _script("seal_finish", "duties")
+SEAL_PART: Final = _script("seal_part", "duties")
 SNAPSHOT: Final = _script("snapshot")
 
 ALL: Final = (
     ABANDON, BREAKER, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, FINISHED, LEDGER, LOAD_FINISH,
-    LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SNAPSHOT,
+    LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT,
 )  # fmt: skip

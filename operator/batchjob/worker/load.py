@@ -1,8 +1,9 @@
 """Loading: one worker streams the source into chunks; nothing is claimed before all of it is there and correct.
 
-A loader that is killed is taken over from the beginning. A source that cannot be read now is tried again with the
-run's back-off, for minutes where it may come back by itself; one that can be read and is wrong ends the run with the
-line that is wrong.
+Where a bad record may be left out, others work meanwhile. A loader that is killed is taken over from the beginning of
+the source; what items others may have done has to be the same there. A source that cannot be read now is tried again
+with the run's back-off, for minutes where it may come back by itself; one that can be read and is wrong ends the run
+with the line that is wrong.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from functools import partial
 from itertools import count
 from random import Random
 from typing import Final
+
+import msgspec
 
 from batchjob import log
 from batchjob.api.run import Run
@@ -23,30 +26,38 @@ from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
 from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
+from batchjob.worker.parts import Kept
 from batchjob.worker.patience import kept, patiently
+from batchjob.worker.prefix import CHANGED, Prefix
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
 PUT_ITEMS: Final = 1024  # items a call of the store
 PUT_CHUNKS: Final = 32  # chunks a call: each may weigh PUT_BYTES
 PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk: heavy ones travel in smaller company
-WAIT_MS: Final = 1000  # between looks at a load that another worker does
 # A source that may come back is tried for at least so long: an outage of minutes must not end a run, and a typing
 # error in a host must not look like one for ever. Counted by each loader from its own first failure.
 PATIENCE_SECONDS: Final = 600.0
 
 Placed = tuple[int, Record]  # a record and its position
+FindSealed = Callable[[bool], Awaitable[Kept | None]]  # told whether the store was lost
 Groups = AsyncIterator[list[Placed]]  # as they come from the source
 
 logger = log.get(__name__)
 
 
 async def load(
-    run: Run, store: RunStore, open_source: Callable[[], Awaitable[Source]], items: int | None, renew_seconds: float
-) -> None:
-    """Load the source, or wait a moment where another worker does. `items`: chunk size the processor asks for.
+    run: Run,
+    store: RunStore,
+    open_source: Callable[[], Awaitable[Source]],
+    items: int | None,
+    renew_seconds: float,
+    find_sealed: FindSealed | None = None,
+) -> bool:
+    """Load the source; False where another worker does. `items`: chunk size the processor asks for.
 
-    `open_source` raises ResultsError where the run's destination cannot work: then there is no use in loading.
+    `open_source` and `find_sealed` (see `fill`) raise ResultsError where the run's destination cannot work: then
+    there is no use in loading.
     Raises LeaseLost when another worker took over.
     """
     random = Random()  # noqa: S311 - jitter
@@ -54,30 +65,34 @@ async def load(
     for attempt in count(1):
         lease = await patiently(store.claim_load)
         if lease is None:
-            await patiently(lambda: store.wait(WAIT_MS))
-            return
+            break
         async with kept(lease, renew_seconds):
-            error = await _try(lease, open_source, run.spec.parallelism, items)
+            error = await _try(lease, open_source, run.spec.parallelism, items, find_sealed)
             if error is None:
-                return
+                return True
             failing_since = failing_since or time.monotonic()
             is_over = error.lasts or time.monotonic() - failing_since >= PATIENCE_SECONDS
             is_source = isinstance(error, SourceUnreachable)
             if is_over and attempt >= run.effective.max_attempts:
                 await _fail(lease, Reason.SOURCE_UNREACHABLE if is_source else Reason.RESULTS_FAILED, error)
-                return
+                return True
             logger.warning("the run cannot be loaded now", error=str(error))
             if is_source:
                 await patiently(partial(lease.trouble, ErrorClass.UPSTREAM, str(error)))
             await asyncio.sleep(max(delay_ms(run.effective, attempt, random) / 1000, MIN_UNCOUNTED_SECONDS))
+    return False
 
 
 async def _try(
-    lease: LoadLease, open_source: Callable[[], Awaitable[Source]], parallelism: int, items: int | None
+    lease: LoadLease,
+    open_source: Callable[[], Awaitable[Source]],
+    parallelism: int,
+    items: int | None,
+    find_sealed: FindSealed | None,
 ) -> SourceUnreachable | ResultsError | None:
     """Load once; the error where another try may help."""
     try:
-        await fill(lease, await open_source(), parallelism, items)
+        await fill(lease, await open_source(), parallelism, items, find_sealed)
     except SourceChanged as error:
         await _fail(lease, Reason.SOURCE_CHANGED, error)
     except InvalidSource as error:
@@ -92,16 +107,30 @@ async def _fail(lease: LoadLease, reason: Reason, error: Exception) -> None:
     await patiently(lambda: lease.fail(reason, str(error)))
 
 
-async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | None) -> None:
-    """Put every record into the store that was not done before, and open the run. Raises SourceChanged."""
+async def fill(
+    lease: LoadLease, source: Source, parallelism: int, items: int | None, find_sealed: FindSealed | None = None
+) -> None:
+    """Put every record into the store that is not there or was done before, and open the run. Raises SourceChanged.
+
+    `find_sealed`: the parts of results that outlived the store, if it was lost.
+    """
     done, sha256 = await patiently(lease.before)
+    begun_with = {sha256}
+    if find_sealed and (found := await find_sealed(await patiently(lease.is_rebuilt))):
+        both = done | found.positions
+        more = len(both) - len(done)
+        await patiently(lambda: lease.keep({part.name: msgspec.json.encode(part) for part in found.parts}, more))
+        done, begun_with = both, begun_with | found.sources
+    prefix = Prefix(await patiently(lease.reached))
     total = 0
 
     async def numbered() -> Groups:
         nonlocal total
         async for records in source.records():
-            yield [placed for placed in enumerate(records, total) if placed[0] not in done]
+            known = prefix.skip(records)
+            yield [placed for placed in enumerate(records[known:], total + known) if placed[0] not in done]
             total += len(records)
+        prefix.end()
 
     batch: list[list[Item]] = []
     waiting = 0  # items in the batch
@@ -109,15 +138,12 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
         batch.append(chunk)
         waiting += len(chunk)
         if waiting >= PUT_ITEMS or len(batch) >= PUT_CHUNKS:
-            await _put(lease, batch)
+            await _put(lease, batch, prefix)
             batch, waiting = [], 0
     if batch:
-        await _put(lease, batch)
-    if sha256 not in ("", source.sha256):
-        raise SourceChanged(
-            "the source is not what it was when the run began, so which of its items are done cannot be told. Create "
-            "a BatchJob with the items that are still to be done"
-        )
+        await _put(lease, batch, prefix)
+    if begun_with - {"", source.sha256}:
+        raise SourceChanged(CHANGED)
     bad = source.bad
     await patiently(lambda: lease.finish(total, source.sha256, source.etag, bad.count, bad.messages))
     logger.info("loaded", items=total)
@@ -125,8 +151,9 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
         logger.warning("records of the source were left out", bad_items=bad.count, first=bad.messages)
 
 
-async def _put(lease: LoadLease, batch: list[list[Item]]) -> None:
-    await patiently(lambda: lease.put(batch))
+async def _put(lease: LoadLease, batch: list[list[Item]], prefix: Prefix) -> None:
+    mark = prefix.extend(batch)
+    await patiently(lambda: lease.put(batch, mark))
 
 
 async def chunks(records: Groups, parallelism: int, items: int | None) -> AsyncIterator[list[Item]]:
