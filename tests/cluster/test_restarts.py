@@ -89,7 +89,7 @@ async def finished(kube: Kube, namespace: str, name: str) -> None:
         "observedGeneration": 1,
     }
     status = {"phase": "Succeeded", "observedGeneration": 1, "completionTime": time, "conditions": [condition]}
-    status |= {"jobsCreated": 1, "storeEpoch": "e", "progress": "1/1"}
+    status |= {"jobsCreated": 1, "storeEpoch": "e", "progress": "1/1", "results": {"expiresAt": time}}
     await kube.patch(BATCH_JOBS, namespace, name, {"status": status}, subresource="status")
 
 

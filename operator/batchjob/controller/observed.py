@@ -71,6 +71,7 @@ class Parent:
     complete: bool
     owner: str | None = None
     results: ParentResults | None = None  # where they are, if they have a destination
+    expired: str | None = None  # when what it left was removed; None: it is there
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from batchjob.controller.queue_status import QueueStatus
 from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
+from batchjob.controller.retention import Keeping
 from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
@@ -55,7 +56,8 @@ class Operator:
         self._queues = Queues(self._run_moved)
         self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queues.seen)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
-        self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue)
+        keeping = Keeping(kube, store, self._users, self._jobs, self._known)
+        self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
         self._queue_status = QueueStatus(kube, self._queues, self._known, self._batch_queues)
         self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
         self._leader = Leader(lease_kube, _lease_settings(settings))

@@ -25,6 +25,7 @@ from batchjob.api.status import (
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import Observed
+from batchjob.core.deadline import COUNTED, active_seconds
 from batchjob.core.phases import CONDITIONS, TERMINAL
 from batchjob.core.progress import (
     finished,
@@ -35,6 +36,7 @@ from batchjob.core.progress import (
 )
 from batchjob.core.ranges import format_pairs, format_positions
 from batchjob.core.reasons import Reason
+from batchjob.core.retention import expiring
 from batchjob.core.snapshot import LastError, Snapshot
 
 MESSAGE_LIMIT: Final = 2048  # of a condition
@@ -80,6 +82,7 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         "phase": verdict.phase,
         "effective": in_force(seen),
         "duration": _duration(start, seen.now),
+        "active_seconds": old.active_seconds if verdict.phase in COUNTED else int(active_seconds(old, seen.now)),
         "active_workers": 0 if ended or seen.child is None else seen.child.ready,
         "rate": format_rate(seen.rate),
         "queue_position": _position(seen, old) if verdict.phase is Phase.QUEUED else None,
@@ -96,6 +99,8 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         values["checkpoint"] = format_pairs(seen.certain, limit=CHECKPOINT_LIMIT)
     if ended:
         values["completion_time"] = format_time(seen.now)
+        results = values.get("results", old.results)
+        values["results"] = expiring(results, seen.job.spec.retention, verdict.phase, seen.now)
         values["rate"] = _mean_rate(seen.snapshot, start, seen.now)
     return old.model_copy(update=values | changes)
 
@@ -183,16 +188,6 @@ def _notes(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
         if before is None or (before.status, before.reason) != (condition.status, condition.reason):
             yield Note(mood, condition.reason, condition.message, condition.last_transition_time)
             return
-
-
-def say_store_is_silent(old: BatchJobStatus, message: str) -> BatchJobStatus:
-    """The status as it was, but for what Reconciling says; no condition changes its status, so no phase flaps."""
-    words = {"reason": Reason.STORE_UNAVAILABLE, "message": message}
-    conditions = [
-        condition.model_copy(update=words) if condition.type == ConditionType.RECONCILING else condition
-        for condition in old.conditions
-    ]
-    return old.model_copy(update={"conditions": conditions})
 
 
 def build_invalid_status(old: BatchJobStatus | None, generation: int, message: str, now: datetime) -> BatchJobStatus:

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     DEPENDENCY_NOT_MET = "DependencyNotMet"
     SUSPENDED_BY_USER = "SuspendedByUser"
     STORE_LOST = "StoreLost"
+    FAILURE_THRESHOLD = "FailureThreshold"
     ALL_DELAYED = "AllDelayed"
     FINALIZING = "Finalizing"
     # stalled, and healing by itself once the cause is gone
@@ -24,6 +25,7 @@ class Reason(StrEnum):
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
     KEY_NOT_FOUND = "KeyNotFound"
     BATCH_JOB_NOT_FOUND = "BatchJobNotFound"
+    RESULTS_EXPIRED = "ResultsExpired"
     QUEUE_NOT_FOUND = "QueueNotFound"
     QUEUE_NOT_ALLOWED = "QueueNotAllowed"
     LIMIT_EXCEEDED = "LimitExceeded"
@@ -46,6 +48,7 @@ class Reason(StrEnum):
     INVALID_SOURCE = "InvalidSource"
     SOURCE_CHANGED = "SourceChanged"
     DEPENDENCY_FAILED = "DependencyFailed"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
     WORKERS_FAILED = "WorkersFailed"
     WORKER_MISCONFIGURED = "WorkerMisconfigured"
     RESULTS_FAILED = "ResultsFailed"
