@@ -81,7 +81,7 @@ class World:
 
     def keeping(self, keep: int = 1000) -> Keeping:
         one = cast("Any", self)
-        return Keeping(one, one, one, one, self.known, keep)
+        return Keeping(one, one, one, one, self.known, lambda _: keep)
 
 
 async def test_what_has_expired_goes_and_nothing_else() -> None:
@@ -186,5 +186,6 @@ def test_a_time_that_is_none_is_never_over(text: object) -> None:
 
 def test_each_queue_keeps_its_own() -> None:
     runs = [("a", 1.0, "a1"), ("b", 2.0, "b2"), ("a", 3.0, "a3"), ("a", 2.0, "a2"), ("b", 1.0, "b1")]
-    assert surplus(runs, 1) == ["a1", "b1", "a2"]
-    assert surplus(runs, 3) == []
+    assert surplus(runs, lambda _: 1) == ["a1", "b1", "a2"]
+    assert surplus(runs, lambda _: 3) == []
+    assert surplus(runs, {"a": 1, "b": 3}.__getitem__) == ["a1", "a2"]

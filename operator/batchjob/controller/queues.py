@@ -44,6 +44,10 @@ class Queues:
             return found.spec
         return BatchQueueSpec() if name in set(JobType) else None
 
+    def keep_completed(self, name: str) -> int:
+        """How many of a queue's complete BatchJobs keep what they left."""
+        return (self.spec(name) or BatchQueueSpec()).retention.keep_completed
+
     def objects(self) -> Iterable[BatchQueue]:
         """Every BatchQueue."""
         return self._objects.values()

@@ -6,7 +6,7 @@ memory, and a walk through the store's keys only when one more has expired. What
 moves that time of the oldest of them to now, which is one write, and the next steps are the same for all.
 """
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,7 +15,7 @@ from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.status import format_time
 from batchjob.controller.users import Users
-from batchjob.core.retention import KEEP_COMPLETED, surplus
+from batchjob.core.retention import surplus
 from batchjob.errors import ApiUnavailable, Conflict, KubernetesError, NotFound
 from batchjob.kube import BATCH_JOBS, JOBS, Kube
 from batchjob.store import Store
@@ -35,8 +35,9 @@ class Keeping:
         users: Users,
         jobs: Informer,
         known: KnownBatchJobs,
-        keep_completed: int = KEEP_COMPLETED,
+        keep_completed: Callable[[str], int],
     ) -> None:
+        """`keep_completed`: of a queue's BatchJobs that are Complete, the last so many keep what they left."""
         self._kube = kube
         self._store = store
         self._users = users

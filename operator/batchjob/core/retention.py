@@ -1,14 +1,12 @@
 """How long what a run left is kept. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from batchjob.api.policies import Retention
 from batchjob.api.status import BatchJobStatus, Phase, ResultsStatus
-
-KEEP_COMPLETED: Final = 1000  # runs of a queue that are Complete: what a person may want to look back at
 
 Name = TypeVar("Name")
 
@@ -37,12 +35,12 @@ def keep_results(status: BatchJobStatus, retention: Retention | None, now: datet
     return status.model_copy(update={"results": results})
 
 
-def surplus(completed: Iterable[tuple[str, float, Name]], keep: int) -> list[Name]:
-    """Of complete runs (queue, end, name), all but the last `keep` of each queue, oldest first."""
+def surplus(completed: Iterable[tuple[str, float, Name]], keep: Callable[[str], int]) -> list[Name]:
+    """Of complete runs (queue, end, name), all but the last `keep(queue)` of each queue, oldest first."""
     queues = defaultdict[str, list[tuple[float, Name]]](list)
     for queue, ended, name in completed:
         queues[queue].append((ended, name))
-    over = [run for runs in queues.values() for run in sorted(runs, key=_end, reverse=True)[keep:]]
+    over = [run for name, runs in queues.items() for run in sorted(runs, key=_end, reverse=True)[keep(name) :]]
     return [name for _, name in sorted(over, key=_end)]
 
 
