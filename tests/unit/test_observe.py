@@ -28,12 +28,15 @@ class Nothing:
     def owned_by(self, *_: str) -> tuple[()]:
         return ()
 
+    def before(self, _: object) -> None:
+        return None
+
 
 async def test_while_the_store_is_silent_one_look_in_a_while_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 1000.0
     monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: clock)
     store, nothing = HungStore(), cast("Any", Nothing())
-    observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs())
+    observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), nothing)
     entry = build_entry({
         "metadata": {"namespace": "team", "name": NAME, "uid": UID, "resourceVersion": "1", "generation": 1},
         "spec": {"type": "custom", "custom": {"processor": "noop"}, "source": {"items": [{"id": "a", "data": {}}]}},

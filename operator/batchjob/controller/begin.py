@@ -48,6 +48,9 @@ def _not_yet(seen: Observed) -> Verdict | None:
         return suspended()
     if _too_early_seconds(seen):
         return Verdict(Phase.QUEUED, Reason.START_AFTER, f"Waits until {spec.start_after}.")
+    if seen.previous:
+        message = f"Waits until BatchJob {seen.previous}, an earlier run of its BatchSchedule, has ended."
+        return Verdict(Phase.QUEUED, Reason.PREVIOUS_RUN_ACTIVE, message)
     if seen.missing:
         return stalled(Phase.PENDING, seen.missing)
     return _dependency(seen) if spec.source.parent else None

@@ -25,6 +25,7 @@ from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Obs
 from batchjob.controller.plan import EFFECTS_OUTSIDE, POD_FAILURE_POLICY
 from batchjob.controller.references import find_missing
 from batchjob.controller.status import seconds_since
+from batchjob.controller.turns import Turns
 from batchjob.controller.users import Users
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
@@ -71,17 +72,20 @@ class Pulse:
 class Observer:
     """The eyes of the controller."""
 
-    def __init__(self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs) -> None:
+    def __init__(
+        self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs, turns: Turns
+    ) -> None:
         self._kube = kube
         self._store = store
         self._users = users
         self._jobs = jobs
         self._known = known
+        self._turns = turns
         self._silent_since: float | None = None
         self._ask_again_at = 0.0
 
     async def observe(self, entry: Entry, pulse: Pulse) -> Observed:
-        """Everything that decides about a BatchJob. Errors: ValidationError, KubernetesError, StoreError."""
+        """Everything that decides about a BatchJob. Errors: ValidationError, BatchJobError."""
         job, now = entry.parsed, datetime.now(UTC)
         snapshot, silent, damage = await self._snapshot(entry.uid)
         try:
@@ -104,6 +108,7 @@ class Observer:
             child=child,
             missing=None if started and not stuck else await find_missing(self._kube, entry.namespace, job.spec),
             parent=self._parent(job),
+            previous=None if started else self._turns.before(entry),
             circle=self._known.circle((entry.namespace, entry.name)),
             pods=await self._pod_trouble(entry, child) if stuck and child else None,
             misconfigured=await self._misconfigured(entry, child),

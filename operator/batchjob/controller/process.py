@@ -23,6 +23,7 @@ from batchjob.controller.observe import Observer
 from batchjob.controller.probes import serve_probes
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
+from batchjob.controller.schedules import Schedules
 from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
@@ -49,6 +50,7 @@ class Operator:
         self._known = KnownBatchJobs()
         self._relist = Relist(kube, namespaces, self._known)
         self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved)
+        self._schedules = Schedules(kube, namespaces, settings.worker_image, self._queue.add)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
         self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue)
         self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
@@ -57,7 +59,7 @@ class Operator:
             kube,
             self._known,
             self._queue,
-            Observer(kube, store, self._users, self._jobs, self._known),
+            Observer(kube, store, self._users, self._jobs, self._known, self._schedules.turns),
             CarryOut(kube, store, self._users, self._jobs, self._known),
             _plan_settings(settings),
         )
@@ -75,6 +77,7 @@ class Operator:
                 for part in (
                     self._supervisor.run(),
                     self._jobs.run(),
+                    self._schedules.run(),
                     self._relist.keep_comparing(self._settings.relist_seconds, self._queue.add),
                     self._check_store(),
                     self._leader.run(self._lead),
@@ -93,6 +96,7 @@ class Operator:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
+                group.create_task(self._schedules.lead())
                 group.create_task(self._housekeeping.follow_changes())
                 group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
                 group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))

@@ -11,6 +11,8 @@ class Reason(StrEnum):
     RUNNING = "Running"
     START_AFTER = "StartAfter"
     DEPENDENCY_NOT_MET = "DependencyNotMet"
+    PREVIOUS_RUN_ACTIVE = "PreviousRunActive"
+    SCHEDULED = "Scheduled"
     SUSPENDED_BY_USER = "SuspendedByUser"
     STORE_LOST = "StoreLost"
     FINALIZING = "Finalizing"
@@ -41,3 +43,4 @@ class Reason(StrEnum):
     WORKER_MISCONFIGURED = "WorkerMisconfigured"
     RESULTS_FAILED = "ResultsFailed"
     CANCELLED = "Cancelled"
+    RUN_DELETED = "RunDeleted"

@@ -9,9 +9,11 @@ from batchjob.kube.access import Access
 from batchjob.kube.client import Kube, Listing, WatchEvent
 from batchjob.kube.resources import (
     BATCH_JOBS,
+    BATCH_SCHEDULES,
     CLAIMS,
     CONFIG_MAPS,
     CORE_EVENTS,
+    CRON_JOBS,
     EVENTS,
     JOBS,
     LEASES,
@@ -23,9 +25,11 @@ from batchjob.kube.throttle import Throttle
 
 __all__ = [
     "BATCH_JOBS",
+    "BATCH_SCHEDULES",
     "CLAIMS",
     "CONFIG_MAPS",
     "CORE_EVENTS",
+    "CRON_JOBS",
     "EVENTS",
     "JOBS",
     "LEASES",
