@@ -70,7 +70,7 @@ BATCH_SCHEDULE: Final = Kind(
     scope="Namespaced",
     description="BatchJobs at the times of cron strings. Kubernetes' CronJobs keep the time.",
     columns=(
-        Column("Schedule", ".spec.schedules[*]", "When it runs."),
+        Column("Schedule", ".spec.schedules", "When it runs."),
         Column("Suspend", ".spec.suspend", "Whether no new runs are made.", type="boolean"),
         Column("Active", ".status.activeRuns", "Runs that have not ended.", type="integer"),
         Column("Last", ".status.lastScheduleTime", "Time since the newest run was due.", type="date"),
