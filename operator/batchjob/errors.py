@@ -2,6 +2,7 @@
 
 BatchJobError
 ├── ConfigurationError        settings or mounted files that cannot work; the same start would fail again
+├── ProcessorUnopened         its `open` raised something; what it needs may come back
 ├── StoreError
 │   ├── StoreUnavailable      the store did not answer; worth another try
 │   │   └── StoreFull         it has no memory left for what was to be written
@@ -33,6 +34,10 @@ class BatchJobError(Exception):
 
 class ConfigurationError(BatchJobError):
     """Settings or mounted files that cannot work; the message says which and what to do."""
+
+
+class ProcessorUnopened(BatchJobError):
+    """The processor's `open` raised what it should not; the message says what."""
 
 
 class StoreError(BatchJobError):

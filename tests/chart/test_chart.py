@@ -60,9 +60,11 @@ def test_no_role_has_a_wildcard_and_no_one_may_list_secrets(values: Path) -> Non
             assert "secrets" not in rule["resources"] or not {"list", "watch"} & set(rule["verbs"])
 
 
-def test_with_watched_namespaces_nothing_is_bound_in_the_whole_cluster() -> None:
+def test_with_watched_namespaces_nothing_but_the_queues_is_bound_in_the_whole_cluster() -> None:
     found = objects("--set", "watchNamespaces={team-a,team-b}")
-    assert not of_kind(found, "ClusterRoleBinding")
+    [binding] = of_kind(found, "ClusterRoleBinding")
+    [role] = [role for role in of_kind(found, "ClusterRole") if role["metadata"]["name"] == binding["roleRef"]["name"]]
+    assert {name for rule in role["rules"] for name in rule["resources"]} == {"batchqueues", "batchqueues/status"}
     bound = {binding["metadata"]["namespace"] for binding in of_kind(found, "RoleBinding")}
     assert bound == {"team-a", "team-b", "batchjob-system"}
 

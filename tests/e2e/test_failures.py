@@ -57,6 +57,22 @@ def test_an_item_that_kills_its_process_three_times_is_dead_lettered_and_its_nei
     assert (error["itemId"], error["errorClass"]) == ("i4", "infrastructure")
 
 
+def test_an_item_that_kills_a_process_of_the_processors_own_costs_the_pod_and_the_others_nothing(jobs: Jobs) -> None:
+    """It runs under the restricted standard and on a read-only root, as all pods of the tests do."""
+    source = inline(4)
+    source["items"][1]["data"]["do"] = "kill"
+    own = {"processor": "own-process", "params": {"journal": "/tmp/journal"}}
+    image = {"image": CHAOS_IMAGE}
+    jobs.apply(batch_job("computing", "custom", source, own, worker=image, concurrency=2, retry={"maxAttempts": 1}))
+    jobs.wait_condition("computing", "Failed", "ItemsFailed")
+    status = jobs.status("computing")
+    assert (status["counts"]["succeeded"], status["failedItems"], status["jobsCreated"]) == (3, "1", 1)
+    assert status["counts"].get("retriedAfterLoss", 0) == 0
+    (error,) = status["lastErrors"]
+    assert error["errorClass"] == "infrastructure"
+    assert "was ended by SIGKILL" in error["message"]
+
+
 def test_a_processor_of_ones_own_decides_by_exceptions(jobs: Jobs) -> None:
     source = inline(4)
     source["items"][1]["data"]["do"] = "fail"

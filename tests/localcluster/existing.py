@@ -69,10 +69,14 @@ class ExistingProvider:
 
     def load_images(self, names: Sequence[str] = ()) -> None:
         """Say how to build and push; which registry the cluster reads is the user's business."""
+        self.load(images.named(names))
+
+    def load(self, chosen: Sequence[images.Image]) -> None:
+        """The same with these."""
         commands = [
             f"  docker build -t <registry>/{image.short_name} -f {image.dockerfile} {image.context}"
             f" && docker push <registry>/{image.short_name}"
-            for image in images.named(names)
+            for image in chosen
         ]
         say(PUSH.format(commands="\n".join(commands)))
 

@@ -73,8 +73,12 @@ class KindProvider:
 
     def load_images(self, names: Sequence[str] = ()) -> None:
         """Build by Docker, whose cache makes an unchanged build short, and load what the node does not have."""
+        self.load(images.named(names))
+
+    def load(self, chosen: Sequence[images.Image]) -> None:
+        """The same with these."""
         with locked(self.state):
-            for image in images.named(names):
+            for image in chosen:
                 with step(f"building and loading {image.name}"):
                     run(["docker", "build", "--tag", image.name, "--file", image.dockerfile, image.context])
                     self._kind("load", "docker-image", image.name)  # compares ids before it copies

@@ -90,8 +90,11 @@ class LocalProvider:
 
     def load_images(self, names: Sequence[str] = ()) -> None:
         """Build the product's images and load those that the node does not have."""
+        self.load(images.named(names))
+
+    def load(self, chosen: Sequence[images.Image]) -> None:
+        """Build these images and load those that the node does not have."""
         require_linux_root()
-        chosen = images.named(names)
         with locked(self.state):
             install_packages()
             built = self._build_images(chosen)

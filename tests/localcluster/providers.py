@@ -10,9 +10,12 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tests.localcluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from tests.localcluster.images import Image
 
 NAMES: Final = ("local", "kind", "existing")
 
@@ -51,6 +54,9 @@ class Provider(Protocol):
 
     def load_images(self, names: Sequence[str] = ()) -> None:
         """Build the product's images (all for none) and give them to the cluster; unchanged ones cost nothing."""
+
+    def load(self, chosen: Sequence["Image"]) -> None:
+        """The same with these images, which need not be the product's."""
 
     def recycle_volumes(self) -> list[str]:
         """Wipe volumes whose claim is gone and offer them again; returns their names."""

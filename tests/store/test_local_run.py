@@ -73,6 +73,8 @@ def test_ctrl_c_writes_what_is_done_and_a_stopped_redrive_loses_no_letter(place:
         out, _ = process.communicate()
     assert (process.returncode, "1 of 2 succeeded, 1 not done" in out) == (130, True)
     assert [line["id"] for line in place.lines("results.jsonl")] == ["i0"]
+    (left,) = place.lines("dead-letters.jsonl")
+    assert (left["id"], left["errorClass"], left["attempts"]) == ("i1", "not-done", 0)
 
     letter = '{"id":"%s","errorClass":"internal","message":"","attempts":1,"data":{"text":"","do":"%s"}}\n'
     letters = letter % ("a", "fine") + letter % ("b", "wait")

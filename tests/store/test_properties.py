@@ -14,7 +14,7 @@ def test_items_conserve_and_ends_are_final_whatever_happens(redis_server: RedisS
     assert facts["steps"] > 1000
 
 
-BUGS = {
+IN_EXCHANGE = {
     "no fencing": ("not chunk or chunk.fence ~= c[2]", "not chunk"),
     "a commit counts each time it is sent": ("c[3] > chunk.number", "true"),
     "an outcome counts again": ("or chunk.done[position] then", "then"),
@@ -26,18 +26,23 @@ BUGS = {
     "the pause is ignored": ("or run.paused or", "or"),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
 }
+ELSEWHERE = {
+    "items that are sent again are there twice": ("LOAD_PUT", "if first >= loaded then", "if true then"),
+    "a loader that takes over discards what is done": ("DUTY_CLAIM", "and not run.claimable then", "then"),
+}
+BUGS = {name: ("EXCHANGE", *change) for name, change in IN_EXCHANGE.items()} | ELSEWHERE
 
 
-@pytest.mark.parametrize(("right", "wrong"), BUGS.values(), ids=BUGS)
+@pytest.mark.parametrize(("script", "right", "wrong"), BUGS.values(), ids=BUGS)
 def test_the_walk_finds_a_seeded_bug(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, script: str, right: str, wrong: str
 ) -> None:
-    source = scripts.EXCHANGE.source
+    source = getattr(scripts, script).source
     assert source.count(right) == 1
     broken = source.replace(right, wrong)
     digest = sha1(broken.encode(), usedforsecurity=False).hexdigest()
-    script = scripts.Script("exchange", broken, digest)
-    monkeypatch.setattr(scripts, "EXCHANGE", script)
-    monkeypatch.setattr(scripts, "ALL", (*scripts.ALL, script))
+    found = scripts.Script(script, broken, digest)
+    monkeypatch.setattr(scripts, script, found)
+    monkeypatch.setattr(scripts, "ALL", (*scripts.ALL, found))
     with pytest.raises(AssertionError):
         walks.trial(redis_server.url, runs=400, number=1)

@@ -8,10 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import Item, Succeeded
+from batchjob.core.items import Item, RunState, Succeeded
 from batchjob.errors import ConfigurationError, StoreNotReady, StoreUnavailable
-from batchjob.store import Store
-from batchjob.store.keys import run_key
+from batchjob.store import Store, scripts
+from batchjob.store.keys import OLDEST_SCHEMA, SCHEMA, run_key
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.store_runs import Runs, commit, done
 
@@ -80,13 +80,35 @@ async def test_forgotten_scripts_mean_not_ready_until_they_are_loaded_again(runs
     assert len((await worker.exchange([], 4)).chunks) == 1
 
 
-async def test_a_run_of_a_newer_version_is_refused(runs: Runs, store: Store) -> None:
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (SCHEMA + 1, f"newer version \\(schema {SCHEMA + 1}\\)"),
+        (OLDEST_SCHEMA - 1, f"too old for this one \\(schema {OLDEST_SCHEMA - 1}\\)"),
+    ],
+)
+async def test_every_script_refuses_a_run_that_a_version_far_from_this_one_made(
+    runs: Runs, store: Store, schema: int, said: str
+) -> None:
     uid = await runs.open()
-    await runs.redis.hset(run_key(uid, "meta"), "schema", "2")
-    worker = store.run(uid, "w1")
-    for call in (worker.exchange([], 1), worker.claim_seal(), store.cancel(uid), store.snapshot(uid)):
-        with pytest.raises(ConfigurationError, match=r"newer version \(schema 2\)"):
-            await call
+    await runs.redis.hset(run_key(uid, "meta"), "schema", schema)
+    for script in (script for script in scripts.ALL if script not in {scripts.RATE_HOLD, scripts.RATE_TAKE}):
+        with pytest.raises(ConfigurationError, match=said):
+            await store._call(script, uid)
+        assert (await runs.oracle(uid).check())["waiting"] == 8, script.name
+
+
+async def test_a_run_that_the_version_before_made_goes_on(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=4, chunk=4)
+    await runs.redis.hset(run_key(uid, "meta"), "schema", OLDEST_SCHEMA)
+    [chunk] = await runs.claim(uid)
+    assert (await store.run(uid, "w1").exchange([done(chunk)], 0)).finished
+    seal = await store.run(uid, "w1").claim_seal()
+    assert seal
+    await seal.finish(None, None)
+    found = await store.snapshot(uid)
+    assert found
+    assert (found.state, found.counts.succeeded) == (RunState.CLOSED, 4)
 
 
 async def test_a_full_server_takes_no_more_items_but_lets_those_it_has_be_worked_off(own_runs: Runs) -> None:

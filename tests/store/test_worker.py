@@ -113,6 +113,18 @@ async def test_exceptions_decide_what_becomes_of_an_item(workers: Workers) -> No
     assert results["i1"] == b'{"n":1,"attempt":3}'
 
 
+async def test_an_error_class_may_have_limits_of_its_own(workers: Workers) -> None:
+    def decide(item: Item, _: Context) -> Any:
+        raise TimeoutError("slow") if item.id == "i0" else ZeroDivisionError("oops")
+
+    own = [{"errorClass": "timeout", "maxAttempts": 1}, {"errorClass": "internal", "maxAttempts": 4}]
+    run = await workers.open(spec(2, retry={"perErrorClass": own, "backoff": {"initialDelaySeconds": 0}}))
+    processor = Recorder(decide)
+    assert await workers.work(run, processor) == EXIT_CLOSED
+    assert (await workers.snapshot(run)).counts.failed == 2
+    assert Counter(processor.begun) == {"i0": 1, "i1": 4}
+
+
 async def test_an_item_that_takes_too_long_is_cut_off_and_counts_as_timeout(workers: Workers) -> None:
     run = await workers.open(spec(3, itemTimeoutSeconds=1, retry={"maxAttempts": 1}))
     assert await workers.work(run, Recorder(lambda item, _: asyncio.sleep(60 if item.id == "i1" else 0))) == EXIT_CLOSED

@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ from batchjob.worker import patience
 from batchjob_processors.noop import Noop
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.store_runs import started_items
-from tests.support.workers import Workers, ended, wait_for
+from tests.support.workers import Workers, a_file_that_never_ends, ended, wait_for
 
 LEASE = {"BATCHJOB_LEASE_SECONDS": "1.5"}
 LEASE_MS = 1500
@@ -190,20 +188,6 @@ async def large_run(workers: Workers, folder: Path, count: int) -> Run:
     volumes = {"volumes": [{"claimName": "data", "mountPath": str(data.parent)}]}
     custom = {"type": "custom", "custom": {"processor": "noop"}, "source": source, "worker": volumes}
     return await workers.open(custom, lease_ms=LEASE_MS)
-
-
-@contextlib.contextmanager
-def a_file_that_never_ends(path: Path, begin: bytes) -> Iterator[None]:
-    """A pipe in the place of a file: who reads it gets `begin` and then waits."""
-    os.mkfifo(path)
-    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2**20)
-        assert os.write(pipe, begin) == len(begin)
-        yield
-    finally:
-        os.close(pipe)
-        path.unlink()
 
 
 async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, tmp_path: Path) -> None:

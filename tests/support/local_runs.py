@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,13 +21,17 @@ from tests.support.manifests import API_VERSION
 PATIENCE_SECONDS: Final = 60
 RUN: Final = ("run", "-f", "batchjob.yaml")
 CODE: Final = r"""
-import os, time
+import os, sys, time
 from batchjob.worker import ConfigurationError, Context, Fail, Item, Processor
 
 class TellLength(Processor):
     async def open(self, context: Context) -> None:
         if "refuse" in context.params:
             raise ConfigurationError("spec.custom.params.refuse: it is refused")
+        if "break" in context.params:
+            raise ValueError("there is no model file")
+        if "leave" in context.params:
+            sys.exit(0)
 
     def process(self, item: Item, context: Context):
         print(f"looking at {item.id}\n", end="")  # one write: two threads print at once
@@ -39,6 +44,8 @@ class TellLength(Processor):
                 time.sleep(0.2)
             case "wait":
                 time.sleep(60)
+            case "divide":
+                return {"share": float("nan")}
             case "crash":
                 os.abort()
         context.usage("characters", len(item.data["text"]))
@@ -97,9 +104,17 @@ class Place:
         self, command: Sequence[str], output: int = subprocess.PIPE, environment: dict[str, str] | None = None
     ) -> Iterator[subprocess.Popen[str]]:
         """A command, running; afterwards neither a process nor a temporary file of it may be there."""
-        command = [str(Path(sys.executable).with_name(command[0])), *command[1:]]
-        told = {**os.environ, "TMPDIR": str(self._temporary), **(environment or {})}
-        process = subprocess.Popen(command, cwd=self.folder, env=told, stdout=output, stderr=output, text=True)
+        here = str(Path(sys.executable).parent)  # where `batchjob` is
+        path = os.pathsep.join([here, os.environ["PATH"]])
+        told = {**os.environ, "PATH": path, "TMPDIR": str(self._temporary), **(environment or {})}
+        process = subprocess.Popen(
+            [shutil.which(command[0], path=path) or command[0], *command[1:]],
+            cwd=self.folder,
+            env=told,
+            stdout=output,
+            stderr=output,
+            text=True,
+        )
         with process:
             try:
                 yield process
@@ -109,9 +124,11 @@ class Place:
                 self._wait_until_nothing_is_left()
         assert was_killed or list(self._temporary.iterdir()) == []
 
-    def begin(self, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    def begin(
+        self, *arguments: str, prefix: Sequence[str] = (), output: int = subprocess.PIPE
+    ) -> AbstractContextManager[subprocess.Popen[str]]:
         """`batchjob run` on the manifest, running."""
-        return self._begin(("batchjob", *RUN, *arguments))
+        return self._begin((*prefix, "batchjob", *RUN, *arguments), output)
 
     def lines(self, name: str, folder: str = "tell-results") -> list[dict[str, Any]]:
         """The lines of a file of results."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.status import BatchJobStatus, ConditionType, Counts, JobReference
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller import actions as do
@@ -24,8 +25,10 @@ from batchjob.controller.observed import (
     Parent,
     Trouble,
 )
-from batchjob.controller.plan import make_plan
+from batchjob.controller.plan import claim_of, make_plan
+from batchjob.controller.queues import build_rules
 from batchjob.controller.status import Pace
+from batchjob.core.admission import Line
 from batchjob.core.items import RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.snapshot import LastError, Snapshot
@@ -61,7 +64,7 @@ def batch_job(spec: dict[str, Any] | None = None, status: BatchJobStatus | None 
     base = {
         "type": "custom",
         "custom": {"processor": "noop"},
-        "source": {"items": [{"id": "a", "data": {"n": 1}}]},
+        "source": {"items": [{"id": f"i{n}", "data": {"n": n}} for n in range(10)]},
     }
     body = {
         "metadata": {"name": NAME, "namespace": "team", "uid": UID, "generation": 1, **metadata},
@@ -89,6 +92,9 @@ class World:
     circle: tuple[str, ...] = ()
     certain: list[tuple[int, int]] | None = None
     is_store_silent: bool = False
+    queue: BatchQueueSpec | None = field(default_factory=BatchQueueSpec)
+    line: Line = field(default_factory=Line)  # of that queue; others may be in it
+    rate: float | None = None
     epochs: int = 0
     writes: int = 0
 
@@ -96,7 +102,7 @@ class World:
         """What the operator would see."""
         child = self.child()
         silent = 40.0 if self.is_store_silent else None
-        return Observed(
+        seen = Observed(
             job=batch_job(self.spec, self.status, generation=self.generation),
             now=self.now,
             fresh_epoch=f"e{self.epochs + 1}",
@@ -110,7 +116,17 @@ class World:
             certain=self.certain,
             pods=self.pods if child and child.is_starting else None,
             since_write_seconds=(self.now - self.written_at).total_seconds() if self.written_at else float("inf"),
+            queue=self.queue,
+            rate=self.rate,
         )
+        claim = claim_of(seen)
+        if claim is None or self.queue is None:
+            self.line.leave(UID)
+        else:
+            self.line.rules = build_rules(self.queue)
+            self.line.ask(claim)
+        self.line.admit()
+        return replace(seen, place=self.line.place(UID))
 
     def child(self) -> ChildJob | None:
         """The newest Job, as `children.newest_child` finds it."""
@@ -168,7 +184,7 @@ class World:
         left = counts.waiting - ok - bad
         moved = {"waiting": left, "succeeded": counts.succeeded + ok, "failed": counts.failed + bad}
         errors = [LastError("a", "upstream", "HTTP 503")] if moved["failed"] else []
-        self._change(
+        self.change(
             counts=counts.model_copy(update=moved),
             state=run.state if left else RunState.SEALING,
             last_errors=errors,
@@ -178,19 +194,25 @@ class World:
     def load(self, total: int) -> None:
         """A worker has read the source."""
         if self.run and self.run.state is RunState.LOADING:
-            self._change(state=RunState.OPEN, total=total, counts=Counts(total=total, waiting=total))
+            self.change(state=RunState.OPEN, total=total, counts=Counts(total=total, waiting=total))
 
     def seal(self) -> None:
         """A worker has finished the results."""
         if self.run and self.run.state is RunState.SEALING:
-            self._change(state=RunState.CLOSED)
+            self.change(state=RunState.CLOSED)
 
     def end_job(self, failure: tuple[str, str] | None) -> None:
         """The current Job ends."""
         if (child := self.child()) and not child.ended:
             self.jobs[child.name] = replace(child, ended=True, ready=0, active=0, failure=failure)
 
-    def _change(self, **values: Any) -> None:
+    def kueue_says(self, *, suspend: bool) -> None:
+        """Kueue lets the Job's pods start, or takes them back."""
+        if child := self.child():
+            self.jobs[child.name] = replace(child, suspended=suspend)
+
+    def change(self, **values: Any) -> None:
+        """The run in the store is another one now."""
         if self.run is None:
             return
         facts = {name: getattr(self.run, name) for name in self.run.__struct_fields__}
@@ -229,7 +251,7 @@ class World:
                 index=indexes[0],
                 name=name,
                 uid=f"uid-of-{name}",
-                suspended=False,
+                suspended=manifest["spec"].get("suspend", False),
                 parallelism=manifest["spec"]["parallelism"],
                 active=1,
                 ready=0,
@@ -251,17 +273,17 @@ class World:
         none_left = {"waiting": 0, "active": 0, "delayed": 0}
         match action:
             case do.PauseRun():
-                self._change(paused=True)
+                self.change(paused=True)
             case do.ResumeRun():
-                self._change(paused=False)
+                self.change(paused=False)
             case do.CancelRun():
                 left = none_left | {"cancelled": counts.cancelled + rest}
-                self._change(state=RunState.CANCELLED, counts=counts.model_copy(update=left))
+                self.change(state=RunState.CANCELLED, counts=counts.model_copy(update=left))
             case do.FailRun(reason, message):
-                self._change(state=RunState.FAILED, reason=reason, message=message)
+                self.change(state=RunState.FAILED, reason=reason, message=message)
             case do.AbandonRun(message):
                 left = none_left | {"failed": counts.failed + rest}
-                self._change(
+                self.change(
                     state=RunState.CLOSED,
                     reason="WorkersFailed",
                     message=message,

@@ -1,9 +1,10 @@
 """A random walk through the life of a run, with a model that knows what must be true after every step.
 
 Workers claim, commit, fall silent and come back as ghosts with old tokens; answers get lost; time passes; the run is
-paused, cancelled, abandoned; the store is lost and the run begins again. The model keeps only what the outside may
-know: which token each item was last granted under, which results were accepted, what ended. The oracle looks into
-the keys.
+paused, cancelled, abandoned; the store is lost and the run begins again. To a run that was opened early all this
+happens while a loader puts one chunk after the other, is lost, and is taken over. The model keeps only what the
+outside may know: which token each item was last granted under, which results were accepted, what ended. The oracle
+looks into the keys.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import ClassVar, TypeVar
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis.asyncio import Redis
@@ -19,7 +21,8 @@ from redis.asyncio import Redis
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Before, Cancelled, Chunk, Failed, Item, Outcome, Retried, RunState, Succeeded
 from batchjob.core.ranges import format_pairs
-from batchjob.store import Commit, Grant, Store
+from batchjob.errors import LeaseLost
+from batchjob.store import Commit, Grant, LoadLease, Store
 from batchjob.store.keys import run_key
 from tests.support.store_oracle import Oracle, check, chunk_range
 
@@ -29,6 +32,8 @@ TOKEN = re.compile(r"token (\d+)")  # each result and error names the token it w
 PAST = 1.0  # a deadline that is over
 WORKERS = st.sampled_from(["a", "b", "c"])
 ENDINGS = st.sampled_from(["succeeded", "retried", "retried", "failed", "cancelled", *["unfinished"] * 4])
+EARLY = st.sampled_from([False, False, True])
+LOADER = st.sampled_from(["waits", "goes on", "goes on", "repeats"])
 SELDOM = st.sampled_from([False] * 5 + [True])
 
 
@@ -56,6 +61,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.max_losses = self.items = self.chunk = 0
         self.cancelled_before = 0
         self.certain: set[int] = set()  # done before the store was lost
+        self.early = False
+        self.lease: LoadLease | None = None  # while the source is loaded
+        self.loaded = 0  # items that the store has accepted, or knows to be done
 
     def do(self, call: Awaitable[T]) -> T:
         async def wait() -> T:
@@ -94,28 +102,61 @@ class StoreMachine(RuleBasedStateMachine):
 
     # ---- what happens ------------------------------------------------------------------------------------
 
-    @initialize(items=st.integers(4, 16), chunk=st.integers(1, 8), max_losses=st.integers(1, 4))
-    def load(self, items: int, chunk: int, max_losses: int) -> None:
-        self.items, self.chunk, self.max_losses = items, chunk, max_losses
+    @initialize(items=st.integers(4, 16), chunk=st.integers(1, 8), max_losses=st.integers(1, 4), early=EARLY)
+    def load(self, items: int, chunk: int, max_losses: int, early: bool) -> None:
+        self.items, self.chunk, self.max_losses, self.early = items, chunk, max_losses, early
         self.begin(Before())
 
     def begin(self, before: Before) -> None:
         """An empty store, and the run in it anew."""
         self.do(self.redis.flushall())
         self.do(self.store.load_scripts())
-        self.do(self.store.open_run(UID, epoch="e", max_losses=self.max_losses, created_for="a/b", before=before))
-        lease = self.do(self.store.run(UID, "loader").claim_load())
-        assert lease
-        done, _ = self.do(lease.before())
-        for first in range(0, self.items, self.chunk):
-            todo = [n for n in range(first, min(first + self.chunk, self.items)) if n not in done]
-            items = [Item(position, f"i{position}", {}) for position in todo]
-            whole = not items or len(items) == items[-1].position - items[0].position + 1
-            self.do(lease.put([items] if items and whole else [[item] for item in items]))
-        self.do(lease.finish(self.items, None, None))
+        lives, early = self.max_losses, self.early
+        opened = self.store.open_run(UID, epoch="e", max_losses=lives, created_for="a/b", before=before, early=early)
+        self.do(opened)
+        self.lease = self.do(self.store.run(UID, "loader").claim_load())
+        assert self.lease
+        self.loaded = 0
+        while self.lease is not None:
+            self.load_on(again=False)
+            if self.early and not before.done:
+                return
 
-    @rule(worker=WORKERS, want=st.integers(1, 10))
-    def claim(self, worker: str, want: int) -> None:
+    def load_on(self, *, again: bool) -> None:
+        """The next items, or the end of the source; `again`: the answer to the last call was lost."""
+        assert self.lease
+        first = max(self.loaded - self.chunk, 0) if again else self.loaded
+        if first < self.items:
+            self.loaded = min(first + self.chunk, self.items)
+            self.put(self.lease, first)
+        else:
+            self.do(self.lease.finish(self.items, None, None))
+            self.lease = None
+
+    def put(self, lease: LoadLease, first: int) -> None:
+        done, _ = self.do(lease.before())
+        items = [Item(n, f"i{n}", {}) for n in range(first, self.loaded) if n not in done]
+        whole = not items or len(items) == items[-1].position - items[0].position + 1
+        lease._next_position = first
+        self.do(lease.put([items] if items and whole else [[item] for item in items], f"mark {self.loaded}"))
+
+    @precondition(lambda self: self.lease)
+    @rule(heir=WORKERS)
+    def the_loader_is_lost(self, heir: str) -> None:
+        """Another one takes over, finds everything as it was, and the first is not heard any more."""
+        lost = self.lease
+        assert lost
+        self.do(self.redis.hset(run_key(UID, "duty"), "deadline", 1))
+        self.lease = self.do(self.store.run(UID, heir).claim_load())
+        assert self.lease
+        assert self.do(self.lease.reached()) == (self.loaded, f"mark {self.loaded}" if self.loaded else "")
+        with pytest.raises(LeaseLost):
+            self.do(lost.put([[Item(self.loaded, "late", {})]], "late"))
+
+    @rule(worker=WORKERS, want=st.integers(1, 10), loader=LOADER)
+    def claim(self, worker: str, want: int, loader: str) -> None:
+        if self.lease and loader != "waits":
+            self.load_on(again=loader == "repeats")
         self.exchange(worker, [], want)
 
     @rule(worker=WORKERS, data=st.data(), want=st.integers(0, 4), release=SELDOM)
@@ -181,19 +222,20 @@ class StoreMachine(RuleBasedStateMachine):
         """The run begins again with all that is not certain to be done, as the operator has it from the status."""
         if lost:
             return  # it is seldom: most of a life has to lie between two
-        pairs = self.do(self.store.finished(UID))
-        found = self.do(self.store.snapshot(UID))
+        found, pairs = self.do(self.store.snapshot(UID)), self.do(self.store.finished(UID))
         assert found
-        assert pairs is not None
+        assert (pairs is None) == (self.lease is not None), "what is done can be said once all is loaded, and only then"
+        pairs = pairs or []
         self.certain = {position for first, last in pairs for position in range(first, last + 1)}
         assert not self.certain & self.failed, "a dead letter counts as done"
-        assert len(self.certain) == found.counts.succeeded + found.counts.cancelled
+        cancelled = 0 if self.lease else found.counts.cancelled
+        assert self.lease or len(self.certain) == found.counts.succeeded + cancelled
         for worker, hand in self.hands.items():
             self.ghosts += [(worker, chunk) for chunk in hand.values()]
         self.hands = {worker: {} for worker in self.hands}
         self.token, self.results, self.failed, self.counted, self.paused = {}, {}, set(), set(), False
-        self.cancelled_before = found.counts.cancelled
-        self.begin(Before(format_pairs(pairs), found.counts.cancelled))
+        self.cancelled_before = cancelled
+        self.begin(Before(format_pairs(pairs), cancelled))
 
     @rule()
     def retries_fall_due(self) -> None:
@@ -209,7 +251,7 @@ class StoreMachine(RuleBasedStateMachine):
     def end(self, how: str) -> None:
         if how != "no":
             self.do(self.store.cancel(UID) if how == "cancel" else self.store.abandon(UID, "no worker left"))
-            self.ended = True
+            self.ended, self.lease = True, None
 
     # ---- what must be true after every step ----------------------------------------------------------------
 
@@ -220,6 +262,8 @@ class StoreMachine(RuleBasedStateMachine):
         type(self).steps += 1
         seen = self.do(self.oracle.look())
         counts = check(seen)
+        assert sum(counts.values()) == self.loaded, "an item was accepted twice, or not at all"
+        assert (seen["meta"]["state"] == "loading") == (self.lease is not None), "a run ended before its source did"
         results, failed = seen["results"], {int(position) for position in seen["failed"]}
         assert results.items() >= self.results.items(), "a result was changed or lost"
         assert failed >= self.failed, "a dead letter came back"

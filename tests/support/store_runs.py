@@ -47,10 +47,12 @@ class Runs:
         self.redis = redis
         self._numbers = itertools.count(1)
 
-    async def open_empty(self, *, max_losses: int = 3, lease_ms: int = LEASE_MS) -> str:
+    async def open_empty(self, *, max_losses: int = 3, lease_ms: int = LEASE_MS, early: bool = False) -> str:
         """A run that is not loaded; returns its uid."""
         uid = f"run-{next(self._numbers)}"
-        await self.store.open_run(uid, epoch="one", max_losses=max_losses, created_for="team/run", lease_ms=lease_ms)
+        await self.store.open_run(
+            uid, epoch="one", max_losses=max_losses, created_for="team/run", lease_ms=lease_ms, early=early
+        )
         return uid
 
     async def open(self, items: int = 8, chunk: int = 4, *, max_losses: int = 3, lease_ms: int = LEASE_MS) -> str:
@@ -77,6 +79,10 @@ class Runs:
         started = [commit(chunk, started=len(chunk.items)) for chunk in chunks]
         await self.store.run(uid, worker).exchange(started, 0)
         return chunks
+
+    async def lose_loader(self, uid: str) -> None:
+        """Whoever loads or seals falls silent for longer than its lease."""
+        await self.redis.hset(run_key(uid, "duty"), "deadline", "1")
 
     async def lose_workers(self, uid: str) -> None:
         """Every worker falls silent for longer than its lease: the deadlines move to the past."""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from batchjob.api.defaults import effective
 from batchjob.api.run import Purpose, Run, references
 from batchjob.api.source import MEMBERS
+from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import BLOCKS, BatchJob, BatchJobSpec, JobType
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -111,6 +112,30 @@ def test_what_a_spec_says_wins_over_its_type() -> None:
     values = effective(spec(retry=retry, itemTimeoutSeconds=7))
     assert (values.max_attempts, values.max_losses, values.item_timeout_seconds) == (9, 1, 7)
     assert (values.backoff_strategy, values.initial_delay_seconds) == ("fixed", 0)
+
+
+def test_an_error_class_has_what_its_entry_says_else_what_the_run_does() -> None:
+    retry = {
+        "maxAttempts": 4,
+        "backoff": {"initialDelaySeconds": 7},
+        "perErrorClass": [
+            {"errorClass": "timeout", "maxAttempts": 2},
+            {"errorClass": "upstream", "backoff": {"strategy": "fixed", "initialDelaySeconds": 900}},
+        ],
+    }
+    force = effective(spec(retry=retry))
+    timeout, upstream = force.after(ErrorClass.TIMEOUT), force.after(ErrorClass.UPSTREAM)
+    assert (timeout.max_attempts, timeout.initial_delay_seconds, timeout.max_delay_seconds) == (2, 7, 300)
+    assert (upstream.max_attempts, upstream.backoff_strategy, upstream.jitter_percent) == (4, "fixed", 20)
+    assert (upstream.initial_delay_seconds, upstream.max_delay_seconds) == (900, 900), "a default cuts no wait"
+    assert force.after(ErrorClass.INTERNAL) is force
+    assert effective(spec()).per_error_class is None
+
+
+def test_a_wait_is_cut_by_the_longest_one_only_where_somebody_named_that() -> None:
+    assert effective(spec(retry={"backoff": {"initialDelaySeconds": 1800}})).max_delay_seconds == 1800
+    both = {"initialDelaySeconds": 1800, "maxDelaySeconds": 60}
+    assert effective(spec(retry={"backoff": both})).max_delay_seconds == 60
 
 
 def test_every_reference_of_a_spec_is_found_with_its_field_and_purpose() -> None:

@@ -10,7 +10,7 @@ from kubernetes.client import V1Job
 from batchjob.api.base import MAX_NAME
 from batchjob.api.defaults import effective
 from batchjob.api.run import REFERENCES_DIR, Run, StoreAccess
-from batchjob.controller.manifests import PodSettings, build_job, build_secret, child_name, decode, slots_patch
+from batchjob.controller.manifests import PodSettings, Slots, build_job, build_secret, child_name, decode, slots_patch
 from tests.support.plan_world import batch_job
 
 PODS = PodSettings("worker:1", "Always", 45, 3600, "debug")
@@ -48,7 +48,7 @@ RICH: dict[str, Any] = {
 @pytest.fixture(params=["plain", "rich"])
 def job(request: pytest.FixtureRequest) -> dict[str, Any]:
     spec = RICH if request.param == "rich" else {}
-    return build_job(batch_job(spec), PODS, epoch="e1", index=0)
+    return build_job(batch_job(spec), PODS, epoch="e1", index=0, slots=Slots(7))
 
 
 def test_kubernetes_takes_every_field(job: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ def test_pods_meet_the_restricted_standard_and_have_no_token(job: dict[str, Any]
 
 
 def test_each_reference_is_mounted_below_its_purpose_with_no_more_than_the_key_it_names() -> None:
-    pod = build_job(batch_job(RICH), PODS, epoch="e1", index=0)["spec"]["template"]["spec"]
+    pod = build_job(batch_job(RICH), PODS, epoch="e1", index=0, slots=Slots(7))["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     assert volumes["reference-model"]["secret"] == {
@@ -110,15 +110,15 @@ def test_each_reference_is_mounted_below_its_purpose_with_no_more_than_the_key_i
 
 
 def test_the_users_word_goes_before_the_installations() -> None:
-    rich = build_job(batch_job(RICH), PODS, epoch="e1", index=0)["spec"]["template"]["spec"]
-    plain = build_job(batch_job(), PODS, epoch="e1", index=0)["spec"]["template"]["spec"]
+    rich = build_job(batch_job(RICH), PODS, epoch="e1", index=0, slots=Slots(7))["spec"]["template"]["spec"]
+    plain = build_job(batch_job(), PODS, epoch="e1", index=0, slots=Slots(7))["spec"]["template"]["spec"]
     assert (rich["containers"][0]["image"], plain["containers"][0]["image"]) == ("mine:2", "worker:1")
     assert (rich["serviceAccountName"], "serviceAccountName" in plain) == ("batch", False)
 
 
 def test_labels_of_tools_are_not_copied_to_children() -> None:
     labels = {"app.kubernetes.io/instance": "argo", "team": "a"}
-    job = build_job(batch_job(labels=labels), PODS, epoch="e1", index=0)
+    job = build_job(batch_job(labels=labels), PODS, epoch="e1", index=0, slots=Slots(7))
     assert not labels.keys() & job["metadata"]["labels"].keys()
     assert job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"]
 

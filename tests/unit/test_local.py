@@ -230,6 +230,16 @@ def test_processors_that_are_not_there_are_named(module: Path, option: str, word
         find_processors([option.format(module.name)])
 
 
+@pytest.mark.parametrize("name", ["email.py", "json/__init__.py"])
+def test_a_file_that_hides_a_module_of_python_is_named(module: Path, name: str) -> None:
+    (module.parent / name).parent.mkdir(exist_ok=True)
+    (module.parent / name).touch()
+    with pytest.raises(
+        ConfigurationError, match=f"{name} hides Python's own module (email|json): give it another name"
+    ):
+        find_processors([module.name])
+
+
 @pytest.mark.parametrize("line", ["import absent_library", "1 / 0", "raise SystemExit(5)"])
 def test_a_module_that_fails_shows_its_author_where(module: Path, line: str) -> None:
     module.with_suffix(".py").write_text(f"{line}\n")
@@ -278,7 +288,10 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(noop("fine", inline(1))))
     assert batchjob(["run", "-f", "job.yaml", "--out", "job.yaml/results"]) == 64
-    assert capsys.readouterr().err == "batchjob run: --out: job.yaml/results cannot be made: Not a directory\n"
+    assert (
+        capsys.readouterr().err
+        == "batchjob run: --out: job.yaml/results cannot be made: Not a directory. Name another folder\n"
+    )
 
 
 def test_no_dead_letters_are_nothing_to_do(
@@ -292,10 +305,17 @@ def test_no_dead_letters_are_nothing_to_do(
     assert "nothing is to be done again" in capsys.readouterr().out
 
 
+def test_a_dead_letter_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    letter = {"id": "a", "errorClass": "internal", "message": "", "attempts": 1, "data": {}}
+    (tmp_path / "dead-letters.jsonl").write_bytes((msgspec.json.encode(letter) + b"\n") * 2)
+    with pytest.raises(ConfigurationError, match=r"dead-letters.jsonl, line 2: id 'a' is there twice: remove a line"):
+        read_letters(tmp_path)
+
+
 def test_a_damaged_dead_letter_is_named_by_its_line(tmp_path: Path) -> None:
     letter = {"id": "a", "errorClass": "internal", "message": "", "attempts": 1, "data": {}}
     (tmp_path / "dead-letters.jsonl").write_bytes(msgspec.json.encode(letter) + b'\n{"id": 7}\n')
-    with pytest.raises(ConfigurationError, match=r"dead-letters.jsonl, line 2: no dead letter"):
+    with pytest.raises(ConfigurationError, match=r"dead-letters.jsonl, line 2: is no dead letter"):
         read_letters(tmp_path)
 
 
@@ -344,5 +364,12 @@ def test_a_summary_counts_and_tells_failures_by_class_with_an_example() -> None:
     ]
 
 
+def test_what_others_said_does_not_move_the_cursor_of_a_terminal() -> None:
+    said = summarize("job", snapshot(1, {}, failed=1), [letter(1, "internal", "größer\x1b[2J")], 1.0)
+    assert said.splitlines()[-1] == r"     1  internal  i1: größer\x1b[2J"
+
+
 def test_a_summary_of_a_run_that_loaded_nothing_says_so() -> None:
     assert summarize("job", snapshot(None, {}), [], 61.0) == "job: nothing was loaded, in 1m1s"
+    early = summarize("job", snapshot(None, {}, succeeded=6, waiting=1), [], 60.0)
+    assert early == "job: 6 done, and the source was not read to its end, in 1m0s (0.10/s)"

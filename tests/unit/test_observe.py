@@ -6,6 +6,7 @@ import pytest
 
 from batchjob.controller.known import KnownBatchJobs, build_entry
 from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, Observer, Pulse
+from batchjob.controller.queues import Queues
 from batchjob.errors import StoreUnavailable
 from tests.support.plan_world import NAME, UID
 
@@ -36,7 +37,9 @@ async def test_while_the_store_is_silent_one_look_in_a_while_asks_it(monkeypatch
     clock = 1000.0
     monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: clock)
     store, nothing = HungStore(), cast("Any", Nothing())
-    observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), nothing)
+    observer = Observer(
+        nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), Queues(lambda _: None), nothing
+    )
     entry = build_entry({
         "metadata": {"namespace": "team", "name": NAME, "uid": UID, "resourceVersion": "1", "generation": 1},
         "spec": {"type": "custom", "custom": {"processor": "noop"}, "source": {"items": [{"id": "a", "data": {}}]}},

@@ -25,6 +25,14 @@ def test_pods_are_started_before_the_bookkeeping() -> None:
     assert plan.status.observed_generation == 1
 
 
+@pytest.mark.parametrize(("policy", "early"), [("fail", False), ("skip", True)])
+def test_items_may_be_claimed_while_the_source_is_read_where_bad_ones_are_left_out(policy: str, early: bool) -> None:
+    source = {"items": [{"id": "a", "data": {}}], "onBadItem": policy}
+    world = World()
+    world.edit(source=source)
+    assert world.plan().actions[0] == do.OpenRun("e1", 3, early=early)
+
+
 def test_a_run_opened_before_a_crash_is_taken_up_in_its_own_epoch() -> None:
     world = World()
     world.look(crash_after=1)

@@ -12,6 +12,7 @@ from batchjob.core.phases import CONDITIONS, MOVES, is_terminal
 from batchjob.core.reasons import Reason
 from tests.support.plan_world import World
 
+ITEMS = [{"id": f"i{n}", "data": {"n": n}} for n in range(3)]
 TYPES = {
     "custom": {"processor": "noop"},
     "email": {"smtp": {"host": "h"}, "from": "a@b", "subject": "s", "text": "t"},
@@ -84,7 +85,7 @@ class Lives(RuleBasedStateMachine):
 
     @initialize(kind=st.sampled_from(sorted(TYPES)), suspend=st.booleans(), reads=st.booleans())
     def create(self, kind: str, suspend: bool, reads: bool) -> None:
-        source = {"resultsOf": {"batchJobName": "parent"}} if reads else {"items": [{"id": "a", "data": {"n": 1}}]}
+        source = {"resultsOf": {"batchJobName": "parent"}} if reads else {"items": ITEMS}
         spec = {"type": kind, "custom": None, kind: TYPES[kind], "source": source, "suspend": suspend}
         self.world = World(spec=spec)
         all_heals(self.world)
@@ -148,7 +149,7 @@ class Lives(RuleBasedStateMachine):
         assert world.run.paused == suspend
         assert child.ended or child.suspended == suspend
         assert suspend or not child.ended, "a run that is not paused has a Job that works"
-        assert child.ended or child.parallelism == world.spec.get("parallelism", 1)
+        assert suspend or child.ended or child.parallelism == world.spec.get("parallelism", 1)
         assert world.has_user
         assert world.has_secret
 

@@ -8,7 +8,7 @@ from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.observed import Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
-from batchjob.core.items import Before
+from batchjob.core.items import Before, RunState
 from batchjob.core.reasons import Reason
 from tests.support.plan_world import SETTINGS, World, condition, kinds, snapshot, started
 
@@ -78,6 +78,24 @@ def test_a_lost_run_with_effects_outside_is_held_until_somebody_decides() -> Non
     assert plan.status.counts.succeeded == 4, "what was known stays"
     world.pass_time(60)
     assert world.look() == do.Plan(), "a clock that goes on is no news"
+
+
+def test_a_run_that_is_lost_while_it_is_loaded_says_that_its_items_are_not_known() -> None:
+    world = started()
+    world.run = snapshot(RunState.LOADING, None, counts={"succeeded": 7, "waiting": 1})
+    world.pass_time(10)
+    world.settle()
+    world.run = None
+    _, reason, message = condition(world.look().status, ConditionType.SUSPENDED)
+    assert reason == "StoreLost"
+    assert "Its source was not read to the end. 0 items are certain to be done; any of the others may" in message
+
+
+def test_a_run_that_begins_again_is_loaded_whole_before_its_items_are_claimed() -> None:
+    world = started(**EXPORT, source={"items": [{"id": "a", "data": {}}], "onBadItem": "skip"})
+    world.run = None
+    opened = next(action for action in world.look().actions if isinstance(action, do.OpenRun))
+    assert (opened.epoch, opened.early) == ("e2", False)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, None])

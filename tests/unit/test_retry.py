@@ -26,6 +26,11 @@ def force(**fields: Any) -> Effective:
     return Effective(**values | fields)
 
 
+def own(error_class: str, **fields: Any) -> dict[str, Any]:
+    """Limits of one class, the others those of `force()`."""
+    return force(jitter_percent=0).model_dump() | {"error_class": error_class} | fields
+
+
 def item(attempt: int = 1) -> Item:
     return Item(7, "seven", {}, attempt)
 
@@ -185,3 +190,36 @@ def test_only_a_server_that_says_when_to_come_back_holds_the_rate_and_for_as_lon
     assert hold_ms(Retry("429", None, limited, counts=False)) == 0
     assert hold_ms(Retry("429", after=1, error_class=ErrorClass.RATE_LIMITED)) == 0
     assert hold_ms(Retry("busy", after=1, counts=False)) == 0
+
+
+PER_CLASS = force(
+    jitter_percent=0,
+    per_error_class=[
+        own("refused", max_attempts=1),
+        own("upstream", max_attempts=9, backoff_strategy="fixed", initial_delay_seconds=60),
+        own("rate-limited", initial_delay_seconds=100, max_delay_seconds=150),
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "answer", "outcome"),
+    [
+        (1, Retry("a", error_class=ErrorClass.REFUSED), Failed(7, "refused", "a")),
+        (3, Retry("b"), Retried(7, "upstream", "b", 60_000)),
+        (9, Retry("b"), Failed(7, "upstream", "b")),
+        (3, TimeoutError("c"), Failed(7, "timeout", "c")),
+        (2, TimeoutError("c"), Retried(7, "timeout", "c", 4_000)),
+        (
+            9,
+            Retry("d", 1, ErrorClass.RATE_LIMITED, counts=False),
+            Retried(7, "rate-limited", "d", 150_000, False, 1000),
+        ),
+        (1, Retried(7, "refused", "e", 5), Failed(7, "refused", "e")),
+        (1, Fail("f", ErrorClass.UPSTREAM), Failed(7, "upstream", "f")),
+    ],
+)
+def test_after_an_error_of_a_class_with_limits_of_its_own_those_hold_and_fail_stays_final(
+    attempt: int, answer: Any, outcome: Any
+) -> None:
+    assert settle(item(attempt), answer, PER_CLASS, RANDOM) == outcome

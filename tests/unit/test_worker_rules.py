@@ -17,8 +17,9 @@ from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.core.chunks import LARGEST, chunk_size, smoothed, to_lease
 from batchjob.core.items import Item
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
+from batchjob.local.processors import write_entry_points
 from batchjob.store import ItemResult
-from batchjob.worker import Context, Fail
+from batchjob.worker import Context, Fail, Processor
 from batchjob.worker.addresses import is_forbidden, refusal
 from batchjob.worker.claims import path_on_claim
 from batchjob.worker.load import PUT_BYTES, chunks
@@ -240,6 +241,17 @@ def test_a_context_knows_the_item_in_hand_and_says_so_when_there_is_none(tmp_pat
     assert first.random.random() != other.random.random()
 
 
+def test_usage_only_grows(tmp_path: Path) -> None:
+    pod = Context(run(), None, tmp_path)  # type: ignore[arg-type]
+    pod.usage("pages", 0)
+    pod.usage("pages", 2)
+    wrong: Any
+    for wrong in (-1, 2**53 + 1, 1.5, True, "3", float("nan")):
+        with pytest.raises(ValueError, match=r"usage 'pages': .* is no whole number from 0 to 2"):
+            pod.usage("pages", wrong)
+    assert pod.usage_sums == {"pages": 2}
+
+
 # ---- settings
 
 
@@ -252,6 +264,24 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_processor_that_the_image_does_not_have_is_named_with_its_field_and_those_it_has() -> None:
     with pytest.raises(ConfigurationError, match=r"^spec.custom.processor: .* no processor 'nope'; it has: .*noop"):
         make_processor("nope")
+
+
+class Waiting(Processor):
+    """An `async def`."""
+
+    async def process(self, item: Item, context: Context) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(("place", "said"), [("process", "must be a plain `def`"), ("thred", "'thread' or 'process'")])
+def test_a_processor_that_cannot_run_where_it_says_is_refused(
+    place: Any, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_entry_points({"waiting": f"{__name__}:Waiting"}, tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(Waiting, "runs_in", place)
+    with pytest.raises(ConfigurationError, match=f"^processor 'waiting': .*{said}"):
+        make_processor("waiting")
 
 
 # ---- templates

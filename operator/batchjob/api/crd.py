@@ -89,8 +89,8 @@ def crd(kind: Kind = BATCH_JOB) -> Schema:
                 "plural": kind.plural,
                 "singular": kind.kind.lower(),
                 "shortNames": [kind.short_name],
-                # None named like a kind: `kubectl get batchjob x` would be about each kind that has it, and fail.
-                "categories": ["all"],
+                # No category `batchjob`: kubectl would take that word for all kinds in it and not for the one.
+                **({"categories": ["all"]} if kind.scope == "Namespaced" else {}),
             },
             "versions": [_version(kind)],
         },

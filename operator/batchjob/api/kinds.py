@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel
 
 from batchjob.api.base import GROUP
+from batchjob.api.queue import QUEUE_KIND, QUEUE_PLURAL, BatchQueue
 from batchjob.api.schedule import SCHEDULE_KIND, SCHEDULE_PLURAL, BatchSchedule
 from batchjob.api.v1alpha1 import KIND, PLURAL, BatchJob
 
@@ -51,8 +52,10 @@ BATCH_JOB: Final = Kind(
         Column("Progress", ".status.progress", "Finished items of all."),
         Column("Failed", ".status.counts.failed", "Items given up.", type="integer"),
         Column("Duration", ".status.duration", "Time since the start, until the end."),
+        Column("Queue", ".status.effective.queue", "The queue in which it waits.", 1),
         Column("Percent", ".status.percent", "Finished items in percent.", 1),
         Column("Rate", ".status.rate", "Items finished a second, lately.", 1),
+        Column("ETA", ".status.estimatedCompletionTime", "When it would end at that rate.", 1),
         Column(
             "Reason",
             '.status.conditions[?(@.status=="True")].reason',
@@ -60,7 +63,29 @@ BATCH_JOB: Final = Kind(
             1,
         ),
     ),
-    selectable=(".spec.type", ".status.phase"),
+    selectable=(".spec.type", ".spec.queueName", ".status.phase"),
+    scale={
+        "specReplicasPath": ".spec.parallelism",
+        "statusReplicasPath": ".status.activeWorkers",
+        "labelSelectorPath": ".status.selector",
+    },
+)
+BATCH_QUEUE: Final = Kind(
+    model=BatchQueue,
+    kind=QUEUE_KIND,
+    plural=QUEUE_PLURAL,
+    short_name="bq",
+    scope="Cluster",
+    description="Where BatchJobs wait for their turn. Each type has a queue of its name without any object.",
+    columns=(
+        Column("Waiting", ".status.waiting", "BatchJobs that wait.", type="integer"),
+        Column("Active", ".status.active", "BatchJobs that run.", type="integer"),
+        Column("Workers", ".status.workers", "Worker pods of those that run.", type="integer"),
+        Column("Delayed", ".status.delayed", "BatchJobs that wait for their time.", type="integer"),
+        Column("Failed", ".status.failed", "BatchJobs that ended as Failed.", type="integer"),
+        Column("Rate", ".status.throughput", "Items finished a second, lately."),
+        Column("Paused", ".spec.paused", "Whether nothing starts.", type="boolean"),
+    ),
 )
 BATCH_SCHEDULE: Final = Kind(
     model=BatchSchedule,
@@ -85,4 +110,4 @@ BATCH_SCHEDULE: Final = Kind(
         ),
     ),
 )
-KINDS: Final = (BATCH_JOB, BATCH_SCHEDULE)
+KINDS: Final = (BATCH_JOB, BATCH_QUEUE, BATCH_SCHEDULE)

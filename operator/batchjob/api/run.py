@@ -24,6 +24,7 @@ UID_LENGTH: Final = 8  # of a folder's name: enough to tell the runs of one name
 
 EXIT_CLOSED: Final = 0  # the run is closed: nothing is left to do
 EXIT_CONFIGURATION: Final = 64  # EX_USAGE: the same pod would fail again, so the Job fails at once
+EXIT_UNOPENED: Final = 70  # EX_SOFTWARE: the processor's `open` raised; worth another pod: what it needs may be back
 EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL: worth another pod
 EXIT_DRAINED: Final = 143  # 128 + SIGTERM: asked to go, so no failure
 

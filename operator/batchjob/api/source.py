@@ -212,11 +212,17 @@ class Source(Model):
         description="What a record means that is no item: no JSON object, not UTF-8, nested deeper than 200 levels, "
         "without a usable id or with one that was there before, longer than 1 MiB, a row of CSV with too few or too "
         "many fields. fail: the run fails with its line, and nothing is done. skip: it is left out, counted in "
-        "status.source.badItems, and the first ten are named in badItemMessages; where all are bad, the run fails. "
+        "status.source.badItems, and the first ten are named in badItemMessages; where all are bad, the run fails; and "
+        "items are processed while one pod still reads the others. "
         "What is wrong with the whole file always fails: its size, an encoding that is not UTF-8, compression, a "
         "broken transfer, a JSON array that does not parse, a header of CSV, a quote that is not closed and a line of "
         "CSV above 1 MiB (nobody knows where the next row begins).",
     )
+
+    @property
+    def starts_early(self) -> bool:
+        """Whether items may be processed while the source is still being read: a bad one does not end the run."""
+        return self.on_bad_item is OnBadItem.SKIP
 
     @property
     def parent_field(self) -> str:

@@ -117,16 +117,38 @@ class SourceStatus(Model):
     )
 
 
-class Effective(Model):
-    """The values in force after defaults."""
+class EffectiveRetry(Model):
+    """How often an item is tried, and when."""
 
     max_attempts: Count = Field(description="Attempts of an item.")
-    max_losses: Count = Field(description="Losses of an item.")
     backoff_strategy: Annotated[str, Field(max_length=16)] = Field(description="exponential or fixed.")
     initial_delay_seconds: Count = Field(description="Wait before the second attempt.")
     max_delay_seconds: Count = Field(description="Longest wait.")
     jitter_percent: Count = Field(description="Random part of the wait.")
+
+
+class EffectiveClassRetry(EffectiveRetry):
+    """The same, after errors of one class."""
+
+    error_class: ErrorClass = Field(description="Which errors.")
+
+
+class Effective(EffectiveRetry):
+    """The values in force after defaults: the BatchJob's own, else its queue's, else its type's."""
+
+    queue: Annotated[str, Field(max_length=253)] = Field("", description="The queue in which it waits.")
+    priority: Count = Field(0, description="1 is most urgent.")
+    max_losses: Count = Field(description="Losses of an item.")
     item_timeout_seconds: Count = Field(description="Longest time for one attempt.")
+    per_error_class: Annotated[list[EffectiveClassRetry], Field(max_length=len(ErrorClass))] | None = Field(
+        None,
+        description="The values in force after errors of a class that spec.retry.perErrorClass names.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["errorClass"]},
+    )
+
+    def after(self, error_class: ErrorClass) -> EffectiveRetry:
+        """The values in force after an error of that class."""
+        return next((own for own in self.per_error_class or () if own.error_class is error_class), self)
 
 
 class BatchJobStatus(Model):
@@ -140,6 +162,13 @@ class BatchJobStatus(Model):
     percent: Annotated[str, Field(max_length=8)] = Field("", description="Finished items in percent.")
     duration: Annotated[str, Field(max_length=16)] = Field("", description="Time since the start, pauses included.")
     rate: Annotated[str, Field(max_length=16)] = Field("", description="Items finished a second, lately.")
+    queue_position: Count | None = Field(None, description="While it waits for its queue: its place in line, from 1.")
+    estimated_start_time: Timestamp | None = Field(
+        None, description="When it would start at the pace at which its queue let others start in the last hour."
+    )
+    estimated_completion_time: Timestamp | None = Field(
+        None, description="When it would end at the rate of late; absent where nothing moves."
+    )
     counts: Counts = Field(default_factory=Counts, description="Items by state.")
     failed_items: Annotated[str, Field(max_length=1024)] = Field(
         "", description="Positions of failed items in the source from 0, as ranges such as 17,301-303."
@@ -158,6 +187,9 @@ class BatchJobStatus(Model):
         default_factory=list, description="The current child Job."
     )
     active_workers: Count = Field(0, description="Worker pods that run.")
+    selector: Annotated[str, Field(max_length=128)] = Field(
+        "", description="Label selector of its pods, for the scale subresource."
+    )
     store_epoch: Annotated[str, Field(max_length=64)] | None = Field(
         None, description="Names the store's memory of this run; another one means that the store was lost."
     )

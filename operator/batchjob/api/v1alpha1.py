@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
-from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Timestamp, cel, immutable
+from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, immutable
 from batchjob.api.blocks import AiBatch, Custom, Destination, Email, Export
 from batchjob.api.pods import Worker
 from batchjob.api.retry import Retry
@@ -68,6 +68,7 @@ _OPTIONAL: Final = (
     "itemTimeoutSeconds",
     "startAfter",
     "rateLimitKey",
+    "queueName",
 )  # immutable, absence too
 
 
@@ -115,6 +116,16 @@ class BatchJobSpec(Model):
     type: JobType = Field(
         description="What to do with the items: ai-batch, export, email or custom.",
         json_schema_extra=immutable("spec.type"),
+    )
+    queue_name: Name | None = Field(
+        None,
+        description="The BatchQueue in which it waits. Default: the queue named like the type.",
+        json_schema_extra=immutable("spec.queueName"),
+    )
+    priority: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        None,
+        description="1 is most urgent. Decides what starts next, never stops what runs; may change at any time. "
+        "Default by queue, else by type: ai-batch 1, export 2, email 3, custom 5.",
     )
     suspend: bool = Field(
         False, description="true pauses: pods go, items and their attempts stay; false goes on where it was."
@@ -179,6 +190,11 @@ class BatchJobSpec(Model):
         None, description="What the worker pods look like.", json_schema_extra=immutable("spec.worker")
     )
 
+    @property
+    def queue(self) -> str:
+        """The name of its queue."""
+        return self.queue_name or self.type
+
 
 class ObjectMeta(Model):
     """The part of Kubernetes' metadata that we read."""
@@ -187,6 +203,7 @@ class ObjectMeta(Model):
     namespace: str = "default"
     uid: str = ""
     generation: int = 0
+    creation_timestamp: str = ""
     deletion_timestamp: str | None = None
 
 

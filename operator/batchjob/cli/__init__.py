@@ -3,6 +3,7 @@
 import sys
 from typing import Final
 
+EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
 USAGE: Final = """usage: batchjob <command>
 
   run -f <file>                    run a BatchJob on this machine, without a cluster (run --help)
@@ -14,8 +15,12 @@ USAGE: Final = """usage: batchjob <command>
 
 
 def main() -> None:
-    """Entry point; exits with the command's code, 2 for a wrong command line."""
-    sys.exit(run(sys.argv[1:]))
+    """Entry point; exits with the command's code, 2 for a wrong command line, 130 after a Ctrl-C."""
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # at any moment, such as while a command is imported
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command

@@ -1,22 +1,36 @@
 """`batchjob run`: a BatchJob on this machine, without a cluster."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.errors import BatchJobError, ConfigurationError
 
 EXIT_FAILED: Final = 1
-EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
+SIGNALLED: Final = 128  # the exit code of a signal is above this by its number
 OF_THE_EXTRA: Final = ("cel", "rich", "yaml")
+EXIT_CODES: Final = """exit codes:
+  0    no item failed
+  1    items failed, or the run could not go on
+  2    the command line is wrong
+  64   bad input: manifest, source, module, or a processor that does not open
+  130  stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP: 128 and the number of the signal)
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one BatchJob; 0 where every item succeeded, 1 where some failed, 64 for bad input, 130 after a Ctrl-C."""
+    """Run one BatchJob; returns one of `EXIT_CODES`."""
     parsed = _parser().parse_args(arguments)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - None where somebody closed it (>&-)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as above
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as a Ctrl-C: what was begun is cleared away
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _leave)
     try:
         from batchjob.local.command import Options, run
 
@@ -24,25 +38,39 @@ def main(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name not in OF_THE_EXTRA:
             raise
-        print("batchjob run: needs the extra `local`: pip install 'batchjob[local]'", file=sys.stderr)
-        return EXIT_CONFIGURATION
+        return _refuse("needs the extra `local`: pip install 'batchjob[local]'", EXIT_CONFIGURATION)
     except ConfigurationError as error:
-        print(f"batchjob run: {error}", file=sys.stderr)
-        return EXIT_CONFIGURATION
+        return _refuse(error, EXIT_CONFIGURATION)
     except BatchJobError as error:
-        print(f"batchjob run: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    print(ending.text)
+        return _refuse(error, EXIT_FAILED)
+    _print(ending.text)
     return ending.code
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    sys.exit(SIGNALLED + number)
+
+
+def _refuse(why: object, code: int) -> int:
+    print(f"batchjob run: {why}", file=sys.stderr)
+    return code
+
+
+def _print(text: str) -> None:
+    """Print it, whatever standard output is: a pipe or a terminal that was closed, or one that knows only ASCII."""
+    encoding = sys.stdout.encoding
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="batchjob run",
         description="Run a BatchJob on this machine, without a cluster.",
-        epilog="Exit codes: 0 every item succeeded, 1 some failed, 64 bad input, 130 after a Ctrl-C.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "-f", "--file", dest="files", type=Path, action="append", required=True, metavar="FILE",
@@ -57,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=_positive, metavar="N",
         help="worker processes (default: spec.parallelism, at most one a CPU)",
     )  # fmt: skip
-    parser.add_argument("--redrive", action="store_true", help="try the failed items of the last run again")
+    parser.add_argument(
+        "--redrive", action="store_true", help="do the items again that failed in the last run, or that it did not do"
+    )
     parser.add_argument("--store", metavar="URL", help="a Redis or Valkey that runs (default: one of our own)")
     parser.add_argument(
         "--log-level", default="warning", choices=("debug", "info", "warning", "error"),
@@ -68,5 +98,5 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, and is {text}")
     return int(text)

@@ -16,6 +16,7 @@ class OpenRun:
     epoch: str
     max_losses: int
     before: Before = Before()  # noqa: RUF009 - frozen
+    early: bool = False
 
 
 @dataclass(frozen=True)

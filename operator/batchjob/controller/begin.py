@@ -1,19 +1,19 @@
 """The plan until a run has its first Job: is the spec possible, is everything there that it names, then start. Pure."""
 
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batchjob.api.defaults import effective
 from batchjob.api.run import Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
 from batchjob.controller.ending import plan_end
-from batchjob.controller.manifests import PodSettings, build_job
+from batchjob.controller.manifests import PodSettings, Slots, build_job
 from batchjob.controller.observed import Observed, Trouble
-from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
+from batchjob.controller.queueing import inline_bytes, refused_by_queue
+from batchjob.controller.status import Pace, Verdict, build_status, format_time, in_force, says_more, told
+from batchjob.core.admission import Place
 from batchjob.core.items import Before
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
@@ -30,9 +30,9 @@ class PlanSettings:
 
 def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
     """Start the run, or say what it waits for."""
-    if reason := _too_large(seen.job) or _unreadable(seen):
+    if reason := is_impossible(seen):
         return plan_end(seen, Verdict(Phase.FAILED, Reason.INVALID_SPEC, reason, stalled=True))
-    verdict = _not_yet(seen)
+    verdict = not_yet(seen) or waits_for_queue(seen)
     if verdict is None:
         return plan_start(seen, settings)
     if verdict.phase in TERMINAL:
@@ -41,8 +41,13 @@ def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
     return replace(plan, again_seconds=_too_early_seconds(seen) or None)
 
 
-def _not_yet(seen: Observed) -> Verdict | None:
-    """What the start waits for; None if nothing."""
+def is_impossible(seen: Observed) -> str | None:
+    """Why it can never run."""
+    return _too_large(seen.job) or _unreadable(seen)
+
+
+def not_yet(seen: Observed) -> Verdict | None:
+    """What the start waits for, apart from its turn in the queue; None if nothing."""
     spec = seen.job.spec
     if spec.suspend:
         return suspended()
@@ -53,22 +58,38 @@ def _not_yet(seen: Observed) -> Verdict | None:
         return Verdict(Phase.QUEUED, Reason.PREVIOUS_RUN_ACTIVE, message)
     if seen.missing:
         return stalled(Phase.PENDING, seen.missing)
+    if trouble := refused_by_queue(seen):
+        return stalled(Phase.PENDING, trouble)
     return _dependency(seen) if spec.source.parent else None
 
 
-def plan_start(seen: Observed, settings: PlanSettings, before: Before = Before()) -> Plan:  # noqa: B008 - frozen
+def waits_for_queue(seen: Observed) -> Verdict | None:
+    """Whether its turn is still to come."""
+    if seen.place and seen.place.workers:
+        return None
+    place = seen.place or Place(0, Reason.CONCURRENCY_LIMIT, "Waits for its queue.")
+    return Verdict(Phase.QUEUED, place.reason or Reason.CONCURRENCY_LIMIT, place.message)
+
+
+def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = None) -> Plan:
     """Make the run and its next Job: the first one, or the first of another epoch, after `before`."""
     job, old = seen.job, seen.job.status
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
     actions = (
-        OpenRun(epoch, effective(job.spec).max_losses, before),
+        # What a lost store knew is matched with the whole source, so only a run without a past starts early.
+        OpenRun(
+            epoch,
+            in_force(seen).max_losses,
+            before or Before(),
+            early=before is None and job.spec.source.starts_early,
+        ),
         Admit(build_run(seen, epoch)),
-        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index)),
+        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, slots=Slots(slots_of(seen), kueue_of(seen)))),
     )
     status = build_status(
         replace(seen, child=None),
-        Verdict(Phase.RUNNING, Reason.LOADING),
+        waits_for_kueue(seen) or Verdict(Phase.RUNNING, Reason.LOADING),
         store_epoch=epoch,
         resume_token=job.spec.resume_token,
         jobs_created=index + 1,
@@ -87,9 +108,30 @@ def build_run(seen: Observed, epoch: str) -> Run:
         name=job.metadata.name,
         epoch=epoch,
         spec=job.spec,
-        effective=effective(job.spec),
+        effective=in_force(seen),
         parent_uid=seen.parent.uid if seen.parent else None,
     )
+
+
+def kueue_of(seen: Observed) -> str | None:
+    """The LocalQueue whose Kueue admits the pods; None: nobody but us."""
+    return seen.queue.kueue.queue_name if seen.queue and seen.queue.kueue else None
+
+
+def waits_for_kueue(seen: Observed) -> Verdict | None:
+    """Whether Kueue has not let the Job's pods start, or has taken them back."""
+    name = kueue_of(seen)
+    if name is None or (seen.child and (seen.child.ended or not seen.child.suspended)):
+        return None
+    message = f"Waits until Kueue admits the Job in LocalQueue {name}."
+    return Verdict(Phase.QUEUED, Reason.WAITING_FOR_QUOTA, message)
+
+
+def slots_of(seen: Observed) -> int:
+    """Pods that it may have now; as many as there are where its queue was not asked."""
+    if seen.place is not None:
+        return seen.place.workers
+    return seen.child.parallelism if seen.child else seen.job.spec.parallelism
 
 
 def next_index(seen: Observed) -> int:
@@ -117,15 +159,13 @@ def plan_wait(seen: Observed, verdict: Verdict, *, back_off: bool = False) -> Pl
 
 
 def _too_large(job: BatchJob) -> str | None:
-    source = job.spec.source
-    if source.items:
-        size = len(json.dumps([item.to_json() for item in source.items], separators=(",", ":")).encode())
-        if size > MAX_INLINE_BYTES:
-            return (
-                f"spec.source.items has {size} bytes and may have {MAX_INLINE_BYTES}. Put the items into a file: "
-                "spec.source.configMapRef or spec.source.uri."
-            )
-    return None
+    size = inline_bytes(job)
+    if size <= MAX_INLINE_BYTES:
+        return None
+    return (
+        f"spec.source.items has {size} bytes and may have {MAX_INLINE_BYTES}. Put the items into a file: "
+        "spec.source.configMapRef or spec.source.uri."
+    )
 
 
 def _unreadable(seen: Observed) -> str | None:

@@ -17,7 +17,7 @@ from batchjob.errors import ApiUnavailable, Gone, KubernetesError
 from batchjob.kube import Kube, Resource
 
 ObjectKey = tuple[str, str]  # namespace, name
-Listener = Callable[[dict[str, Any]], None]
+Listener = Callable[[dict[str, Any], bool], None]
 Index = Callable[[dict[str, Any]], str | None]
 
 FIRST_DELAY_SECONDS: Final = 0.25
@@ -35,11 +35,14 @@ class Informer:
         kube: Kube,
         resource: Resource,
         namespaces: Sequence[str | None],
-        labels: str,
+        labels: str | None,
         listener: Listener,
         index: Index | None = None,
     ) -> None:
-        """`labels` selects; `listener` hears of each object that changed or went. `index` None: their controller."""
+        """`labels` selects (None: all); `listener` hears of each object that changed, or (True) went.
+
+        `index` None: their controller's uid.
+        """
         self._kube = kube
         self._resource = resource
         self._namespaces = namespaces
@@ -110,8 +113,10 @@ class Informer:
         self._listed.add(namespace)
         if self._listed == set(self._namespaces):
             self.synced.set()
-        for item in (*gone, *changed):
-            self._listener(item)
+        for item in gone:
+            self._listener(item, True)
+        for item in changed:
+            self._listener(item, False)
         return listing.resource_version
 
     async def _watch(self, namespace: str | None, since: str) -> None:
@@ -137,7 +142,7 @@ class Informer:
             self._remove(item)
         elif not is_newer(self._objects.get(object_key(item)), item):
             self._put(item)
-        self._listener(item)
+        self._listener(item, kind == "DELETED")
 
     def _put(self, item: dict[str, Any]) -> None:
         key = object_key(item)
@@ -157,8 +162,8 @@ class Informer:
 
 
 def object_key(item: dict[str, Any]) -> ObjectKey:
-    """(namespace, name) of an object."""
-    return item["metadata"]["namespace"], item["metadata"]["name"]
+    """(namespace, name) of an object; one of a cluster-scoped kind is in the namespace ``."""
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]
 
 
 def controller_uid(item: dict[str, Any]) -> str | None:

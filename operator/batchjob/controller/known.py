@@ -24,8 +24,11 @@ class Entry:
     version: int
     generation: int
     type: str
+    queue: str
+    created: str
     parent: str | None  # name of the BatchJob that it reads
     phase: str | None
+    reason: str | None  # of the first condition that holds
     ended: bool  # the phase is a terminal one
     complete: bool  # and it is Complete
     completion_time: str | None
@@ -143,6 +146,10 @@ class KnownBatchJobs:
         unknown = [key for key, item in listed.items() if not self._knows(key, item)]
         return gone, unknown
 
+    def count_unknown(self, metadata: Iterable[dict[str, Any]]) -> int:
+        """How many of a list of names we do not know as they are."""
+        return sum(not self._knows(object_key({"metadata": item}), item) for item in metadata)
+
     def _knows(self, key: ObjectKey, item: dict[str, Any]) -> bool:
         entry = self._entries.get(key)
         # The generation, not the version: that moves with each status write, and those are our own.
@@ -164,8 +171,11 @@ def build_entry(body: dict[str, Any]) -> Entry:
         version=int(metadata["resourceVersion"]),
         generation=generation,
         type=spec.get("type", ""),
+        queue=spec.get("queueName") or spec.get("type", ""),
+        created=metadata.get("creationTimestamp", ""),
         parent=_parent(_mapping(spec.get("source"))),
         phase=phase,
+        reason=next((c.get("reason") for c in status.get("conditions", ()) if c.get("status") == "True"), None),
         ended=ended,
         complete=_holds(status, ConditionType.COMPLETE),
         completion_time=status.get("completionTime"),

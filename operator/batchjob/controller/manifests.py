@@ -29,6 +29,7 @@ from batchjob.controller.observed import EPOCH, FINISHED_BEFORE, FRUITLESS_BEFOR
 
 NAME_LABEL: Final = f"{GROUP}/name"
 UID_LABEL: Final = f"{GROUP}/uid"
+KUEUE_LABEL: Final = "kueue.x-k8s.io/queue-name"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGER: Final = "batchjob-operator"
 SELECTOR: Final = f"{MANAGED_BY}={MANAGER},{UID_LABEL}"
@@ -48,6 +49,13 @@ class Owner(NamedTuple):
     namespace: str
     name: str
     uid: str
+
+
+class Slots(NamedTuple):
+    """How many pods a Job has."""
+
+    number: int
+    kueue: str | None = None  # the LocalQueue whose Kueue lets them start; None: nobody else has a say
 
 
 @dataclass(frozen=True)
@@ -94,23 +102,33 @@ def decode(secret: dict[str, Any], name: str) -> bytes:
 
 
 def build_job(
-    job: BatchJob, settings: PodSettings, *, epoch: str, index: int, finished: int = 0, fruitless: int = 0
+    job: BatchJob,
+    settings: PodSettings,
+    *,
+    epoch: str,
+    index: int,
+    slots: Slots,
+    finished: int = 0,
+    fruitless: int = 0,
 ) -> dict[str, Any]:
-    """The Job number `index` of a run: as many slots as `spec.parallelism`.
+    """The Job number `index` of a run.
 
     `finished`: items terminal now; `fruitless`: Jobs in a row that finished none. A later look compares.
     """
     owner = Owner(job.metadata.namespace, job.metadata.name, job.metadata.uid)
     metadata = _metadata(owner, child_name(owner.name, owner.uid, index))
+    if slots.kueue:
+        metadata["labels"] |= {KUEUE_LABEL: slots.kueue}
     metadata["annotations"] = {EPOCH: epoch, FINISHED_BEFORE: str(finished), FRUITLESS_BEFORE: str(fruitless)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata,
         "spec": {
+            **({"suspend": True} if slots.kueue else {}),  # until Kueue says otherwise
             "completionMode": "Indexed",
-            "completions": job.spec.parallelism,
-            "parallelism": job.spec.parallelism,
+            "completions": slots.number,
+            "parallelism": slots.number,
             "backoffLimitPerIndex": BACKOFF_LIMIT_PER_INDEX,
             "podReplacementPolicy": "Failed",  # never two pods in one slot
             "podFailurePolicy": {"rules": _failure_rules()},

@@ -7,6 +7,7 @@ starts, the parent where there is one.
 import secrets
 import time
 from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,9 +21,11 @@ from batchjob.controller.children import (
 )
 from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
+from batchjob.controller.lost import EFFECTS_OUTSIDE
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
-from batchjob.controller.plan import EFFECTS_OUTSIDE, POD_FAILURE_POLICY
+from batchjob.controller.plan import POD_FAILURE_POLICY, claim_of
+from batchjob.controller.queues import Queues
 from batchjob.controller.references import find_missing
 from batchjob.controller.status import seconds_since
 from batchjob.controller.turns import Turns
@@ -73,9 +76,17 @@ class Observer:
     """The eyes of the controller."""
 
     def __init__(
-        self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs, turns: Turns
+        self,
+        kube: Kube,
+        store: Store,
+        users: Users,
+        jobs: Informer,
+        known: KnownBatchJobs,
+        queues: Queues,
+        turns: Turns,
     ) -> None:
         self._kube = kube
+        self._queues = queues
         self._store = store
         self._users = users
         self._jobs = jobs
@@ -96,7 +107,7 @@ class Observer:
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
         started = child is not None or bool(job.status and job.status.store_epoch)
-        return Observed(
+        seen = Observed(
             job=job,
             now=now,
             fresh_epoch=secrets.token_hex(8),
@@ -114,7 +125,16 @@ class Observer:
             misconfigured=await self._misconfigured(entry, child),
             since_write_seconds=pulse.since_write_seconds(),
             rate=pulse.rate(finished(snapshot.counts)) if snapshot else None,
+            queue=self._queues.spec(entry.queue),
         )
+        return self._in_line(seen)
+
+    def _in_line(self, seen: Observed) -> Observed:
+        """With its place in its queue, which hears of it here: whether it wants to run, and with how many workers."""
+        name, uid = seen.job.spec.queue, seen.job.metadata.uid
+        place = self._queues.place(name, uid, claim_of(seen), rate=seen.rate)
+        waits = place and place.position and self._queues.wait_seconds(name, place.position)
+        return replace(seen, place=place, wait_seconds=waits or None)
 
     def ended(self, entry: Entry) -> Ended:
         """What is left of a BatchJob that has ended."""

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Final
 
 from batchjob.api.base import GROUP
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.v1alpha1 import BatchJob
+from batchjob.core.admission import Place
 from batchjob.core.ranges import Pair
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
@@ -98,5 +100,8 @@ class Observed:
     circle: Sequence[str] = ()  # names of BatchJobs that wait for each other, beginning with this one
     pods: Trouble | None = None  # why no worker starts; looked for where none does
     misconfigured: str | None = None  # what the pod said that ended with EXIT_CONFIGURATION
+    queue: BatchQueueSpec | None = BatchQueueSpec()  # noqa: RUF009 - frozen; None: there is no such queue
+    place: Place | None = None  # in its queue; None: it does not want to run now
+    wait_seconds: float | None = None  # until its turn, at the pace of late
     since_write_seconds: float = float("inf")  # since we last wrote the status
     rate: float | None = None  # items finished a second, lately

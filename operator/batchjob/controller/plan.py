@@ -13,8 +13,8 @@ already done. Pods are started before the bookkeeping; the status comes last, an
 from dataclasses import replace
 from typing import Final
 
-from batchjob.api.status import BatchJobStatus, Phase
-from batchjob.api.v1alpha1 import BatchJob, JobType
+from batchjob.api.status import Phase
+from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import (
     AbandonRun,
     Action,
@@ -22,7 +22,6 @@ from batchjob.controller.actions import (
     CancelRun,
     CreateJob,
     FailRun,
-    Note,
     PauseRun,
     Plan,
     ResumeRun,
@@ -31,16 +30,23 @@ from batchjob.controller.actions import (
 from batchjob.controller.begin import (
     PlanSettings,
     build_run,
+    is_impossible,
+    kueue_of,
     next_index,
+    not_yet,
     plan_begin,
-    plan_start,
     plan_wait,
+    slots_of,
     stalled,
     suspended,
+    waits_for_kueue,
+    waits_for_queue,
 )
 from batchjob.controller.ending import ENDED, delete_job, judge, plan_end
-from batchjob.controller.manifests import build_job
+from batchjob.controller.lost import is_undecided, known_epochs, plan_rebuild
+from batchjob.controller.manifests import Slots, build_job
 from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
+from batchjob.controller.queueing import build_claim
 from batchjob.controller.status import (
     Pace,
     Verdict,
@@ -50,16 +56,15 @@ from batchjob.controller.status import (
     say_store_is_silent,
     told,
 )
-from batchjob.core.items import Before, RunState
+from batchjob.core.admission import Claim
+from batchjob.core.items import RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.progress import finished
-from batchjob.core.ranges import Ranges
 from batchjob.core.reasons import Reason
+from batchjob.core.slots import IDLE_SECONDS, idle_seconds
 from batchjob.core.snapshot import Snapshot
 
 SILENCE_SECONDS: Final = 30.0  # a restart of the store is over by then; longer is worth saying
-# Where items have effects outside, running them again may do harm: that is never decided here.
-EFFECTS_OUTSIDE: Final = frozenset({JobType.EMAIL, JobType.CUSTOM})
 STARTED: Final = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED})
 POD_FAILURE_POLICY: Final = "PodFailurePolicy"  # Kubernetes' reason; our only rule that fails a Job is exit 64
 
@@ -85,34 +90,43 @@ def _plan_run(seen: Observed, settings: PlanSettings) -> Plan:
         return plan_end(seen, judge(snapshot), stop=snapshot.state is RunState.CANCELLED)
     if job.spec.cancel:
         return _cancel(seen)
-    epochs = _known_epochs(seen)
+    epochs = known_epochs(seen)
     if not epochs:
         return plan_begin(seen, settings)
     if snapshot is None or snapshot.epoch not in epochs:
-        return _rebuild(seen, settings)
+        return plan_rebuild(seen, settings)
     return _drive(seen, snapshot, settings)
 
 
-def _known_epochs(seen: Observed) -> set[str]:
-    """The epochs in which the run was started; empty if it was not.
-
-    The Job's may be ahead of the status: a crash kept that from being written.
-    """
-    written = seen.job.status.store_epoch if seen.job.status else None
-    return {epoch for epoch in (written, seen.child.epoch if seen.child else None) if epoch}
+def claim_of(seen: Observed) -> Claim | None:
+    """What it asks of its queue; None where it does not want to run now."""
+    job, snapshot = seen.job, seen.snapshot
+    if job.metadata.deletion_timestamp or is_terminal(job.status) or job.spec.suspend or job.spec.cancel:
+        return None
+    if snapshot and snapshot.state in ENDED:
+        return None
+    epochs = known_epochs(seen)
+    if not epochs:
+        return None if is_impossible(seen) or not_yet(seen) else build_claim(seen)
+    is_lost = seen.store_silent_seconds is None and not seen.damage and (not snapshot or snapshot.epoch not in epochs)
+    return None if is_lost and is_undecided(job) else build_claim(seen)
 
 
 def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
     """A run that the store knows and that has not ended."""
     if snapshot.abandoned:
         return Plan((AbandonRun(snapshot.message or ""),), again_seconds=0)
-    suspend = seen.job.spec.suspend
+    pause = seen.job.spec.suspend or not slots_of(seen)
     actions: list[Action] = [] if seen.admitted else [Admit(build_run(seen, snapshot.epoch))]
-    if snapshot.paused != suspend:
-        actions.append(PauseRun() if suspend else ResumeRun())
+    if snapshot.paused != pause:
+        actions.append(PauseRun() if pause else ResumeRun())
+    if kueue_of(seen) and seen.child and not seen.child.ended:
+        if not pause:  # its suspend and parallelism are Kueue's
+            return _keep(seen, snapshot, actions, settings)
+        return _keep(replace(seen, child=None), snapshot, [*actions, *delete_job(seen.child)], settings)
     if seen.child and not seen.child.ended:
-        actions += _slots(seen.child, seen.job)
-    elif not suspend:
+        actions += _slots(seen.child, slots_of(seen), suspend=pause or _idle_seconds(seen.child, snapshot) > 0)
+    elif not pause:
         return _replace_job(seen, snapshot, settings, actions)
     return _keep(seen, snapshot, actions, settings)
 
@@ -137,12 +151,16 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
         again.append(settings.pace.next_seconds(seen.since_write_seconds))
     if seen.child and seen.child.is_starting:
         again.append(seen.child.next_check_seconds)
+    if seen.child and (idle := _idle_seconds(seen.child, snapshot)):
+        again.append(idle)
     return replace(plan, again_seconds=min(again, default=None), back_off=verdict.stalled)
 
 
 def _standing(seen: Observed, snapshot: Snapshot) -> Verdict:
     if seen.job.spec.suspend:
         return suspended()
+    if waits := (not slots_of(seen) and waits_for_queue(seen)) or waits_for_kueue(seen):
+        return waits
     phase = Phase.FINALIZING if snapshot.state is RunState.SEALING else Phase.RUNNING
     if trouble := seen.missing or seen.pods:
         return stalled(phase, trouble)
@@ -151,15 +169,28 @@ def _standing(seen: Observed, snapshot: Snapshot) -> Verdict:
         return stalled(phase, Trouble(Reason.SOURCE_UNREACHABLE, message))
     if phase is Phase.FINALIZING:
         return Verdict(phase, Reason.FINALIZING)
-    return Verdict(phase, Reason.LOADING if snapshot.state is RunState.LOADING else Reason.RUNNING)
+    return Verdict(phase, _what_runs(seen, snapshot))
 
 
-def _slots(child: ChildJob, job: BatchJob) -> list[Action]:
-    parallelism = job.spec.parallelism if child.parallelism != job.spec.parallelism else None
-    suspend = job.spec.suspend if child.suspended != job.spec.suspend else None
-    if parallelism is None and suspend is None:
+def _what_runs(seen: Observed, snapshot: Snapshot) -> Reason:
+    if snapshot.state is RunState.LOADING:
+        return Reason.LOADING
+    is_idle = seen.child and _idle_seconds(seen.child, snapshot)
+    return Reason.ALL_DELAYED if is_idle else Reason.RUNNING
+
+
+def _idle_seconds(child: ChildJob, snapshot: Snapshot) -> float:
+    """For how long the run goes without pods: worth while if it is long, or they are gone already."""
+    seconds = idle_seconds(snapshot)
+    return seconds if child.suspended or seconds > IDLE_SECONDS else 0.0
+
+
+def _slots(child: ChildJob, slots: int, *, suspend: bool) -> list[Action]:
+    parallelism = slots if slots and child.parallelism != slots else None  # no slots: completions 0 would complete it
+    changed = suspend if child.suspended != suspend else None
+    if parallelism is None and changed is None:
         return []
-    return [SetSlots(child.name, parallelism, suspend)]
+    return [SetSlots(child.name, parallelism, changed)]
 
 
 def _replace_job(seen: Observed, snapshot: Snapshot, settings: PlanSettings, actions: list[Action]) -> Plan:
@@ -177,6 +208,7 @@ def _replace_job(seen: Observed, snapshot: Snapshot, settings: PlanSettings, act
         settings.pods,
         epoch=snapshot.epoch,
         index=index,
+        slots=Slots(slots_of(seen), kueue_of(seen)),
         finished=finished(snapshot.counts),
         fruitless=fruitless,
     )
@@ -199,51 +231,6 @@ def _hopeless(child: ChildJob) -> str:
         f"{MAX_FRUITLESS_JOBS} Jobs in a row ended without finishing an item.{said} "
         f"See the logs of the pods of Job {child.name}."
     )
-
-
-def _rebuild(seen: Observed, settings: PlanSettings) -> Plan:
-    """The store has forgotten the run, or knows it in another epoch."""
-    old_job = delete_job(seen.child)
-    seen = replace(seen, certain=None)  # what the store has now is another run's
-    before = _before(seen.job)
-    again = "all items but those that are certain run" if before.done else "every item runs"
-    if _is_undecided(seen.job):
-        return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
-    if seen.job.spec.suspend:
-        message = f"spec.suspend is true. The store lost this run: {again} again once it is false."
-        verdict = Verdict(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
-        return replace(plan_wait(seen, verdict), actions=old_job)
-    plan = plan_start(seen, settings, before)
-    note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", format_time(seen.now))
-    return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
-
-
-def _is_undecided(job: BatchJob) -> bool:
-    """Whether effects could be repeated, and nobody has said since the loss that the run shall go on."""
-    seen_token = job.status.resume_token if job.status else None
-    return job.spec.type in EFFECTS_OUTSIDE and job.spec.resume_token in (None, seen_token)
-
-
-def _held(job: BatchJob) -> Verdict:
-    total = job.status.counts.total if job.status else 0
-    certain = len(Ranges(job.status.checkpoint)) if job.status else 0
-    message = (
-        f"The store lost this run. {certain} of {total} items are certain to be done; any of the other "
-        f"{total - certain} may have had its effect in the last seconds before. Set spec.resumeToken to any new text "
-        "to go on with all that are not certain, or spec.cancel to end it."
-    )
-    return Verdict(Phase.SUSPENDED, Reason.STORE_LOST, message, stalled=True)
-
-
-def _before(job: BatchJob) -> Before:
-    """What the status still knows of a run that the store has lost."""
-    status = job.status or BatchJobStatus()
-    done = status.checkpoint if job.spec.type in EFFECTS_OUTSIDE else ""
-    sha256 = (status.source.sha256 if status.source and done else None) or ""  # where all runs again, all may change
-    certain = len(Ranges(done))
-    cancelled = min(status.counts.cancelled, certain)
-    repeats = status.counts.retried_after_loss + max(0, finished(status.counts) - certain)
-    return Before(done, cancelled, repeats, sha256)
 
 
 def _cancel(seen: Observed) -> Plan:
@@ -270,7 +257,8 @@ def _without_store(seen: Observed, silent_seconds: float) -> Plan:
 
 def _keep_suspended(seen: Observed, child: ChildJob) -> Plan:
     """A pause needs no store: the pods go, and what they held comes back when their leases are over."""
-    return replace(plan_wait(seen, suspended(), back_off=True), actions=tuple(_slots(child, seen.job)))
+    slots = _slots(child, child.parallelism, suspend=True)
+    return replace(plan_wait(seen, suspended(), back_off=True), actions=tuple(slots))
 
 
 def _only_generation(job: BatchJob) -> Plan:

@@ -21,16 +21,19 @@ from batchjob.controller.leader import Leader, LeaseSettings
 from batchjob.controller.manifests import SELECTOR, PodSettings
 from batchjob.controller.observe import Observer
 from batchjob.controller.probes import serve_probes
+from batchjob.controller.queue_status import QueueStatus
+from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
 from batchjob.controller.schedules import Schedules
 from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
+from batchjob.controller.takeover import restore
 from batchjob.controller.users import Users
 from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import ConfigurationError, StoreError
-from batchjob.kube import JOBS, Access, Kube, Throttle
+from batchjob.kube import BATCH_QUEUES, JOBS, Access, Kube, Throttle
 from batchjob.metrics import publish_build_info
 from batchjob.store import Store
 
@@ -50,24 +53,28 @@ class Operator:
         self._known = KnownBatchJobs()
         self._relist = Relist(kube, namespaces, self._known)
         self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved)
+        self._queues = Queues(self._run_moved)
+        self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queues.seen)
         self._schedules = Schedules(kube, namespaces, settings.worker_image, self._queue.add)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
         self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue)
+        self._queue_status = QueueStatus(kube, self._queues, self._known, self._batch_queues)
         self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
         self._leader = Leader(lease_kube, _lease_settings(settings))
         self._reconciler = Reconciler(
             kube,
             self._known,
             self._queue,
-            Observer(kube, store, self._users, self._jobs, self._known, self._schedules.turns),
+            Observer(kube, store, self._users, self._jobs, self._known, self._queues, self._schedules.turns),
             CarryOut(kube, store, self._users, self._jobs, self._known),
+            self._queues,
             _plan_settings(settings),
         )
 
     @property
     def is_ready(self) -> bool:
         """Whether we could lead."""
-        return self._jobs.synced.is_set()
+        return self._jobs.synced.is_set() and self._batch_queues.synced.is_set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; raises what ended a part."""
@@ -77,6 +84,7 @@ class Operator:
                 for part in (
                     self._supervisor.run(),
                     self._jobs.run(),
+                    self._batch_queues.run(),
                     self._schedules.run(),
                     self._relist.keep_comparing(self._settings.relist_seconds, self._queue.add),
                     self._check_store(),
@@ -90,12 +98,16 @@ class Operator:
     async def _lead(self) -> None:
         """What the leader does, until cancelled."""
         await self._jobs.synced.wait()  # a child that we do not see yet would be made twice
+        await self._batch_queues.synced.wait()  # a limit that we do not see yet would be broken
+        await self._relist.complete()  # and so would one by a BatchJob that runs and that we do not see yet
+        restore(self._queues, self._known, self._jobs)
         self._queue.clear()
         for entry in self._known.entries():
             self._queue.add((entry.namespace, entry.name))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
+                group.create_task(self._queue_status.keep_writing())
                 group.create_task(self._schedules.lead())
                 group.create_task(self._housekeeping.follow_changes())
                 group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
@@ -125,9 +137,13 @@ class Operator:
         for key in keys:
             self._queue.add(key)
 
-    def _job_moved(self, job: dict[str, Any]) -> None:
+    def _job_moved(self, job: dict[str, Any], _gone: bool) -> None:
         key = self._known.key_of(controller_uid(job) or "")
         if key and key[0] == job["metadata"]["namespace"]:
+            self._queue.add(key)
+
+    def _run_moved(self, uid: str) -> None:
+        if key := self._known.key_of(uid):
             self._queue.add(key)
 
 

@@ -22,6 +22,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.observe import Observer, Pulse
 from batchjob.controller.observed import Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
+from batchjob.controller.queues import Queues
 from batchjob.controller.status import build_invalid_status
 from batchjob.controller.users import NameTaken
 from batchjob.controller.workqueue import Workqueue
@@ -52,6 +53,7 @@ class Reconciler:
         queue: Workqueue[ObjectKey],
         observer: Observer,
         carry_out: CarryOut,
+        queues: Queues,
         settings: PlanSettings,
     ) -> None:
         self._kube = kube
@@ -59,6 +61,7 @@ class Reconciler:
         self._queue = queue
         self._observer = observer
         self._carry_out = carry_out
+        self._queues = queues
         self._settings = settings
         self._pulses: dict[str, Pulse] = {}
 
@@ -77,8 +80,8 @@ class Reconciler:
 
     async def _look(self, key: ObjectKey) -> None:
         for uid in self._known.gone(key):
+            self._forget(uid)
             await self._carry_out.tidy(key, uid)
-            self._pulses.pop(uid, None)
         entry = self._known.get(key)
         if entry is None:
             self._queue.forget_failures(key)
@@ -99,7 +102,7 @@ class Reconciler:
 
     async def _plan(self, entry: Entry) -> Plan:
         if entry.body is None:
-            self._pulses.pop(entry.uid, None)
+            self._forget(entry.uid)
             return plan_ended(self._observer.ended(entry))
         try:
             seen = await self._observer.observe(entry, self._pulse(entry))
@@ -143,6 +146,11 @@ class Reconciler:
             retry_seconds=round(seconds, 1),
             exc_info=None if isinstance(error, BatchJobError) else error,
         )
+
+    def _forget(self, uid: str) -> None:
+        """It has ended or is gone: nothing more of it moves."""
+        self._queues.forget(uid)
+        self._pulses.pop(uid, None)
 
     def _pulse(self, entry: Entry) -> Pulse:
         return self._pulses.setdefault(entry.uid, Pulse())

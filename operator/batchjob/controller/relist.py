@@ -16,6 +16,7 @@ from batchjob.errors import KubernetesError, NotFound
 from batchjob.kube import BATCH_JOBS, Kube
 
 SETTLE_SECONDS: Final = 2.0  # a list comes as many events
+FEW: Final = 20  # BatchJobs that are quickly read one by one
 
 logger = log.get(__name__)
 
@@ -43,6 +44,24 @@ class Relist:
         if keys:
             logger.info("the watch had missed changes", batchjobs=len(keys))
         return keys
+
+    async def complete(self) -> None:
+        """Wait until every BatchJob is known: the watch tells of those of its first list one by one."""
+        while True:
+            try:
+                if await self._count_unknown() <= FEW:
+                    await self.compare()
+                    return
+            except KubernetesError as error:
+                logger.warning("names cannot be compared", error=str(error))
+            await asyncio.sleep(SETTLE_SECONDS / 4)
+
+    async def _count_unknown(self) -> int:
+        unknown = 0
+        for namespace in self._namespaces:
+            listing = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
+            unknown += self._known.count_unknown([item["metadata"] for item in listing.items])
+        return unknown
 
     async def keep_comparing(self, every_seconds: float, tell: Callable[[ObjectKey], None]) -> None:
         """Compare for ever: now and then, and soon after `ask`."""

@@ -47,7 +47,7 @@ class Schedules:
         self._kube = kube
         self._image = image
         self._queue: Workqueue[ObjectKey] = Workqueue(tell_depth=lambda _: None)  # the gauge is of BatchJobs
-        self._schedules = Informer(kube, BATCH_SCHEDULES, namespaces, "", self._moved)
+        self._schedules = Informer(kube, BATCH_SCHEDULES, namespaces, None, self._moved)
         self._cron_jobs = Informer(kube, CRON_JOBS, namespaces, SCHEDULE_LABEL, self._child_moved)
         self._jobs = Informer(kube, JOBS, namespaces, SCHEDULE_LABEL, self._child_moved)
         self._runs = Runs(kube, BATCH_JOBS, namespaces, SCHEDULE_LABEL, self._run_moved, index=schedule_of)
@@ -168,13 +168,13 @@ class Schedules:
         )
         self._schedules.remember(written)
 
-    def _moved(self, schedule: dict[str, Any]) -> None:
+    def _moved(self, schedule: dict[str, Any], _: bool) -> None:
         self._queue.add(object_key(schedule))
 
-    def _child_moved(self, child: dict[str, Any]) -> None:
+    def _child_moved(self, child: dict[str, Any], _: bool) -> None:
         if name := schedule_of(child):
             self._queue.add((child["metadata"]["namespace"], name))
 
-    def _run_moved(self, run: dict[str, Any]) -> None:
-        self._child_moved(run)
-        self.turns.moved(run)
+    def _run_moved(self, run: dict[str, Any], gone: bool) -> None:
+        self._child_moved(run, gone)
+        self.turns.moved(run, gone=gone)

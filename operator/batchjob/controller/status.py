@@ -6,14 +6,16 @@ come from one snapshot of the store, so they conserve; where there is none, what
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from batchjob.api.defaults import effective
+from batchjob.api.queue import QueueDefaults
 from batchjob.api.status import (
     BatchJobStatus,
     Condition,
     ConditionType,
+    Effective,
     ItemError,
     JobReference,
     Phase,
@@ -21,6 +23,7 @@ from batchjob.api.status import (
     SourceStatus,
 )
 from batchjob.controller.actions import Note, Plan
+from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import Observed
 from batchjob.core.phases import CONDITIONS, TERMINAL
 from batchjob.core.progress import (
@@ -47,6 +50,10 @@ NOTABLE: Final = (
     (ConditionType.STALLED, "Warning"),
     (ConditionType.SUSPENDED, "Normal"),
 )
+CLOCKS: Final = frozenset({"duration", "estimated_start_time", "estimated_completion_time"})  # never worth a write
+NEAR_POSITION: Final = 10  # in line: from here on each step is told
+POSITION_SECONDS: Final = 5.0  # but not more often than this
+MOST_SECONDS: Final = 30 * 86_400  # an estimate of more than a month is none
 # Fields that move while items run: they are written at a measured pace, everything else at once.
 LIVE: Final = frozenset({
     "progress", "percent", "rate", "counts", "failed_items", "last_errors", "usage", "active_workers", "checkpoint",
@@ -71,10 +78,14 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
     values: dict[str, Any] = {
         "observed_generation": seen.job.metadata.generation,
         "phase": verdict.phase,
-        "effective": effective(seen.job.spec),
+        "effective": in_force(seen),
         "duration": _duration(start, seen.now),
         "active_workers": 0 if ended or seen.child is None else seen.child.ready,
         "rate": format_rate(seen.rate),
+        "queue_position": _position(seen, old) if verdict.phase is Phase.QUEUED else None,
+        "estimated_start_time": _after(seen, seen.wait_seconds) if verdict.phase is Phase.QUEUED else None,
+        "estimated_completion_time": None if ended else _after(seen, _seconds_left(seen)),
+        "selector": f"{UID_LABEL}={seen.job.metadata.uid}",
         "conditions": _conditions(old, seen.job.metadata.generation, seen.now, verdict),
     }
     if seen.child is not None:
@@ -87,6 +98,33 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         values["completion_time"] = format_time(seen.now)
         values["rate"] = _mean_rate(seen.snapshot, start, seen.now)
     return old.model_copy(update=values | changes)
+
+
+def in_force(seen: Observed) -> Effective:
+    """The values in force: of a run that has started those of its start, whatever its queue says by now."""
+    found = effective(seen.job.spec, seen.queue.defaults if seen.queue else QueueDefaults())
+    status = seen.job.status
+    if status is None or status.effective is None or not status.store_epoch:
+        return found
+    return status.effective.model_copy(update={"priority": found.priority})
+
+
+def _position(seen: Observed, old: BatchJobStatus) -> int | None:
+    """Its place in line, where that is news worth a write: among the first, or half of what was said."""
+    now = seen.place.position if seen.place else 0
+    before = old.queue_position
+    is_near = now <= NEAR_POSITION and seen.since_write_seconds >= POSITION_SECONDS
+    return now or None if before is None or is_near or 2 * now <= before else before
+
+
+def _seconds_left(seen: Observed) -> float | None:
+    if seen.snapshot is None or seen.snapshot.total is None or not seen.rate:
+        return None
+    return (seen.snapshot.total - finished(seen.snapshot.counts)) / seen.rate
+
+
+def _after(seen: Observed, seconds: float | None) -> str | None:
+    return None if seconds is None or seconds > MOST_SECONDS else format_time(seen.now + timedelta(seconds=seconds))
 
 
 @dataclass(frozen=True)
@@ -105,14 +143,14 @@ class Pace:
 
 def says_more(old: BatchJobStatus | None, new: BatchJobStatus) -> bool:
     """Whether a status differs in more than the clock."""
-    return old is None or old.model_copy(update={"duration": new.duration}) != new
+    return old is None or old.model_copy(update={name: getattr(new, name) for name in CLOCKS}) != new
 
 
 def is_worth_writing(old: BatchJobStatus | None, new: BatchJobStatus, since_write_seconds: float, pace: Pace) -> bool:
     """Whether to write now: never where only the clock moved, and live fields at the pace."""
     if old is None:
         return True
-    moved = {name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)} - {"duration"}
+    moved = {name for name in type(new).model_fields if getattr(old, name) != getattr(new, name)} - CLOCKS
     if _said(old) == _said(new):
         moved.discard("conditions")
     if not moved or moved - LIVE:

@@ -33,9 +33,9 @@ class Turns:
         earlier = [other for other in others if not _has_ended(other) and _turn(other) < _turn(run)]
         return str(min(earlier, key=_turn)["metadata"]["name"]) if earlier else None
 
-    def moved(self, run: dict[str, Any]) -> None:
-        """A run ended or went: one that waits may have its turn."""
-        if not _has_ended(run) and self._runs.get(object_key(run)) is not None:
+    def moved(self, run: dict[str, Any], *, gone: bool) -> None:
+        """Where a run ended or went, one that waits may have its turn."""
+        if not gone and not _has_ended(run):
             return
         schedule = schedule_of(run) or ""
         for other in self._runs.owned_by(run["metadata"]["namespace"], schedule):

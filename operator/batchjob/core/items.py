@@ -17,8 +17,8 @@ LEASE_MS: Final = 10_000
 class RunState(StrEnum):
     """Where a run stands in the store."""
 
-    LOADING = "loading"  # the source streams in; nothing may be claimed
-    OPEN = "open"  # items may be claimed
+    LOADING = "loading"  # the source streams in; items may be claimed only where the run was opened `early`
+    OPEN = "open"  # all items are there, and may be claimed
     SEALING = "sealing"  # every item is terminal; results are being finished
     CLOSED = "closed"  # nothing is left to do
     FAILED = "failed"  # cannot go on (bad source, results not writable); nothing may be claimed
@@ -28,9 +28,9 @@ class RunState(StrEnum):
 class Item(msgspec.Struct, frozen=True):
     """One item as a worker receives it."""
 
-    position: int
-    id: str
-    data: dict[str, Any]
+    position: int  # in the source, from 0
+    id: str  # unique in the run; up to 128 characters
+    data: dict[str, Any]  # the record, as JSON has it
     attempt: int = 1  # this attempt, from 1
     losses: int = 0  # how often its worker was lost so far
 

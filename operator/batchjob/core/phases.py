@@ -33,12 +33,13 @@ _NOT_STARTED: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.SUSPENDED, P
 _STARTED: Final = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED}) | TERMINAL
 
 # Phase → what may follow. A suspended BatchJob may not have begun, so it may go back to waiting.
-# Finalizing → Running: only where the store was lost and the run begins again.
+# Running → Queued: only where Kueue takes the pods back. Finalizing → Running: only where the store was lost and the
+# run begins again.
 MOVES: Final[dict[Phase, frozenset[Phase]]] = {
     Phase.PENDING: _NOT_STARTED,
     Phase.QUEUED: _NOT_STARTED,
     Phase.SUSPENDED: _NOT_STARTED | _STARTED,
-    Phase.RUNNING: _STARTED,
+    Phase.RUNNING: _STARTED | {Phase.QUEUED},
     Phase.FINALIZING: _STARTED,
     Phase.SUCCEEDED: frozenset({Phase.SUCCEEDED}),
     Phase.FAILED: frozenset({Phase.FAILED}),

@@ -8,6 +8,7 @@ import hashlib
 from typing import Final, NamedTuple, Self
 
 from batchjob.api.run import Run
+from batchjob.api.v1alpha1 import BatchJobSpec
 
 PLANNED_SECONDS: Final = 62.0  # for a minute: what is on its way may be overtaken by that much
 SHARE: Final = 60  # of a minute's limit may come at once
@@ -49,6 +50,11 @@ def key_of(run: Run) -> str | None:
     return rate_key(run.namespace, name)
 
 
+def per_minute(spec: BatchJobSpec) -> int | None:
+    """Items that may start in a minute; None: any number."""
+    return spec.email.rate_per_minute if spec.email else None
+
+
 def rate_of(run: Run) -> Rate:
     """How fast a run may go; it heeds what others are told in any case."""
-    return Rate.per_minute(run.spec.email.rate_per_minute if run.spec.email else None)
+    return Rate.per_minute(per_minute(run.spec))

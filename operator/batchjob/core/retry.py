@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from batchjob.api.retry import BackoffStrategy
-from batchjob.api.status import Effective, ErrorClass
+from batchjob.api.status import Effective, EffectiveRetry, ErrorClass
+from batchjob.core.documents import encode
 from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.errors import ResultsError, StoreError
 
@@ -20,12 +21,20 @@ MIN_UNCOUNTED_SECONDS: Final = 1.0  # no attempt limit ends an uncounted retry: 
 
 
 class Retry(Exception):
-    """Try this item again.
+    """Raise it for: try this item again.
 
-    `after`: seconds to wait, where the other side named them; None: the run's back-off. `counts=False` spends no
-    attempt: for a refusal that says nothing about the item, such as a rate limit. The wait is then at least the run's
-    back-off and at least a second, whatever `after` says, since nothing else bounds how often the item comes back;
-    where an attempt is spent, `after` is taken as it is, 0 too.
+    Args:
+        message: What went wrong, for people; 1,024 characters are kept, of which `status.lastErrors` shows 256.
+        after: Seconds to wait, where the other side named them: 0 to 86,400 (a day), more is cut. None: the back-off
+            of `spec.retry`, or of its `perErrorClass`.
+        error_class: What kind of error it was; of the run's limits, those of that class hold. It is what
+            `status.lastErrors` and the dead letter say where this was the last attempt.
+        counts: False spends no attempt, for a refusal that says nothing about the item, such as a rate limit. The
+            wait is then at least the back-off and at least a second, whatever `after` says, since nothing else
+            bounds how often the item comes back; where an attempt is spent, `after` is taken as it is, 0 too. With
+            `after` and class rate-limited, everybody who shares the run's rate waits so long.
+
+    An item whose attempts are spent is dead-lettered instead.
     """
 
     def __init__(
@@ -43,7 +52,14 @@ class Retry(Exception):
 
 
 class Fail(Exception):
-    """Give this item up: another attempt would fail again. It becomes a dead letter."""
+    """Raise it for: give this item up, since another attempt would fail again. It becomes a dead letter.
+
+    Args:
+        message: What went wrong, for people; as for Retry.
+        error_class: What kind of error it was, for whoever filters or alerts by it.
+
+    `spec.retry` has no say in it, and the run goes on with its other items.
+    """
 
     def __init__(self, message: str = "", error_class: ErrorClass = ErrorClass.INVALID_INPUT) -> None:
         super().__init__(message)
@@ -51,10 +67,13 @@ class Fail(Exception):
 
 
 class Cancel(Exception):
-    """This item is not to be done any more: neither a success nor a dead letter."""
+    """Raise it for: this item is not to be done any more. It is counted as cancelled, no success and no dead letter.
+
+    A message is welcome and kept nowhere.
+    """
 
 
-def delay_ms(effective: Effective, attempt: int, random: Random) -> int:
+def delay_ms(effective: EffectiveRetry, attempt: int, random: Random) -> int:
     """Milliseconds to wait after failed attempt number `attempt` (from 1).
 
     Exponential doubles from the initial delay up to the longest. Jitter shortens, never lengthens: a wait lies between
@@ -120,7 +139,7 @@ def _refused(item: Item, error: BaseException, effective: Effective, random: Ran
 
 def _succeed(item: Item, result: Any, effective: Effective, random: Random) -> Outcome:
     try:
-        return Succeeded(item.position, None if result is None else msgspec.json.encode(result))
+        return Succeeded(item.position, None if result is None else encode(result))
     except (TypeError, ValueError, RecursionError) as error:
         return _refused(item, TypeError(f"the result is no JSON document: {error}"), effective, random)
 
@@ -130,17 +149,18 @@ def _failed(item: Item, error_class: Any, message: str) -> Failed:
 
 
 def _again(item: Item, retry: Retry, message: str, effective: Effective, random: Random) -> Outcome:
-    if retry.counts and item.attempt >= effective.max_attempts:
-        return _failed(item, retry.error_class, message)
-    wait_ms = backoff_ms = delay_ms(effective, item.attempt, random)
+    error_class, message = _classified(retry.error_class, message)
+    force = effective.after(error_class)
+    if retry.counts and item.attempt >= force.max_attempts:
+        return Failed(item.position, error_class, message)
+    wait_ms = backoff_ms = delay_ms(force, item.attempt, random)
     after_ms = 0.0
     if retry.after is not None and isfinite(retry.after):
         after_ms = min(max(retry.after, 0.0), MAX_AFTER_SECONDS) * 1000
         # Never before the time that was asked for; spread a little, so that all items do not come back in one blow.
-        wait_ms = round(after_ms * (1 + random.random() * effective.jitter_percent / 100))
+        wait_ms = round(after_ms * (1 + random.random() * force.jitter_percent / 100))
     if not retry.counts:
         wait_ms = max(wait_ms, backoff_ms, round(MIN_UNCOUNTED_SECONDS * 1000))
-    error_class, message = _classified(retry.error_class, message)
     is_told = error_class is ErrorClass.RATE_LIMITED and not retry.counts
     return Retried(item.position, error_class, message, wait_ms, retry.counts, round(after_ms) if is_told else 0)
 

@@ -22,7 +22,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str
     state: RunState
     paused: bool
-    total: int | None  # None until the source is loaded
+    total: int | None  # None until the source is loaded, or the run ended without: then it counts what there was
     counts: Counts
     usage: dict[str, int]
     failed_positions: list[int]  # sorted, the first 1000

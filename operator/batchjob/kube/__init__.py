@@ -9,6 +9,7 @@ from batchjob.kube.access import Access
 from batchjob.kube.client import Kube, Listing, WatchEvent
 from batchjob.kube.resources import (
     BATCH_JOBS,
+    BATCH_QUEUES,
     BATCH_SCHEDULES,
     CLAIMS,
     CONFIG_MAPS,
@@ -25,6 +26,7 @@ from batchjob.kube.throttle import Throttle
 
 __all__ = [
     "BATCH_JOBS",
+    "BATCH_QUEUES",
     "BATCH_SCHEDULES",
     "CLAIMS",
     "CONFIG_MAPS",

@@ -95,7 +95,7 @@ class Kube:
             return False
         return any(kind["name"] == resource.plural for kind in found["resources"])
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any]:
         """One object; NotFound."""
         return await self._call("get", "GET", resource.path(namespace, name))
 
@@ -129,7 +129,7 @@ class Kube:
     async def patch(
         self,
         resource: Resource,
-        namespace: str,
+        namespace: str | None,
         name: str,
         change: Mapping[str, Any],
         *,

@@ -3,12 +3,13 @@
 from typing import Final, NamedTuple
 
 from batchjob.api.base import API_VERSION
+from batchjob.api.queue import QUEUE_KIND, QUEUE_PLURAL
 from batchjob.api.schedule import SCHEDULE_KIND, SCHEDULE_PLURAL
 from batchjob.api.v1alpha1 import KIND, PLURAL
 
 
 class Resource(NamedTuple):
-    """A namespaced kind."""
+    """A kind; objects of a cluster-scoped one are in no namespace (None)."""
 
     api_version: str
     plural: str
@@ -25,6 +26,7 @@ class Resource(NamedTuple):
 
 
 BATCH_JOBS: Final = Resource(API_VERSION, PLURAL, KIND)
+BATCH_QUEUES: Final = Resource(API_VERSION, QUEUE_PLURAL, QUEUE_KIND)
 BATCH_SCHEDULES: Final = Resource(API_VERSION, SCHEDULE_PLURAL, SCHEDULE_KIND)
 CLAIMS: Final = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 CONFIG_MAPS: Final = Resource("v1", "configmaps", "ConfigMap")

@@ -1,9 +1,11 @@
 """The command line of `batchjob run`: everything is checked and laid out before anything is started."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,8 +52,7 @@ def run(options: Options) -> Ending:
         return Ending(
             EXIT_SUCCEEDED, f"{job.metadata.name}: {out / DEAD_LETTERS} is empty: nothing is to be done again"
         )
-    _make_writable(out)
-    with tempfile.TemporaryDirectory(prefix="batchjob-") as name, Family() as family:
+    with _alone_in(out), tempfile.TemporaryDirectory(prefix="batchjob-") as name, Family() as family:
         folder = Path(name)
         mount(manifest, folder / "references")
         write_entry_points(given, folder / "processors")
@@ -69,14 +70,25 @@ def run(options: Options) -> Ending:
             return asyncio.run(session.run(out, letters, is_ours=options.store is None))
 
 
-def _make_writable(out: Path) -> None:
-    """Now, and not after hours of work."""
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """The folder of the results, made and locked now, and not after hours of work."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigurationError(f"--out: {out} is a file: name a folder") from None
     except OSError as error:
-        raise ConfigurationError(f"--out: {out} cannot be made: {error.strerror}") from None
+        raise ConfigurationError(f"--out: {out} cannot be made: {error.strerror}. Name another folder") from None
     if not os.access(out, os.W_OK):
-        raise ConfigurationError(f"--out: {out} cannot be written: its rights do not allow it")
+        raise ConfigurationError(f"--out: {out} cannot be written by this user: change its rights, or name another")
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it ends with us, however we end
+        yield
+    except BlockingIOError:
+        raise ConfigurationError(f"--out: another run writes to {out}: wait for its end, or name another") from None
+    finally:
+        os.close(folder)
 
 
 def check(job: BatchJob) -> None:

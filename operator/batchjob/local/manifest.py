@@ -6,31 +6,53 @@ same file may be applied to a cluster.
 
 import base64
 import binascii
-import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import yaml
 from pydantic import ValidationError
 
 from batchjob.api.base import API_VERSION
 from batchjob.api.v1alpha1 import KIND, BatchJob
+from batchjob.core.documents import encode
 from batchjob.errors import ConfigurationError
 from batchjob.local.rules import complaints
 
 # Where a URL may be a path of this machine.
+SHOWN: Final = 20  # mistakes: who wrote a field wrong in a thousand items sees which one
 _PLACES: Final = (("source", "uri"), ("results", "destination"), ("export", "destination"))
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: a date is a text."""
+    """YAML as Kubernetes reads it: a date and a time are texts, and a key stands once."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A map as it was written, before `<<` adds to it."""
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        keys: dict[str, yaml.ScalarNode] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (first := keys.setdefault(key.value, key)) is not key:
+                line = first.start_mark.line + 1
+                said = f"the key {key.value!r} is there twice (first in line {line}): remove one"
+                raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
+        return node
 
 
+# 12:30 is a text, and no number to the base of 60.
+_NUMBERS: Final = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)\Z"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"(?=[^.eE]*[.eE])[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z"
+        r"|[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z"
+    ),
+}
+_TEXTS: Final = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag not in _TEXTS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
@@ -49,17 +71,23 @@ def read_manifest(paths: Sequence[Path]) -> Manifest:
     jobs = [(path, document) for path, document in documents if document.get("kind") == KIND]
     where = ", ".join(map(str, paths))
     if len(jobs) != 1:
-        names = ", ".join(str((job.get("metadata") or {}).get("name")) for _, job in jobs) or "none"
-        raise ConfigurationError(f"{where}: one BatchJob is run, and there are {len(jobs)} ({names})")
+        names = ", ".join(_name(job) for _, job in jobs) or "none"
+        way_out = "keep one of them" if jobs else f"add a document with kind: {KIND}"
+        raise ConfigurationError(f"{where}: one BatchJob is run, and there are {len(jobs)} ({names}): {way_out}")
     [(path, job)] = jobs
     return Manifest(
         _parse(job, path),
         {
-            (document["kind"], str((document.get("metadata") or {}).get("name"))): _files(document, path)
+            (document["kind"], _name(document)): _files(document, path)
             for path, document in documents
-            if document.get("kind") in {"ConfigMap", "Secret"}
+            if document.get("kind") in ("ConfigMap", "Secret")  # it may be a map, which no set can be asked for
         },
     )
+
+
+def _name(document: dict[str, Any]) -> str:
+    metadata = document.get("metadata")
+    return str(metadata.get("name")) if isinstance(metadata, dict) else "without a name"
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:
@@ -67,7 +95,11 @@ def _documents(path: Path) -> Iterator[dict[str, Any]]:
         found = list(yaml.load_all(path.read_text("utf-8"), _Loader))
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        context = f" ({error.context})" if error.context else ""
+        raise ConfigurationError(f"{path} is not YAML: line {line}: {error.problem}{context}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or 0b and nothing after it
         raise ConfigurationError(f"{path} is not YAML: {error}") from None
     for document in found:
         if document is None:
@@ -85,14 +117,15 @@ def _parse(document: dict[str, Any], path: Path) -> BatchJob:
     job = None
     try:
         # As JSON and strict: no text passes for a number, as it does not with the API server.
-        job = BatchJob.model_validate_json(json.dumps(document), strict=True)
+        job = BatchJob.model_validate_json(encode(document), strict=True)
     except ValidationError as error:
         wrong = [_in_words(one) for one in error.errors(include_url=False)]
-    except (TypeError, ValueError) as error:
-        wrong = [f"not JSON: {error}"]
-    wrong += complaints(document)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ConfigurationError(f"{path} cannot be run: it is no JSON: {error}") from None
+    wrong = list(dict.fromkeys([*wrong, *complaints(document)]))
     if job is None or wrong:
-        raise ConfigurationError("\n  ".join([f"{path} cannot be run:", *dict.fromkeys(wrong)]))
+        more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        raise ConfigurationError("\n  ".join([f"{path} cannot be run:", *wrong[:SHOWN], *more]))
     return job
 
 
@@ -121,8 +154,8 @@ def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
             continue
         if ":" not in url.partition("/")[0]:
             place["url"] = (folder.absolute() / url).as_uri()
-        elif url.startswith("file:") and urlsplit(url).netloc:
-            path = url.removeprefix("file://")
+        elif url.startswith("file:") and not url.startswith("file:///"):
+            path = url.removeprefix("file:").lstrip("/")
             raise ConfigurationError(
                 f"spec.{'.'.join(steps)}.url: {url} names no file: write file:///absolute/path, or {path} for a path "
                 "beside the manifest"
@@ -131,8 +164,7 @@ def _resolve_paths(document: dict[str, Any], folder: Path) -> None:
 
 def local_path(url: str) -> Path | None:
     """The path that a URL names on this machine."""
-    parts = urlsplit(url)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else None
+    return Path(unquote(url.removeprefix("file://"))) if url.startswith("file:///") else None
 
 
 def _files(document: dict[str, Any], path: Path) -> dict[str, bytes]:
@@ -141,8 +173,11 @@ def _files(document: dict[str, Any], path: Path) -> dict[str, bytes]:
     plain = ("stringData",) if document["kind"] == "Secret" else ("data",)
     found: dict[str, bytes] = {}
     for field in (*encoded, *plain):  # stringData wins, as with the API server
-        for key, value in (document.get(field) or {}).items():
-            where = f"{path}: {document['kind']} {document.get('metadata', {}).get('name')}: {field}.{key}"
+        entries = document.get(field) or {}
+        if not isinstance(entries, dict):
+            raise ConfigurationError(f"{path}: {document['kind']} {_name(document)}: {field}: must be a map of keys")
+        for key, value in entries.items():
+            where = f"{path}: {document['kind']} {_name(document)}: {field}.{key}"
             if not isinstance(value, str):
                 raise ConfigurationError(f"{where}: must be a text: put it in quotes (it is {value!r:.60})")
             try:

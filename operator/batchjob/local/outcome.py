@@ -1,7 +1,8 @@
 """The folder that a run leaves behind: results.jsonl and dead-letters.jsonl, each written whole or not at all."""
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -13,7 +14,9 @@ from batchjob.store import DeadLetter, ItemResult, Store
 RESULTS: Final = "results.jsonl"
 DEAD_LETTERS: Final = "dead-letters.jsonl"
 UNFINISHED: Final = ".unfinished"
-PAGE: Final = 500  # dead letters a round trip
+PAGE: Final = 50  # dead letters a round trip: each may hold a record of 1 MiB
+NOT_DONE: Final = "not-done"  # in the place of an error class: nothing was wrong with it
+STOPPED: Final = "the run was stopped before this item was done"
 
 
 class Letter(msgspec.Struct, rename="camel"):
@@ -23,7 +26,7 @@ class Letter(msgspec.Struct, rename="camel"):
     error_class: str
     message: str
     attempts: int
-    data: dict[str, Any]
+    data: msgspec.Raw  # an object, and decoded once it is loaded: a stopped run may leave a million of them
 
 
 class _Line(msgspec.Struct):
@@ -35,17 +38,26 @@ class _Line(msgspec.Struct):
 def read_letters(folder: Path) -> list[Letter]:
     """The dead letters of an earlier run; ConfigurationError names the line that is wrong."""
     path = folder / DEAD_LETTERS
+    found: dict[str, Letter] = {}
     try:
-        return [_letter(line, f"{path}, line {number}") for number, line in enumerate(_lines(path), start=1)]
+        for number, line in enumerate(_lines(path), start=1):
+            letter = _letter(line, f"{path}, line {number}")
+            if found.setdefault(letter.id, letter) is not letter:
+                raise ConfigurationError(f"{path}, line {number}: id {letter.id!r} is there twice: remove a line")
     except FileNotFoundError:
         raise ConfigurationError(f"--redrive: there is no {path}: run without --redrive first") from None
+    except OSError as error:
+        raise ConfigurationError(f"--redrive: {path} cannot be read: {error.strerror}") from None
+    return list(found.values())
 
 
 def _letter(line: bytes, where: str) -> Letter:
     try:
-        return msgspec.json.decode(line, type=Letter)
-    except msgspec.MsgspecError as error:
-        raise ConfigurationError(f"{where}: no dead letter: {error}") from None
+        letter = msgspec.json.decode(line, type=Letter)
+        msgspec.json.decode(letter.data, type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{where}: is no dead letter: {error}. Mend the line, or remove it") from None
+    return letter
 
 
 class Outcome:
@@ -56,52 +68,49 @@ class Outcome:
         self._uid = uid
         self._folder = folder
 
-    async def letters(self) -> list[DeadLetter]:
+    async def letters(self) -> AsyncIterator[DeadLetter]:
         """Every dead letter."""
-        found: list[DeadLetter] = []
-        while page := await self._store.dead_letters(self._uid, PAGE, found[-1].position + 1 if found else 0):
-            found += page
-        return found
+        cursor = 0
+        while page := await self._store.dead_letters(self._uid, PAGE, cursor):
+            for letter in page:
+                yield letter
+            cursor = page[-1].position + 1
 
-    async def write(
-        self, letters: Sequence[DeadLetter], redriven: Sequence[Letter] | None, *, ended: bool, results: bool
-    ) -> None:
+    async def write(self, redriven: set[str], *, results: bool) -> None:
         """Replace both files; without `results`, which the run wrote elsewhere, that of the dead letters.
 
-        `redriven`: the dead letters that this run tried again. Its results are then added to those that are there, and
-        where it was stopped before it `ended`, a letter stays unless something became of it.
+        `redriven`: ids of the dead letters that this run tried again. Its results are added to those that are there.
         """
-        fresh = {name: self._folder / (name + UNFINISHED) for name in (RESULTS, DEAD_LETTERS)}
+        fresh = {DEAD_LETTERS: self._folder / (DEAD_LETTERS + UNFINISHED)}
+        if results:
+            fresh[RESULTS] = self._folder / (RESULTS + UNFINISHED)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with fresh[RESULTS].open("wb") as file:
-                done = await self._write_results(file, {letter.id for letter in redriven or ()})
-            if not results:
-                fresh.pop(RESULTS).unlink()
-            told = done | {letter.id for letter in letters}
+            if results:
+                with fresh[RESULTS].open("wb") as file:
+                    await self._write_results(file, redriven)
             with fresh[DEAD_LETTERS].open("wb") as file:
-                file.writelines(_line(letter) for letter in letters)
-                if not ended:
-                    file.writelines(_line(letter) for letter in redriven or () if letter.id not in told)
-            for name, path in fresh.items():
+                async for letter in self.letters():
+                    file.write(_line(letter))
+            for path in fresh.values():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
+            for name, path in fresh.items():
                 path.replace(self._folder / name)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                for path in fresh.values():
+                    path.unlink(missing_ok=True)
             raise ResultsError(f"{self._folder} cannot be written: {error.strerror}") from None
 
-    async def _write_results(self, file: IO[bytes], redriven: set[str]) -> set[str]:
-        """Write results, after those that are there of other items than the redriven; returns the ids of new ones."""
+    async def _write_results(self, file: IO[bytes], redriven: set[str]) -> None:
+        """Write results, after those that are there of other items than the redriven."""
         if redriven:
             file.writelines(
                 line for line in self._earlier() if msgspec.json.decode(line, type=_Line).id not in redriven
             )
-        done: set[str] = set()
         async for found in self._store.results(self._uid):
             file.write(_result(found))
-            if redriven:
-                done.add(found.id)
-        return done
 
     def _earlier(self) -> Iterator[bytes]:
         path = self._folder / RESULTS
@@ -117,13 +126,12 @@ def _result(found: ItemResult) -> bytes:
     return msgspec.json.encode({"id": found.id, "result": msgspec.Raw(found.result)}) + b"\n"
 
 
-def _line(letter: DeadLetter | Letter) -> bytes:
-    data = msgspec.Raw(letter.data) if isinstance(letter.data, bytes) else letter.data
+def _line(letter: DeadLetter) -> bytes:
     row = {
         "id": letter.id,
-        "errorClass": letter.error_class,
+        "errorClass": NOT_DONE if letter.message == STOPPED else letter.error_class,
         "message": letter.message,
         "attempts": letter.attempts,
-        "data": data,
+        "data": msgspec.Raw(letter.data),
     }
     return msgspec.json.encode(row) + b"\n"

@@ -28,8 +28,10 @@ def find_processors(options: Sequence[str]) -> dict[str, str]:
 
     The current directory is importable, as it is for a script that lies in it.
     """
-    if options and "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if options:
+        _check_names(Path.cwd())
+        if "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
     found: dict[str, str] = {}
     for option in options:
         for name, target in _named(option):
@@ -39,6 +41,14 @@ def find_processors(options: Sequence[str]) -> dict[str, str]:
                     "name one of them by name=module:Class"
                 )
     return found
+
+
+def _check_names(folder: Path) -> None:
+    """A file such as email.py would be what every worker imports in the place of Python's own, and fails with."""
+    for path in (*folder.glob("*.py"), *folder.glob("*/__init__.py")):
+        name = path.parent.name if path.stem == "__init__" else path.stem
+        if name in sys.stdlib_module_names and name in sys.modules:
+            raise ConfigurationError(f"--processors: {path} hides Python's own module {name}: give it another name")
 
 
 def _named(option: str) -> Iterator[tuple[str, str]]:

@@ -25,9 +25,8 @@ class Letters(Source):
     async def records(self) -> AsyncIterator[list[Record]]:
         """The items in the order of the file."""
         for letter in self._letters:
-            body = msgspec.json.encode([letter.id, letter.data])
-            self._digest.update(body)
-            yield [Record(letter.id, letter.data, len(body))]
+            self._digest.update(msgspec.json.encode([letter.id, letter.data]))
+            yield [Record(letter.id, msgspec.json.decode(letter.data), len(letter.data))]
 
 
 async def load_letters(store: Store, run: Run, letters: Sequence[Letter]) -> None:

@@ -61,7 +61,7 @@ def _missing(reference: Reference, key: str) -> str:
 def environment(manifest: Manifest) -> dict[str, str]:
     """The variables of `spec.worker.envFrom`; where its object is in no document, our environment has to have them."""
     return {
-        key: content.decode()
+        key: os.fsdecode(content)  # whatever its bytes are
         for name in _sources(manifest.job.spec)
         for key, content in manifest.objects.get(name, {}).items()
     }

@@ -21,13 +21,25 @@ import cel  # noqa: E402
 _OF_A_CHANGE: Final = "oldSelf"  # names a rule about changes of an object: here every manifest is new
 # The words of k8s.io/apimachinery's resource.Quantity.
 _QUANTITY: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?")
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")  # RFC 1123; a rule of the CRD forbids the dot
 _MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 
 
 def complaints(manifest: dict[str, Any]) -> list[str]:
     """What is wrong with a BatchJob, one sentence each, beginning with the field."""
     schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return list(_walk(manifest, schema, ""))
+    return [*_bad_names(manifest.get("metadata")), *_walk(manifest, schema, "")]
+
+
+def _bad_names(metadata: Any) -> Iterator[str]:
+    """What the API server knows of itself, and so is in no schema."""
+    for field in ("name", "namespace"):
+        name = metadata.get(field) if isinstance(metadata, dict) else None
+        if isinstance(name, str) and not _NAME.fullmatch(name):
+            yield (
+                f"metadata.{field}: {name!r:.60} is no name: lower case letters a to z, digits and hyphens, the first "
+                "and the last of them no hyphen"
+            )
 
 
 def _walk(value: Any, schema: Schema, path: str) -> Iterator[str]:
@@ -49,7 +61,7 @@ def _walk(value: Any, schema: Schema, path: str) -> Iterator[str]:
 
 def _unknown(name: str, known: dict[str, Any], path: str) -> str:
     field = f"{path}.{name}" if path else name
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(str(name), known, n=1)  # a key of YAML may be a number
     way_out = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
     return f"{field}: there is no such field; {way_out}"
 
@@ -64,7 +76,7 @@ def _twice(values: list[Any], schema: Schema, path: str) -> Iterator[str]:
 
 def _context(value: Any) -> cel.Context:
     context = cel.Context({"self": value})
-    context.add_function("isQuantity", lambda text: _QUANTITY.fullmatch(text) is not None)  # Kubernetes' own
+    context.add_function("isQuantity", lambda text: _QUANTITY.fullmatch(str(text)) is not None)  # Kubernetes' own
     return context
 
 

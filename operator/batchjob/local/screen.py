@@ -3,6 +3,7 @@
 Processors may log and print whenever they like: their lines go above the bar.
 """
 
+import contextlib
 import sys
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from rich.progress import (
 from batchjob.core.items import RunState
 from batchjob.core.progress import finished, format_percent, format_progress, format_rate
 from batchjob.core.snapshot import Snapshot
+from batchjob.local.summary import printable
 
 LINE_SECONDS: Final = 5.0  # between two lines where there is no terminal
 SAME_WARNINGS: Final = 10  # of the engine's, shown of one kind: the summary counts them all
@@ -33,6 +35,14 @@ _STYLES: Final = {"warning": "yellow", "error": "red"}
 _STATES: Final = {RunState.LOADING: "loading", RunState.SEALING: "finishing the results"}
 
 
+class _Console(Console):
+    """A console that says nothing once nobody listens; rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where the other end of a pipe was closed."""
+        self.quiet = True
+
+
 class Screen:
     """Standard error. A file for log lines too: what is written to it may be JSON, and is then put in words."""
 
@@ -40,7 +50,8 @@ class Screen:
         self._name = name
         self._all_warnings = all_warnings
         self._shown = Counter[str]()
-        self._console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._traces = set[str]()
+        self._console = _Console(stderr=True, highlight=False, markup=False, emoji=False)
         self._begun = time.monotonic()
         self._last_line = self._begun
         self._said = ""
@@ -67,7 +78,8 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with contextlib.suppress(OSError):
+                self._bar.stop()
 
     def show(self, snapshot: Snapshot) -> None:
         """The run as it is now."""
@@ -96,8 +108,9 @@ class Screen:
         return "  ".join(news)
 
     def say(self, line: str, style: str = "") -> None:
-        """One line, above the bar."""
-        self._console.print(line, soft_wrap=True, style=style)
+        """One line, above the bar; the run goes on where nobody hears it, such as after its terminal was closed."""
+        with contextlib.suppress(OSError):
+            self._console.print(line, soft_wrap=True, style=style)
 
     def write(self, text: str) -> None:
         """Log lines, or whatever a processor prints."""
@@ -113,6 +126,10 @@ class Screen:
         """Nothing waits: part of being a file."""
 
     def _log(self, entry: dict[str, Any]) -> None:
+        trace = str(entry.get("exception", ""))
+        if trace and trace in self._traces:  # every worker fails where the first one did
+            return
+        self._traces.add(trace)
         event, style = str(entry["event"]), _STYLES.get(entry["level"], "")
         said = f"{entry['level']:8} {event}"
         if str(entry.get("logger")).startswith(_ENGINE) and not self._all_warnings:
@@ -121,7 +138,7 @@ class Screen:
                 self.say(f"{said}: more of these are not shown (--log-level info shows all)", style)
             if self._shown[event] > SAME_WARNINGS:
                 return
-        details = "  ".join(f"{key}={value}" for key, value in entry.items() if key not in _NOT_SHOWN)
+        details = "  ".join(f"{key}={printable(str(value))}" for key, value in entry.items() if key not in _NOT_SHOWN)
         self.say(f"{said}  {details}".rstrip(), style)
-        if "exception" in entry:
-            self.say(str(entry["exception"]))
+        if trace:
+            self.say(trace)

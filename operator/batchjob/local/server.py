@@ -58,7 +58,8 @@ def start_server(folder: Path, family: Family) -> str:
     ends = time.monotonic() + START_SECONDS
     while not _answers(path):
         if server.poll() is not None or time.monotonic() > ends:
-            raise ConfigurationError(f"the server of the store did not start: {log.read_text()[-1000:].strip()}")
+            said = log.read_text()[-1000:].strip() or "it said nothing"
+            raise ConfigurationError(f"the server of the store did not start: {said}. Name one that runs by --store")
         time.sleep(LOOK_SECONDS)
     return f"unix://{path}"
 

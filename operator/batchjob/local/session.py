@@ -1,10 +1,11 @@
 """One run from its opening to its summary: the operator's half, on this machine."""
 
 import asyncio
+import contextlib
 import signal
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,8 @@ from batchjob.core.items import RunState
 from batchjob.core.progress import finished
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
-from batchjob.errors import RunGone, ScriptsUnknown, StoreUnavailable
-from batchjob.local.outcome import DEAD_LETTERS, RESULTS, Letter, Outcome
+from batchjob.errors import ConfigurationError, ResultsError, RunGone, ScriptsUnknown, StoreError, StoreUnavailable
+from batchjob.local.outcome import DEAD_LETTERS, RESULTS, STOPPED, Letter, Outcome
 from batchjob.local.redrive import load_letters
 from batchjob.local.screen import Screen
 from batchjob.local.summary import summarize
@@ -30,7 +31,8 @@ EXIT_SUCCEEDED: Final = 0
 EXIT_FAILED: Final = 1
 SIGNALLED: Final = 128  # the exit code of a signal is above this by its number
 LOOK_SECONDS: Final = 0.1  # between two looks at the run
-STORE_SECONDS: Final = 2.0  # between two looks at a store that is away
+STORE_SECONDS: Final = 2.0  # between two looks at a store that is away, or at a disk that is full
+ROOM_SECONDS: Final = 600.0  # for somebody to make room on it, as long as a source may be away
 GRACE_SECONDS: Final = 10  # for items in flight after a Ctrl-C: somebody waits for the prompt
 FRUITLESS: Final = 5  # workers lost in a row while no item finished: more than one item may cost
 ENDED: Final = (RunState.CLOSED, RunState.FAILED, RunState.CANCELLED)
@@ -63,15 +65,17 @@ class Session:
         self._screen = screen
         self._uid = str(uuid.uuid4())
         self._exit_code: int | None = None  # of the signal that asked us to stop
+        self._asked = asyncio.Event()  # by a signal, since this was cleared
         self._begun = time.monotonic()
 
     async def run(self, out: Path, redriven: Sequence[Letter] | None, *, is_ours: bool) -> Ending:
         """Work, write the files, and leave nothing in the store."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a Ctrl-C, a kill, a terminal that is closed
-            asyncio.get_running_loop().add_signal_handler(number, self._stop, SIGNALLED + number)
-        async with Store.connect(self._access, name="batchjob-run") as store:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or in the background of a script
+                asyncio.get_running_loop().add_signal_handler(number, self._stop, SIGNALLED + number)
+        async with self._connect() as store:
             if not is_ours:
-                await store.check()
+                await _check(store)
             await store.load_scripts()
             try:
                 run = await self._open(store)
@@ -89,9 +93,16 @@ class Session:
             finally:
                 await store.delete_run(self._uid)
 
+    def _connect(self) -> Store:
+        try:
+            return Store.connect(self._access, name="batchjob-run")
+        except ConfigurationError as error:
+            raise ConfigurationError(f"--store: {error}") from None
+
     def _stop(self, code: int) -> None:
         again = self._exit_code is not None
         self._exit_code = code
+        self._asked.set()
         if again:
             self._screen.say("cut off")
             self._workers.kill()
@@ -105,7 +116,11 @@ class Session:
         job, force = self._job, effective(self._job.spec)
         created_for = f"{job.metadata.namespace}/{job.metadata.name}"
         epoch = await store.open_run(
-            self._uid, epoch=str(uuid.uuid4()), max_losses=force.max_losses, created_for=created_for
+            self._uid,
+            epoch=str(uuid.uuid4()),
+            max_losses=force.max_losses,
+            created_for=created_for,
+            early=job.spec.source.starts_early,
         )
         run = Run(
             uid=self._uid,
@@ -142,6 +157,8 @@ class Session:
                 continue
             self._screen.show(snapshot)
             self._workers.check()
+            if self._workers.unopened and not finished(snapshot.counts):  # its author waits, and nothing is lost
+                raise ConfigurationError(self._workers.unopened)
             if snapshot.state in ENDED or self._workers.gone:
                 return
             if finished(snapshot.counts) > done:
@@ -152,16 +169,36 @@ class Session:
 
     async def _finish(self, store: Store, out: Path, redriven: Sequence[Letter] | None) -> Ending:
         snapshot = await self._snapshot(store)
-        ended = snapshot.state in ENDED
         outcome = Outcome(store, self._uid, out)
-        letters = await outcome.letters()
-        lines = [summarize(self._job.metadata.name, snapshot, letters, time.monotonic() - self._begun)]
+        failed = [letter async for letter in outcome.letters()]
+        code = self._code(snapshot)
+        lines = [summarize(self._job.metadata.name, snapshot, failed, time.monotonic() - self._begun)]
         if snapshot.message:
             lines.append(f"{snapshot.reason}: {snapshot.message}")
-        if finished(snapshot.counts):
-            await outcome.write(letters, redriven, ended=ended, results=not _writes_files(self._job.spec))
-            lines.append(_where(snapshot, out, len(letters)))
-        return Ending(self._code(snapshot), "\n".join(lines))
+        if finished(snapshot.counts) or snapshot.state is RunState.CLOSED:  # else earlier files are worth more
+            await store.abandon(self._uid, STOPPED)  # if it was: what is not done becomes a letter, for a redrive
+            here = snapshot.results_uri is None and self._job.spec.type is not JobType.EXPORT
+            try:
+                await self._write(lambda: outcome.write({letter.id for letter in redriven or ()}, results=here))
+                lines += _where(snapshot, out, here=here)
+            except ResultsError as error:
+                code = code or EXIT_FAILED
+                lines.append(f"nothing was written: {error}")
+        return Ending(code, "\n".join(lines))
+
+    async def _write(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write the files: what is in the store ends with us, so a full disk is given the time to be cleared."""
+        self._asked.clear()
+        ends = time.monotonic() + ROOM_SECONDS
+        while True:
+            try:
+                return await write()
+            except ResultsError as error:
+                if self._asked.is_set() or time.monotonic() > ends:
+                    raise
+                self._screen.say(f"{error}: make room. It is tried again for a while (Ctrl-C: give the results up)")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), STORE_SECONDS)
 
     def _code(self, snapshot: Snapshot) -> int:
         if snapshot.state not in ENDED and self._exit_code is not None:
@@ -171,15 +208,23 @@ class Session:
         return EXIT_CONFIGURATION if snapshot.reason in BAD_INPUT else EXIT_FAILED
 
 
-def _writes_files(spec: BatchJobSpec) -> bool:
-    return spec.type is JobType.EXPORT or bool(spec.results and spec.results.destination)
+async def _check(store: Store) -> None:
+    try:
+        await store.check()
+    except StoreError as error:
+        raise ConfigurationError(
+            f"--store: {error}. Does a Redis or Valkey run there, and is the login right?"
+        ) from None
 
 
-def _where(snapshot: Snapshot, out: Path, failed: int) -> str:
-    lines = [f"results: {snapshot.results_uri or out / RESULTS}"]
-    if failed:
-        lines.append(f"failed items: {out / DEAD_LETTERS} (the same command with --redrive tries them again)")
-    return "\n".join(lines)
+def _where(snapshot: Snapshot, out: Path, *, here: bool) -> Iterator[str]:
+    if here or snapshot.results_uri:
+        yield f"results: {snapshot.results_uri or out / RESULTS}"
+    again = f"{out / DEAD_LETTERS} (the same command with --redrive "
+    if (snapshot.total or 0) > finished(snapshot.counts):
+        yield f"failed items and those not done: {again}does them)"
+    elif snapshot.counts.failed:
+        yield f"failed items: {again}tries them again)"
 
 
 def _write(path: Path, document: Model) -> None:

@@ -19,7 +19,7 @@ def summarize(name: str, snapshot: Snapshot, letters: Sequence[DeadLetter], seco
     ]
     if snapshot.bad_items:
         lines += ["", f"left out: {snapshot.bad_items} bad records (spec.source.onBadItem is skip)"]
-        lines += [f"  {message}" for message in snapshot.bad_item_messages]
+        lines += [f"  {printable(message)}" for message in snapshot.bad_item_messages]
     if letters:
         lines += ["", *_failures(letters)]
     if snapshot.usage:
@@ -28,9 +28,15 @@ def summarize(name: str, snapshot: Snapshot, letters: Sequence[DeadLetter], seco
     return "\n".join(lines)
 
 
+def printable(text: str) -> str:
+    """Text of somebody else's, such as a server's error, on a terminal: no byte of it moves the cursor."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def _counts(counts: Counts, total: int | None) -> str:
     if total is None:
-        return "nothing was loaded,"
+        done = finished(counts)
+        return f"{done} done, and the source was not read to its end," if done else "nothing was loaded,"
     parts = [f"{counts.succeeded} of {total} succeeded"]
     left = total - finished(counts)
     told = ((counts.failed, "failed"), (counts.cancelled, "cancelled"), (left, "not done"))
@@ -53,8 +59,8 @@ def _failures(letters: Sequence[DeadLetter]) -> list[str]:
         by_class[letter.error_class].append(letter)
     rows = [("failed", "class", "for example")]
     for kind, found in sorted(by_class.items(), key=lambda each: -len(each[1])):
-        message = " ".join(found[0].message.split())
+        message = printable(" ".join(found[0].message.split()))
         short = message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"
-        rows.append((str(len(found)), kind, f"{found[0].id}: {short}"))
+        rows.append((str(len(found)), kind, f"{printable(found[0].id)}: {short}"))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return [f"{number:>{widths[0]}}  {kind:<{widths[1]}}  {example}" for number, kind, example in rows]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED
+from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_UNOPENED
 from batchjob.errors import ConfigurationError
 from batchjob.local.family import Family
 from batchjob.local.screen import Screen
@@ -29,6 +29,7 @@ class Workers:
     def __init__(self, slots: int, folder: Path, variables: Mapping[str, str], family: Family, screen: Screen) -> None:
         self.lost = 0  # workers that ended and should not have
         self.why = ""  # how the last one of them ended
+        self.unopened = ""  # what a worker said whose processor did not open
         self._slots = slots
         self._folder = folder
         self._variables = variables
@@ -93,7 +94,10 @@ class Workers:
                 return
             self.lost += 1
             self.why = said or _ended_by(code)
-            self._screen.say(f"a worker was lost: {self.why}")
+            if code == EXIT_UNOPENED:
+                self.unopened = self.why  # the worker has shown where, and said the rest
+            else:
+                self._screen.say(f"a worker was lost: {self.why}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), AGAIN_SECONDS)
                 return
@@ -147,5 +151,6 @@ class Workers:
 
 def _ended_by(code: int) -> str:
     if code < 0:
-        return f"it was ended by {signal.Signals(-code).name}"
+        hint = ", perhaps because memory was short" if -code == signal.SIGKILL else ""
+        return f"it was ended by {signal.Signals(-code).name}{hint}"
     return f"it ended with exit code {code}"

@@ -45,6 +45,7 @@ _BY_CODE: Final[dict[str, type[Exception]]] = {
     "RUNGONE": RunGone,
     "LEASELOST": LeaseLost,
     "NEWERSCHEMA": ConfigurationError,
+    "OLDERSCHEMA": ConfigurationError,
     "INCOMPLETE": StoreError,
     "DAMAGED": StoreDamaged,
     "WRONGTYPE": StoreDamaged,

@@ -15,7 +15,10 @@ from typing import Final, NamedTuple
 from batchjob.errors import ConfigurationError
 
 CHUNK_LIMIT: Final = 10_000  # items: the most rows of an exported file; bounds what one script call can move
-SCHEMA: Final = 1  # version of this layout; a script refuses a run of a newer one
+# Version of this layout; a script refuses a run of a newer one, and of one that is older than the last: so an upgrade
+# step by step loses no run. 2: `early`, `loaded` and `loaded_mark` in meta; a loader of 1 would discard what is done.
+SCHEMA: Final = 2
+OLDEST_SCHEMA: Final = SCHEMA - 1
 
 DIRTY: Final = "bj:dirty"  # zset uid → first change not yet read, ms; a hint: workers add, the operator pops
 RATE_PREFIX: Final = "bj:rate:"  # hash next, held; with a TTL of its own: it goes once it says nothing any more

@@ -1,5 +1,9 @@
 """The load lease: one worker streams the source into chunks; the run opens when all of it is there.
 
+Of a run that was opened `early`, chunks may be claimed before that. So what a loader put stays when it is taken over,
+with a mark: the checksum, made by the loader, of all items so far. The next one reads the source from the beginning,
+sees by the mark whether it is the same, and goes on behind it.
+
 An item is packed as its id and its JSON, side by side in one msgpack array a chunk: Lua can pick an item without
 ever reading its JSON, whose numbers it would change. (As text: Redis' cmsgpack does not know msgpack's binary type.)
 """
@@ -32,9 +36,21 @@ class LoadLease(Duty):
         done, sha256 = await self._connection.command("HMGET", meta, "done", "pinned_sha256")
         return Ranges((done or b"").decode()), (sha256 or b"").decode()
 
-    async def put(self, chunks: Sequence[Sequence[Item]]) -> None:
-        """Add chunks of 1 to 10,000 items; positions ascend, within a chunk without gaps (ValueError). Renews."""
-        arguments: list[Any] = []
+    async def reached(self) -> tuple[int, str] | None:
+        """The position that comes next, and the mark of what lies before it: an earlier loader's, or 0 and empty.
+
+        None where nothing can be claimed before all is loaded: then a load begins at 0, and needs no mark.
+        """
+        meta = run_key(self._uid, "meta")
+        early, loaded, mark = await self._connection.command("HMGET", meta, "early", "loaded", "loaded_mark")
+        return (int(loaded or 0), (mark or b"").decode()) if early == b"1" else None
+
+    async def put(self, chunks: Sequence[Sequence[Item]], mark: str = "") -> None:
+        """Add chunks of 1 to 10,000 items; positions ascend, within a chunk without gaps (ValueError). Renews.
+
+        `mark`: what `reached` shall say once they are there.
+        """
+        arguments: list[Any] = [mark]
         position = self._next_position
         for chunk in chunks:
             first = chunk[0].position if chunk else position

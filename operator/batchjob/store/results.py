@@ -25,11 +25,12 @@ async def iterate(connection: Connection, uid: str) -> AsyncIterator[ItemResult]
     Raises RunGone when the run is unknown, or is deleted or replaced on the way: never a silent end.
     """
     meta, results = run_key(uid, "meta"), run_key(uid, "results")
-    epoch, total = await connection.command("HMGET", meta, "epoch", "total")
+    epoch, total, loaded = await connection.command("HMGET", meta, "epoch", "total", "loaded")
+    items = int(total or loaded or 0)  # items may be done before the source is loaded
     if epoch is None:
         raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
-    for first in range(0, int(total or 0), BATCH):
-        positions = range(first, min(first + BATCH, int(total)))
+    for first in range(0, items, BATCH):
+        positions = range(first, min(first + BATCH, items))
         # The epoch is read after the results, so that a deletion in between cannot pass for missing results.
         found, now = await connection.commands([("HMGET", results, *positions), ("HGET", meta, "epoch")])
         if answered(now) != epoch:

@@ -86,7 +86,8 @@ class RunStore:
     async def claim_load(self) -> LoadLease | None:
         """The right to load the source; None if another worker holds it, or the run is not loading.
 
-        Taking over from a loader whose lease ended discards what it had loaded: begin at position 0.
+        Taking over from a loader whose lease ended discards what it had loaded: begin at position 0. Only of a run that
+        was opened `early` it stays: `LoadLease.reached` says how far that is.
         """
         return await LoadLease.claim(self._connection, self.uid, self.worker)
 

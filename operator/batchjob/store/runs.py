@@ -73,10 +73,15 @@ class Store:
         created_for: str,
         lease_ms: int = LEASE_MS,
         before: Before = Before(),  # noqa: B008 - frozen
+        early: bool = False,
     ) -> str:
-        """Create the run if it does not exist; returns the epoch in force, another one than given if it did."""
+        """Create the run if it does not exist; returns the epoch in force, another one than given if it did.
+
+        `early`: chunks may be claimed while the source is loaded. Not where some of it was done before: only the whole
+        source tells whether those are still the same items.
+        """
         known = (before.done, len(Ranges(before.done)), before.cancelled, before.repeats, before.sha256)
-        created = (epoch, max_losses, lease_ms, created_for, *known)
+        created = (epoch, max_losses, lease_ms, created_for, *known, int(early and not before.done))
         in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created)
         return in_force.decode()
 
@@ -132,8 +137,8 @@ class Store:
     async def abandon(self, uid: str, message: str) -> None:
         """Dead-letter every item that is not terminal as `infrastructure`, and close the run (reason WorkersFailed).
 
-        A run that was not loaded yet has no items to give up: it ends as failed. Nothing seals an abandoned run:
-        results so far stay in the store. Does nothing to a run that has ended.
+        A run that was not loaded yet ends as failed: what it accepted is only a part of its source, and is cancelled.
+        Nothing seals an abandoned run: results so far stay in the store. Does nothing to a run that has ended.
         """
         while await self._call(scripts.ABANDON, uid, ABANDON_BATCH, message):
             pass

@@ -30,7 +30,9 @@ def _named(name: str, source: str) -> Script:
 def _script(name: str, *shared: str) -> Script:
     """A script on a run: it sees all keys of that run by name."""
     table = ", ".join(f"{key} = KEYS[{index}]" for index, key in enumerate(keys.NAMES, start=1))
-    head = f"local SCHEMA = {keys.SCHEMA}\nlocal CHUNK_LIMIT = {keys.CHUNK_LIMIT}\nlocal KEY = {{{table}}}\n"
+    numbers = {name: getattr(keys, name) for name in ("SCHEMA", "OLDEST_SCHEMA", "CHUNK_LIMIT")}
+    constants = "".join(f"local {name} = {number}\n" for name, number in numbers.items())
+    head = f"{constants}local KEY = {{{table}}}\n"
     source = head + "\n".join(_read(part) for part in ("prelude", *shared, name))
     return _named(name, source)
 

@@ -28,7 +28,8 @@ USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are double
 class Ledger:
     """A note about one item that is written at once, apart from its outcome: what a repeat has to know.
 
-    Its calls wait while the store is away; the item's time limit bounds that.
+    A note is bytes of your own choosing, kept with the run. The calls are for an `async def`. They wait while the
+    store is away, which the item's time limit bounds; RunGone where the run was deleted meanwhile.
     """
 
     def __init__(self, store: RunStore, position: int) -> None:
@@ -51,7 +52,9 @@ class Ledger:
 class Context:
     """The run for `open` and `seal`; with the item (or items) in hand for `process` and `process_many`.
 
-    What `usage` and `part` collect is committed in one step with the outcomes.
+    `run` is all that the pod knows: `run.name`, `run.namespace`, `run.uid`, the whole `run.spec`, and `run.effective`,
+    the limits in force. What `usage` and `part` collect is committed in one step with the outcomes. Of several items in
+    hand, `item`, `attempt`, `idempotency_key`, `random` and `ledger` are those of the first.
     """
 
     __slots__ = ("_ends", "_items", "_references_dir", "_store", "new_parts", "run", "usage_sums")
@@ -78,79 +81,101 @@ class Context:
 
     @property
     def params(self) -> Mapping[str, str]:
-        """`spec.custom.params`; empty for other types."""
+        """`spec.custom.params`, a map from text to text; empty for other types."""
         return self.run.spec.custom.params if self.run.spec.custom else {}
 
     @property
     def item(self) -> Item:
-        """The item in hand, or the first of several; LookupError outside of processing."""
+        """The item in hand, or the first of several; LookupError in `open`, `seal` and `close`."""
         if not self._items:
             raise LookupError("no item is in hand: this works in `process` and `process_many` only")
         return self._items[0]
 
     @property
     def attempt(self) -> int:
-        """Number of this attempt, from 1."""
+        """Number of this attempt, from 1; LookupError where no item is in hand. A lost worker costs none."""
         return self.item.attempt
 
     @property
     def idempotency_key(self) -> str:
-        """`<uid>:<item id>`: the same for every attempt of an item, for whoever can recognise a repeat by it."""
+        """`<uid>:<item id>`: the same for every attempt of an item, for whoever can recognise a repeat by it.
+
+        LookupError where no item is in hand. An id has up to 128 characters, of any script.
+        """
         return f"{self.run.uid}:{self.item.id}"
 
     @property
     def seconds_left(self) -> float:
-        """Time left for this attempt; infinite outside of processing."""
+        """Seconds left for this attempt, below 0 once it is over; infinite where no item is in hand."""
         return float("inf") if self._ends is None else self._ends - time.monotonic()
 
     @property
     def deadline(self) -> dt.datetime | None:
-        """When this attempt is cut off, UTC."""
+        """When this attempt is cut off, a datetime in UTC; None where no item is in hand."""
         if self._ends is None:
             return None
         return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.seconds_left)
 
     @property
     def logger(self) -> BoundLogger:
-        """A logger that names the job, the item and the attempt."""
+        """A logger that names the job, the item and the attempt: `context.logger.info("slow", seconds=3)`."""
         bound = log.get("batchjob.processor").bind(job=f"{self.run.namespace}/{self.run.name}")
         return bound.bind(item=self.item.id, attempt=self.attempt) if self._items else bound
 
     @property
     def random(self) -> Random:
-        """Random numbers that are the same whenever this attempt is made again."""
+        """A new random.Random, whose numbers are the same whenever this attempt is made again. For no secrets."""
         key = f"{self.idempotency_key}:{self.attempt}" if self._items else self.run.uid
         return Random(key)  # noqa: S311 - repeatable on purpose, no secret
 
     @property
     def ledger(self) -> Ledger:
-        """The note of the item in hand."""
+        """The note of the item in hand; LookupError where there is none."""
         return Ledger(self._store, self.item.position)
 
     def reference(self, purpose: Purpose) -> Path:
-        """The folder of a mounted Secret or ConfigMap; its files are named after the keys."""
+        """The folder of a mounted Secret or ConfigMap; its files are named after the keys. It may be absent."""
         return self._references_dir / purpose
 
     def usage(self, name: str, amount: int) -> None:
-        """Add to a counter of the run's `status.usage`. Counts for failed attempts too: they cost as much."""
-        if type(amount) is not int or abs(amount) > USAGE_LIMIT:
-            raise TypeError(f"usage counts in whole numbers up to 2^53: {name}={amount!r}")
+        """Add to a counter of the run's `status.usage`: whole numbers, with the unit in the name (bytesRead).
+
+        Counts for failed attempts too, since they cost as much; not for those that were cut off in a process. Nothing
+        is taken back: what was used stays used, and a sum that only grows can be compared and billed. ValueError for
+        what is no whole number from 0 to 2^53.
+        """
+        if type(amount) is not int or not 0 <= amount <= USAGE_LIMIT:
+            raise ValueError(f"usage {name!r}: {amount!r} is no whole number from 0 to 2^53")
         self.usage_sums[name] = self.usage_sums.get(name, 0) + amount
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
-        """Vouch for a file: `fields` are rows, bytes and sha256. Counts only if an item of the attempt succeeds."""
+        """Vouch for a file: `fields` are rows and bytes (numbers) and sha256 (hex), and whatever else JSON can hold.
+
+        It counts only if an item of the attempt succeeds. A file that nobody vouches for is removed by
+        `write_manifest`.
+        """
         self.new_parts[name] = msgspec.json.encode(fields)
 
     async def note(self, name: str, value: bytes) -> bytes:
-        """A fact that all pods of the run share; the first to write it wins. Returns the value in force."""
+        """A fact that all pods of the run share; the first to write it wins. Returns the value in force.
+
+        Waits while the store is away; RunGone where the run was deleted meanwhile.
+        """
         return await patiently(lambda: self._store.note(name, value))
 
     def results(self) -> AsyncIterator[ItemResult]:
-        """Results of the run by position: (position, id, JSON)."""
+        """Results of the run in the order of the source: (position from 0, id, JSON as bytes). For `seal`.
+
+        Items without a result are left out. StoreError where the store is away: `seal` is then called again.
+        """
         return self._store.results()
 
     def destination(self, place: Location, credentials: Purpose, authority: Purpose) -> Files:
-        """The files below `<url>/<Run.folder>/`; ConfigurationError where the place cannot work."""
+        """The files below `<url>/<Run.folder>/`; ConfigurationError where the place cannot work.
+
+        `credentials` and `authority` say which of the run's references hold its keys and its CA. The calls of what is
+        returned are for an `async def`, and raise ResultsError.
+        """
         field = f"spec.{'results' if credentials is Purpose.RESULTS_CREDENTIALS else 'export'}.destination"
         check_whole(place.url, f"{field}.url")
         url = f"{place.url.rstrip('/')}/{self.run.folder}"
@@ -162,5 +187,9 @@ class Context:
         return BucketFiles(url, field, place, self.run.folder, references)
 
     async def write_manifest(self, files: Files) -> Sealed:
-        """Write the manifest of every committed part, last, after removing part files that none vouches for."""
+        """Write the manifest of every committed part, last, after removing part files that none vouches for.
+
+        For `seal`, which may return what this returns. ResultsError where the files cannot be written: `seal` is then
+        called again.
+        """
         return await write_manifest(files, self.run, read_parts(await patiently(self._store.parts)))

@@ -1,7 +1,8 @@
 """One attempt: items through the processor under a time limit, and what became of them as outcomes.
 
 A coroutine that takes too long is cancelled. A plain `def` runs in a thread of its own, so that it may block; Python
-cannot stop a thread, so one that outlives its limit goes on in vain, and its place stays taken until it ends.
+cannot stop a thread, so one that outlives its limit goes on in vain, and its place stays taken until it ends. (One that
+asked for a process runs in children.py, and is killed.)
 """
 
 import asyncio
@@ -89,11 +90,11 @@ class Execution:
         """Make the attempt; fills `outcomes`, one an item. Raises only CancelledError, when the worker itself ends."""
         try:
             answer = await self._answer(attempt)
-            answers = self._per_item(attempt, answer) if self.many else [answer]
+            answers = per_item(attempt.items, answer) if self.many else [answer]
         except Exception as error:  # noqa: BLE001 - user code may raise anything; it becomes an outcome
             answers = [error] * len(attempt.items)
         except SystemExit as error:  # would else end the pod with a code of the item's choosing
-            answers = [_renamed(error)] * len(attempt.items)
+            answers = [renamed(error)] * len(attempt.items)
         except asyncio.CancelledError:
             if _current_task().cancelling():
                 raise
@@ -102,6 +103,14 @@ class Execution:
             settle(item, answer, self._effective, self._random)
             for item, answer in zip(attempt.items, answers, strict=True)
         ]
+
+    @property
+    def too_long(self) -> str:
+        """What is said of an attempt that was cut off."""
+        return f"took longer than {self.seconds} s (itemTimeoutSeconds)"
+
+    async def close(self) -> None:
+        """Let go of what the attempts needed."""
 
     async def _answer(self, attempt: Attempt) -> Any:
         argument = attempt.items if self.many else attempt.items[0]
@@ -116,13 +125,15 @@ class Execution:
         except TimeoutError as error:
             if attempt.context.seconds_left > 0:
                 raise  # the processor's own
-            raise TimeoutError(f"took longer than {self.seconds} s (itemTimeoutSeconds)") from error
+            raise TimeoutError(self.too_long) from error
 
-    def _per_item(self, attempt: Attempt, answer: Any) -> list[Any]:
-        answers = list(answer)
-        if len(answers) != len(attempt.items):
-            raise ValueError(f"process_many gave {len(answers)} answers for {len(attempt.items)} items")
-        return answers
+
+def per_item(items: Sequence[Item], answer: Any) -> list[Any]:
+    """What process_many answered, one an item."""
+    answers = list(answer)
+    if len(answers) != len(items):
+        raise ValueError(f"process_many gave {len(answers)} answers for {len(items)} items")
+    return answers
 
 
 @types.coroutine
@@ -153,7 +164,7 @@ def _current_task() -> asyncio.Task[Any]:
     return task
 
 
-def _renamed(error: BaseException) -> RuntimeError:
+def renamed(error: BaseException) -> RuntimeError:
     """An error that may go on its way through futures and tasks, in the place of one that means something to them."""
     return RuntimeError(f"the processor raised {type(error).__name__}: {error}".rstrip(": "))
 
@@ -178,11 +189,11 @@ def in_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         try:
             answer = function(*arguments)
         except StopIteration as error:  # no future takes one
-            failure = _renamed(error)
+            failure = renamed(error)
         except Exception as error:  # noqa: BLE001 - handed to whoever awaits
             failure = error
         except BaseException as error:  # noqa: BLE001 - of sys.exit(), say: it would end the thread without a word
-            failure = _renamed(error)
+            failure = renamed(error)
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
             loop.call_soon_threadsafe(settle_future, answer, failure)
 

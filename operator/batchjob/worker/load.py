@@ -1,8 +1,9 @@
 """Loading: one worker streams the source into chunks; nothing is claimed before all of it is there and correct.
 
-A loader that is killed is taken over from the beginning. A source that cannot be read now is tried again with the
-run's back-off, for minutes where it may come back by itself; one that can be read and is wrong ends the run with the
-line that is wrong.
+Where a bad record may be left out, others work meanwhile. A loader that is killed is taken over from the beginning of
+the source; what items others may have done has to be the same there. A source that cannot be read now is tried again
+with the run's back-off, for minutes where it may come back by itself; one that can be read and is wrong ends the run
+with the line that is wrong.
 """
 
 import asyncio
@@ -24,13 +25,13 @@ from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceUn
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.patience import kept, patiently
+from batchjob.worker.prefix import CHANGED, Prefix
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
 PUT_ITEMS: Final = 1024  # items a call of the store
 PUT_CHUNKS: Final = 32  # chunks a call: each may weigh PUT_BYTES
 PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk: heavy ones travel in smaller company
-WAIT_MS: Final = 1000  # between looks at a load that another worker does
 # A source that may come back is tried for at least so long: an outage of minutes must not end a run, and a typing
 # error in a host must not look like one for ever. Counted by each loader from its own first failure.
 PATIENCE_SECONDS: Final = 600.0
@@ -43,8 +44,8 @@ logger = log.get(__name__)
 
 async def load(
     run: Run, store: RunStore, open_source: Callable[[], Awaitable[Source]], items: int | None, renew_seconds: float
-) -> None:
-    """Load the source, or wait a moment where another worker does. `items`: chunk size the processor asks for.
+) -> bool:
+    """Load the source; False where another worker does. `items`: chunk size the processor asks for.
 
     `open_source` raises ResultsError where the run's destination cannot work: then there is no use in loading.
     Raises LeaseLost when another worker took over.
@@ -54,22 +55,22 @@ async def load(
     for attempt in count(1):
         lease = await patiently(store.claim_load)
         if lease is None:
-            await patiently(lambda: store.wait(WAIT_MS))
-            return
+            break
         async with kept(lease, renew_seconds):
             error = await _try(lease, open_source, run.spec.parallelism, items)
             if error is None:
-                return
+                return True
             failing_since = failing_since or time.monotonic()
             is_over = error.lasts or time.monotonic() - failing_since >= PATIENCE_SECONDS
             is_source = isinstance(error, SourceUnreachable)
             if is_over and attempt >= run.effective.max_attempts:
                 await _fail(lease, Reason.SOURCE_UNREACHABLE if is_source else Reason.RESULTS_FAILED, error)
-                return
+                return True
             logger.warning("the run cannot be loaded now", error=str(error))
             if is_source:
                 await patiently(partial(lease.trouble, ErrorClass.UPSTREAM, str(error)))
             await asyncio.sleep(max(delay_ms(run.effective, attempt, random) / 1000, MIN_UNCOUNTED_SECONDS))
+    return False
 
 
 async def _try(
@@ -93,15 +94,18 @@ async def _fail(lease: LoadLease, reason: Reason, error: Exception) -> None:
 
 
 async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | None) -> None:
-    """Put every record into the store that was not done before, and open the run. Raises SourceChanged."""
+    """Put every record into the store that is not there or was done before, and open the run. Raises SourceChanged."""
     done, sha256 = await patiently(lease.before)
+    prefix = Prefix(await patiently(lease.reached))
     total = 0
 
     async def numbered() -> Groups:
         nonlocal total
         async for records in source.records():
-            yield [placed for placed in enumerate(records, total) if placed[0] not in done]
+            known = prefix.skip(records)
+            yield [placed for placed in enumerate(records[known:], total + known) if placed[0] not in done]
             total += len(records)
+        prefix.end()
 
     batch: list[list[Item]] = []
     waiting = 0  # items in the batch
@@ -109,15 +113,12 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
         batch.append(chunk)
         waiting += len(chunk)
         if waiting >= PUT_ITEMS or len(batch) >= PUT_CHUNKS:
-            await _put(lease, batch)
+            await _put(lease, batch, prefix)
             batch, waiting = [], 0
     if batch:
-        await _put(lease, batch)
+        await _put(lease, batch, prefix)
     if sha256 not in ("", source.sha256):
-        raise SourceChanged(
-            "the source is not what it was when the run began, so which of its items are done cannot be told. Create "
-            "a BatchJob with the items that are still to be done"
-        )
+        raise SourceChanged(CHANGED)
     bad = source.bad
     await patiently(lambda: lease.finish(total, source.sha256, source.etag, bad.count, bad.messages))
     logger.info("loaded", items=total)
@@ -125,8 +126,9 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
         logger.warning("records of the source were left out", bad_items=bad.count, first=bad.messages)
 
 
-async def _put(lease: LoadLease, batch: list[list[Item]]) -> None:
-    await patiently(lambda: lease.put(batch))
+async def _put(lease: LoadLease, batch: list[list[Item]], prefix: Prefix) -> None:
+    mark = prefix.extend(batch)
+    await patiently(lambda: lease.put(batch, mark))
 
 
 async def chunks(records: Groups, parallelism: int, items: int | None) -> AsyncIterator[list[Item]]:

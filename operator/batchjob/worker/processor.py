@@ -9,8 +9,9 @@ The processors that ship with BatchJob use no other door.
 import inspect
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
+from batchjob import log
 from batchjob.api.run import Run
 from batchjob.api.v1alpha1 import JobType
 from batchjob.core.items import Item
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 GROUP: Final = "batchjob.processors"
 
+Place = Literal["thread", "process"]
+
+logger = log.get(__name__)
+
 
 class Sealed(NamedTuple):
     """What a run wrote: the URL of its manifest and the manifest's SHA-256 in hex."""
@@ -30,33 +35,57 @@ class Sealed(NamedTuple):
 
 
 class Processor:
-    """Base class. Made without arguments, once a pod; override `process` or `process_many`.
+    """Base class. Made without arguments, once a pod; override `process` or `process_many`, not both.
 
-    Either may be a plain `def`: it then runs in a thread of its own, so that it may block.
+    Either may be an `async def`, or a plain `def`, which may block: it runs in a thread of its own, or in a process
+    where `runs_in` says so. `spec.concurrency` is how many items a pod has in hand at once, and so how many calls of
+    `process` go on side by side, on one instance.
     """
 
-    # How many items process_many wants at once; None: the engine's choice. May be set in `open`.
+    # How many items process_many wants at once, from 1; None: the engine's choice. May be set in `open`.
     chunk_items: int | None = None
 
+    # Where a plain `def` runs. "process" is for code that computes, since threads take turns at one CPU: the worker
+    # keeps a process for each call that goes on, at most `spec.concurrency` of them. Each makes an instance of its
+    # own, opens and closes it; the instance in the worker is opened too, for `seal` and `chunk_items`.
+    #
+    # - `context` has there all that needs no store: run, params, item, attempt, idempotency_key, seconds_left,
+    #   deadline, random, logger, reference, usage, part. What speaks to the store (ledger, note, results,
+    #   write_manifest) raises RuntimeError. What `usage` and `part` collect arrives when the call ends.
+    # - Nothing has to be picklable: items and results are JSON documents, and exceptions become outcomes there.
+    # - Over `itemTimeoutSeconds`, or not wanted any more, a process is killed with whatever it started. One that dies
+    #   (a crash, no memory) costs its items one attempt, of class infrastructure, and no others anything.
+    runs_in: Place = "thread"
+
     async def open(self, context: "Context") -> None:
-        """Prepare, once a pod. ConfigurationError ends the run: the same pod would fail again."""
+        """Prepare, once a pod, before anything else; no item is in hand.
+
+        Raises:
+            ConfigurationError: ends the run as failed, with the message: the same pod would fail again.
+            Exception: anything else ends the pod; another one tries again, with growing waits.
+        """
 
     def process(self, item: Item, context: "Context") -> Any:
-        """Do one item; return its result as a JSON document (a dict, say) or None.
+        """Do one item within `spec.itemTimeoutSeconds`; return its result, or None.
+
+        `item.data` is the record as JSON has it: a dict of dicts, lists, strings, numbers, booleans and None. The
+        result may be anything that JSON can hold (a dict, say), dataclasses and dates included.
 
         Raises:
             Retry: try again later.
             Fail: give the item up.
             Cancel: the item is not to be done any more.
-            Exception: anything else is tried again until the attempts are spent.
+            TimeoutError: tried again, as of class timeout.
+            Exception: anything else is tried again, as of class internal, until the attempts are spent.
         """
         raise NotImplementedError
 
     def process_many(self, items: Sequence[Item], context: "Context") -> Any:
-        """Do several items at once; return one answer an item, in order.
+        """Do several items at once within `spec.itemTimeoutSeconds`; return one answer an item, in order.
 
         An answer is what `process` would return, or an exception it would raise, or an outcome. An exception raised
-        stands for all of them.
+        stands for all of them, as does the ValueError for a wrong number of answers. Items that are tried again may
+        come back in other company, or alone.
         """
         raise NotImplementedError
 
@@ -65,10 +94,14 @@ class Processor:
 
         Return what was written: it is then all that is written. None: the results go to `spec.results.destination`,
         where there is one.
+
+        Raises:
+            Fail, ConfigurationError: ends the run as failed, with the message.
+            Exception: anything else is tried again, `retry.maxAttempts` times in all.
         """
 
     async def close(self) -> None:
-        """Let go of what `open` took."""
+        """Let go of what `open` took. What it raises is logged and changes nothing."""
 
 
 def processor_name(run: Run) -> str:
@@ -91,14 +124,32 @@ def make_processor(name: str) -> Processor:
         raise ConfigurationError(f"{said}. Name one of these, or an image that has it in spec.worker.image")
     try:
         processor = found[name].load()()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        log_trace(f"processor {name!r} cannot be loaded", error)
         raise ConfigurationError(f"processor {name!r} cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(processor, Processor) or not (has_one_form(processor) or has_many_form(processor)):
         raise ConfigurationError(f"processor {name!r} must be a Processor with `process` or `process_many`")
     for method in (processor.open, processor.seal, processor.close):
         if not inspect.iscoroutinefunction(method):
             raise ConfigurationError(f"processor {name!r}: `{method.__name__}` must be an `async def`")
+    _check_place(name, processor)
     return processor
+
+
+def _check_place(name: str, processor: Processor) -> None:
+    if processor.runs_in not in get_args(Place):
+        raise ConfigurationError(f"processor {name!r}: runs_in is {processor.runs_in!r}: use 'thread' or 'process'")
+    function = processor.process_many if has_many_form(processor) else processor.process
+    if processor.runs_in == "process" and inspect.iscoroutinefunction(function):
+        raise ConfigurationError(
+            f"processor {name!r}: `{function.__name__}` must be a plain `def`, because runs_in is 'process'"
+        )
+
+
+def log_trace(event: str, error: BaseException) -> None:
+    """Show the author of a processor where it failed; from the first line on that is not of the caller."""
+    trace = error.__traceback__
+    logger.error(event, exc_info=(type(error), error, trace.tb_next if trace else None))
 
 
 def has_one_form(processor: Processor) -> bool:

@@ -18,19 +18,29 @@ from typing import Final
 import structlog
 
 from batchjob import log
-from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, Run
+from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, EXIT_UNOPENED, Run
 from batchjob.core.chunks import MANY_ITEMS
 from batchjob.core.items import RunState
 from batchjob.core.rates import key_of, rate_of
-from batchjob.errors import BatchJobError, ConfigurationError, LeaseLost, RunGone, StoreNotReady, StoreUnavailable
+from batchjob.core.retry import said
+from batchjob.errors import (
+    BatchJobError,
+    ConfigurationError,
+    LeaseLost,
+    ProcessorUnopened,
+    RunGone,
+    StoreNotReady,
+    StoreUnavailable,
+)
 from batchjob.store import RunStore, Standing, Store
+from batchjob.worker.children import ChildExecution
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Heartbeat, Pulse
 from batchjob.worker.load import load
 from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
-from batchjob.worker.processor import Processor, make_processor, processor_name
+from batchjob.worker.processor import Processor, log_trace, make_processor, processor_name
 from batchjob.worker.rate import Limiter
 from batchjob.worker.seal import check_destination, seal
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
@@ -59,6 +69,8 @@ def main() -> int:
         return asyncio.run(serve(settings, run, processor))
     except ConfigurationError as error:
         return _end(EXIT_CONFIGURATION, str(error), settings.termination_log)
+    except ProcessorUnopened as error:
+        return _end(EXIT_UNOPENED, str(error), settings.termination_log)
     except BatchJobError as error:
         return _end(EXIT_TEMPORARY, str(error), settings.termination_log)
     except Exception as error:
@@ -157,7 +169,7 @@ class Worker:
 
     async def _live(self) -> int:
         await self._standing()
-        await self._processor.open(self._context)
+        await self._open()
         try:
             while True:
                 code = await self._step(await self._standing())
@@ -165,6 +177,15 @@ class Worker:
                     return code
         finally:
             await self._close()
+
+    async def _open(self) -> None:
+        try:
+            await self._processor.open(self._context)
+        except BatchJobError:
+            raise  # it chose its words
+        except (Exception, SystemExit) as error:
+            log_trace("the processor did not open", error)
+            raise ProcessorUnopened(f"the processor's `open` raised {said(error)}") from error
 
     async def _standing(self) -> Standing:
         standing = await patiently(self._store.state)
@@ -178,7 +199,8 @@ class Worker:
         try:
             match standing.state:
                 case RunState.LOADING:
-                    await load(self._run, self._store, self._open_source, self._processor.chunk_items, renew)
+                    if not await load(self._run, self._store, self._open_source, self._processor.chunk_items, renew):
+                        return await self._do_items()  # those that the store lets us have so early
                 case RunState.OPEN:
                     return await self._do_items()
                 case RunState.SEALING:
@@ -197,7 +219,7 @@ class Worker:
         return open_source(self._run, self._settings.references_dir, self._all, self._settings.worker_name)
 
     async def _do_items(self) -> int | None:
-        execution = Execution(self._processor, self._run, Random())  # noqa: S311 - jitter
+        execution = self._execution()
         pace = Pace(self._settings.renew_seconds, self._settings.grace_seconds)
         self._work = Work(
             self._store, execution, self._context, self._shape(execution), pace, self._pulse, self._limiter()
@@ -206,9 +228,16 @@ class Worker:
             ending = await self._work.run()
         finally:
             self._work = None
+            await execution.close()
         if ending is Ending.STUCK:
             logger.error("every slot is taken by a thread that outlived its time limit: another pod goes on")
         return {Ending.STOPPED: EXIT_DRAINED, Ending.STUCK: EXIT_TEMPORARY}.get(ending)
+
+    def _execution(self) -> Execution:
+        random = Random()  # noqa: S311 - jitter
+        if self._processor.runs_in == "process":
+            return ChildExecution(self._processor, self._run, random, self._settings)
+        return Execution(self._processor, self._run, random)
 
     def _limiter(self) -> Limiter | None:
         key = key_of(self._run)

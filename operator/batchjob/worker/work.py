@@ -27,6 +27,7 @@ from batchjob.worker.rate import Limiter
 from batchjob.worker.settings import FLUSH_SECONDS
 from batchjob.worker.slots import Shape, Slots
 
+LOADING_WAIT_MS: Final = 1000  # without anything to do, between looks at a load that another worker does
 LONGEST_REACH: Final = 4096  # items declared ahead: what fast items need, and what memory and a crash can bear
 ABANDON_SECONDS: Final = 2.0  # for attempts to end once they are cut off
 
@@ -37,6 +38,7 @@ class Ending(Enum):
     """Why the claim loop ended."""
 
     NOTHING_LEFT = auto()  # every item is terminal, or the run has ended
+    STILL_LOADING = auto()  # nothing is there to be done yet; whoever loads may be gone
     STOPPED = auto()  # asked to; everything was given back
     STUCK = auto()  # every slot is taken by a thread that outlived its time limit
 
@@ -96,16 +98,24 @@ class Work:
     async def _turns(self) -> Ending:
         grant = await self._exchange()
         while True:
-            if grant.state is not RunState.OPEN:
+            if grant.state not in {RunState.LOADING, RunState.OPEN}:
                 self._abandon_attempts()
                 return Ending.NOTHING_LEFT
             await self._mind(grant)
             if not len(self._holdings) and (self._stopping or self._slots.all_stuck):
                 return Ending.STOPPED if self._stopping else Ending.STUCK
+            idle = not len(self._holdings)
             await self._until_due(grant)
             if self._slots.failure is not None:
                 raise self._slots.failure
             grant = await self._exchange()
+            if idle and grant.state is RunState.LOADING and self._is_useless:
+                return Ending.STILL_LOADING
+
+    @property
+    def _is_useless(self) -> bool:
+        """Whether this loop has nothing to do. A slot that is stuck would be forgotten if another loop began."""
+        return not (len(self._holdings) or self._stopping or self._slots.stuck)
 
     async def _mind(self, grant: Grant) -> None:
         """Begin, end or finish a drain."""
@@ -171,6 +181,8 @@ class Work:
     async def _until_woken(self, grant: Grant) -> None:
         """Nothing is held: wait on the store for something to claim, a change of state, or a reason to stop."""
         ms = -1 if grant.paused else grant.next_ms
+        if grant.state is RunState.LOADING:
+            ms = LOADING_WAIT_MS if ms < 0 else min(ms, LOADING_WAIT_MS)
         if self._slots.hungry and not grant.paused and time.monotonic() >= self._dry_until:
             return
         waits = [

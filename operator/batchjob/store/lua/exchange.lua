@@ -165,7 +165,7 @@ end
 
 local function grant(run, worker, want, concurrency)
   local held = redis.call('HGET', KEY.held, worker)
-  if run.state ~= 'open' or run.paused or run.abandoned or want < 1 or held == 'alone' then
+  if not run.claimable or run.paused or run.abandoned or want < 1 or held == 'alone' then
     return {}
   end
   local suspect = not held and redis.call('LPOP', KEY.suspects)
@@ -224,7 +224,7 @@ for _, c in ipairs(cmsgpack.unpack(ARGV[4])) do
   end
 end
 local granted = {}
-if run.state == 'open' then
+if run.claimable then
   reap(run)
   promote(run)
   granted = grant(run, worker, want, concurrency)
@@ -238,12 +238,12 @@ for i = 1, #counters, 2 do
     open = open + tonumber(counters[i + 1])
   end
 end
-if run.state == 'open' and open > 0 then
-  tell_progress(counters)
-elseif run.state == 'open' then
+if run.state == 'open' and open == 0 then
   run.state = 'sealing'
   set_state('sealing')
   changed = true
+elseif run.claimable then
+  tell_progress(counters)
 end
 local finished = open == 0 and run.state ~= 'loading'
 return {run.state, run.paused and 1 or 0, finished and 1 or 0, next_ms(), changed and 1 or 0, lost, granted}

@@ -11,7 +11,14 @@ end
 check_duty('load', token)
 local before = redis.call('HMGET', KEY.meta, 'done_items', 'done_cancelled', 'repeats')
 local done, cancelled, repeats = tonumber(before[1] or 0), tonumber(before[2] or 0), tonumber(before[3] or 0)
-local loaded = tonumber(redis.call('HGET', KEY.counters, 'waiting') or 0)
+local open, ended = 0, 0 -- items may have ended already where they could be claimed
+for _, name in ipairs({'waiting', 'delayed', 'active'}) do
+  open = open + tonumber(redis.call('HGET', KEY.counters, name) or 0)
+end
+for _, name in ipairs({'succeeded', 'failed', 'cancelled'}) do
+  ended = ended + tonumber(redis.call('HGET', KEY.counters, name) or 0)
+end
+local loaded = open + ended
 if loaded + done ~= total then
   stop('INCOMPLETE', 'the source has ' .. total .. ' items, but ' .. loaded .. ' arrived in the store, and ' .. done
     .. ' were done before')
@@ -24,4 +31,4 @@ count('cancelled', cancelled)
 count('retried_after_loss', repeats)
 save_counts()
 redis.call('UNLINK', KEY.duty)
-set_state(loaded > 0 and 'open' or 'sealing')
+set_state(open > 0 and 'open' or 'sealing')

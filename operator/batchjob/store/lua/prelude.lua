@@ -1,5 +1,5 @@
--- What every script begins with. Above this stand three lines made from keys.py: `local SCHEMA`, `local CHUNK_LIMIT`
--- and `local KEY`, the table of this run's keys by name (all of KEYS).
+-- What every script begins with. Above this stand lines made from keys.py: `local SCHEMA`, `local OLDEST_SCHEMA`,
+-- `local CHUNK_LIMIT` and `local KEY`, the table of this run's keys by name (all of KEYS).
 
 local WAKE_ALL = 64 -- tokens that reach every waiting worker of any sensible run
 local EVENTS_KEPT = 1000 -- of a run, about: what its watchers may have missed
@@ -9,13 +9,19 @@ local function stop(code, sentence)
 end
 
 -- The run; its absence stops the script, so that nothing can make keys of a deleted or lost run again.
+-- `claimable`: chunks may be granted. Of a run that was opened `early` that is so while the source is still being
+-- loaded: its state stays `loading`, since its end is not in sight, so it can neither be sealed nor look finished.
 local function read_run()
-  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned')
+  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned', 'early')
   if not f[1] then
     stop('RUNGONE', 'the store does not know this run: it was deleted, or the store was emptied')
   end
   if tonumber(f[1]) > SCHEMA then
     stop('NEWERSCHEMA', 'the run was made by a newer version (schema ' .. f[1] .. '); upgrade this one')
+  end
+  if tonumber(f[1]) < OLDEST_SCHEMA then
+    stop('OLDERSCHEMA', 'the run was made by a version that is too old for this one (schema ' .. f[1] .. '): let that'
+      .. ' version finish it, or cancel it and create it again')
   end
   return {
     state = f[2],
@@ -23,6 +29,7 @@ local function read_run()
     max_losses = tonumber(f[4]),
     lease_ms = tonumber(f[5]),
     abandoned = f[6] == '1',
+    claimable = f[2] == 'open' or (f[2] == 'loading' and f[7] == '1'),
     ended = f[2] == 'closed' or f[2] == 'failed' or f[2] == 'cancelled',
   }
 end
@@ -93,18 +100,23 @@ local function set_state(state)
   tell(state, unpack(redis.call('HGETALL', KEY.counters)))
 end
 
--- Ends a run before its time. Items of an unfinished load were never accepted; others that are not terminal are
--- cancelled. Owner tokens go, so every later commit is refused.
+-- Ends a run before its time. Items of an unfinished load that nobody could claim were never accepted; others that
+-- are not terminal are cancelled, and they are all the items that the run will ever have had. Owner tokens go, so every
+-- later commit is refused.
 local function conclude(run, state, reason, message)
+  local accepted = run.state ~= 'loading' or run.claimable
   for _, name in ipairs({'waiting', 'delayed', 'active'}) do
     local n = tonumber(redis.call('HGET', KEY.counters, name) or 0)
-    if run.state == 'loading' then
-      count(name, -n)
-    else
+    if accepted then
       move(n, name, 'cancelled')
+    else
+      count(name, -n)
     end
   end
   save_counts()
+  if accepted and run.state == 'loading' then
+    redis.call('HSET', KEY.meta, 'total', redis.call('HGET', KEY.meta, 'loaded') or 0)
+  end
   redis.call('UNLINK', KEY.owner, KEY.lease, KEY.checkpoint, KEY.held, KEY.pending, KEY.suspects, KEY.retry,
     KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty)
   if reason ~= '' then

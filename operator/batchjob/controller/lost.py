@@ -1,0 +1,77 @@
+"""The plan for a run that the store has lost: does it begin again, and what of it. Pure."""
+
+from dataclasses import replace
+from typing import Final
+
+from batchjob.api.status import BatchJobStatus, Phase
+from batchjob.api.v1alpha1 import BatchJob, JobType
+from batchjob.controller.actions import Note, Plan
+from batchjob.controller.begin import PlanSettings, plan_start, plan_wait, waits_for_queue
+from batchjob.controller.ending import delete_job
+from batchjob.controller.observed import Observed
+from batchjob.controller.status import Verdict, format_time
+from batchjob.core.items import Before
+from batchjob.core.progress import finished
+from batchjob.core.ranges import Ranges
+from batchjob.core.reasons import Reason
+
+# Where items have effects outside, running them again may do harm: that is never decided here.
+EFFECTS_OUTSIDE: Final = frozenset({JobType.EMAIL, JobType.CUSTOM})
+
+
+def known_epochs(seen: Observed) -> set[str]:
+    """The epochs in which the run was started; empty if it was not.
+
+    The Job's may be ahead of the status: a crash kept that from being written.
+    """
+    written = seen.job.status.store_epoch if seen.job.status else None
+    return {epoch for epoch in (written, seen.child.epoch if seen.child else None) if epoch}
+
+
+def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
+    """The store has forgotten the run, or knows it in another epoch."""
+    old_job = delete_job(seen.child)
+    seen = replace(seen, certain=None)  # what the store has now is another run's
+    before = _before(seen.job)
+    again = "all items but those that are certain run" if before.done else "every item runs"
+    if is_undecided(seen.job):
+        return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
+    if seen.job.spec.suspend:
+        message = f"spec.suspend is true. The store lost this run: {again} again once it is false."
+        verdict = Verdict(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
+        return replace(plan_wait(seen, verdict), actions=old_job)
+    if waits := waits_for_queue(seen):
+        return replace(plan_wait(seen, waits), actions=old_job)
+    plan = plan_start(seen, settings, before)
+    note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", format_time(seen.now))
+    return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
+
+
+def is_undecided(job: BatchJob) -> bool:
+    """Whether effects could be repeated, and nobody has said since the loss that the run shall go on."""
+    seen_token = job.status.resume_token if job.status else None
+    return job.spec.type in EFFECTS_OUTSIDE and job.spec.resume_token in (None, seen_token)
+
+
+def _held(job: BatchJob) -> Verdict:
+    total = job.status.counts.total if job.status else 0
+    certain = len(Ranges(job.status.checkpoint)) if job.status else 0
+    known = f"{certain} of {total} items are certain to be done; any of the other {total - certain}"
+    if not total:
+        known = f"Its source was not read to the end. {certain} items are certain to be done; any of the others"
+    message = (
+        f"The store lost this run. {known} may have had its effect in the last seconds before. Set spec.resumeToken to "
+        "any new text to go on with all that are not certain, or spec.cancel to end it."
+    )
+    return Verdict(Phase.SUSPENDED, Reason.STORE_LOST, message, stalled=True)
+
+
+def _before(job: BatchJob) -> Before:
+    """What the status still knows of a run that the store has lost."""
+    status = job.status or BatchJobStatus()
+    done = status.checkpoint if job.spec.type in EFFECTS_OUTSIDE else ""
+    sha256 = (status.source.sha256 if status.source and done else None) or ""  # where all runs again, all may change
+    certain = len(Ranges(done))
+    cancelled = min(status.counts.cancelled, certain)
+    repeats = status.counts.retried_after_loss + max(0, finished(status.counts) - certain)
+    return Before(done, cancelled, repeats, sha256)

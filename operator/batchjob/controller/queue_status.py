@@ -1,0 +1,97 @@
+"""The status of BatchQueues: how many BatchJobs wait and run, how fast, and how long the first has waited."""
+
+import asyncio
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Final
+
+from batchjob import log
+from batchjob.api.queue import BatchQueue, BatchQueueStatus
+from batchjob.api.status import Phase
+from batchjob.controller.informer import Informer
+from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.queues import Queues
+from batchjob.controller.status import seconds_since
+from batchjob.core.progress import format_rate
+from batchjob.core.reasons import Reason
+from batchjob.errors import BatchJobError
+from batchjob.kube import BATCH_QUEUES, Kube
+
+LOOK_SECONDS: Final = 5.0
+WAITING_SECONDS: Final = 60.0  # where only time goes by, it is told so often
+DELAYS: Final = frozenset({Reason.START_AFTER, Reason.DEPENDENCY_NOT_MET})
+
+logger = log.get(__name__)
+
+
+class QueueStatus:
+    """Writes the status of each BatchQueue when it has changed; the leader's."""
+
+    def __init__(self, kube: Kube, queues: Queues, known: KnownBatchJobs, informer: Informer) -> None:
+        self._kube = kube
+        self._queues = queues
+        self._known = known
+        self._informer = informer
+        self._written_at: dict[str, float] = {}
+
+    async def keep_writing(self) -> None:
+        """Look every few seconds, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.write()
+            except Exception as error:
+                told = isinstance(error, BatchJobError)
+                logger.warning("queues cannot be told", error=str(error), exc_info=None if told else error)
+
+    async def write(self) -> None:
+        """Tell BatchJobs their places in line, and each BatchQueue what is in it. Errors: KubernetesError."""
+        self._queues.tell_positions()
+        objects = list(self._queues.objects())
+        phases = self._count() if objects else Counter()
+        for queue in objects:
+            status = self._status(queue, phases)
+            if self._is_worth_writing(queue, status):
+                name, version = queue.metadata.name, queue.metadata.resource_version
+                change = {"status": status.model_dump(mode="json", by_alias=True)}
+                body = await self._kube.patch(
+                    BATCH_QUEUES, None, name, change, subresource="status", resource_version=version
+                )
+                self._informer.remember(body)
+                self._queues.seen(body, False)
+                self._written_at[name] = time.monotonic()
+
+    def _count(self) -> Counter[tuple[str, str]]:
+        """BatchJobs by queue and what their status says of them: failed or delayed."""
+        found: Counter[tuple[str, str]] = Counter()
+        for entry in self._known.entries():
+            if entry.phase == Phase.FAILED:
+                found[entry.queue, "failed"] += 1
+            elif entry.phase == Phase.QUEUED and entry.reason in DELAYS:
+                found[entry.queue, "delayed"] += 1
+        return found
+
+    def _status(self, queue: BatchQueue, found: Counter[tuple[str, str]]) -> BatchQueueStatus:
+        name = queue.metadata.name
+        line = self._queues.line(name)
+        now = datetime.now(UTC)
+        return BatchQueueStatus(
+            observed_generation=queue.metadata.generation,
+            waiting=line.waiting,
+            active=line.active,
+            delayed=found[name, "delayed"],
+            failed=found[name, "failed"],
+            workers=line.workers,
+            throughput=format_rate(self._queues.rate(name) or None),
+            oldest_waiting_seconds=max(0, round(seconds_since(line.oldest(), now) or 0)),
+        )
+
+    def _is_worth_writing(self, queue: BatchQueue, status: BatchQueueStatus) -> bool:
+        old = queue.status
+        if old is None:
+            return True
+        since = time.monotonic() - self._written_at.get(queue.metadata.name, float("-inf"))
+        if old.model_copy(update={"oldest_waiting_seconds": status.oldest_waiting_seconds}) != status:
+            return True
+        return old != status and (since >= WAITING_SECONDS or not status.oldest_waiting_seconds)

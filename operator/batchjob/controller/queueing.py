@@ -1,0 +1,76 @@
+"""What a BatchJob and its queue have to say to each other: may it be here, and what does it want. Pure."""
+
+import json
+from typing import Final
+
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.controller.observed import Observed, Trouble
+from batchjob.controller.status import in_force
+from batchjob.core.admission import Claim
+from batchjob.core.rates import per_minute
+from batchjob.core.reasons import Reason
+from batchjob.core.slots import wanted_slots
+
+OPEN: Final = ("waiting", "delayed", "active")
+
+
+def refused_by_queue(seen: Observed) -> Trouble | None:
+    """Why its queue does not take it; it heals when the queue, or what may change of the BatchJob, does."""
+    job, queue, name = seen.job, seen.queue, seen.job.spec.queue
+    if queue is None:
+        message = f"spec.queueName: there is no BatchQueue {name}. Create it, or name another one in a new BatchJob."
+        return Trouble(Reason.QUEUE_NOT_FOUND, message)
+    namespace = job.metadata.namespace
+    if queue.allowed_namespaces and namespace not in queue.allowed_namespaces:
+        message = (
+            f"spec.queueName: BatchQueue {name} takes no BatchJobs of namespace {namespace} "
+            "(BatchQueue, spec.allowedNamespaces)."
+        )
+        return Trouble(Reason.QUEUE_NOT_ALLOWED, message)
+    limits = queue.limits
+    for field, value, limit in (
+        ("spec.parallelism", job.spec.parallelism, limits.max_parallelism),
+        ("spec.retry.maxAttempts", in_force(seen).max_attempts, limits.max_attempts),
+        ("the number of spec.source.items", len(job.spec.source.items or ()), limits.max_items),
+        ("the bytes of spec.source.items", inline_bytes(job), limits.max_payload_bytes),
+    ):
+        if limit is not None and value > limit:
+            message = f"{field} is {value}; BatchQueue {name} allows {limit} (BatchQueue, spec.limits)."
+            return Trouble(Reason.LIMIT_EXCEEDED, message)
+    return None
+
+
+def inline_bytes(job: BatchJob) -> int:
+    """Bytes of the items in the manifest."""
+    items = job.spec.source.items or ()
+    return len(json.dumps([item.to_json() for item in items], separators=(",", ":")).encode()) if items else 0
+
+
+def build_claim(seen: Observed) -> Claim:
+    """What a BatchJob that wants to run asks of its queue."""
+    job = seen.job
+    return Claim(
+        priority=in_force(seen).priority,
+        created=job.metadata.creation_timestamp,
+        uid=job.metadata.uid,
+        owner=owner_of(job),
+        workers=min(_slots(seen), (seen.queue and seen.queue.limits.max_parallelism) or job.spec.parallelism),
+    )
+
+
+def owner_of(job: BatchJob) -> str:
+    """Who takes turns with others in a queue."""
+    return f"namespace {job.metadata.namespace}"
+
+
+def _slots(seen: Observed) -> int:
+    spec, child = seen.job.spec, seen.child
+    if spec.source.items:
+        items: int | None = len(spec.source.items)
+    elif seen.snapshot and seen.snapshot.total is not None and (child is None or child.ended):
+        # Where pods run, their number follows the source as a whole and not what is left of it: Kubernetes would take
+        # away the last slots of a Job, and not those that have nothing to do.
+        items = sum(getattr(seen.snapshot.counts, name) for name in OPEN)
+    else:
+        items = None
+    return wanted_slots(spec, items, per_minute(spec))

@@ -1,0 +1,166 @@
+"""The queues as the leader keeps them: which BatchJobs of each may run, and with how many workers.
+
+All of it is in memory. A new leader takes over what runs from the BatchJobs and their Jobs (`restore`), and whoever
+waits asks again with the next look; only the turns that owners have had are forgotten.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from batchjob import log
+from batchjob.api.queue import BatchQueue, BatchQueueSpec
+from batchjob.api.v1alpha1 import JobType
+from batchjob.core.admission import UNLIMITED, Claim, Line, Place, Rules
+
+PACE_SECONDS: Final = 3600.0  # over which starts are counted
+STARTS_KEPT: Final = 1000
+NEAR: Final = 10  # places in line of which each is told when it moves
+
+logger = log.get(__name__)
+
+
+class Queues:
+    """The lines of all queues, and the BatchQueues that rule them."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        """`tell` is called with the uid of each BatchJob that has something to do or to say now."""
+        self._tell = tell
+        self._objects: dict[str, BatchQueue] = {}
+        self._lines: dict[str, Line] = {}
+        self._where: dict[str, str] = {}  # uid → queue
+        self._starts: dict[str, deque[float]] = {}
+        self._told: dict[str, int] = {}  # uid → position
+        self._rates: dict[str, float] = {}  # uid → items finished a second
+
+    # ---- what queues say
+
+    def spec(self, name: str) -> BatchQueueSpec | None:
+        """What a queue says; None where there is no such queue. Each type has one without any object."""
+        if found := self._objects.get(name):
+            return found.spec
+        return BatchQueueSpec() if name in set(JobType) else None
+
+    def objects(self) -> Iterable[BatchQueue]:
+        """Every BatchQueue."""
+        return self._objects.values()
+
+    def seen(self, body: dict[str, Any], gone: bool) -> None:
+        """A BatchQueue changed or went; one that cannot be read (of a newer version) stays as it was."""
+        name = body["metadata"]["name"]
+        if gone:
+            self._objects.pop(name, None)
+        else:
+            try:
+                found = BatchQueue.model_validate(body)
+            except ValidationError as error:
+                logger.warning("a BatchQueue cannot be read", queue=name, error=str(error))
+                return
+            old = self._objects.get(name)
+            self._objects[name] = found
+            if old and old.spec == found.spec:
+                return
+        self._line(name).rules = build_rules(self.spec(name) or BatchQueueSpec())
+        self._admit(name)
+        for uid in [uid for uid, queue in self._where.items() if queue == name]:
+            self._tell(uid)
+
+    # ---- what BatchJobs want
+
+    def restore(self, queue: str, claim: Claim) -> None:
+        """A BatchJob that an earlier leader let start."""
+        self._where[claim.uid] = queue
+        self._line(queue).run(claim, claim.workers)
+
+    def place(self, queue: str, uid: str, claim: Claim | None, *, rate: float | None = None) -> Place | None:
+        """Where a BatchJob stands that wants to run like this now (None: it does not).
+
+        `rate`: items that it finishes a second, for the queue's throughput.
+        """
+        if claim is None or self.spec(queue) is None:
+            self.forget(uid)
+            return None
+        self._where[uid] = queue
+        self._rates[uid] = rate or 0.0
+        line = self._line(queue)
+        line.ask(claim)
+        self._admit(queue, but=uid)
+        return line.place(uid)
+
+    def forget(self, uid: str) -> None:
+        """A BatchJob ended, was paused or deleted: what it had is for others."""
+        if queue := self._where.pop(uid, None):
+            self._told.pop(uid, None)
+            self._rates.pop(uid, None)
+            if self._line(queue).leave(uid):
+                self._admit(queue)
+
+    def clear(self) -> None:
+        """We lead no longer: whoever leads keeps the lines."""
+        self._lines.clear()
+        self._where.clear()
+        self._starts.clear()
+        self._told.clear()
+        self._rates.clear()
+
+    # ---- what is worth saying
+
+    def line(self, name: str) -> Line:
+        """The BatchJobs of a queue."""
+        return self._line(name)
+
+    def rate(self, name: str) -> float:
+        """Items that a queue's BatchJobs finish a second."""
+        return sum(rate for uid, rate in self._rates.items() if self._where.get(uid) == name)
+
+    def wait_seconds(self, queue: str, position: int) -> float | None:
+        """How long the one at a position would wait, at the pace of late; None where that is not known."""
+        starts = self._starts.get(queue, ())
+        now = time.monotonic()
+        recent = [at for at in starts if now - at < PACE_SECONDS]
+        if len(recent) < 2:  # noqa: PLR2004 - a pace needs two
+            return None
+        return position * (now - recent[0]) / (len(recent) - 1)
+
+    def tell_positions(self) -> None:
+        """Tell those whose place in line is worth a write: one of the first, or half of what they were told."""
+        for uid, queue in self._where.items():
+            place = self._line(queue).place(uid)
+            if place is None or not place.position:
+                continue
+            told = self._told.setdefault(uid, place.position)
+            if told != place.position and (place.position <= NEAR or 2 * place.position <= told):
+                self._told[uid] = place.position
+                self._tell(uid)
+
+    # ---- how
+
+    def _line(self, name: str) -> Line:
+        if name not in self._lines:
+            self._lines[name] = Line(build_rules(self.spec(name) or BatchQueueSpec()))
+        return self._lines[name]
+
+    def _admit(self, name: str, but: str | None = None) -> None:
+        line = self._line(name)
+        before = line.active
+        changed = line.admit()
+        if line.active > before:
+            starts = self._starts.setdefault(name, deque(maxlen=STARTS_KEPT))
+            starts.extend([time.monotonic()] * (line.active - before))
+        for uid in changed:
+            if uid != but:
+                self._tell(uid)
+
+
+def build_rules(spec: BatchQueueSpec) -> Rules:
+    """The rules of admission, from what a queue says."""
+    return Rules(
+        paused=spec.paused,
+        max_active=spec.max_active_jobs or UNLIMITED,
+        max_workers=spec.max_workers or UNLIMITED,
+        max_active_per_owner=spec.limits.max_active_jobs_per_owner or UNLIMITED,
+        weights={share.owner: share.weight for share in spec.fair_share.weights},
+    )

@@ -1,0 +1,44 @@
+"""What a new leader takes over: the BatchJobs that an earlier one let start keep their places."""
+
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from batchjob.api.defaults import effective
+from batchjob.api.status import Phase
+from batchjob.controller.informer import Informer
+from batchjob.controller.known import Entry, KnownBatchJobs
+from batchjob.controller.queueing import owner_of
+from batchjob.controller.queues import Queues
+from batchjob.core.admission import Claim
+
+RUNNING: Final = frozenset({Phase.RUNNING, Phase.FINALIZING})
+
+
+def restore(queues: Queues, known: KnownBatchJobs, jobs: Informer) -> None:
+    """Tell the queues what runs: by its status, or by a Job whose making the status does not tell of yet."""
+    queues.clear()
+    for entry in known.entries():
+        if entry.body is None:
+            continue
+        workers = max((_workers(job) for job in jobs.owned_by(entry.namespace, entry.uid)), default=0)
+        if workers or entry.phase in RUNNING:
+            _restore(queues, entry, workers)
+
+
+def _workers(job: dict[str, Any]) -> int:
+    spec, status = job["spec"], job.get("status", {})
+    ended = any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in status.get("conditions", ()))
+    return 0 if spec.get("suspend") or ended else spec.get("parallelism", 1)
+
+
+def _restore(queues: Queues, entry: Entry, workers: int) -> None:
+    try:
+        job = entry.parsed
+    except ValidationError:
+        return  # of a newer version: it is looked at, and says so
+    queue = queues.spec(entry.queue)
+    if queue is not None:
+        priority = effective(job.spec, queue.defaults).priority
+        claim = Claim(priority, entry.created, entry.uid, owner_of(job), workers or job.spec.parallelism)
+        queues.restore(entry.queue, claim)

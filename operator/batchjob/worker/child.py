@@ -1,0 +1,160 @@
+"""A process of a slot's own, seen from inside: it opens the processor, does one attempt after the other, and closes it.
+
+The worker (children.py) is at the other end of a socket. What passes is JSON and msgpack and never a pickle: items and
+results are JSON documents already, and outcomes are settled here, so no exception has to survive a journey. The
+processor runs in the main thread, outside of the event loop, as in a program of its own.
+"""
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from io import BufferedIOBase
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+import msgspec
+import structlog
+
+from batchjob import log
+from batchjob.api.run import Run
+from batchjob.core.items import Item, Outcome, Succeeded
+from batchjob.core.retry import said, settle
+from batchjob.worker.context import Context
+from batchjob.worker.execution import per_item, renamed
+from batchjob.worker.processor import Processor, has_many_form, make_processor, processor_name
+
+if TYPE_CHECKING:
+    from batchjob.store import RunStore
+
+LENGTH: Final = struct.Struct(">Q")  # goes before each message
+
+logger = log.get(__name__)
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What a child has to know before it can open the processor. It answers with what went wrong, or nothing."""
+
+    run: bytes  # the document, as JSON
+    references_dir: str
+    log_level: str
+
+
+class Task(msgspec.Struct, frozen=True):
+    """One attempt."""
+
+    items: tuple[Item, ...]
+    seconds: float
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What became of it, and what the context collected."""
+
+    outcomes: list[Outcome]
+    usage: dict[str, int]
+    parts: dict[str, bytes]
+
+
+_hello: Final = msgspec.json.Decoder(Hello)
+_task: Final = msgspec.json.Decoder(Task)
+
+
+class _NoStore:
+    """Stands where a context has its store."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(
+            "the store is out of reach in a process of the processor's own: `ledger`, `note`, `results` and "
+            "`write_manifest` work where runs_in is 'thread'"
+        )
+
+
+def main() -> None:
+    """The life of a child; the socket's number is the first argument."""
+    with socket.socket(fileno=int(sys.argv[1])) as line, line.makefile("rwb") as stream:
+        threading.Thread(target=_end_with_the_worker, args=(line,), daemon=True).start()
+        cast("Any", sys.stdout).reconfigure(line_buffering=True)  # a child that is killed loses what waits in a buffer
+        told = _receive(stream)
+        if told is not None:
+            _live(stream, _hello.decode(told))
+
+
+def _live(stream: BufferedIOBase, hello: Hello) -> None:
+    log.configure(hello.log_level)
+    run = Run.model_validate_json(hello.run)
+    structlog.contextvars.bind_contextvars(job=f"{run.namespace}/{run.name}")
+    context = Context(run, cast("RunStore", _NoStore()), Path(hello.references_dir))
+    with asyncio.Runner() as runner:
+        try:
+            processor = make_processor(processor_name(run))
+            runner.run(processor.open(context))
+        except Exception as error:
+            logger.exception("the processor did not open")
+            _send(stream, said(error).encode("utf-8", "replace"))
+            return
+        _send(stream, b"")
+        attempt = _Attempts(processor, run)
+        while (message := _receive(stream)) is not None:
+            task = _task.decode(message)
+            _send(stream, msgspec.msgpack.encode(attempt(task.items, context.holding(task.items, task.seconds))))
+        try:
+            runner.run(processor.close())
+        except Exception:
+            logger.exception("the processor did not close")
+
+
+class _Attempts:
+    """What `Execution` is in a worker. Nobody here looks at the clock: the worker ends us when the time is over."""
+
+    def __init__(self, processor: Processor, run: Run) -> None:
+        self._effective = run.effective
+        self._random = Random()  # noqa: S311 - jitter
+        self._many = has_many_form(processor)
+        self._function: Callable[..., Any] = processor.process_many if self._many else processor.process
+
+    def __call__(self, items: Sequence[Item], context: Context) -> Answer:
+        try:
+            answer = self._function(items if self._many else items[0], context)
+            answers = per_item(items, answer) if self._many else [answer]
+        except Exception as error:  # noqa: BLE001 - user code may raise anything; it becomes an outcome
+            answers = [error] * len(items)
+        except BaseException as error:  # noqa: BLE001 - of sys.exit(), say: it would end the child without a word
+            answers = [renamed(error)] * len(items)
+        outcomes = [
+            _written(settle(item, answer, self._effective, self._random))
+            for item, answer in zip(items, answers, strict=True)
+        ]
+        return Answer(outcomes, context.usage_sums, context.new_parts)
+
+
+def _written(outcome: Outcome) -> Outcome:
+    """With a message that is UTF-8: an exception may carry half a surrogate pair from a file name."""
+    if isinstance(outcome, Succeeded):
+        return outcome
+    return msgspec.structs.replace(outcome, message=outcome.message.encode("utf-8", "replace").decode())
+
+
+def _end_with_the_worker(line: socket.socket) -> None:
+    """Kill this process and what it started once the worker is gone, whatever the main thread is doing."""
+    gone = select.poll()
+    gone.register(line, 0)  # a hang-up is always told
+    gone.poll()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _receive(stream: BufferedIOBase) -> bytes | None:
+    """The next message; None where there will be none."""
+    head = stream.read(LENGTH.size)
+    return stream.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else None
+
+
+def _send(stream: BufferedIOBase, message: bytes) -> None:
+    stream.write(LENGTH.pack(len(message)))
+    stream.write(message)
+    stream.flush()

@@ -1,0 +1,171 @@
+"""How `batchjob run` ends: its exit codes, what it leaves behind when it is stopped, and what it says of user code."""
+
+import os
+import pty
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.local_runs import Place, custom, until
+
+MINE = ("--processors", "mine")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "place")
+
+
+def test_a_processor_that_does_not_open_is_one_traceback_of_its_own_and_one_sentence(place: Place) -> None:
+    place.write(custom({}, custom={"processor": "tell-length", "params": {"break": ""}}))
+    done = place.run(*MINE, "--workers", "2")
+    assert (done.returncode, done.stdout) == (64, "")
+    first, *trace, last = (line for line in done.stderr.splitlines() if not line.startswith("tell: 0/?"))
+    assert first == "error    the processor did not open"
+    assert last == "batchjob run: the processor's `open` raised ValueError: there is no model file"
+    assert trace[0] == "Traceback (most recent call last):"
+    assert 'mine.py", line' in trace[1]
+    assert trace.count("Traceback (most recent call last):") == 1
+
+
+def test_a_processor_that_leaves_while_it_opens_has_not_ended_the_run(place: Place) -> None:
+    place.write(custom({}, custom={"processor": "tell-length", "params": {"leave": ""}}))
+    done = place.run(*MINE)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert done.stderr.endswith("batchjob run: the processor's `open` raised SystemExit: 0\n")
+
+
+def test_a_processor_that_cannot_be_made_shows_its_author_where(place: Place) -> None:
+    (place.folder / "mine.py").write_text(
+        "from batchjob.worker import Processor\n\n\nclass TellLength(Processor):\n"
+        "    def __init__(self):\n        1 / 0\n\n    def process(self, item, context): ...\n"
+    )
+    place.write(custom({}))
+    done = place.run(*MINE, "--workers", "2")
+    assert done.returncode == 64
+    assert done.stderr.count('mine.py", line 6, in __init__') == 1
+    assert done.stderr.endswith(
+        "batchjob run: processor 'tell-length' cannot be loaded: ZeroDivisionError: division by zero\n"
+    )
+
+
+def test_a_result_with_nan_is_an_error_of_its_item_and_never_null(place: Place) -> None:
+    place.write(custom({}, {"do": "divide"}, retry={"maxAttempts": 1}))
+    done = place.run(*MINE)
+    assert done.returncode == 1, done.stderr
+    assert [line["id"] for line in place.lines("results.jsonl")] == ["i0"]
+    (letter,) = place.lines("dead-letters.jsonl")
+    assert "share is nan, and JSON has no such number" in letter["message"]
+
+
+def test_a_redrive_does_what_a_stopped_run_did_not_do(place: Place) -> None:
+    place.write(custom({}, {"do": "fail until mended"}, *({"do": "rest"} for _ in range(30)), concurrency=1))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "looking at i2")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 130
+    assert "failed items and those not done: tell-results/dead-letters.jsonl (the same command with --redrive" in out
+    letters = {letter["id"]: letter["errorClass"] for letter in place.lines("dead-letters.jsonl")}
+    assert (letters["i1"], letters["i31"]) == ("invalid-input", "not-done")
+    assert len(letters) + len(place.lines("results.jsonl")) == 32
+
+    done = place.run(*MINE, "--redrive", environment={"MENDED": "1"})
+    assert done.returncode == 0, done.stderr
+    assert sorted(line["result"]["length"] for line in place.lines("results.jsonl")) == list(range(32))
+    assert place.lines("dead-letters.jsonl") == []
+
+
+def test_a_run_that_is_stopped_before_any_item_is_done_leaves_earlier_files_alone(place: Place) -> None:
+    place.write(custom({}))
+    assert place.run(*MINE).returncode == 0
+    place.write(custom({"do": "wait"}))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "looking at i0")
+        process.send_signal(signal.SIGTERM)
+        until(process.stderr, "stopping")
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate()
+    assert (process.returncode, "0 of 1 succeeded, 1 not done" in out, "results" in out) == (143, True, False)
+    assert [line["id"] for line in place.lines("results.jsonl")] == ["i0"]
+
+
+def test_a_terminal_that_is_closed_stops_the_run_and_what_is_done_is_kept(place: Place) -> None:
+    place.write(custom({}, *({"do": "rest"} for _ in range(100)), concurrency=1))
+    ours, theirs = pty.openpty()
+    with place.begin(*MINE, output=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while b"looking at i2" not in shown:
+            shown += os.read(ours, 65536)
+        os.close(ours)
+        process.send_signal(signal.SIGHUP)  # as the kernel does to whom the terminal belonged
+        process.wait()
+    assert process.returncode == 129
+    assert len(place.lines("results.jsonl")) + len(place.lines("dead-letters.jsonl")) == 101
+
+
+def test_nohup_keeps_the_run_going(place: Place) -> None:
+    place.write(custom({}, {"do": "rest"}, {"do": "rest"}, concurrency=1))
+    with place.begin(*MINE, prefix=("nohup",)) as process:
+        until(process.stderr, "looking at i0")
+        process.send_signal(signal.SIGHUP)
+        process.communicate()
+    assert process.returncode == 0
+    assert len(place.lines("results.jsonl")) == 3
+
+
+def test_a_folder_that_cannot_be_written_at_the_end_costs_no_result_once_there_is_room(place: Place) -> None:
+    in_the_way = place.folder / "tell-results" / "results.jsonl.unfinished"
+    in_the_way.mkdir(parents=True)
+    place.write(custom({}))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "tell-results cannot be written: Is a directory: make room")
+        in_the_way.rmdir()
+        out, _ = process.communicate()
+    assert process.returncode == 0, out
+    assert len(place.lines("results.jsonl")) == 1
+
+
+def test_results_may_be_given_up_where_they_cannot_be_written(place: Place) -> None:
+    (place.folder / "tell-results" / "results.jsonl.unfinished").mkdir(parents=True)
+    place.write(custom({}))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "make room")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 1
+    assert "1 of 1 succeeded" in out
+    assert "nothing was written: tell-results cannot be written: Is a directory" in out
+
+
+def test_two_runs_do_not_write_to_one_folder(place: Place) -> None:
+    place.write(custom({"do": "wait"}))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "looking at i0")
+        second = place.run(*MINE)
+        process.kill()
+    assert (second.returncode, second.stdout) == (64, "")
+    assert (
+        second.stderr == "batchjob run: --out: another run writes to tell-results: wait for its end, or name another\n"
+    )
+
+
+def test_a_store_that_is_not_there_is_bad_input(place: Place) -> None:
+    place.write(custom({}))
+    for url, words in (
+        ("redis://127.0.0.1:1", "--store: the store does not answer"),
+        ("x", "--store: the store's URL"),
+    ):
+        done = place.run(*MINE, "--store", url)
+        assert (done.returncode, done.stdout) == (64, "")
+        assert words in done.stderr
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">/dev/full", "2>&1 | true"])
+def test_nobody_has_to_listen(place: Place, redirection: str) -> None:
+    place.write(custom({}))
+    script = f"set -o pipefail; batchjob run -f batchjob.yaml --processors mine {redirection}"
+    assert place.type("bash", "-c", script).returncode == 0
+    assert len(place.lines("results.jsonl")) == 1

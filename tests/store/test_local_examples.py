@@ -1,0 +1,133 @@
+"""What examples/README.md says of each example without a cluster is so; whatever they need answers on loopback."""
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.local_runs import Place
+from tests.support.neighbours.client import Neighbours
+from tests.support.postgres_server import PostgresServer
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+TOLD: Final = dict(
+    re.findall(r"^\| \[(.+?)\]\(.*\| (.+?) \|$", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE)
+)
+AS_IT_IS: Final = [name for name, told in TOLD.items() if told.startswith("yes")]
+NEVER: Final = [name for name, told in TOLD.items() if told.startswith("no: ")]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path / "place")
+    (place.folder / "examples").symlink_to(EXAMPLES)
+    return place
+
+
+def edited(place: Place, name: str, *edits: tuple[str, str]) -> None:
+    """The example as a user makes it fit the own machine."""
+    text = (EXAMPLES / f"{name}.yaml").read_text("utf-8")
+    for old, new in edits:
+        assert old in text, f"{name} has no {old!r} to replace"
+        text = text.replace(old, new)
+    (place.folder / "batchjob.yaml").write_text(text)
+
+
+def test_every_example_is_in_the_table() -> None:
+    assert sorted(TOLD) == sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
+    assert AS_IT_IS == ["custom-fingerprint", "custom-noop", "custom-suspended"]
+    assert all(told.startswith(("yes", "no: ", "with a ")) for told in TOLD.values())
+
+
+@pytest.mark.parametrize("name", AS_IT_IS)
+def test_an_example_that_runs_as_it_is_does(place: Place, name: str) -> None:
+    options = re.findall(r"`(--processors \S+)`", TOLD[name])
+    done = place.type("batchjob", "run", "-f", f"examples/{name}.yaml", *" ".join(options).split())
+    assert done.returncode == (1 if "made to fail" in TOLD[name] else 0), done.stderr
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_an_example_that_cannot_run_is_refused_with_its_reason(place: Place, name: str) -> None:
+    words = {
+        "custom-delayed": "spec.startAfter: ",
+        "custom-your-own-processor": "spec.custom.processor: there is no processor 'resize'",
+        "email-redrive": "spec.source.redriveOf: ",
+        "export-reviews": "spec.source.resultsOf: ",
+    }
+    done = place.type("batchjob", "run", "-f", f"examples/{name}.yaml")
+    assert done.returncode == 64
+    assert words[name] in done.stderr
+
+
+@pytest.mark.parametrize("name", ["ai-batch-inline", "ai-batch-reviews"])
+def test_an_example_for_a_model_runs_with_one(place: Place, neighbours: Neighbours, name: str) -> None:
+    chat = f"127.0.0.1:{neighbours.ports['chat']}"
+    if name == "ai-batch-inline":
+        edited(place, name, ("name: gpt-5-mini", f"name: stand-in\n      baseUrl: http://{chat}/v1"))
+    else:
+        neighbours.put_object("batchjob", "reviews.jsonl", b'{"id": "a", "text": "good"}\n{"id": "b", "text": "bad"}\n')
+        edited(place, name, ("neighbours:8000", chat), ("neighbours:9000", f"127.0.0.1:{neighbours.ports['s3']}"))
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    assert "used: completionTokens" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["email-from-secret", "email-rate", "email-reviewers"])
+def test_an_example_for_a_mail_server_runs_with_one(place: Place, neighbours: Neighbours, name: str) -> None:
+    here = f"host: 127.0.0.1, port: {neighbours.ports['smtp']}"
+    if name == "email-rate":
+        new = f"host: 127.0.0.1\n      port: {neighbours.ports['smtp']}\n      tls: none"
+        edited(place, name, ("host: mail.example.com", new))
+    else:
+        edited(place, name, ("host: neighbours, port: 2525", here))
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    sent = re.search(r"used: emailsSent (\d+)", done.stdout)
+    assert sent
+    assert neighbours.summary("smtp")["count"] == int(sent[1])
+
+
+def test_the_example_for_a_bucket_runs_with_one_and_with_a_folder(place: Place, neighbours: Neighbours) -> None:
+    edited(place, "export-csv-from-configmap", ("neighbours:9000", f"127.0.0.1:{neighbours.ports['s3']}"))
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    assert "results: s3://batchjob/exports/export-stock-" in done.stdout
+    text = (EXAMPLES / "export-csv-from-configmap.yaml").read_text("utf-8")
+    (place.folder / "batchjob.yaml").write_text(
+        text[: text.index("    destination:")] + "    destination: {url: out}\n"
+    )
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    (part,) = (place.folder / "out").glob("export-stock-*/part-*.jsonl")
+    assert json.loads(part.read_text().splitlines()[0]) == {"name": "Teapot", "amount": "12"}
+    assert "left out: 1 bad records" in done.stdout
+
+
+def test_the_example_for_a_claim_runs_with_a_file(place: Place) -> None:
+    (place.folder / "orders.jsonl").write_text('{"id": "a", "total": 1}\n')
+    edited(place, "export-on-claim", ("file:///data/orders.jsonl", "orders.jsonl"), ("file:///data/out", "out"))
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    (part,) = (place.folder / "out").glob("export-orders-*/part-*.csv")
+    assert part.read_text().split() == ["id,total", "a,1"]
+
+
+def test_the_example_for_a_database_runs_with_one(
+    place: Place, neighbours: Neighbours, postgres: PostgresServer
+) -> None:
+    postgres.execute(
+        "DROP TABLE IF EXISTS orders",
+        "CREATE TABLE orders (number int, customer text, total numeric, ordered_at timestamptz)",
+        "INSERT INTO orders VALUES (1, 'Ada', 9.50, '2026-02-01'), (2, 'Alan', 1, '2025-01-01')",
+    )
+    edited(
+        place, "export-sql",
+        ("postgresql://reader:demo-not-a-secret@database:5432/shop?sslmode=require", postgres.dsn),
+        ("neighbours:9000", f"127.0.0.1:{neighbours.ports['s3']}"),
+    )  # fmt: skip
+    done = place.run()
+    postgres.execute("DROP TABLE orders")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 succeeded" in done.stdout
