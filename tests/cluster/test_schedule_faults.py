@@ -83,7 +83,7 @@ def test_watches_that_break_miss_nothing(
 ) -> None:
     schedules.apply(batch_schedule("watched", template=PAUSED))
     refused = proxy.inject(r"WATCH .*\?schedule$", answer=status(503), times=1000)
-    proxy.cut_watches()
+    proxy.cut_watches(last=b"")  # as a watch should end
     wait_until(lambda: refused.hits >= 3, "the watches to be away")
     run = schedules.fire("watched", TIMES[0])
     refused.times = refused.hits
@@ -111,3 +111,22 @@ def test_what_happened_while_no_operator_ran_is_caught_up_with_and_then_nothing_
     wait_until(lambda: operator.metric(looked) >= 1, "the BatchJob to be looked at")
     schedules.patch("alone", successfulJobsHistoryLimit=7)
     assert operator.writes() <= 3, "the Lease, and what the edit asks for: the CronJob and the status"
+
+
+def test_a_run_that_ended_and_was_deleted_before_its_job_was_told_is_not_forgotten(
+    operator: OperatorProcess, proxy: FaultProxy, jobs: Jobs, schedules: Schedules
+) -> None:
+    schedules.apply(batch_schedule("brief", template=PAUSED))
+    run = schedules.fire("brief", TIMES[0])
+    wait_until(lambda: names(jobs.kubectl.items("batchjobs")), "its run", until=[run].__eq__)
+    job = schedules.job_of(run)["metadata"]["name"]
+    wait_until(lambda: schedules.job(job)["status"], "its Job to have begun", until=has_begun)
+    refused = proxy.inject(r"PATCH .*/jobs/[^/]*/status$", answer=status(500), times=1000)
+    jobs.kubectl("patch", "batchjob", run, "--type=merge", "-p", '{"spec":{"cancel":true}}')
+    jobs.wait_condition(run, "Failed", "Cancelled")
+    wait_until(lambda: refused.hits, "the operator to have tried to tell the Job")
+    jobs.delete(run)
+    refused.times = refused.hits
+    ended = schedules.wait_job(job, "Failed")
+    assert {c["reason"] for c in ended["conditions"]} == {"Cancelled"}, "and not RunDeleted"
+    assert operator.process is not None

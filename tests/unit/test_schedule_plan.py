@@ -130,6 +130,24 @@ def test_what_became_of_the_batch_job_ends_its_job_once() -> None:
     assert found.status.active == []
 
 
+def test_an_end_before_the_beginning_is_the_beginning() -> None:
+    found = world_with_run()
+    [job] = found.jobs.values()
+    found.now -= timedelta(hours=1)  # another replica's clock
+    found.end(run(1))
+    found.settle()
+    assert job["status"]["completionTime"] == job["status"]["startTime"], "Kubernetes refuses an earlier one"
+
+
+def test_runs_begin_in_the_order_of_their_times_whatever_their_cron_jobs_are_called() -> None:
+    found = world(schedules=[HOURLY, DAILY])
+    later, earlier = sorted((HOURLY, DAILY), key=found.cron_job)
+    found.fire(found.hour(48), later)
+    found.fire(found.hour(24), earlier)
+    found.settle()
+    assert list(found.runs) == [f"{NAME}-202601020000", f"{NAME}-202601030000"]
+
+
 @pytest.mark.parametrize("phase", ["Failed", "Cancelled"])
 def test_a_batch_job_that_failed_fails_its_job_with_its_reason(phase: str) -> None:
     found = world_with_run()

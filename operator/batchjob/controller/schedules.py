@@ -5,7 +5,7 @@ somebody else has to mend becomes its condition Stalled, and the other steps of 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -52,6 +52,8 @@ class Schedules:
         self._jobs = Informer(kube, JOBS, namespaces, SCHEDULE_LABEL, self._child_moved)
         self._runs = Runs(kube, BATCH_JOBS, namespaces, SCHEDULE_LABEL, self._run_moved, index=schedule_of)
         self._copies = (self._schedules, self._cron_jobs, self._jobs, self._runs)
+        # Runs that had ended and were deleted before their Job was told: by schedule, by name. Kept while we lead.
+        self._last_words: dict[ObjectKey, dict[str, SeenRun]] | None = None
         self._carry_out = CarryOutSchedule(kube, self._cron_jobs, self._jobs, self._runs)
         self.turns = Turns(self._runs, look_at_run)
 
@@ -66,11 +68,13 @@ class Schedules:
         for copy in self._copies:
             await copy.synced.wait()
         self._queue.clear()
+        self._last_words = {}
         for key in self._schedules.known_keys():
             self._queue.add(key)
         try:
             await self._queue.work(self._look, WORKERS)
         finally:
+            self._last_words = None
             self._queue.clear()
 
     async def _look(self, key: ObjectKey) -> None:
@@ -94,6 +98,7 @@ class Schedules:
         body = self._schedules.get(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._queue.forget_failures(key)
+            self._hear_last_words(key, ())
             return
         try:
             seen = await self._observe(body)
@@ -123,7 +128,10 @@ class Schedules:
             for found in self._jobs.owned_by(namespace, one.uid)
             if (job := read_job(found, name, one.uid))
         ]
-        runs = [read_run(run, controller_uid(run)) for run in self._runs.owned_by(namespace, name)]
+        runs = {
+            run["metadata"]["name"]: read_run(run, controller_uid(run)) for run in self._runs.owned_by(namespace, name)
+        }
+        runs |= self._hear_last_words((namespace, name), [job.run for job in jobs if not job.ended])
         return SeenSchedule(
             schedule=schedule,
             template=body["spec"]["jobTemplate"],
@@ -131,8 +139,17 @@ class Schedules:
             image=self._image,
             cron_jobs=cron_jobs,
             jobs=jobs,
-            runs=await self._confirmed(namespace, jobs, {run.name: run for run in runs}),
+            runs=await self._confirmed(namespace, jobs, runs),
         )
+
+    def _hear_last_words(self, key: ObjectKey, waiting: Collection[str]) -> dict[str, SeenRun]:
+        """Runs that ended and are gone, of those that a Job waits for; the others are forgotten."""
+        if self._last_words is None:
+            return {}
+        kept = {name: run for name, run in self._last_words.pop(key, {}).items() if name in waiting}
+        if kept:
+            self._last_words[key] = kept
+        return kept
 
     async def _confirmed(self, namespace: str, jobs: list[SeenJob], runs: dict[str, SeenRun]) -> dict[str, SeenRun]:
         """Our copy of the BatchJobs may be behind that of the Jobs: one that has begun is not gone before we asked."""
@@ -176,5 +193,9 @@ class Schedules:
             self._queue.add((child["metadata"]["namespace"], name))
 
     def _run_moved(self, run: dict[str, Any], gone: bool) -> None:
+        last = read_run(run, controller_uid(run))
+        if gone and last.ended and self._last_words is not None:
+            key = run["metadata"]["namespace"], schedule_of(run) or ""
+            self._last_words.setdefault(key, {})[last.name] = last
         self._child_moved(run, gone)
         self.turns.moved(run, gone=gone)
