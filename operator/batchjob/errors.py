@@ -84,6 +84,10 @@ class BadItem(InvalidSource):
     """One record of the source is wrong; the others may be fine."""
 
 
+class SourceTooLarge(SourceError):
+    """The source has more than the queue allows; the message names the limit."""
+
+
 class SourceChanged(SourceError):
     """The source is not what the run began with."""
 

@@ -103,6 +103,9 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("worker.graceSeconds=0", "at '/worker/graceSeconds': minimum"),
         ("logLevel=loud", "at '/logLevel'"),
         ("watchNamespaces={Team_A}", "at '/watchNamespaces/0'"),
+        ("policies.owners.fill=yes", "at '/policies/owners/fill'"),
+        ("policies.caps.maxParallelism=-1", "at '/policies/caps/maxParallelism': minimum"),
+        ("policies.caps.imagePrefixes={registry/team}", "at '/policies/caps/imagePrefixes/0'"),
         ("replicas=3", "additional properties 'replicas' not allowed"),
     ],
 )
@@ -167,3 +170,21 @@ def test_a_changed_configuration_restarts_redis() -> None:
 
 def test_helm_lint_finds_nothing() -> None:
     assert "0 chart(s) failed" in run_helm("lint", "--strict", CHART)
+
+
+@pytest.mark.parametrize(
+    ("version", "fill", "fills"),
+    [("1.35.9", "auto", False), ("1.36.0", "auto", True), ("1.35.9", "always", True), ("1.37.0", "never", False)],
+)
+def test_owners_are_filled_in_where_kubernetes_can(version: str, fill: str, *, fills: bool) -> None:
+    owners = ("--set", f"policies.owners.enabled=true,policies.owners.fill={fill}")
+    found = objects(*owners, "--kube-version", version)
+    assert bool(of_kind(found, "MutatingAdmissionPolicy")) == fills
+    assert [item["metadata"]["name"] for item in of_kind(found, "ValidatingAdmissionPolicyBinding")] == [
+        *("batchjob-system-batchjob-owners", "batchjob-system-batchjob-warnings")
+    ]
+
+
+def test_every_policy_can_be_switched_off() -> None:
+    found = objects("--set", "policies.warnings.enabled=false")
+    assert not [item for item in found if item["apiVersion"].startswith("admissionregistration.k8s.io/")]

@@ -57,10 +57,13 @@ def test_a_second_apply_of_the_same_manifest_changes_nothing(admin: Kubectl) -> 
     assert "unchanged" in admin.apply(noop("same", inline(2)))
 
 
-def test_objects_can_be_selected_by_type_and_phase(admin: Kubectl) -> None:
-    admin.apply(noop("selected", inline(1)))
+def test_objects_can_be_selected_by_type_owner_and_phase(admin: Kubectl) -> None:
+    admin.apply(noop("selected", inline(1), owner="alice"), noop("of-another", inline(1), owner="bob"))
+    set_status(admin, "of-another", {"phase": "Failed"})
     set_status(admin, "selected", {"phase": "Failed"})
-    names = admin("get", "bj", "-o", "name", "--field-selector", "spec.type=custom,status.phase=Failed")
+    names = admin(
+        "get", "bj", "-o", "name", "--field-selector", "spec.type=custom,spec.owner=alice,status.phase=Failed"
+    )
     assert names.split() == ["batchjob.batchjob.dev/selected"]
 
 
@@ -76,8 +79,8 @@ def test_the_columns_fit_a_terminal_of_80_characters(admin: Kubectl) -> None:
     assert len(row) <= 80
 
 
-def test_wide_output_shows_why(admin: Kubectl) -> None:
-    admin.apply(noop("wide", inline(1)))
+def test_wide_output_shows_whose_it_is_and_why(admin: Kubectl) -> None:
+    admin.apply(noop("wide", inline(1), owner="alice"))
     moment = "2026-11-24T12:00:00Z"
     conditions = [
         {"type": "Queued", "status": "False", "reason": "Accepted", "message": "", "lastTransitionTime": moment},
@@ -85,8 +88,8 @@ def test_wide_output_shows_why(admin: Kubectl) -> None:
     ]
     set_status(admin, "wide", {"percent": "40%", "rate": "41.2/s", "conditions": conditions})
     header, row = admin("get", "batchjob", "wide", "-o", "wide").splitlines()
-    assert header.split()[-3:] == ["PERCENT", "RATE", "REASON"]
-    assert row.split()[-3:] == ["40%", "41.2/s", "Cancelled"]
+    assert header.split()[-5:] == ["OWNER", "PERCENT", "RATE", "ETA", "REASON"]
+    assert row.split()[-4:] == ["alice", "40%", "41.2/s", "Cancelled"]
 
 
 def test_kubectl_explains_every_field(admin: Kubectl) -> None:

@@ -6,7 +6,7 @@ import pytest
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import Failed, Item, Outcome, Retried, RunState, Succeeded
+from batchjob.core.items import Failed, Item, Outcome, Retried, RunRules, RunState, Succeeded
 from batchjob.core.rates import Rate, rate_key
 from batchjob.errors import ConfigurationError, StoreNotReady
 from batchjob.store import Commit, Store, scripts
@@ -42,13 +42,15 @@ async def open_with_user(runs: Runs, *, reads: str | None = None, items: int = 8
 async def test_a_worker_can_do_everything_it_has_to_as_the_user_of_its_run(
     runs: Runs, store: Store, as_user: AsUser
 ) -> None:
-    uid = await runs.open_empty(max_losses=2)
+    uid = await runs.open_empty(max_losses=2, rules=RunRules(have_destination=True))
     await store.grant(uid, f"secret-{uid}")
     worker, other = as_user(uid).run(uid, "w1"), as_user(uid).run(uid, "w2")
     load = await worker.claim_load()
     assert load
     await load.trouble("SourceUnreachable", "503")
     await load.renew()
+    assert not await load.is_rebuilt()
+    await load.keep({}, 0)
     await load.put([[Item(n, f"i{n}", {}) for n in range(8)]])
     await load.finish(8, "a" * 64, "etag")
     [chunk] = (await worker.exchange([], 8, 8)).chunks
@@ -73,6 +75,9 @@ async def test_a_worker_can_do_everything_it_has_to_as_the_user_of_its_run(
     assert [result.position async for result in worker.results()] == [0]
     seal = await other.claim_seal()
     assert seal
+    assert ((await seal.unsealed()).bytes, await seal.source_sha256()) == (3, "a" * 64)
+    await seal.record("part-0", b'{"positions":"0"}', await seal.take(8))
+    assert await worker.sealed() == {"part-0": b'{"positions":"0"}'}
     await seal.renew()
     await seal.release()
     seal = await worker.claim_seal()

@@ -4,12 +4,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from batchjob.core.items import Before, Failed, Item, Outcome, Retried, RunState, Succeeded
+from batchjob.core.items import Before, Failed, Item, Outcome, Retried, RunRules, RunState, Succeeded
 from batchjob.core.progress import format_percent, format_progress
 from batchjob.errors import LeaseLost, StoreError
 from batchjob.store import Commit, LoadLease, Snapshot, Store
 from batchjob.store.keys import run_key
 from tests.support.store_runs import Runs, commit, done, positions
+
+EARLY = RunRules(early=True)
 
 
 def items(first: int, count: int) -> list[Item]:
@@ -24,7 +26,7 @@ async def look(store: Store, uid: str) -> Snapshot:
 
 async def begin(runs: Runs, *chunks: list[Item]) -> tuple[str, LoadLease]:
     """A run in mid-load, with these chunks in the store."""
-    uid = await runs.open_empty(early=True)
+    uid = await runs.open_empty(rules=EARLY)
     lease = await runs.store.run(uid, "loader").claim_load()
     assert lease
     if chunks:
@@ -187,7 +189,7 @@ async def test_a_run_that_begins_again_behind_items_that_are_done_is_loaded_whol
     runs: Runs, store: Store
 ) -> None:
     before = Before("0-1", sha256="f" * 64)
-    await store.open_run("again", epoch="two", max_losses=3, created_for="a/b", before=before, early=True)
+    await store.open_run("again", epoch="two", max_losses=3, created_for="a/b", before=before, rules=EARLY)
     lease = await store.run("again", "loader").claim_load()
     assert lease
     assert await lease.reached() is None

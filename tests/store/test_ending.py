@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from batchjob.core.items import Failed, Outcome, Retried, RunState, Succeeded
+from batchjob.core.items import Failed, Outcome, Retried, RunRules, RunState, Succeeded
 from batchjob.errors import LeaseLost, RunGone
 from batchjob.store import Commit, Snapshot, Store
 from batchjob.store.keys import KEYS, run_key
@@ -235,6 +235,13 @@ async def test_every_key_of_a_run_is_in_the_list_with_its_type_and_without_a_ttl
         await runs.lose_workers(other)
     await runs.claim(other, "c", want=1)
     assert await store.run(await runs.open_empty(), "w1").claim_load()
+    leaving = await runs.open(rules=RunRules(have_destination=True))
+    [chunk, _] = await runs.claim(leaving)
+    for position in (0, 1):
+        await store.run(leaving, "w1").exchange([commit(chunk, [Succeeded(position, b"1")])], 0)
+    seal = await store.run(leaving, "w1").claim_seal()
+    assert seal
+    await seal.record("part-0", b"{}", await seal.take(1))
     listed = {key.name: key.type for key in KEYS}
     keys = [str(key, "ascii") for key in await runs.redis.keys("{bj:*}:*") if isinstance(key, bytes)]
     assert {key.rpartition(":")[2] for key in keys} == set(listed)

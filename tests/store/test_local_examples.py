@@ -37,7 +37,7 @@ def edited(place: Place, name: str, *edits: tuple[str, str]) -> None:
 
 def test_every_example_is_in_the_table() -> None:
     assert sorted(TOLD) == sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
-    assert AS_IT_IS == ["custom-fingerprint", "custom-noop", "custom-suspended"]
+    assert AS_IT_IS == ["custom-fingerprint", "custom-noop", "custom-suspended", "custom-in-a-queue"]
     assert all(told.startswith(("yes", "no: ", "with a ")) for told in TOLD.values())
 
 

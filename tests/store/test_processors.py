@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from batchjob.api.run import EXIT_CLOSED, Run
-from batchjob.core.items import RunState
+from batchjob.core.items import Before, RunState
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
 from batchjob.worker import addresses
@@ -410,9 +411,34 @@ async def test_results_go_to_their_destination_as_lines_with_a_manifest(
     folder = f"results/{run.folder}"
     assert found.results_uri == f"s3://batchjob/{folder}/manifest.json"
     listed = json.loads(neighbours.get_object("batchjob", f"{folder}/manifest.json"))
-    assert (listed["rows"], [part["name"] for part in listed["parts"]]) == (12, ["part-000000.jsonl"])
-    lines = neighbours.get_object("batchjob", f"{folder}/part-000000.jsonl").splitlines()
+    [part] = listed["parts"]
+    assert (listed["rows"], part["positions"], part["name"][:12]) == (12, "0-11", "part-000000-")
+    body = neighbours.get_object("batchjob", f"{folder}/{part['name']}")
+    assert hashlib.sha256(body).hexdigest() == part["sha256"]
+    lines = body.splitlines()
     assert [json.loads(line)["id"] for line in lines] == [f"i{n}" for n in range(12)]
+
+
+async def test_results_in_a_bucket_are_read_by_another_run_and_found_again_when_the_store_is_lost(
+    workers: Workers, neighbours: Neighbours, redis: Redis
+) -> None:
+    manifest = at(
+        neighbours,
+        manifests.ai_batch("a", manifests.inline(4), results={"destination": manifests.destination("results")}),
+    )
+    run = await workers.open(manifest)
+    workers.reference(run, "results-credentials", **S3_KEYS)
+    await work(workers, run)
+    reader = manifests.ai_batch("b", {"resultsOf": {"batchJobName": "a"}})
+    child = await workers.open(at(neighbours, reader), parent=run)
+    workers.reference(child, "source-credentials", **S3_KEYS)
+    assert (await work(workers, child)).counts.succeeded == 4
+    await redis.flushall()
+    await workers.store.load_scripts()
+    again = await workers.open(manifest, again=(run, Before(repeats=4)))
+    found = await work(workers, again)
+    assert (found.state, found.counts.succeeded, found.counts.retried_after_loss) == (RunState.CLOSED, 4, 0)
+    assert answers(neighbours, run) == Counter({f"i{n}": 1 for n in range(4)}), "none was asked about again"
 
 
 async def test_results_that_cannot_be_written_fail_the_run_with_the_way_out(
@@ -426,7 +452,7 @@ async def test_results_that_cannot_be_written_fail_the_run_with_the_way_out(
     workers.reference(run, "results-credentials", **S3_KEYS)
     found = await work(workers, run)
     assert (found.state, found.reason) == (RunState.FAILED, "ResultsFailed")
-    assert f"s3://batchjob/results/{run.folder}/part-000000.jsonl" in (found.message or "")
+    assert f"s3://batchjob/results/{run.folder}/part-000000-" in (found.message or "")
     assert "credentialsSecretRef" in (found.message or "")
     assert found.counts.succeeded == 2
 

@@ -25,8 +25,20 @@ IN_EXCHANGE = {
     "suspects have company": ("if first == last and is_suspect(run, first) then", "if false then"),
     "the pause is ignored": ("or run.paused or", "or"),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
+    "results are not announced to the sealer": (
+        "    if run.destination then\n      redis.call",
+        "    if false then\n      redis.call",
+    ),
+    "bytes of results are not counted": ("'result_bytes', result_bytes)", "'result_bytes', 0)"),
 }
 ELSEWHERE = {
+    "an old token seals": ("SEAL_PART", "check_duty('seal', ARGV[1])\n", ""),
+    "a part that is recorded twice drops twice": (
+        "SEAL_PART",
+        "if redis.call('HGET', KEY.sealed, ARGV[2]) then",
+        "if false then",
+    ),
+    "sealed results stay": ("SEAL_PART", "if #batch > 0 then", "if #batch > 1 then"),
     "items that are sent again are there twice": ("LOAD_PUT", "if first >= loaded then", "if true then"),
     "a loader that takes over discards what is done": ("DUTY_CLAIM", "and not run.claimable then", "then"),
 }

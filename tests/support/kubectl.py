@@ -50,6 +50,15 @@ class Kubectl:
             raise KubectlError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
+    @contextlib.contextmanager
+    def running(self, *arguments: str, output: Path) -> Iterator[None]:
+        """A command that goes on for ever, such as a watch; what it says goes into a file."""
+        with output.open("w") as file, subprocess.Popen([*self._command, *arguments], stdout=file) as process:
+            try:
+                yield
+            finally:
+                process.terminate()
+
     def apply(self, *documents: dict[str, Any]) -> str:
         """`kubectl apply` of objects."""
         return self("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))

@@ -33,7 +33,7 @@ from batchjob.core.items import RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.snapshot import LastError, Snapshot
 
-SETTINGS = PlanSettings(PodSettings("worker:test", "IfNotPresent", 30, 86400, "info"), Pace(5, 1, 30))
+SETTINGS = PlanSettings(PodSettings("worker:test", "IfNotPresent", 30, 86400, "info"), Pace(5, 1, 30), 2**28)
 NAME, UID = "job", "uid-1"
 ENDED = {RunState.CLOSED, RunState.FAILED, RunState.CANCELLED}
 

@@ -8,6 +8,7 @@ looks into the keys.
 """
 
 import asyncio
+import json
 import re
 from collections import Counter
 from collections.abc import Awaitable
@@ -19,10 +20,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import Before, Cancelled, Chunk, Failed, Item, Outcome, Retried, RunState, Succeeded
-from batchjob.core.ranges import format_pairs
+from batchjob.core.items import (
+    Before,
+    Cancelled,
+    Chunk,
+    Failed,
+    Item,
+    Outcome,
+    Retried,
+    RunRules,
+    RunState,
+    Succeeded,
+)
+from batchjob.core.ranges import format_pairs, format_positions
 from batchjob.errors import LeaseLost
-from batchjob.store import Commit, Grant, LoadLease, Store
+from batchjob.store import Commit, Grant, LoadLease, SealLease, Store
 from batchjob.store.keys import run_key
 from tests.support.store_oracle import Oracle, check, chunk_range
 
@@ -54,6 +66,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.token: dict[int, int] = {}  # position → fence it was last granted under
         self.falls: Counter[int] = Counter()  # position → how often its holder fell silent
         self.results: dict[str, str] = {}
+        self.sealed: dict[str, str] = {}  # results that went into a part
+        self.sealers: list[SealLease] = []  # who may think that it seals
         self.failed: set[int] = set()
         self.counted: set[int] = set()  # commits that were accepted
         self.sent: list[tuple[str, Commit]] = []
@@ -78,7 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
         for news in commits:
             if news.chunk not in grant.lost:
                 self.counted.add(news.number)
-        terminal = {int(position) for position in self.results} | self.failed | self.certain
+        terminal = {int(position) for position in self.results | self.sealed} | self.failed | self.certain
         for chunk in grant.chunks:
             assert not self.paused, "a paused run granted a chunk"
             assert not self.ended, "a run that has ended granted a chunk"
@@ -111,8 +125,14 @@ class StoreMachine(RuleBasedStateMachine):
         """An empty store, and the run in it anew."""
         self.do(self.redis.flushall())
         self.do(self.store.load_scripts())
-        lives, early = self.max_losses, self.early
-        opened = self.store.open_run(UID, epoch="e", max_losses=lives, created_for="a/b", before=before, early=early)
+        opened = self.store.open_run(
+            UID,
+            epoch="e",
+            max_losses=self.max_losses,
+            created_for="a/b",
+            before=before,
+            rules=RunRules(have_destination=True, early=self.early),
+        )
         self.do(opened)
         self.lease = self.do(self.store.run(UID, "loader").claim_load())
         assert self.lease
@@ -216,6 +236,33 @@ class StoreMachine(RuleBasedStateMachine):
         outcomes = [Succeeded(item.position, b'"token %d"' % chunk.fence) for item in chunk.items]
         self.exchange(worker, [Commit(chunk.id, chunk.fence, outcomes, {"n": 1})], 0)
 
+    @rule(worker=WORKERS)
+    def claim_the_seal(self, worker: str) -> None:
+        """The one that had it fell silent, and does not know that it is over."""
+        self.do(self.redis.hset(run_key(UID, "duty"), "deadline", 1))
+        if lease := self.do(self.store.run(UID, worker).claim_seal()):
+            self.sealers.append(lease)
+
+    @precondition(lambda self: self.sealers)
+    @rule(data=st.data(), most=st.integers(1, 200), twice=st.booleans())
+    def seal_a_part(self, data: st.DataObject, most: int, twice: bool) -> None:
+        lease = data.draw(st.sampled_from(self.sealers[-3:]))
+        taken = self.do(lease.take(most))
+        if not taken.results:
+            return
+        positions = format_positions(found.position for found in taken.results)
+        name, part = f"part-{len(self.sealed)}-{positions}", json.dumps({"positions": positions}).encode()
+        before = self.do(self.oracle.read("HGETALL", "results"))
+        try:
+            for _ in range(1 + twice):  # the answer to the first was lost
+                self.do(lease.record(name, part, taken))
+        except LeaseLost:
+            assert lease is not self.sealers[-1] or self.ended, "the sealer was refused"
+            return
+        assert lease is self.sealers[-1], "an old token sealed a part"
+        self.sealed |= {str(found.position): before[str(found.position)] for found in taken.results}
+        self.results = {position: result for position, result in self.results.items() if position not in self.sealed}
+
     @precondition(lambda self: self.max_losses and not self.ended)
     @rule(lost=st.integers(0, 15))
     def the_store_is_lost(self, lost: int) -> None:
@@ -233,6 +280,7 @@ class StoreMachine(RuleBasedStateMachine):
         for worker, hand in self.hands.items():
             self.ghosts += [(worker, chunk) for chunk in hand.values()]
         self.hands = {worker: {} for worker in self.hands}
+        self.sealed, self.sealers = {}, []
         self.token, self.results, self.failed, self.counted, self.paused = {}, {}, set(), set(), False
         self.cancelled_before = cancelled
         self.begin(Before(format_pairs(pairs), cancelled))
@@ -268,8 +316,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert results.items() >= self.results.items(), "a result was changed or lost"
         assert failed >= self.failed, "a dead letter came back"
         assert not failed & {int(position) for position in results}, "an item ended twice"
-        assert counts["succeeded"] == len(results) + len(self.certain) - self.cancelled_before
-        for position, written in [*results.items(), *seen["dead"].items()]:
+        assert not results.keys() & self.sealed.keys(), "a result came back from a part"
+        assert counts["succeeded"] == len(results) + len(self.sealed) + len(self.certain) - self.cancelled_before
+        for position, written in [*results.items(), *self.sealed.items(), *seen["dead"].items()]:
             if token := TOKEN.search(written):
                 assert self.token[int(position)] == int(token[1]), f"an old token wrote item {position}"
         assert int(seen["usage"].get("n", 0)) == len(self.counted), "usage was counted twice or not at all"

@@ -1,21 +1,24 @@
 """What must be true of a run in Redis at every moment, read key by key, past the scripts that keep it so."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 from redis.asyncio import Redis
 
+from batchjob.core.ranges import Ranges
 from batchjob.store.keys import run_key
 
 COUNTED: Final = ("waiting", "delayed", "active", "succeeded", "failed", "cancelled")
 READS: Final[dict[str, Sequence[Any]]] = {
     **dict.fromkeys(
-        ("meta", "counters", "checkpoint", "owner", "held", "left", "losses", "results", "dead"), ("HGETALL",)
+        ("meta", "counters", "checkpoint", "owner", "held", "left", "losses", "results", "sealed", "dead"), ("HGETALL",)
     ),
     "usage": ("HGETALL",),
     "data": ("HKEYS",),
-    **dict.fromkeys(("pending", "suspects"), ("LRANGE", 0, -1)),
+    **dict.fromkeys(("pending", "suspects", "unsealed"), ("LRANGE", 0, -1)),
     **dict.fromkeys(("lease", "retry", "failed"), ("ZRANGE", 0, -1)),
 }
 
@@ -51,7 +54,11 @@ class Oracle:
         pipeline = self.client.pipeline(transaction=True)
         for name, (command, *arguments) in READS.items():
             pipeline.execute_command(command, run_key(self.uid, name), *arguments)
-        return dict(zip(READS, _text(await pipeline.execute()), strict=True))
+        answers = dict(zip(READS, await pipeline.execute(), strict=True))
+        packed = [msgspec.msgpack.decode(result, type=tuple[str, str]) for result in answers["results"].values()]
+        size = sum(len(text.encode()) for both in packed for text in both)
+        seen: dict[str, Any] = _text(answers)
+        return seen | {"size of results": size}
 
     async def check(self) -> dict[str, int]:
         """Assert every invariant of a run whose items may be claimed; returns its counts."""
@@ -73,7 +80,21 @@ def check(seen: dict[str, Any]) -> dict[str, int]:
     for chunk in seen["pending"] + seen["suspects"]:
         lives = {seen["losses"].get(str(position), "0") for position in chunk_range(chunk)}
         assert len(lives) == 1, f"items of {chunk} were lost {lives} times"
+    _check_results(seen)
     return counts
+
+
+def _check_results(seen: dict[str, Any]) -> None:
+    here, meta = {int(position) for position in seen["results"]}, seen["meta"]
+    assert int(meta.get("result_bytes", 0)) == seen["size of results"], "the bytes of results are counted wrong"
+    parts = [Ranges(json.loads(part)["positions"]) for part in seen["sealed"].values()]
+    away = Counter(position for part in parts for first, last in part for position in range(first, last + 1))
+    assert set(away.values()) <= {1}, f"a result is in two parts: {away}"
+    assert not here & set(away), f"results {here & set(away)} are here and in a part"
+    if meta["destination"] == "1" and meta["state"] in ("open", "sealing"):
+        bounds = (entry.partition("/")[0].split("-") for entry in seen["unsealed"])
+        listed = {position for first, last in bounds for position in range(int(first), int(last) + 1)}
+        assert here <= listed, f"nobody will seal {here - listed} before the end"
 
 
 def find(seen: dict[str, Any]) -> dict[str, list[int]]:

@@ -2,14 +2,16 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from batchjob.core.items import LEASE_MS, Chunk, Item, Outcome, Succeeded
+from batchjob.core.items import LEASE_MS, Chunk, Item, Outcome, RunRules, Succeeded
 from batchjob.store import Commit, Store
 from batchjob.store.keys import run_key
 from tests.support.store_oracle import Oracle
+
+STAY: Final = RunRules()  # in the store, however many
 
 
 def done(chunk: Chunk) -> Commit:
@@ -47,17 +49,30 @@ class Runs:
         self.redis = redis
         self._numbers = itertools.count(1)
 
-    async def open_empty(self, *, max_losses: int = 3, lease_ms: int = LEASE_MS, early: bool = False) -> str:
+    async def open_empty(self, *, max_losses: int = 3, lease_ms: int = LEASE_MS, rules: RunRules = STAY) -> str:
         """A run that is not loaded; returns its uid."""
         uid = f"run-{next(self._numbers)}"
         await self.store.open_run(
-            uid, epoch="one", max_losses=max_losses, created_for="team/run", lease_ms=lease_ms, early=early
+            uid,
+            epoch="one",
+            created_for="team/run",
+            max_losses=max_losses,
+            lease_ms=lease_ms,
+            rules=rules,
         )
         return uid
 
-    async def open(self, items: int = 8, chunk: int = 4, *, max_losses: int = 3, lease_ms: int = LEASE_MS) -> str:
+    async def open(
+        self,
+        items: int = 8,
+        chunk: int = 4,
+        *,
+        max_losses: int = 3,
+        lease_ms: int = LEASE_MS,
+        rules: RunRules = STAY,
+    ) -> str:
         """A loaded run of `items` items in chunks of `chunk`; returns its uid."""
-        uid = await self.open_empty(max_losses=max_losses, lease_ms=lease_ms)
+        uid = await self.open_empty(max_losses=max_losses, lease_ms=lease_ms, rules=rules)
         lease = await self.store.run(uid, "loader").claim_load()
         assert lease is not None
         todo = [Item(position, f"item-{position}", {"n": position}) for position in range(items)]

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 from batchjob.api.base import Model
 from batchjob.api.defaults import effective
-from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
+from batchjob.api.run import RUN_FILE, STORE_FILE, ParentResults, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJobSpec
-from batchjob.core.items import LEASE_MS
+from batchjob.core.items import LEASE_MS, Before, RunRules
 from batchjob.core.rates import key_of
 from batchjob.core.snapshot import Snapshot
 from batchjob.store import Store
@@ -40,20 +40,33 @@ class Workers:
         self._url = url
         self._folder = folder
 
-    async def open(self, spec: dict[str, Any], *, lease_ms: int = LEASE_MS, parent: Run | None = None) -> Run:
-        """Open a run as the operator does: in the store, with a user of its own, and its documents in a folder."""
-        uid = f"worker-run-{next(_numbers)}"
+    async def open(
+        self,
+        spec: dict[str, Any],
+        *,
+        lease_ms: int = LEASE_MS,
+        parent: Run | None = None,
+        results_limit_bytes: int = 0,
+        again: tuple[Run, Before] | None = None,
+    ) -> Run:
+        """Open a run as the operator does: in the store, with a user of its own, and its documents in a folder.
+
+        `again`: it was open before, and the store has lost it; what the status still knows.
+        """
+        uid = again[0].uid if again else f"worker-run-{next(_numbers)}"
         parsed = BatchJobSpec.model_validate(spec)
         force = effective(parsed)
         epoch = await self.store.open_run(
             uid,
-            epoch=f"epoch-{uid}",
+            epoch=f"epoch-{uid}-2" if again else f"epoch-{uid}",
             max_losses=force.max_losses,
             created_for=f"test/{uid}",
             lease_ms=lease_ms,
-            early=parsed.source.starts_early,
+            before=again[1] if again else Before(),
+            rules=RunRules(parsed.has_destination, results_limit_bytes, parsed.source.starts_early and not again),
         )
         reads = parent.uid if parent else None
+        place = parent.spec.results.destination if parent and parent.spec.results else None
         run = Run(
             uid=uid,
             namespace="test",
@@ -62,6 +75,7 @@ class Workers:
             spec=parsed,
             effective=force,
             parent_uid=reads,
+            parent_results=ParentResults(destination=place, folder=parent.folder) if parent and place else None,
         )
         await self.store.grant(uid, "secret", reads=reads, rate=key_of(run))
         self._write(self.folder(run) / RUN_FILE, run)

@@ -111,18 +111,16 @@ def with_defaults(value: Any, node: Node) -> Any:
     return {name: with_defaults(entry, node["properties"][name]) for name, entry in {**known, **value}.items()}
 
 
-def test_type_and_phase_can_be_selected_and_the_columns_are_the_agreed_ones() -> None:
+def test_selectable_fields_and_columns_are_the_agreed_ones() -> None:
     version = crd()["spec"]["versions"][0]
-    assert [field["jsonPath"] for field in version["selectableFields"]] == [
-        ".spec.type",
-        ".spec.queueName",
-        ".status.phase",
-    ]
+    selectable = [field["jsonPath"] for field in version["selectableFields"]]
+    assert selectable == [".spec.type", ".spec.queueName", ".spec.owner", ".status.phase"]
     columns = [(column["name"], column.get("priority", 0)) for column in version["additionalPrinterColumns"]]
     assert [name for name, priority in columns if priority == 0] == [
         *("Type", "Phase", "Progress", "Failed", "Duration", "Age")
     ]
-    assert [name for name, priority in columns if priority == 1] == ["Queue", "Percent", "Rate", "ETA", "Reason"]
+    names = [name for name, priority in columns if priority == 1]
+    assert names == ["Queue", "Owner", "Percent", "Rate", "ETA", "Reason"]
 
 
 class Inner(Model):

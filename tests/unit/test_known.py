@@ -48,6 +48,15 @@ def test_late_news_of_a_deleted_namesake_does_not_replace_the_new_one() -> None:
     assert known.gone(A) == set()
 
 
+def test_an_ended_batch_job_keeps_the_place_of_its_results_for_those_that_read_them() -> None:
+    known = KnownBatchJobs()
+    place = {"url": "s3://b/out"}
+    known.seen(ended(version=7, spec={"results": {"destination": place}}))
+    entry = known.get(A)
+    assert entry
+    assert (entry.body, entry.destination) == (None, place)
+
+
 def test_an_ended_batch_job_keeps_no_body_until_its_spec_is_edited() -> None:
     known = KnownBatchJobs()
     known.seen(ended(version=7))

@@ -31,7 +31,7 @@ EXAMPLES, BAD = (
 )
 EXPECT = "# expect: "
 RULES = json.dumps(crd())
-OF_A_CHANGE = ("added-", "changed-", "cancel-taken-back")  # of an object that exists: here every manifest is new
+OF_A_CHANGE = ("added-", "changed-", "removed-", "cancel-taken-back")  # here every object is new
 
 
 def manifest(folder: Path, *documents: dict[str, Any]) -> Manifest:

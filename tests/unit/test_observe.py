@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from batchjob.controller.known import KnownBatchJobs, build_entry
+from batchjob.controller.known import Entry, KnownBatchJobs, build_entry
 from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, Observer, Pulse
 from batchjob.controller.queues import Queues
 from batchjob.errors import StoreUnavailable
@@ -33,19 +33,38 @@ class Nothing:
         return None
 
 
+def reads(source: dict[str, Any], **status: Any) -> Entry:
+    """A BatchJob with this source."""
+    return build_entry({
+        "metadata": {"namespace": "team", "name": NAME, "uid": UID, "resourceVersion": "1", "generation": 1},
+        "spec": {"type": "custom", "custom": {"processor": "noop"}, "source": source},
+        "status": {"phase": "Running"} | status,
+    })  # fmt: skip
+
+
 async def test_while_the_store_is_silent_one_look_in_a_while_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 1000.0
     monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: clock)
     store, nothing = HungStore(), cast("Any", Nothing())
-    observer = Observer(
-        nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), Queues(lambda _: None), nothing
-    )
-    entry = build_entry({
-        "metadata": {"namespace": "team", "name": NAME, "uid": UID, "resourceVersion": "1", "generation": 1},
-        "spec": {"type": "custom", "custom": {"processor": "noop"}, "source": {"items": [{"id": "a", "data": {}}]}},
-    })  # fmt: skip
+    queues = Queues(lambda _: None)
+    observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), queues, nothing)
+    entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1")
     silences = [(await observer.observe(entry, Pulse())).store_silent_seconds for _ in range(5)]
     assert (silences, store.asked) == ([0.0] * 5, 1)
     clock += SILENCE_PAUSE_SECONDS
     assert (await observer.observe(entry, Pulse())).store_silent_seconds == SILENCE_PAUSE_SECONDS
     assert store.asked == 2
+
+
+async def test_where_a_run_that_is_read_has_its_results_is_known_though_it_has_ended() -> None:
+    known, nothing = KnownBatchJobs(), cast("Any", Nothing())
+    known.seen({
+        "metadata": {"namespace": "team", "name": "p", "uid": "0123456789", "resourceVersion": "1", "generation": 1},
+        "spec": {"results": {"destination": {"url": "s3://b/out"}}},
+        "status": {"phase": "Succeeded", "observedGeneration": 1},
+    })  # fmt: skip
+    observer = Observer(nothing, cast("Any", HungStore()), nothing, nothing, known, Queues(lambda _: None), nothing)
+    seen = await observer.observe(reads({"resultsOf": {"batchJobName": "p"}}), Pulse())
+    assert seen.parent
+    assert seen.parent.results
+    assert (seen.parent.results.destination.url, seen.parent.results.folder) == ("s3://b/out", "p-01234567")

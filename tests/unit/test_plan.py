@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from batchjob.api.blocks import Destination
+from batchjob.api.run import ParentResults
 from batchjob.api.status import BatchJobStatus, ConditionType, Counts, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.ending import plan_ended
 from batchjob.controller.observed import Ended, Parent, Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
-from batchjob.core.items import RunState
+from batchjob.core.items import RunRules, RunState
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import LastError
 from tests.support.plan_world import NAME, SETTINGS, UID, World, condition, kinds, snapshot, started
@@ -30,7 +32,7 @@ def test_items_may_be_claimed_while_the_source_is_read_where_bad_ones_are_left_o
     source = {"items": [{"id": "a", "data": {}}], "onBadItem": policy}
     world = World()
     world.edit(source=source)
-    assert world.plan().actions[0] == do.OpenRun("e1", 3, early=early)
+    assert world.plan().actions[0] == do.OpenRun("e1", 3, rules=RunRules(limit_bytes=2**28, early=early))
 
 
 def test_a_run_opened_before_a_crash_is_taken_up_in_its_own_epoch() -> None:
@@ -38,7 +40,7 @@ def test_a_run_opened_before_a_crash_is_taken_up_in_its_own_epoch() -> None:
     world.look(crash_after=1)
     world.epochs = 7
     plan = world.plan()
-    assert plan.actions[0] == do.OpenRun("e1", 3)
+    assert plan.actions[0] == do.OpenRun("e1", 3, rules=RunRules(limit_bytes=2**28))
     assert plan.status
     assert plan.status.store_epoch == "e1"
 
@@ -122,6 +124,27 @@ def test_the_parents_uid_goes_to_the_workers() -> None:
     plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=complete).plan()
     (admit,) = [action for action in plan.actions if isinstance(action, do.Admit)]
     assert admit.run.parent_uid == "p-uid"
+
+
+def test_where_the_parents_results_are_goes_to_the_workers_with_its_credentials() -> None:
+    place = Destination.model_validate({"url": "s3://b/out", "credentialsSecretRef": {"name": "keys"}})
+    results = ParentResults(destination=place, folder="parent-p-uid")
+    parent = Parent("p-uid", "custom", ended=True, complete=True, results=results)
+    plan = World(spec={"source": {"resultsOf": {"batchJobName": "parent"}}}, parent=parent).plan()
+    _, admit, create = plan.actions
+    assert isinstance(admit, do.Admit)
+    assert admit.run.parent_results == results
+    assert isinstance(create, do.CreateJob)
+    volumes = create.manifest["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "reference-source-credentials", "secret": {"secretName": "keys"}} in volumes
+    redrive = World(spec={"source": {"redriveOf": {"batchJobName": "parent"}}}, parent=parent).plan().actions
+    assert isinstance(redrive[1], do.Admit)
+    assert redrive[1].run.parent_results is None, "dead letters are in the store"
+
+
+def test_the_store_is_told_whether_results_leave_it() -> None:
+    plan = World(spec={"results": {"destination": {"url": "s3://b/out"}}}).plan()
+    assert plan.actions[0] == do.OpenRun("e1", 3, rules=RunRules(have_destination=True, limit_bytes=2**28))
 
 
 @pytest.mark.parametrize("circle", [(NAME,), (NAME, "b", "c")])

@@ -8,7 +8,7 @@ from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.observed import Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
-from batchjob.core.items import Before, RunState
+from batchjob.core.items import Before, RunRules, RunState
 from batchjob.core.reasons import Reason
 from tests.support.plan_world import SETTINGS, World, condition, kinds, snapshot, started
 
@@ -95,7 +95,7 @@ def test_a_run_that_begins_again_is_loaded_whole_before_its_items_are_claimed() 
     world = started(**EXPORT, source={"items": [{"id": "a", "data": {}}], "onBadItem": "skip"})
     world.run = None
     opened = next(action for action in world.look().actions if isinstance(action, do.OpenRun))
-    assert (opened.epoch, opened.early) == ("e2", False)
+    assert (opened.epoch, opened.rules.early) == ("e2", False)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, None])
@@ -160,8 +160,25 @@ def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> N
     assert plan.status
     assert (plan.status.store_epoch, plan.status.jobs_created) == ("e2", 2)
     assert [note.reason for note in plan.notes] == ["StoreLost"]
-    assert plan.actions[1] == do.OpenRun("e2", 3, Before(repeats=2)), "every item runs again, and those are counted"
+    again = do.OpenRun("e2", 3, Before(repeats=2), RunRules(limit_bytes=2**28))
+    assert plan.actions[1] == again, "every item runs again, and those are counted"
     assert world.settle() == 1
+
+
+def test_a_lost_run_with_a_destination_begins_again_and_says_what_is_repeated() -> None:
+    ai = {"formSchema": {"fields": [{"name": "a", "type": "string"}]}, "model": {"name": "m"}, "instructions": "x"}
+    place = {"destination": {"url": "s3://b/out"}}
+    world = started(type="ai-batch", custom=None, aiBatch=ai, results=place)
+    world.work(succeeded=2)
+    world.pass_time(10)
+    world.settle()
+    world.run = None
+    plan = world.look()
+    assert plan.actions[1] == do.OpenRun("e2", 3, Before(repeats=2), RunRules(have_destination=True, limit_bytes=2**28))
+    [note] = plan.notes
+    assert (
+        note.message == "The store lost this run: every item without a result at spec.results.destination runs again."
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])

@@ -106,6 +106,13 @@ def test_a_job_gets_a_batch_job_that_is_named_after_its_time_and_made_from_the_t
     assert found.status.last_schedule_time == "2026-01-01T01:00:00Z"
 
 
+@pytest.mark.parametrize("owner", [{}, {"owner": "alice"}])
+def test_a_run_is_its_schedules_owners_whatever_the_template_says(owner: dict[str, str]) -> None:
+    template = {"spec": {**ScheduleWorld().schedule().spec.job_template.spec.to_json(), "owner": "mallory"}}
+    found = world_with_run(jobTemplate=template, **owner)
+    assert {name: value for name, value in found.runs[run(1)]["spec"].items() if name == "owner"} == owner
+
+
 def test_a_template_that_was_edited_is_for_later_runs() -> None:
     found = world_with_run()
     before = copy.deepcopy(found.runs[run(1)])

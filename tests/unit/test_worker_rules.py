@@ -214,12 +214,13 @@ def test_a_manifest_names_the_columns_for_which_no_part_has_a_value() -> None:
     ("result", "row"),
     [
         (b'{"a": 1}', {"id": "x", "a": 1}),
-        (b'{"id": "mine", "a": 1}', {"id": "mine", "a": 1}),
+        (b'{"id": "mine", "a": 1}', {"id": "x", "value": {"id": "mine", "a": 1}}),
+        (b'{"id": "x", "a": 1}', {"id": "x", "a": 1}),
         (b"[1]", {"id": "x", "value": [1]}),
         (b'"t"', {"id": "x", "value": "t"}),
     ],
 )
-def test_a_result_is_a_row_with_the_items_id(result: bytes, row: dict[str, Any]) -> None:
+def test_a_result_is_a_row_with_the_items_id_whatever_id_it_has_itself(result: bytes, row: dict[str, Any]) -> None:
     assert as_row(ItemResult(0, "x", result)) == row
 
 

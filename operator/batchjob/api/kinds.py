@@ -53,6 +53,7 @@ BATCH_JOB: Final = Kind(
         Column("Failed", ".status.counts.failed", "Items given up.", type="integer"),
         Column("Duration", ".status.duration", "Time since the start, until the end."),
         Column("Queue", ".status.effective.queue", "The queue in which it waits.", 1),
+        Column("Owner", ".spec.owner", "The user it belongs to.", 1),
         Column("Percent", ".status.percent", "Finished items in percent.", 1),
         Column("Rate", ".status.rate", "Items finished a second, lately.", 1),
         Column("ETA", ".status.estimatedCompletionTime", "When it would end at that rate.", 1),
@@ -63,7 +64,7 @@ BATCH_JOB: Final = Kind(
             1,
         ),
     ),
-    selectable=(".spec.type", ".spec.queueName", ".status.phase"),
+    selectable=(".spec.type", ".spec.queueName", ".spec.owner", ".status.phase"),
     scale={
         "specReplicasPath": ".spec.parallelism",
         "statusReplicasPath": ".status.activeWorkers",

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from batchjob.api.base import Model
+from batchjob.api.blocks import Destination
 from batchjob.api.source import Location
 from batchjob.api.status import Effective
 from batchjob.api.v1alpha1 import BatchJobSpec
@@ -29,6 +30,25 @@ EXIT_TEMPORARY: Final = 75  # EX_TEMPFAIL: worth another pod
 EXIT_DRAINED: Final = 143  # 128 + SIGTERM: asked to go, so no failure
 
 
+def run_folder(name: str, uid: str) -> str:
+    """Where a run writes below a destination: no two runs share it, not even two of one name."""
+    return f"{name}-{uid[:UID_LENGTH]}"
+
+
+class ParentResults(Model):
+    """Where another run has its results."""
+
+    destination: Destination
+    folder: str = Field(description="That run's own folder below it.")
+
+
+class SourceLimits(Model):
+    """What its queue allows a run to read; None: any number."""
+
+    max_items: int | None = None
+    max_payload_bytes: int | None = None
+
+
 class Run(Model):
     """The run as a worker sees it."""
 
@@ -38,12 +58,16 @@ class Run(Model):
     epoch: str = Field(description="Names the store's memory of this run.")
     spec: BatchJobSpec
     effective: Effective
+    limits: SourceLimits = Field(default_factory=SourceLimits)
     parent_uid: str | None = Field(None, description="UID of the run whose results or dead letters are the source.")
+    parent_results: ParentResults | None = Field(
+        None, description="Where the run whose results are the source has them, if not in the store."
+    )
 
     @property
     def folder(self) -> str:
-        """Where the run writes below a destination: no two runs share it, not even two of one name."""
-        return f"{self.name}-{self.uid[:UID_LENGTH]}"
+        """Where the run writes below a destination."""
+        return run_folder(self.name, self.uid)
 
 
 class StoreAccess(Model):
@@ -89,9 +113,15 @@ def _location(place: Location, credentials: Purpose, authority: Purpose, field: 
     return found
 
 
-def references(spec: BatchJobSpec) -> list[Reference]:
-    """Every Secret and ConfigMap that the pods of this spec mount, each with its purpose."""
+def references(spec: BatchJobSpec, parent: ParentResults | None = None) -> list[Reference]:
+    """Every Secret and ConfigMap that the pods of this spec mount, each with its purpose.
+
+    `parent`: where the results that they read are.
+    """
     found: list[Reference] = []
+    if spec.source.results_of and parent:
+        field = f"spec.source.resultsOf: spec.results.destination of BatchJob {spec.source.results_of.batch_job_name}"
+        found += _location(parent.destination, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, field)
     if source := spec.source.config_map_ref:
         found.append(Reference("ConfigMap", source.name, source.key, Purpose.SOURCE, "spec.source.configMapRef"))
     if secret := spec.source.secret_ref:

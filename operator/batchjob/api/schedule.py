@@ -110,6 +110,11 @@ class BatchScheduleSpec(Model):
                     field=".catchUp",
                 ),
                 cel(
+                    "!has(self.jobTemplate.spec.owner)",
+                    "spec.jobTemplate.spec.owner is not for schedules: runs belong to spec.owner",
+                    field=".jobTemplate.spec.owner",
+                ),
+                cel(
                     "has(self.owner) == has(oldSelf.owner)",
                     "spec.owner is immutable. Delete the BatchSchedule, or create one with another name.",
                     field=".owner",
@@ -120,7 +125,8 @@ class BatchScheduleSpec(Model):
 
     owner: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
         None,
-        description="The user it belongs to, and the BatchJobs it makes.",
+        description="The user it belongs to, and the BatchJobs it makes. Filled in and checked as spec.owner of a "
+        "BatchJob.",
         json_schema_extra=_bounded(
             "self == oldSelf", "spec.owner is immutable. Delete the BatchSchedule, or create one with another name."
         ),

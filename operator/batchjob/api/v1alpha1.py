@@ -47,9 +47,10 @@ class Results(Model):
     destination: Destination | None = Field(
         None,
         description="Where to write results: JSONL part files and manifest.json, in a folder of the run's own below "
-        "the url, <name>-<start of its uid>/; status.results.uri says where. Not for type export, "
-        "and not where the processor seals files of its own. "
-        "Default: they stay in the store until the BatchJob is deleted.",
+        "the url, <name>-<start of its uid>/; status.results.uri says where. They are written while the run goes on, "
+        "a part each 8 MiB or 30 s. Not for type export, and not where the processor seals files of its own. "
+        "Default: they stay in the store until the BatchJob is deleted, and may have 256 MiB there (or what the "
+        "operator's settings say); above that it fails, reason ResultsTooLarge.",
     )
 
 
@@ -62,6 +63,7 @@ BLOCKS: Final = {
 
 
 _OPTIONAL: Final = (
+    "owner",
     "results",
     "worker",
     "retry",
@@ -116,6 +118,13 @@ class BatchJobSpec(Model):
     type: JobType = Field(
         description="What to do with the items: ai-batch, export, email or custom.",
         json_schema_extra=immutable("spec.type"),
+    )
+    owner: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        None,
+        description="The user it belongs to. Where the chart's policies.owners are on: filled in with the name of who "
+        "creates it, and nobody may name, edit or delete another's without the verb impersonate-owner on batchjobs. "
+        "resultsOf and redriveOf reach BatchJobs of the same owner only.",
+        json_schema_extra=immutable("spec.owner"),
     )
     queue_name: Name | None = Field(
         None,
@@ -194,6 +203,11 @@ class BatchJobSpec(Model):
     def queue(self) -> str:
         """The name of its queue."""
         return self.queue_name or self.type
+
+    @property
+    def has_destination(self) -> bool:
+        """Whether results leave the store."""
+        return bool(self.results and self.results.destination)
 
 
 class ObjectMeta(Model):

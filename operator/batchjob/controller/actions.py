@@ -5,7 +5,7 @@ from typing import Any
 
 from batchjob.api.run import Run
 from batchjob.api.status import BatchJobStatus
-from batchjob.core.items import Before
+from batchjob.core.items import Before, RunRules
 from batchjob.core.reasons import Reason
 
 
@@ -16,7 +16,7 @@ class OpenRun:
     epoch: str
     max_losses: int
     before: Before = Before()  # noqa: RUF009 - frozen
-    early: bool = False
+    rules: RunRules = RunRules()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from batchjob.api.run import Run
+from batchjob.api.run import ParentResults, Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
@@ -11,10 +11,10 @@ from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, Slots, build_job
 from batchjob.controller.observed import Observed, Trouble
-from batchjob.controller.queueing import inline_bytes, refused_by_queue
+from batchjob.controller.queueing import inline_bytes, refused_by_queue, source_limits
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, in_force, says_more, told
 from batchjob.core.admission import Place
-from batchjob.core.items import Before
+from batchjob.core.items import Before, RunRules
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
 from batchjob.core.reasons import Reason
@@ -26,6 +26,7 @@ class PlanSettings:
 
     pods: PodSettings
     pace: Pace
+    results_limit_bytes: int  # of a run, in the store
 
 
 def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
@@ -76,16 +77,21 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
     job, old = seen.job, seen.job.status
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
+    slots = Slots(slots_of(seen), kueue_of(seen))
     actions = (
         # What a lost store knew is matched with the whole source, so only a run without a past starts early.
         OpenRun(
             epoch,
             in_force(seen).max_losses,
             before or Before(),
-            early=before is None and job.spec.source.starts_early,
+            RunRules(
+                job.spec.has_destination,
+                settings.results_limit_bytes,
+                early=before is None and job.spec.source.starts_early,
+            ),
         ),
         Admit(build_run(seen, epoch)),
-        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, slots=Slots(slots_of(seen), kueue_of(seen)))),
+        CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, slots=slots, parent=parent_results(seen))),
     )
     status = build_status(
         replace(seen, child=None),
@@ -102,6 +108,8 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
 def build_run(seen: Observed, epoch: str) -> Run:
     """What the pods are told."""
     job = seen.job
+    # Asked again for a run that has begun: somebody else may have made another BatchJob of that name since.
+    parent = seen.parent if seen.parent and seen.parent.owner == job.spec.owner else None
     return Run(
         uid=job.metadata.uid,
         namespace=job.metadata.namespace,
@@ -109,7 +117,9 @@ def build_run(seen: Observed, epoch: str) -> Run:
         epoch=epoch,
         spec=job.spec,
         effective=in_force(seen),
-        parent_uid=seen.parent.uid if seen.parent else None,
+        limits=source_limits(seen),
+        parent_uid=parent.uid if parent else None,
+        parent_results=parent_results(seen) if parent else None,
     )
 
 
@@ -132,6 +142,11 @@ def slots_of(seen: Observed) -> int:
     if seen.place is not None:
         return seen.place.workers
     return seen.child.parallelism if seen.child else seen.job.spec.parallelism
+
+
+def parent_results(seen: Observed) -> ParentResults | None:
+    """Where the results are that the run reads, if not in the store."""
+    return seen.parent.results if seen.parent and seen.job.spec.source.results_of else None
 
 
 def next_index(seen: Observed) -> int:
@@ -195,6 +210,8 @@ def _dependency(seen: Observed) -> Verdict | None:
     if seen.parent is None:
         message = f"spec.source.{source.parent_field}: there is no BatchJob {name} in this namespace. Create it."
         return stalled(Phase.PENDING, Trouble(Reason.BATCH_JOB_NOT_FOUND, message))
+    if seen.parent.owner != seen.job.spec.owner:
+        return stalled(Phase.PENDING, _not_allowed(seen.job, seen.parent.owner))
     if seen.parent.complete or (source.redrive_of and seen.parent.ended):
         return None
     if source.redrive_of:
@@ -206,3 +223,13 @@ def _dependency(seen: Observed) -> Verdict | None:
         )
         return Verdict(Phase.FAILED, Reason.DEPENDENCY_FAILED, message, stalled=True)
     return Verdict(Phase.QUEUED, Reason.DEPENDENCY_NOT_MET, f"Waits until BatchJob {name} is Complete.")
+
+
+def _not_allowed(job: BatchJob, other: str | None) -> Trouble:
+    source = job.spec.source
+    message = (
+        f"spec.source.{source.parent_field}: BatchJob {source.parent} belongs to {other or 'nobody'} and this one to "
+        f"{job.spec.owner or 'nobody'}: only a BatchJob of the same owner may read it. Create this one again with the "
+        "same spec.owner as that one."
+    )
+    return Trouble(Reason.NOT_ALLOWED, message)

@@ -135,7 +135,7 @@ class CarryOut:
             max_losses=wanted.max_losses,
             created_for=f"{entry.namespace}/{entry.name}",
             before=wanted.before,
-            early=wanted.early,
+            rules=wanted.rules,
         )
         if in_force != wanted.epoch:
             raise BatchJobError(f"the run was opened meanwhile, in epoch {in_force}; looking again")

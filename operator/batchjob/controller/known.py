@@ -26,6 +26,8 @@ class Entry:
     type: str
     queue: str
     created: str
+    destination: dict[str, Any] | None  # of its results
+    owner: str | None
     parent: str | None  # name of the BatchJob that it reads
     phase: str | None
     reason: str | None  # of the first condition that holds
@@ -173,6 +175,8 @@ def build_entry(body: dict[str, Any]) -> Entry:
         type=spec.get("type", ""),
         queue=spec.get("queueName") or spec.get("type", ""),
         created=metadata.get("creationTimestamp", ""),
+        destination=_mapping(_mapping(spec.get("results")).get("destination")) or None,
+        owner=spec.get("owner"),
         parent=_parent(_mapping(spec.get("source"))),
         phase=phase,
         reason=next((c.get("reason") for c in status.get("conditions", ()) if c.get("status") == "True"), None),

@@ -33,7 +33,7 @@ def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     old_job = delete_job(seen.child)
     seen = replace(seen, certain=None)  # what the store has now is another run's
     before = _before(seen.job)
-    again = "all items but those that are certain run" if before.done else "every item runs"
+    again = _what_runs_again(seen.job, before)
     if is_undecided(seen.job):
         return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
     if seen.job.spec.suspend:
@@ -45,6 +45,13 @@ def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     plan = plan_start(seen, settings, before)
     note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", format_time(seen.now))
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
+
+
+def _what_runs_again(job: BatchJob, before: Before) -> str:
+    if before.done:
+        return "all items but those that are certain run"
+    place = " without a result at spec.results.destination" if job.spec.has_destination else ""
+    return f"every item{place} runs"
 
 
 def is_undecided(job: BatchJob) -> bool:

@@ -19,6 +19,7 @@ from batchjob.api.run import (
     RUN_DIR,
     RUN_FILE,
     STORE_FILE,
+    ParentResults,
     Reference,
     Run,
     StoreAccess,
@@ -56,6 +57,13 @@ class Slots(NamedTuple):
 
     number: int
     kueue: str | None = None  # the LocalQueue whose Kueue lets them start; None: nobody else has a say
+
+
+class History(NamedTuple):
+    """What a Job is told of those before it."""
+
+    finished: int = 0  # items that are terminal
+    fruitless: int = 0  # Jobs in a row that finished none
 
 
 @dataclass(frozen=True)
@@ -108,18 +116,22 @@ def build_job(
     epoch: str,
     index: int,
     slots: Slots,
-    finished: int = 0,
-    fruitless: int = 0,
+    history: History = History(),  # noqa: B008 - frozen
+    parent: ParentResults | None = None,
 ) -> dict[str, Any]:
     """The Job number `index` of a run.
 
-    `finished`: items terminal now; `fruitless`: Jobs in a row that finished none. A later look compares.
+    `history`: a later look compares. `parent`: where the results that it reads are.
     """
     owner = Owner(job.metadata.namespace, job.metadata.name, job.metadata.uid)
     metadata = _metadata(owner, child_name(owner.name, owner.uid, index))
     if slots.kueue:
         metadata["labels"] |= {KUEUE_LABEL: slots.kueue}
-    metadata["annotations"] = {EPOCH: epoch, FINISHED_BEFORE: str(finished), FRUITLESS_BEFORE: str(fruitless)}
+    metadata["annotations"] = {
+        EPOCH: epoch,
+        FINISHED_BEFORE: str(history.finished),
+        FRUITLESS_BEFORE: str(history.fruitless),
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -133,7 +145,7 @@ def build_job(
             "podReplacementPolicy": "Failed",  # never two pods in one slot
             "podFailurePolicy": {"rules": _failure_rules()},
             "ttlSecondsAfterFinished": settings.job_ttl_seconds,
-            "template": {"metadata": {"labels": _labels(owner)}, "spec": _pod(job, settings)},
+            "template": {"metadata": {"labels": _labels(owner)}, "spec": _pod(job, settings, parent)},
         },
     }
 
@@ -179,9 +191,9 @@ def _labels(owner: Owner) -> dict[str, str]:
     }
 
 
-def _pod(job: BatchJob, settings: PodSettings) -> dict[str, Any]:
+def _pod(job: BatchJob, settings: PodSettings, parent: ParentResults | None) -> dict[str, Any]:
     worker = job.spec.worker or Worker()
-    volumes = _volumes(job, worker)
+    volumes = _volumes(job, worker, parent)
     pod = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -238,14 +250,16 @@ def _container(worker: Worker, settings: PodSettings, mounts: Sequence[dict[str,
     return {name: value for name, value in container.items() if value not in (None, [])}
 
 
-def _volumes(job: BatchJob, worker: Worker) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def _volumes(
+    job: BatchJob, worker: Worker, parent: ParentResults | None
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """(volume, mount) of everything a worker sees."""
     run = {"name": "run", "secret": {"secretName": secret_name(job.metadata.name, job.metadata.uid)}}
     found: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (run, {"name": "run", "mountPath": RUN_DIR, "readOnly": True}),
         ({"name": "tmp", "emptyDir": {}}, {"name": "tmp", "mountPath": "/tmp"}),  # noqa: S108 - the pod's own
     ]
-    found += [_reference_volume(reference) for reference in references(job.spec)]
+    found += [_reference_volume(reference) for reference in references(job.spec, parent)]
     for number, claim in enumerate(worker.volumes or ()):
         name = f"claim-{number}"
         volume = {"name": name, "persistentVolumeClaim": {"claimName": claim.claim_name, "readOnly": claim.read_only}}

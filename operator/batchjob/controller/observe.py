@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from batchjob import log
+from batchjob.api.blocks import Destination
+from batchjob.api.run import ParentResults, run_folder
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.children import (
     newest_child,
@@ -107,6 +109,7 @@ class Observer:
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
         started = child is not None or bool(job.status and job.status.store_epoch)
+        parent = self._parent(job)
         seen = Observed(
             job=job,
             now=now,
@@ -117,8 +120,8 @@ class Observer:
             store_silent_seconds=silent,
             admitted=await self._admitted(entry, stuck=stuck),
             child=child,
-            missing=None if started and not stuck else await find_missing(self._kube, entry.namespace, job.spec),
-            parent=self._parent(job),
+            missing=None if started and not stuck else await self._missing(entry, job, parent),
+            parent=parent,
             previous=None if started else self._turns.before(entry),
             circle=self._known.circle((entry.namespace, entry.name)),
             pods=await self._pod_trouble(entry, child) if stuck and child else None,
@@ -179,10 +182,17 @@ class Observer:
             pulse.certain, pulse.certain_at = await self._store.finished(job.metadata.uid), now
         return pulse.certain
 
+    async def _missing(self, entry: Entry, job: BatchJob, parent: Parent | None) -> Trouble | None:
+        return await find_missing(self._kube, entry.namespace, job.spec, parent.results if parent else None)
+
     def _parent(self, job: BatchJob) -> Parent | None:
         name = job.spec.source.parent
         entry = self._known.get((job.metadata.namespace, name)) if name else None
-        return Parent(entry.uid, entry.type, entry.ended, entry.complete) if entry else None
+        if entry is None:
+            return None
+        place = entry.destination and Destination.model_validate(entry.destination)
+        results = ParentResults(destination=place, folder=run_folder(entry.name, entry.uid)) if place else None
+        return Parent(entry.uid, entry.type, entry.ended, entry.complete, entry.owner, results)
 
     async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from batchjob.api.base import GROUP
 from batchjob.api.queue import BatchQueueSpec
+from batchjob.api.run import ParentResults
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.admission import Place
 from batchjob.core.ranges import Pair
@@ -68,6 +69,8 @@ class Parent:
     type: str
     ended: bool
     complete: bool
+    owner: str | None = None
+    results: ParentResults | None = None  # where they are, if they have a destination
 
 
 @dataclass(frozen=True)

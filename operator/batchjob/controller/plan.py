@@ -34,6 +34,7 @@ from batchjob.controller.begin import (
     kueue_of,
     next_index,
     not_yet,
+    parent_results,
     plan_begin,
     plan_wait,
     slots_of,
@@ -44,7 +45,7 @@ from batchjob.controller.begin import (
 )
 from batchjob.controller.ending import ENDED, delete_job, judge, plan_end
 from batchjob.controller.lost import is_undecided, known_epochs, plan_rebuild
-from batchjob.controller.manifests import Slots, build_job
+from batchjob.controller.manifests import History, Slots, build_job
 from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
 from batchjob.controller.queueing import build_claim
 from batchjob.controller.status import (
@@ -209,8 +210,8 @@ def _replace_job(seen: Observed, snapshot: Snapshot, settings: PlanSettings, act
         epoch=snapshot.epoch,
         index=index,
         slots=Slots(slots_of(seen), kueue_of(seen)),
-        finished=finished(snapshot.counts),
-        fruitless=fruitless,
+        history=History(finished(snapshot.counts), fruitless),
+        parent=parent_results(seen),
     )
     status = build_status(
         replace(seen, child=None), _standing(seen, snapshot), store_epoch=snapshot.epoch, jobs_created=index + 1

@@ -3,6 +3,7 @@
 import json
 from typing import Final
 
+from batchjob.api.run import SourceLimits
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.observed import Observed, Trouble
 from batchjob.controller.status import in_force
@@ -40,6 +41,14 @@ def refused_by_queue(seen: Observed) -> Trouble | None:
     return None
 
 
+def source_limits(seen: Observed) -> SourceLimits:
+    """What the loader holds the source to: it is the first to see it."""
+    if seen.queue is None:
+        return SourceLimits()
+    limits = seen.queue.limits
+    return SourceLimits(max_items=limits.max_items, max_payload_bytes=limits.max_payload_bytes)
+
+
 def inline_bytes(job: BatchJob) -> int:
     """Bytes of the items in the manifest."""
     items = job.spec.source.items or ()
@@ -59,8 +68,8 @@ def build_claim(seen: Observed) -> Claim:
 
 
 def owner_of(job: BatchJob) -> str:
-    """Who takes turns with others in a queue."""
-    return f"namespace {job.metadata.namespace}"
+    """Who takes turns with others in a queue: where nobody is named, a namespace does."""
+    return job.spec.owner or f"namespace {job.metadata.namespace}"
 
 
 def _slots(seen: Observed) -> int:

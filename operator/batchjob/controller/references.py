@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from batchjob.api.run import references
+from batchjob.api.run import ParentResults, references
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.controller.observed import Trouble
 from batchjob.core.reasons import Reason
@@ -26,9 +26,9 @@ class Needed(NamedTuple):
     field: str
 
 
-def needed(spec: BatchJobSpec) -> Iterator[Needed]:
+def needed(spec: BatchJobSpec, parent: ParentResults | None = None) -> Iterator[Needed]:
     """Everything that the pods of this spec mount or read their environment from."""
-    for reference in references(spec):
+    for reference in references(spec, parent):
         resource = SECRETS if reference.kind == "Secret" else CONFIG_MAPS
         yield Needed(resource, reference.name, reference.key, reference.field)
     if spec.worker is None:
@@ -43,9 +43,11 @@ def needed(spec: BatchJobSpec) -> Iterator[Needed]:
         yield Needed(CLAIMS, claim.claim_name, None, f"spec.worker.volumes[{number}].claimName")
 
 
-async def find_missing(kube: Kube, namespace: str, spec: BatchJobSpec) -> Trouble | None:
-    """The first reference that cannot be followed."""
-    for one in needed(spec):
+async def find_missing(
+    kube: Kube, namespace: str, spec: BatchJobSpec, parent: ParentResults | None = None
+) -> Trouble | None:
+    """The first reference that cannot be followed; `parent`: where the results that it reads are."""
+    for one in needed(spec, parent):
         try:
             found = await kube.get(one.resource, namespace, one.name)
         except NotFound:

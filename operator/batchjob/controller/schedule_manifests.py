@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from batchjob.api.base import API_VERSION, GROUP, MAX_NAME
 from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, ConcurrencyPolicy
-from batchjob.api.v1alpha1 import KIND, BatchJobSpec
+from batchjob.api.v1alpha1 import KIND
 from batchjob.controller.manifests import HASH_LENGTH, MANAGED_BY, MANAGER
 from batchjob.controller.status import MESSAGE_LIMIT, clip, format_time
 from batchjob.core.reasons import Reason
@@ -91,9 +91,9 @@ def build_run(
     annotations = {**(metadata.get("annotations") or {}), SCHEDULED_AT: format_time(at)}
     if schedule.spec.concurrency_policy is ConcurrencyPolicy.QUEUE:
         annotations[IN_TURN] = "true"
-    spec = dict(template["spec"])
-    # At the merge with owners: BatchJobSpec has the field then, and the condition goes.
-    if schedule.spec.owner is not None and "owner" in BatchJobSpec.model_fields:
+    # A run is its schedule's owner's, whatever the template says: nobody asks us in whose name we create it.
+    spec = {name: value for name, value in template["spec"].items() if name != "owner"}
+    if schedule.spec.owner is not None:
         spec["owner"] = schedule.spec.owner
     return {
         "apiVersion": API_VERSION,

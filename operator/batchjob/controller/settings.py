@@ -34,6 +34,13 @@ class Settings(BaseSettings):
     grace_seconds: int = Field(30, ge=1, description="terminationGracePeriodSeconds of worker pods.")
     job_ttl_seconds: int = Field(86400, ge=60, description="When Kubernetes removes an ended child Job and its pods.")
 
+    results_limit_bytes: int = Field(
+        256 * 1024**2,
+        ge=1024**2,
+        description="Results that a BatchJob may have in the store. Above: it fails, reason ResultsTooLarge; with a "
+        "spec.results.destination nothing new starts until the destination takes some.",
+    )
+
     watch_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Namespaces to serve, separated by commas; default: all."
     )

@@ -44,6 +44,14 @@ class Before(msgspec.Struct, frozen=True):
     sha256: str = ""  # of the source; another one is another source
 
 
+class RunRules(msgspec.Struct, frozen=True):
+    """What holds for a run in the store."""
+
+    have_destination: bool = False  # workers seal results into parts there; else they stay
+    limit_bytes: int = 0  # of results; above it nothing is granted, and without a destination the run ends; 0: none
+    early: bool = False  # chunks may be claimed while the source is loaded
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """Items under one lease; `fence` is the token every commit must name. Finished items are not in `items`."""
 

@@ -13,7 +13,7 @@ Pair = tuple[int, int]  # first and last
 
 def format_positions(positions: Iterable[int], *, complete: bool = True, limit: int = LIMIT) -> str:
     """`17,301-303` of ascending positions; ends in `,…` where not all fit, or `complete` is False."""
-    return format_pairs(_pairs(positions), complete=complete, limit=limit)
+    return format_pairs(position_pairs(positions), complete=complete, limit=limit)
 
 
 def format_pairs(pairs: Iterable[Pair], *, complete: bool = True, limit: int = LIMIT) -> str:
@@ -31,20 +31,34 @@ def format_pairs(pairs: Iterable[Pair], *, complete: bool = True, limit: int = L
 class Ranges:
     """What such a text names; what did not fit into it is not in it. ValueError where it is none."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str = "") -> None:
         parts = [part.partition("-") for part in text.removesuffix(MORE).split(",") if part]
         self._firsts = [int(first) for first, _, _ in parts]
         self._lasts = [int(last or first) for first, _, last in parts]
+
+    def __or__(self, other: "Ranges") -> "Ranges":
+        both = Ranges()
+        for first, last in sorted([*self, *other]):
+            if both._lasts and first <= both._lasts[-1] + 1:
+                both._lasts[-1] = max(both._lasts[-1], last)
+            else:
+                both._firsts.append(first)
+                both._lasts.append(last)
+        return both
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(zip(self._firsts, self._lasts, strict=True))
 
     def __contains__(self, position: int) -> bool:
         at = bisect_right(self._firsts, position) - 1
         return at >= 0 and position <= self._lasts[at]
 
     def __len__(self) -> int:
-        return sum(last - first + 1 for first, last in zip(self._firsts, self._lasts, strict=True))
+        return sum(last - first + 1 for first, last in self)
 
 
-def _pairs(positions: Iterable[int]) -> Iterator[Pair]:
+def position_pairs(positions: Iterable[int]) -> Iterator[Pair]:
+    """Ascending positions as ranges."""
     # Neighbours share position - rank, so they fall into one group.
     for _, group in groupby(enumerate(positions), key=lambda pair: pair[1] - pair[0]):
         run = [position for _, position in group]

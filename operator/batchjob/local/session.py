@@ -15,7 +15,7 @@ from batchjob.api.defaults import effective
 from batchjob.api.pods import ClaimVolume, Worker
 from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
-from batchjob.core.items import RunState
+from batchjob.core.items import RunRules, RunState
 from batchjob.core.progress import finished
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
@@ -120,7 +120,8 @@ class Session:
             epoch=str(uuid.uuid4()),
             max_losses=force.max_losses,
             created_for=created_for,
-            early=job.spec.source.starts_early,
+            # No limit for results: the memory is theirs.
+            rules=RunRules(job.spec.has_destination, early=job.spec.source.starts_early),
         )
         run = Run(
             uid=self._uid,

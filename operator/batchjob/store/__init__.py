@@ -11,7 +11,7 @@ from batchjob.store.keys import user_name
 from batchjob.store.load import LoadLease
 from batchjob.store.run import Commit, Grant, RunStore, Standing
 from batchjob.store.runs import Store
-from batchjob.store.seal import SealLease
+from batchjob.store.seal import SealLease, Taken
 from batchjob.store.snapshot import DeadLetter, ItemResult
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "Snapshot",
     "Standing",
     "Store",
+    "Taken",
     "user_name",
 ]

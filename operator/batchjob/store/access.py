@@ -19,7 +19,7 @@ COMMANDS: Final = (
     # called by the scripts, some directly too
     "time", "del", "unlink",
     "hget", "hmget", "hset", "hsetnx", "hdel", "hincrby", "hlen",
-    "llen", "lpop", "lpush", "rpush", "ltrim",
+    "llen", "lpop", "lpush", "lrange", "rpush", "ltrim",
     "zadd", "zrem", "zrange",
     "xadd",
     "pexpire",

@@ -24,7 +24,7 @@ class Duty:
 
     async def renew(self) -> None:
         """Keep the lease while the work is slow."""
-        await self._call(scripts.DUTY_KEEP, self.kind, self._token)
+        await self._connection.command(*call(scripts.DUTY_KEEP, self._uid, self.kind, self._token))  # nothing to tell
 
     async def fail(self, reason: str, message: str) -> None:
         """It cannot be done: the run ends as failed, unless it has ended already."""

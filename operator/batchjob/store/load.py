@@ -8,7 +8,7 @@ An item is packed as its id and its JSON, side by side in one msgpack array a ch
 ever reading its JSON, whose numbers it would change. (As text: Redis' cmsgpack does not know msgpack's binary type.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,6 +44,20 @@ class LoadLease(Duty):
         meta = run_key(self._uid, "meta")
         early, loaded, mark = await self._connection.command("HMGET", meta, "early", "loaded", "loaded_mark")
         return (int(loaded or 0), (mark or b"").decode()) if early == b"1" else None
+
+    async def is_rebuilt(self) -> bool:
+        """Whether items had ended before the store was lost."""
+        meta = run_key(self._uid, "meta")
+        done, repeats = await self._connection.command("HMGET", meta, "done_items", "repeats")
+        return int(done or 0) + int(repeats or 0) > 0
+
+    async def keep(self, parts: Mapping[str, bytes], items: int) -> None:
+        """Keep parts that an earlier epoch has sealed (name → JSON): `items` of theirs are not in `before`. Renews.
+
+        They count as succeeded once the load is finished. A later call replaces what an earlier one kept.
+        """
+        flat = [text for name, part in parts.items() for text in (name, part)]
+        await self._call(scripts.LOAD_KEEP, self._token, items, *flat)
 
     async def put(self, chunks: Sequence[Sequence[Item]], mark: str = "") -> None:
         """Add chunks of 1 to 10,000 items; positions ascend, within a chunk without gaps (ValueError). Renews.

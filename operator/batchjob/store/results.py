@@ -19,6 +19,12 @@ LETTERS_BATCH: Final = 50  # the same for dead letters: each may hold a record o
 _unpack = msgspec.msgpack.Decoder(tuple[str, str])
 
 
+def read_result(position: int, packed: bytes) -> ItemResult:
+    """A result from its packed form."""
+    item_id, result = _unpack.decode(packed)
+    return ItemResult(position, item_id, result.encode())
+
+
 async def iterate(connection: Connection, uid: str) -> AsyncIterator[ItemResult]:
     """Results in the order of positions; items without one are left out.
 
@@ -37,8 +43,13 @@ async def iterate(connection: Connection, uid: str) -> AsyncIterator[ItemResult]
             raise RunGone(f"run {uid} was deleted while its results were read")
         for position, packed in zip(positions, answered(found), strict=True):
             if packed is not None:
-                item_id, result = _unpack.decode(packed)
-                yield ItemResult(position, item_id, result.encode())
+                yield read_result(position, packed)
+
+
+async def read_parts(connection: Connection, uid: str, key: str) -> dict[str, bytes]:
+    """A key of descriptions of parts: name → JSON."""
+    flat = await connection.command("HGETALL", run_key(uid, key))
+    return {name.decode(): part for name, part in zip(flat[::2], flat[1::2], strict=True)}
 
 
 async def iterate_letters(connection: Connection, uid: str) -> AsyncIterator[DeadLetter]:

@@ -17,7 +17,7 @@ from batchjob.errors import RunGone, StoreError
 from batchjob.store import keys, scripts
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, mark_dirty
 from batchjob.store.load import LoadLease
-from batchjob.store.results import iterate, iterate_letters
+from batchjob.store.results import iterate, iterate_letters, read_parts
 from batchjob.store.seal import SealLease
 from batchjob.store.snapshot import DeadLetter, ItemResult
 
@@ -92,7 +92,10 @@ class RunStore:
         return await LoadLease.claim(self._connection, self.uid, self.worker)
 
     async def claim_seal(self) -> SealLease | None:
-        """The right to finish the results; None if another worker holds it, or the run is not sealing."""
+        """The right to seal results; None if another worker holds it, or there is nothing to seal.
+
+        While the run is open there is only where its results go to a destination.
+        """
         return await SealLease.claim(self._connection, self.uid, self.worker)
 
     async def exchange(self, commits: Sequence[Commit], want: int, concurrency: int = 1) -> Grant:
@@ -134,8 +137,11 @@ class RunStore:
 
     async def parts(self) -> dict[str, bytes]:
         """What commits wrote as `parts`: name → JSON."""
-        flat = await self._connection.command("HGETALL", keys.run_key(self.uid, "parts"))
-        return {name.decode(): part for name, part in zip(flat[::2], flat[1::2], strict=True)}
+        return await read_parts(self._connection, self.uid, "parts")
+
+    async def sealed(self) -> dict[str, bytes]:
+        """Parts of results that are at the destination: name → JSON."""
+        return await read_parts(self._connection, self.uid, "sealed")
 
     async def ledger_mark(self, position: int, note: bytes) -> None:
         """Note something about an item apart from its outcome, such as "this mail is being sent"."""

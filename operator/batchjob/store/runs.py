@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import structlog
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import LEASE_MS, Before, RunState
+from batchjob.core.items import LEASE_MS, Before, RunRules, RunState
 from batchjob.core.ranges import Pair, Ranges
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
@@ -73,15 +73,16 @@ class Store:
         created_for: str,
         lease_ms: int = LEASE_MS,
         before: Before = Before(),  # noqa: B008 - frozen
-        early: bool = False,
+        rules: RunRules = RunRules(),  # noqa: B008 - frozen
     ) -> str:
         """Create the run if it does not exist; returns the epoch in force, another one than given if it did.
 
-        `early`: chunks may be claimed while the source is loaded. Not where some of it was done before: only the whole
-        source tells whether those are still the same items.
+        It is loaded whole first (see `RunRules.early`) where some of it was done before: only the whole source tells
+        whether those are still the same items.
         """
         known = (before.done, len(Ranges(before.done)), before.cancelled, before.repeats, before.sha256)
-        created = (epoch, max_losses, lease_ms, created_for, *known, int(early and not before.done))
+        bound = int(rules.have_destination), rules.limit_bytes
+        created = (epoch, max_losses, lease_ms, created_for, *known, int(rules.early and not before.done), *bound)
         in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created)
         return in_force.decode()
 

@@ -47,6 +47,7 @@ EXCHANGE: Final = _script("exchange", "items")
 FINISHED: Final = _script("finished", "items")
 LEDGER: Final = _script("ledger")
 LOAD_FINISH: Final = _script("load_finish", "duties")
+LOAD_KEEP: Final = _script("load_keep", "duties")
 LOAD_PUT: Final = _script("load_put", "duties")
 NOTE: Final = _script("note")
 OPEN_RUN: Final = _script("open_run")
@@ -54,9 +55,10 @@ PAUSE: Final = _script("pause")
 RATE_HOLD: Final = _named("rate_hold", _read("rate_hold"))
 RATE_TAKE: Final = _named("rate_take", _read("rate_take"))
 SEAL_FINISH: Final = _script("seal_finish", "duties")
+SEAL_PART: Final = _script("seal_part", "duties")
 SNAPSHOT: Final = _script("snapshot")
 
 ALL: Final = (
     ABANDON, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, FINISHED, LEDGER, LOAD_FINISH,
-    LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SNAPSHOT,
+    LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT,
 )  # fmt: skip

@@ -21,6 +21,11 @@ class ItemResult(NamedTuple):
     id: str
     result: bytes
 
+    @property
+    def size(self) -> int:
+        """Bytes that it counts in the store."""
+        return len(self.id.encode()) + len(self.result)
+
 
 class DeadLetter(msgspec.Struct, frozen=True):
     """An item that was given up. `data` is its JSON, `attempts` those spent, `at_ms` the store's clock."""

@@ -28,6 +28,17 @@ class BucketFiles(Files):
         except STORE_ERRORS as error:
             raise self._translated(name, error) from None
 
+    async def get(self, name: str) -> bytes | None:
+        """One GET."""
+        await self._check()
+        try:
+            found = await self._store.get_async(self._prefix + name)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            return None
+        except STORE_ERRORS as error:
+            raise self._translated(name, error) from None
+
     async def names(self) -> list[str]:
         """Keys below the prefix, without it."""
         await self._check()

@@ -15,12 +15,11 @@ from batchjob.api.run import Purpose, Run
 from batchjob.api.source import Location
 from batchjob.core.items import Item
 from batchjob.store import ItemResult, RunStore
-from batchjob.worker.claims import mounts, path_on_claim
-from batchjob.worker.files import ClaimFiles, Files
+from batchjob.worker.claims import mounts
+from batchjob.worker.files import Files, open_files
 from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
-from batchjob.worker.urls import check_whole
 
 USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
 
@@ -177,14 +176,8 @@ class Context:
         returned are for an `async def`, and raise ResultsError.
         """
         field = f"spec.{'results' if credentials is Purpose.RESULTS_CREDENTIALS else 'export'}.destination"
-        check_whole(place.url, f"{field}.url")
-        url = f"{place.url.rstrip('/')}/{self.run.folder}"
-        if place.url.startswith("file:"):
-            return ClaimFiles(url, field, path_on_claim(place.url, mounts(self.run.spec), self.run.folder))
-        from batchjob.worker.bucket_files import BucketFiles  # noqa: PLC0415 - its library would cost every pod 5 MB
-
         references = self.reference(credentials), self.reference(authority)
-        return BucketFiles(url, field, place, self.run.folder, references)
+        return open_files(place, self.run.folder, field, mounts(self.run.spec), references)
 
     async def write_manifest(self, files: Files) -> Sealed:
         """Write the manifest of every committed part, last, after removing part files that none vouches for.

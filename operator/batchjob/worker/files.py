@@ -7,10 +7,14 @@ is one PUT; on a claim, a temporary file that is renamed once it is safe on disk
 import asyncio
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from batchjob.api.source import Location
 from batchjob.errors import ResultsError
+from batchjob.worker.claims import path_on_claim
+from batchjob.worker.urls import check_whole
 
 TEMPORARY_SUFFIX: Final = ".unfinished"
 
@@ -29,6 +33,10 @@ class Files(ABC):
     @abstractmethod
     async def put(self, name: str, body: bytes) -> None:
         """Write a file, or replace it, in one step."""
+
+    @abstractmethod
+    async def get(self, name: str) -> bytes | None:
+        """What a file holds; None where there is none."""
 
     @abstractmethod
     async def names(self) -> list[str]:
@@ -64,6 +72,15 @@ class ClaimFiles(Files):
             os.fsync(file.fileno())
         fresh.replace(path)
 
+    async def get(self, name: str) -> bytes | None:
+        """Read it whole."""
+        try:
+            return await asyncio.to_thread((self._folder / name).read_bytes)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ResultsError(f"{self._field}: {self.url(name)} cannot be read: {error.strerror}") from None
+
     async def names(self) -> list[str]:
         """Files in the folder, unfinished ones too."""
         try:
@@ -82,3 +99,19 @@ class ClaimFiles(Files):
             await asyncio.to_thread((self._folder / name).unlink, missing_ok=True)
         except OSError as error:
             raise ResultsError(f"{self._field}: {self.url(name)} cannot be removed: {error.strerror}") from None
+
+
+def open_files(
+    place: Location, folder: str, field: str, mounted: Iterable[Path], references: tuple[Path, Path]
+) -> Files:
+    """The files of the run whose folder that is; `references`: where credentials and authority are mounted.
+
+    Raises ConfigurationError where the place cannot work.
+    """
+    check_whole(place.url, f"{field}.url")
+    url = f"{place.url.rstrip('/')}/{folder}"
+    if place.url.startswith("file:"):
+        return ClaimFiles(url, field, path_on_claim(place.url, mounted, folder))
+    from batchjob.worker.bucket_files import BucketFiles  # noqa: PLC0415 - its library would cost every pod 5 MB
+
+    return BucketFiles(url, field, place, folder, references)

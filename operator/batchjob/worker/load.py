@@ -14,6 +14,8 @@ from itertools import count
 from random import Random
 from typing import Final
 
+import msgspec
+
 from batchjob import log
 from batchjob.api.run import Run
 from batchjob.api.status import ErrorClass
@@ -21,9 +23,10 @@ from batchjob.core.chunks import LOOK_AHEAD, chunk_size
 from batchjob.core.items import Item
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
-from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceUnreachable
+from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceTooLarge, SourceUnreachable
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
+from batchjob.worker.parts import Kept
 from batchjob.worker.patience import kept, patiently
 from batchjob.worker.prefix import CHANGED, Prefix
 from batchjob.worker.sources.records import Record
@@ -37,17 +40,24 @@ PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk: heavy ones travel i
 PATIENCE_SECONDS: Final = 600.0
 
 Placed = tuple[int, Record]  # a record and its position
+FindSealed = Callable[[bool], Awaitable[Kept | None]]  # told whether the store was lost
 Groups = AsyncIterator[list[Placed]]  # as they come from the source
 
 logger = log.get(__name__)
 
 
 async def load(
-    run: Run, store: RunStore, open_source: Callable[[], Awaitable[Source]], items: int | None, renew_seconds: float
+    run: Run,
+    store: RunStore,
+    open_source: Callable[[], Awaitable[Source]],
+    items: int | None,
+    renew_seconds: float,
+    find_sealed: FindSealed | None = None,
 ) -> bool:
     """Load the source; False where another worker does. `items`: chunk size the processor asks for.
 
-    `open_source` raises ResultsError where the run's destination cannot work: then there is no use in loading.
+    `open_source` and `find_sealed` (see `fill`) raise ResultsError where the run's destination cannot work: then
+    there is no use in loading.
     Raises LeaseLost when another worker took over.
     """
     random = Random()  # noqa: S311 - jitter
@@ -57,7 +67,7 @@ async def load(
         if lease is None:
             break
         async with kept(lease, renew_seconds):
-            error = await _try(lease, open_source, run.spec.parallelism, items)
+            error = await _try(lease, open_source, run.spec.parallelism, items, find_sealed)
             if error is None:
                 return True
             failing_since = failing_since or time.monotonic()
@@ -74,13 +84,19 @@ async def load(
 
 
 async def _try(
-    lease: LoadLease, open_source: Callable[[], Awaitable[Source]], parallelism: int, items: int | None
+    lease: LoadLease,
+    open_source: Callable[[], Awaitable[Source]],
+    parallelism: int,
+    items: int | None,
+    find_sealed: FindSealed | None,
 ) -> SourceUnreachable | ResultsError | None:
     """Load once; the error where another try may help."""
     try:
-        await fill(lease, await open_source(), parallelism, items)
+        await fill(lease, await open_source(), parallelism, items, find_sealed)
     except SourceChanged as error:
         await _fail(lease, Reason.SOURCE_CHANGED, error)
+    except SourceTooLarge as error:
+        await _fail(lease, Reason.LIMIT_EXCEEDED, error)
     except InvalidSource as error:
         await _fail(lease, Reason.INVALID_SOURCE, error)
     except (SourceUnreachable, ResultsError) as error:
@@ -93,15 +109,28 @@ async def _fail(lease: LoadLease, reason: Reason, error: Exception) -> None:
     await patiently(lambda: lease.fail(reason, str(error)))
 
 
-async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | None) -> None:
-    """Put every record into the store that is not there or was done before, and open the run. Raises SourceChanged."""
+async def fill(
+    lease: LoadLease, source: Source, parallelism: int, items: int | None, find_sealed: FindSealed | None = None
+) -> None:
+    """Put every record into the store that is not there or was done before, and open the run. Raises SourceChanged.
+
+    `find_sealed`: the parts of results that outlived the store, if it was lost.
+    """
     done, sha256 = await patiently(lease.before)
+    begun_with = {sha256}
+    if find_sealed and (found := await find_sealed(await patiently(lease.is_rebuilt))):
+        both = done | found.positions
+        more = len(both) - len(done)
+        await patiently(lambda: lease.keep({part.name: msgspec.json.encode(part) for part in found.parts}, more))
+        done, begun_with = both, begun_with | found.sources
     prefix = Prefix(await patiently(lease.reached))
     total = 0
 
     async def numbered() -> Groups:
         nonlocal total
         async for records in source.records():
+            if source.bound:
+                source.bound.count(records)
             known = prefix.skip(records)
             yield [placed for placed in enumerate(records[known:], total + known) if placed[0] not in done]
             total += len(records)
@@ -117,7 +146,7 @@ async def fill(lease: LoadLease, source: Source, parallelism: int, items: int | 
             batch, waiting = [], 0
     if batch:
         await _put(lease, batch, prefix)
-    if sha256 not in ("", source.sha256):
+    if begun_with - {"", source.sha256}:
         raise SourceChanged(CHANGED)
     bad = source.bad
     await patiently(lambda: lease.finish(total, source.sha256, source.etag, bad.count, bad.messages))

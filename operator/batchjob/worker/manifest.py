@@ -1,10 +1,10 @@
 """The manifest: written last, it lists every part with rows, bytes and SHA-256. What it does not list does not count.
 
-`results.destination` uses it too: at the end, the results in the store become JSONL parts.
+A part of results has one of its own beside it until then, its index: should the store be lost, it tells what is done.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +17,7 @@ from batchjob.worker.processor import Sealed
 
 MANIFEST: Final = "manifest.json"
 PART_PREFIX: Final = "part-"
-PART_BYTES: Final = 8 * 1024 * 1024  # of results: small enough for memory, large enough for object stores
+INDEX_SUFFIX: Final = ".index.json"
 
 logger = log.get(__name__)
 
@@ -29,7 +29,20 @@ class Part(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     rows: int
     bytes: int
     sha256: str
+    positions: str = ""  # of results: of its rows in the source, from 0 and in their order, as ranges
     empty_columns: list[str] = []  # of an export, for which no item of the part has a value
+
+
+class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What a manifest says."""
+
+    batch_job: str
+    uid: str
+    parts: list[Part]
+    rows: int
+    bytes: int
+    source_sha256: str = ""  # of the source to which positions refer
+    empty_columns: list[str] = []
 
 
 def describe(name: str, rows: int, body: bytes) -> Part:
@@ -38,24 +51,17 @@ def describe(name: str, rows: int, body: bytes) -> Part:
 
 
 def read_parts(committed: Mapping[str, bytes]) -> list[Part]:
-    """Parts as processors committed them (name → JSON with rows, bytes, sha256), sorted by name."""
+    """Parts as they are kept in the store (name → JSON with rows, bytes, sha256), sorted by name."""
     return [
-        msgspec.convert({"name": name, **msgspec.json.decode(fields)}, Part)
+        msgspec.convert({**msgspec.json.decode(fields), "name": name}, Part)
         for name, fields in sorted(committed.items())
     ]
 
 
-def build_manifest(run: Run, parts: list[Part]) -> bytes:
+def build_manifest(run: Run, parts: list[Part], source_sha256: str = "") -> bytes:
     """The manifest as JSON."""
-    document: dict[str, Any] = {
-        "batchJob": run.name,
-        "uid": run.uid,
-        "parts": [msgspec.to_builtins(part) for part in parts],
-        "rows": sum(part.rows for part in parts),
-        "bytes": sum(part.bytes for part in parts),
-    }
-    if empty := empty_columns(parts):
-        document["emptyColumns"] = empty
+    rows, size = sum(part.rows for part in parts), sum(part.bytes for part in parts)
+    document = Manifest(run.name, run.uid, parts, rows, size, source_sha256, empty_columns(parts))
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
@@ -65,44 +71,32 @@ def empty_columns(parts: list[Part]) -> list[str]:
     return [name for name in first if all(name in part.empty_columns for part in parts)]
 
 
-async def write_manifest(files: Files, run: Run, parts: list[Part]) -> Sealed:
-    """Remove part files that nothing vouches for (of a worker that was lost), then write the manifest."""
+async def write_manifest(files: Files, run: Run, parts: list[Part], source_sha256: str = "") -> Sealed:
+    """Remove part files that nothing vouches for (of a worker that was lost), then write the manifest.
+
+    Indexes go after it: at every moment one or the other tells what is there.
+    """
     listed = {part.name for part in parts}
-    for name in await files.names():
-        if name.startswith(PART_PREFIX) and name not in listed:
+    unlisted = [name for name in await files.names() if name.startswith(PART_PREFIX) and name not in listed]
+    for name in unlisted:
+        if not name.endswith(INDEX_SUFFIX):
             await files.delete(name)
     if empty := empty_columns(parts):
         logger.warning("no item has a value for these columns: check spec.export.columns", columns=empty)
-    body = build_manifest(run, parts)
+    body = build_manifest(run, parts, source_sha256)
     await files.put(MANIFEST, body)
+    for name in unlisted:
+        if name.endswith(INDEX_SUFFIX):
+            await files.delete(name)
     return Sealed(files.url(MANIFEST), hashlib.sha256(body).hexdigest())
 
 
-async def write_results(files: Files, run: Run, results: AsyncIterator[ItemResult]) -> Sealed:
-    """Write the results of a run as JSONL parts of at most 8 MiB (a larger line has a part of its own)."""
-    parts: list[Part] = []
-    lines: list[bytes] = []
-    size = 0
-
-    async def finish() -> None:
-        body = b"".join(lines)
-        part = describe(f"{PART_PREFIX}{len(parts):06d}.jsonl", len(lines), body)
-        await files.put(part.name, body)
-        parts.append(part)
-
-    async for found in results:
-        line = msgspec.json.encode(as_row(found)) + b"\n"
-        if lines and size + len(line) > PART_BYTES:
-            await finish()
-            lines, size = [], 0
-        lines.append(line)
-        size += len(line)
-    if lines:
-        await finish()
-    return await write_manifest(files, run, parts)
-
-
 def as_row(found: ItemResult) -> dict[str, Any]:
-    """A result as a record with the item's id: an object as it is, anything else as `value`."""
+    """A result as a record with the item's id: an object as it is, anything else as `value`.
+
+    So is an object with another id: a row has to tell its item.
+    """
     document = msgspec.json.decode(found.result)
-    return {"id": found.id} | (document if isinstance(document, dict) else {"value": document})
+    if isinstance(document, dict) and document.get("id", found.id) == found.id:
+        return {"id": found.id} | document
+    return {"id": found.id, "value": document}

@@ -93,7 +93,7 @@ class Processor:
         """Finish, once a run, in one pod, when every item is terminal; may be called again after a crash.
 
         Return what was written: it is then all that is written. None: the results go to `spec.results.destination`,
-        where there is one.
+        where there is one. A processor without a `seal` has them written there while the run goes on, too.
 
         Raises:
             Fail, ConfigurationError: ends the run as failed, with the message.
@@ -150,6 +150,11 @@ def log_trace(event: str, error: BaseException) -> None:
     """Show the author of a processor where it failed; from the first line on that is not of the caller."""
     trace = error.__traceback__
     logger.error(event, exc_info=(type(error), error, trace.tb_next if trace else None))
+
+
+def seals_itself(processor: Processor) -> bool:
+    """Whether it may write all that is written: nothing is sealed before it has said so."""
+    return type(processor).seal is not Processor.seal
 
 
 def has_one_form(processor: Processor) -> bool:

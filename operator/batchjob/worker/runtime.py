@@ -38,15 +38,17 @@ from batchjob.worker.context import Context
 from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Heartbeat, Pulse
 from batchjob.worker.load import load
+from batchjob.worker.parts import Kept
 from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
 from batchjob.worker.processor import Processor, log_trace, make_processor, processor_name
 from batchjob.worker.rate import Limiter
-from batchjob.worker.seal import check_destination, seal
+from batchjob.worker.seal import check_destination, find_sealed, seal
+from batchjob.worker.sealer import sealing
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
 from batchjob.worker.slots import Shape
 from batchjob.worker.sources.opening import open_source
-from batchjob.worker.sources.source import Source
+from batchjob.worker.sources.source import Bound, Source
 from batchjob.worker.work import ABANDON_SECONDS, Ending, Pace, Work
 
 TERMINATION_BYTES: Final = 4096  # what Kubernetes keeps of a termination message
@@ -199,7 +201,8 @@ class Worker:
         try:
             match standing.state:
                 case RunState.LOADING:
-                    if not await load(self._run, self._store, self._open_source, self._processor.chunk_items, renew):
+                    size = self._processor.chunk_items
+                    if not await load(self._run, self._store, self._open_source, size, renew, self._find_sealed):
                         return await self._do_items()  # those that the store lets us have so early
                 case RunState.OPEN:
                     return await self._do_items()
@@ -216,7 +219,12 @@ class Worker:
 
     async def _open_source(self) -> Source:
         await check_destination(self._run, self._context)
-        return open_source(self._run, self._settings.references_dir, self._all, self._settings.worker_name)
+        source = open_source(self._run, self._settings.references_dir, self._all, self._settings.worker_name)
+        source.bound = Bound(self._run.limits, self._run.effective.queue)
+        return source
+
+    async def _find_sealed(self, is_rebuilt: bool) -> Kept | None:
+        return await find_sealed(self._run, self._context, is_rebuilt=is_rebuilt)
 
     async def _do_items(self) -> int | None:
         execution = self._execution()
@@ -224,8 +232,10 @@ class Worker:
         self._work = Work(
             self._store, execution, self._context, self._shape(execution), pace, self._pulse, self._limiter()
         )
+        renew = self._settings.renew_seconds
         try:
-            ending = await self._work.run()
+            async with sealing(self._run, self._store, self._processor, self._context, renew):
+                ending = await self._work.run()
         finally:
             self._work = None
             await execution.close()

@@ -1,4 +1,4 @@
-"""Sealing: when every item is terminal, one worker finishes the results and closes the run.
+"""The seal: when every item is terminal, one worker finishes the results and closes the run.
 
 Whether the results will have a place is looked at before the first item: an hour of a model is no price for a typing
 error in a bucket's name.
@@ -17,7 +17,7 @@ from batchjob.errors import ConfigurationError, LeaseLost, ResultsError, RunGone
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
 from batchjob.worker.files import Files
-from batchjob.worker.manifest import write_results
+from batchjob.worker.parts import Kept, Parts, find_kept
 from batchjob.worker.patience import kept, patiently
 from batchjob.worker.processor import Processor, Sealed
 
@@ -33,12 +33,28 @@ async def check_destination(run: Run, context: Context) -> None:
     does not answer now says nothing, since it may be back long before the seal.
     """
     try:
-        if files := _exports(run, context) or _results(run, context):
+        if files := _exports(run, context) or results_files(run, context):
             await files.names()
     except ResultsError as error:
         if error.lasts:
             raise
         logger.warning("the destination cannot be looked at now", error=str(error))
+
+
+async def find_sealed(run: Run, context: Context, *, is_rebuilt: bool) -> Kept | None:
+    """The parts that were sealed before the store was lost; None where results have no destination.
+
+    Raises ResultsError where the destination cannot be looked at and there may be some.
+    """
+    files = results_files(run, context)
+    if files is None:
+        return None
+    try:
+        return await find_kept(files, run)
+    except ResultsError:
+        if is_rebuilt:
+            raise
+        return Kept()  # it was said already
 
 
 async def seal(run: Run, store: RunStore, processor: Processor, context: Context, renew_seconds: float) -> None:
@@ -54,15 +70,17 @@ async def seal(run: Run, store: RunStore, processor: Processor, context: Context
     random = Random()  # noqa: S311 - jitter
     async with kept(lease, renew_seconds):
         for attempt in count(1):
-            if await _try(run, lease, processor, context, is_last=attempt >= run.effective.max_attempts):
+            if await _try(run, store, lease, processor, context, is_last=attempt >= run.effective.max_attempts):
                 return
             await asyncio.sleep(delay_ms(run.effective, attempt, random) / 1000)
 
 
-async def _try(run: Run, lease: SealLease, processor: Processor, context: Context, *, is_last: bool) -> bool:
+async def _try(
+    run: Run, store: RunStore, lease: SealLease, processor: Processor, context: Context, *, is_last: bool
+) -> bool:
     """Finish once; False where another try is worth while."""
     try:
-        sealed = await _finish(run, processor, context)
+        sealed = await _finish(run, store, lease, processor, context)
     except (LeaseLost, RunGone, StoreUnavailable, StoreNotReady):
         raise
     except Exception as error:  # noqa: BLE001 - a processor's own seal may raise anything
@@ -86,14 +104,16 @@ async def _give_up(lease: SealLease, error: Exception) -> None:
     await patiently(lambda: lease.fail(Reason.RESULTS_FAILED, said(error)))
 
 
-async def _finish(run: Run, processor: Processor, context: Context) -> Sealed | None:
+async def _finish(run: Run, store: RunStore, lease: SealLease, processor: Processor, context: Context) -> Sealed | None:
     """What the processor wrote, else the results at their destination; None where they stay in the store.
 
     Never both: they may share a folder, and each manifest would have the other's parts removed.
     """
     sealed = await processor.seal(context)
-    files = None if sealed else _results(run, context)
-    return await write_results(files, run, context.results()) if files else sealed
+    files = None if sealed else results_files(run, context)
+    if files is None:
+        return sealed
+    return await (await Parts.open(files, run, store, lease)).finish(store.results())
 
 
 def _exports(run: Run, context: Context) -> Files | None:
@@ -103,7 +123,8 @@ def _exports(run: Run, context: Context) -> Files | None:
     return context.destination(place, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA)
 
 
-def _results(run: Run, context: Context) -> Files | None:
+def results_files(run: Run, context: Context) -> Files | None:
+    """Where the results go; None where they stay in the store. Raises ConfigurationError."""
     if run.spec.results is None or run.spec.results.destination is None:
         return None
     place = run.spec.results.destination

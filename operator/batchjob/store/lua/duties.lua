@@ -1,7 +1,14 @@
 -- Shared by the scripts of the two duties that one worker has for all: to load (state loading) and to seal (state
--- sealing). The holder is in `duty` with a token of its own; a token that is not current stops the script.
+-- sealing, and while the run is open where its results go to a destination). The holder is in `duty` with a token of
+-- its own; a token that is not current stops the script.
 
-local DUTY_OF = {loading = 'load', sealing = 'seal'}
+local function duty_of(run)
+  if run.state == 'loading' then
+    return 'load'
+  end
+  local seals = run.state == 'sealing' or (run.state == 'open' and run.destination)
+  return seals and 'seal' or nil
+end
 
 local function hold(run, kind, token, worker)
   redis.call('HSET', KEY.duty, 'kind', kind, 'token', token, 'worker', worker, 'deadline', now_ms() + run.lease_ms)

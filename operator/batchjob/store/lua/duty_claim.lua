@@ -5,7 +5,7 @@
 
 local run = read_run()
 local kind, worker = ARGV[1], ARGV[2]
-if DUTY_OF[run.state] ~= kind or run.abandoned then
+if duty_of(run) ~= kind or run.abandoned then
   return nil
 end
 local f = redis.call('HMGET', KEY.duty, 'worker', 'deadline')

@@ -3,7 +3,7 @@
 --   succeeded = [position, …]   results = [position, JSON, …]   usage, parts = {name: value}
 --   others = [["retried", position, class, message, delay ms, counts], ["failed", position, class, message],
 --             ["cancelled", position], …]
--- Writes every key but duty and ledger.
+-- Writes every key but duty, sealed and ledger.
 -- Returns state, paused, finished, ms until something falls due, changed, lost chunks,
 -- granted chunks [[id, fence, packed field | [id, JSON, …], attempts, losses], …].
 
@@ -12,6 +12,8 @@ local PROMOTED = 256 -- due retries that one call takes back
 local MOST_GRANTED = 2 * CHUNK_LIMIT -- items: more than any worker asks for
 local PROGRESS_MS = 250 -- between two events of progress: more often nobody reads
 local IS_OPEN = {waiting = true, delayed = true, active = true} -- counters of items that are not terminal
+
+local result_bytes = 0 -- of results that this call brought
 
 -- Marks an item as out of its chunk. False: it is not in it, or this was said before.
 local function leave(chunk, position)
@@ -24,15 +26,24 @@ local function leave(chunk, position)
 end
 
 -- The hot path: one count for all, and nothing for each that is not needed.
-local function succeed(chunk, positions, results)
-  local n = 0
+local function succeed(run, chunk, positions, results)
+  local n, bytes, first, last = 0, 0, math.huge, 0
   for i = 1, #results, 2 do
     local position = results[i]
     if leave(chunk, position) then
       local id = item_of(chunk.field, position)
-      redis.call('HSET', KEY.results, position, cmsgpack.pack({id, results[i + 1]}))
+      local result = results[i + 1]
+      redis.call('HSET', KEY.results, position, cmsgpack.pack({id, result}))
       forget(chunk, position)
-      n = n + 1
+      n, bytes = n + 1, bytes + #id + #result
+      first = position < first and position or first
+      last = position > last and position or last
+    end
+  end
+  if bytes > 0 then
+    result_bytes = result_bytes + bytes
+    if run.destination then
+      redis.call('RPUSH', KEY.unsealed, first .. '-' .. last .. '/' .. bytes)
     end
   end
   for _, position in ipairs(positions) do
@@ -73,7 +84,7 @@ local function commit(run, c)
     return false
   end
   if c[3] > chunk.number then
-    succeed(chunk, c[6], c[7])
+    succeed(run, chunk, c[6], c[7])
     for _, outcome in ipairs(c[8]) do
       if leave(chunk, outcome[2]) then
         settle[outcome[1]](chunk, outcome)
@@ -165,7 +176,8 @@ end
 
 local function grant(run, worker, want, concurrency)
   local held = redis.call('HGET', KEY.held, worker)
-  if not run.claimable or run.paused or run.abandoned or want < 1 or held == 'alone' then
+  local may = run.claimable and not run.paused and not run.abandoned and not is_over_limit(run)
+  if not may or want < 1 or held == 'alone' then
     return {}
   end
   local suspect = not held and redis.call('LPOP', KEY.suspects)
@@ -215,6 +227,16 @@ local function next_ms()
   return soonest == math.huge and -1 or math.max(0, soonest - now)
 end
 
+local function size_in_words(bytes)
+  return bytes < 1048576 and string.format('%d bytes', bytes) or string.format('%.1f MiB', bytes / 1048576)
+end
+
+local function too_large(run)
+  return 'the results in the store have ' .. size_in_words(run.result_bytes) .. ', and a BatchJob may keep '
+    .. size_in_words(run.results_limit) .. ' there. Set spec.results.destination in a new BatchJob: then they are '
+    .. 'written to a bucket or a claim as they come. What is there stays in the store until this one is deleted'
+end
+
 local run = read_run()
 local worker, want, concurrency = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lost = {}
@@ -222,6 +244,9 @@ for _, c in ipairs(cmsgpack.unpack(ARGV[4])) do
   if not commit(run, c) then
     lost[#lost + 1] = c[1]
   end
+end
+if result_bytes > 0 then
+  run.result_bytes = redis.call('HINCRBY', KEY.meta, 'result_bytes', result_bytes)
 end
 local granted = {}
 if run.claimable then
@@ -232,6 +257,10 @@ if run.claimable then
 end
 drop_finished_fields()
 local changed = save_counts()
+if result_bytes > 0 and not run.destination and not run.ended and is_over_limit(run) then
+  conclude(run, 'failed', 'ResultsTooLarge', too_large(run))
+  run.state, run.claimable, changed = 'failed', false, true
+end
 local counters, open = redis.call('HGETALL', KEY.counters), 0
 for i = 1, #counters, 2 do
   if IS_OPEN[counters[i]] then

@@ -9,8 +9,10 @@ if redis.call('HGET', KEY.meta, 'loaded_by') == token then
   return
 end
 check_duty('load', token)
-local before = redis.call('HMGET', KEY.meta, 'done_items', 'done_cancelled', 'repeats')
-local done, cancelled, repeats = tonumber(before[1] or 0), tonumber(before[2] or 0), tonumber(before[3] or 0)
+local before = redis.call('HMGET', KEY.meta, 'done_items', 'done_cancelled', 'repeats', 'sealed_items')
+local cancelled, sealed = tonumber(before[2] or 0), tonumber(before[4] or 0)
+local done = tonumber(before[1] or 0) + sealed
+local repeats = math.max(tonumber(before[3] or 0) - sealed, 0) -- whoever counted them did not know of the parts
 local open, ended = 0, 0 -- items may have ended already where they could be claimed
 for _, name in ipairs({'waiting', 'delayed', 'active'}) do
   open = open + tonumber(redis.call('HGET', KEY.counters, name) or 0)

@@ -12,7 +12,8 @@ end
 -- `claimable`: chunks may be granted. Of a run that was opened `early` that is so while the source is still being
 -- loaded: its state stays `loading`, since its end is not in sight, so it can neither be sealed nor look finished.
 local function read_run()
-  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned', 'early')
+  local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned',
+    'early', 'destination', 'results_limit', 'result_bytes')
   if not f[1] then
     stop('RUNGONE', 'the store does not know this run: it was deleted, or the store was emptied')
   end
@@ -30,6 +31,9 @@ local function read_run()
     lease_ms = tonumber(f[5]),
     abandoned = f[6] == '1',
     claimable = f[2] == 'open' or (f[2] == 'loading' and f[7] == '1'),
+    destination = f[8] == '1', -- results are sealed into parts there; else they stay here
+    results_limit = tonumber(f[9] or 0), -- bytes that may be here; 0: as many as there are
+    result_bytes = tonumber(f[10] or 0),
     ended = f[2] == 'closed' or f[2] == 'failed' or f[2] == 'cancelled',
   }
 end
@@ -93,6 +97,11 @@ local function tell(kind, ...)
   redis.call('XADD', KEY.events, 'MAXLEN', '~', EVENTS_KEPT, '*', 'type', kind, ...)
 end
 
+-- Whether more results are here than may be.
+local function is_over_limit(run)
+  return run.results_limit > 0 and run.result_bytes > run.results_limit
+end
+
 local function set_state(state)
   redis.call('HSET', KEY.meta, 'state', state)
   touch()
@@ -118,7 +127,7 @@ local function conclude(run, state, reason, message)
     redis.call('HSET', KEY.meta, 'total', redis.call('HGET', KEY.meta, 'loaded') or 0)
   end
   redis.call('UNLINK', KEY.owner, KEY.lease, KEY.checkpoint, KEY.held, KEY.pending, KEY.suspects, KEY.retry,
-    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty)
+    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty, KEY.unsealed)
   if reason ~= '' then
     redis.call('HSET', KEY.meta, 'reason', reason, 'message', message)
   end

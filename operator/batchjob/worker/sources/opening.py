@@ -1,5 +1,6 @@
 """From a run's spec to its source."""
 
+from functools import partial
 from pathlib import Path
 
 from batchjob.api import source as spec
@@ -8,6 +9,7 @@ from batchjob.api.source import MEMBERS, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource
 from batchjob.store import RunStore, Store
 from batchjob.worker.claims import mounts, path_on_claim
+from batchjob.worker.files import Files, open_files
 from batchjob.worker.sources.file import FileSource, PathReader, Reader
 from batchjob.worker.sources.inline import InlineSource
 from batchjob.worker.sources.redrive import RedriveSource
@@ -24,7 +26,7 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     elif source.sql is not None:
         found = _query(source.sql, source, references_dir)
     elif run.parent_uid is not None:
-        found = _of_another_run(source, store.run(run.parent_uid, worker))
+        found = _of_another_run(run, store.run(run.parent_uid, worker), references_dir)
     else:
         found = _file(run, references_dir)
     if found is None:
@@ -38,10 +40,25 @@ def _query(place: spec.Sql, source: spec.Source, references_dir: Path) -> Source
     return SqlSource(place, source.id_field, references_dir / Purpose.SOURCE_CREDENTIALS, source.on_bad_item)
 
 
-def _of_another_run(source: spec.Source, parent: RunStore) -> Source | None:
+def _of_another_run(run: Run, parent: RunStore, references_dir: Path) -> Source | None:
+    source = run.spec.source
     if source.results_of is not None:
-        return ResultsSource(parent, source.results_of.batch_job_name)
+        return ResultsSource(parent, source.results_of.batch_job_name, partial(_parent_files, run, references_dir))
     return None if source.redrive_of is None else RedriveSource(parent, source.redrive_of)
+
+
+def _parent_files(run: Run, references_dir: Path) -> Files | None:
+    """Where the run that is the source has its results; None: in the store alone. Raises InvalidSource."""
+    parent = run.parent_results
+    if parent is None:
+        return None
+    references = references_dir / Purpose.SOURCE_CREDENTIALS, references_dir / Purpose.SOURCE_CA
+    try:
+        return open_files(parent.destination, parent.folder, "spec.source.resultsOf", mounts(run.spec), references)
+    except ConfigurationError as error:
+        is_claim = parent.destination.url.startswith("file:")
+        hint = ": its results are there, so mount the same claim at the same path" if is_claim else ""
+        raise InvalidSource(f"spec.source.resultsOf: {error}{hint}") from None
 
 
 def _file(run: Run, references_dir: Path) -> Source | None:
