@@ -23,7 +23,7 @@ IN_EXCHANGE = {
     "a lease is left behind": ("  redis.call('ZREM', KEY.lease, chunk.id)\n", ""),
     "a due item stays in the retries": ("    redis.call('ZREM', KEY.retry, id)\n", ""),
     "suspects have company": ("if first == last and is_suspect(run, first) then", "if false then"),
-    "the pause is ignored": ("or run.paused or", "or"),
+    "the pause is ignored": (" and not run.paused", ""),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
     "results are not announced to the sealer": (
         "    if run.destination then\n      redis.call",

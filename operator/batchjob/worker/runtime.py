@@ -38,6 +38,7 @@ from batchjob.worker.context import Context
 from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Heartbeat, Pulse
 from batchjob.worker.load import load
+from batchjob.worker.memory import give_back
 from batchjob.worker.parts import Kept
 from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
@@ -204,6 +205,7 @@ class Worker:
                     size = self._processor.chunk_items
                     if not await load(self._run, self._store, self._open_source, size, renew, self._find_sealed):
                         return await self._do_items()  # those that the store lets us have so early
+                    give_back()  # for the rest of the run, the loader is a worker like the others
                 case RunState.OPEN:
                     return await self._do_items()
                 case RunState.SEALING:

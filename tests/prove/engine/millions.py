@@ -57,7 +57,7 @@ async def trial(workers: Workers, redis: Redis, items: int) -> dict[str, Any]:
         "items": items,
         "missing": 0,
         "store_bytes_an_item": round(loaded / items, 1),
-        "worker_mib_at_work": round(max(max(rss) for _, rss in seen), 1),
+        "worker_mib_at_work": round(max(max(rss) for _, rss in seen[len(seen) // 2 :]), 1),
         "loader_peak_mib": round(max(peaks), 1),
         "other_workers_peak_mib": round(sorted(peaks)[-2], 1),
         "worker_growth_mib": round(growth, 1),
