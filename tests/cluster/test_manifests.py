@@ -101,7 +101,7 @@ def test_wide_output_shows_whose_it_is_and_why(admin: Kubectl) -> None:
     ]
     set_status(admin, "wide", {"percent": "40%", "rate": "41.2/s", "conditions": conditions})
     header, row = admin("get", "batchjob", "wide", "-o", "wide").splitlines()
-    assert header.split()[-4:] == ["OWNER", "PERCENT", "RATE", "REASON"]
+    assert header.split()[-5:] == ["OWNER", "PERCENT", "RATE", "ETA", "REASON"]
     assert row.split()[-4:] == ["alice", "40%", "41.2/s", "Cancelled"]
 
 

@@ -17,6 +17,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from batchjob.controller.schedule_manifests import SCHEDULE_LABEL
 from batchjob.kube import Access
 
 HALF_A_LINE: Final = b'{"type": "MODIF'
@@ -128,7 +129,9 @@ class FaultProxy:
         await asyncio.sleep(0.25)  # aiohttp offers nothing to wait on: TLS connections need a moment to close
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        call = Call(len(self.calls) + 1, request.method, request.path, request.query.get("watch") in {"1", "true"})
+        # The copies for schedules are of kinds that others watch too: told apart, a `…/jobs$` is not about them.
+        path = request.path + ("?schedule" if request.query.get("labelSelector") == SCHEDULE_LABEL else "")
+        call = Call(len(self.calls) + 1, request.method, path, request.query.get("watch") in {"1", "true"})
         self.calls.append(call)
         fault = self._fault(call)
         if fault and fault.answer:

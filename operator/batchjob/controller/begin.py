@@ -55,6 +55,9 @@ def not_yet(seen: Observed) -> Verdict | None:
         return suspended()
     if _too_early_seconds(seen):
         return Verdict(Phase.QUEUED, Reason.START_AFTER, f"Waits until {spec.start_after}.")
+    if seen.previous:
+        message = f"Waits until BatchJob {seen.previous}, an earlier run of its BatchSchedule, has ended."
+        return Verdict(Phase.QUEUED, Reason.PREVIOUS_RUN_ACTIVE, message)
     if seen.missing:
         return stalled(Phase.PENDING, seen.missing)
     if trouble := refused_by_queue(seen):

@@ -30,6 +30,7 @@ from batchjob.controller.plan import POD_FAILURE_POLICY, claim_of
 from batchjob.controller.queues import Queues
 from batchjob.controller.references import find_missing
 from batchjob.controller.status import format_time, seconds_since
+from batchjob.controller.turns import Turns
 from batchjob.controller.users import Users
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
@@ -77,7 +78,14 @@ class Observer:
     """The eyes of the controller."""
 
     def __init__(
-        self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs, queues: Queues
+        self,
+        kube: Kube,
+        store: Store,
+        users: Users,
+        jobs: Informer,
+        known: KnownBatchJobs,
+        queues: Queues,
+        turns: Turns,
     ) -> None:
         self._kube = kube
         self._queues = queues
@@ -85,11 +93,12 @@ class Observer:
         self._users = users
         self._jobs = jobs
         self._known = known
+        self._turns = turns
         self._silent_since: float | None = None
         self._ask_again_at = 0.0
 
     async def observe(self, entry: Entry, pulse: Pulse) -> Observed:
-        """Everything that decides about a BatchJob. Errors: ValidationError, KubernetesError, StoreError."""
+        """Everything that decides about a BatchJob. Errors: ValidationError, BatchJobError."""
         job, now = entry.parsed, datetime.now(UTC)
         snapshot, silent, damage = await self._snapshot(entry.uid)
         try:
@@ -113,6 +122,7 @@ class Observer:
             child=child,
             missing=None if started and not stuck else await self._missing(entry, job, parent),
             parent=parent,
+            previous=None if started else self._turns.before(entry),
             circle=self._known.circle((entry.namespace, entry.name)),
             pods=await self._pod_trouble(entry, child) if stuck and child else None,
             misconfigured=await self._misconfigured(entry, child),

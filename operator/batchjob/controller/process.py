@@ -26,6 +26,7 @@ from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
 from batchjob.controller.retention import Keeping
+from batchjob.controller.schedules import Schedules
 from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
@@ -55,6 +56,7 @@ class Operator:
         self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved)
         self._queues = Queues(self._run_moved)
         self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queues.seen)
+        self._schedules = Schedules(kube, namespaces, settings.worker_image, self._queue.add)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
         keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
         self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
@@ -65,7 +67,7 @@ class Operator:
             kube,
             self._known,
             self._queue,
-            Observer(kube, store, self._users, self._jobs, self._known, self._queues),
+            Observer(kube, store, self._users, self._jobs, self._known, self._queues, self._schedules.turns),
             CarryOut(kube, store, self._users, self._jobs, self._known),
             self._queues,
             _plan_settings(settings),
@@ -85,6 +87,7 @@ class Operator:
                     self._supervisor.run(),
                     self._jobs.run(),
                     self._batch_queues.run(),
+                    self._schedules.run(),
                     self._relist.keep_comparing(self._settings.relist_seconds, self._queue.add),
                     self._check_store(),
                     self._leader.run(self._lead),
@@ -107,6 +110,7 @@ class Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
                 group.create_task(self._queue_status.keep_writing())
+                group.create_task(self._schedules.lead())
                 group.create_task(self._housekeeping.follow_changes())
                 group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
                 group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))

@@ -15,6 +15,8 @@ class Reason(StrEnum):
     WAITING_FOR_QUOTA = "WaitingForQuota"
     START_AFTER = "StartAfter"
     DEPENDENCY_NOT_MET = "DependencyNotMet"
+    PREVIOUS_RUN_ACTIVE = "PreviousRunActive"
+    SCHEDULED = "Scheduled"
     SUSPENDED_BY_USER = "SuspendedByUser"
     STORE_LOST = "StoreLost"
     FAILURE_THRESHOLD = "FailureThreshold"
@@ -54,3 +56,4 @@ class Reason(StrEnum):
     RESULTS_FAILED = "ResultsFailed"
     RESULTS_TOO_LARGE = "ResultsTooLarge"
     CANCELLED = "Cancelled"
+    RUN_DELETED = "RunDeleted"
