@@ -120,12 +120,14 @@ class StoreMachine(RuleBasedStateMachine):
         counts = {name: int(n) for name, n in self.do(self.oracle.read("HGETALL", "counters")).items()}
         now = sum(counts.get(name, 0) for name in ("succeeded", "failed", "cancelled")), counts.get("failed", 0)
         done, failed = now[0] - self.before[0], now[1] - self.before[1]
-        if not self.breaker or self.paused or self.ended:
-            return  # what ends in a pause counts with what ends after it
+        if not self.breaker or self.ended:
+            return
         self.before = now
         percent, window, least = self.breaker
         self.window = [*self.window, *[Fraction(failed, done)] * done][-window:] if done else self.window
         left = self.lease is not None or any(counts.get(name, 0) for name in ("waiting", "delayed", "active"))
+        if self.paused:
+            return
         if done and left and len(self.window) >= least and 100 * sum(self.window) > percent * len(self.window):
             self.tripped = self.paused = True
         has_tripped, is_paused = self.do(self.oracle.read("HMGET", "meta", "tripped", "paused"))

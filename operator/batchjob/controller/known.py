@@ -32,6 +32,7 @@ class Entry:
     parent: str | None  # name of the BatchJob that it reads
     phase: str | None
     reason: str | None  # of the first condition that holds
+    position: int | None  # in line, as its status says
     ended: bool  # the phase is a terminal one
     complete: bool  # and it is Complete
     completion_time: str | None
@@ -201,6 +202,7 @@ def build_entry(body: dict[str, Any]) -> Entry:
         owner=spec.get("owner"),
         parent=_parent(_mapping(spec.get("source"))),
         phase=phase,
+        position=status.get("queuePosition"),
         reason=next((c.get("reason") for c in status.get("conditions", ()) if c.get("status") == "True"), None),
         ended=ended,
         complete=_holds(status, ConditionType.COMPLETE),

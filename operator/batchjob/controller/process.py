@@ -55,12 +55,12 @@ class Operator:
         self._relist = Relist(kube, namespaces, self._known)
         self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved)
         self._queues = Queues(self._run_moved)
-        self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queues.seen)
+        self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queue_moved)
         self._schedules = Schedules(kube, namespaces, settings.worker_image, self._queue.add)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
         keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
         self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
-        self._queue_status = QueueStatus(kube, self._queues, self._known, self._batch_queues)
+        self._queue_status = QueueStatus(kube, self._queues, self._known, self._batch_queues, self._queue.add)
         self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
         self._leader = Leader(lease_kube, _lease_settings(settings))
         self._reconciler = Reconciler(
@@ -143,6 +143,12 @@ class Operator:
         key = self._known.key_of(controller_uid(job) or "")
         if key and key[0] == job["metadata"]["namespace"]:
             self._queue.add(key)
+
+    def _queue_moved(self, queue: dict[str, Any], gone: bool) -> None:
+        if self._queues.seen(queue, gone):
+            for entry in self._known.entries():
+                if entry.body is not None and entry.queue == queue["metadata"]["name"]:
+                    self._queue.add((entry.namespace, entry.name))
 
     def _run_moved(self, uid: str) -> None:
         if key := self._known.key_of(uid):

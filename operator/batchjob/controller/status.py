@@ -25,6 +25,7 @@ from batchjob.api.status import (
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import Observed
+from batchjob.core.admission import is_news
 from batchjob.core.deadline import COUNTED, active_seconds
 from batchjob.core.phases import CONDITIONS, TERMINAL
 from batchjob.core.progress import (
@@ -53,8 +54,7 @@ NOTABLE: Final = (
     (ConditionType.SUSPENDED, "Normal"),
 )
 CLOCKS: Final = frozenset({"duration", "estimated_start_time", "estimated_completion_time"})  # never worth a write
-NEAR_POSITION: Final = 10  # in line: from here on each step is told
-POSITION_SECONDS: Final = 5.0  # but not more often than this
+POSITION_SECONDS: Final = 5.0  # a place in line is told at most so often
 MOST_SECONDS: Final = 30 * 86_400  # an estimate of more than a month is none
 # Fields that move while items run: they are written at a measured pace, everything else at once.
 LIVE: Final = frozenset({
@@ -115,11 +115,11 @@ def in_force(seen: Observed) -> Effective:
 
 
 def _position(seen: Observed, old: BatchJobStatus) -> int | None:
-    """Its place in line, where that is news worth a write: among the first, or half of what was said."""
-    now = seen.place.position if seen.place else 0
-    before = old.queue_position
-    is_near = now <= NEAR_POSITION and seen.since_write_seconds >= POSITION_SECONDS
-    return now or None if before is None or is_near or 2 * now <= before else before
+    """Its place in line, where that is news worth a write."""
+    now, before = seen.place.position if seen.place else 0, old.queue_position
+    if before is None or not now:
+        return now or None
+    return now if is_news(before, now) and seen.since_write_seconds >= POSITION_SECONDS else before
 
 
 def _seconds_left(seen: Observed) -> float | None:

@@ -3,7 +3,7 @@
 -- Constant work a call, as an entry comes and goes once: `window` holds what had ended and failed in all after each
 -- call, oldest first, as done/failed.
 -- Who ended first within a call is not known, so where the window begins inside of one, its items count as evenly
--- mixed. A run without a breaker, and one that is paused, has nothing to watch.
+-- mixed. A run without a breaker has nothing to watch.
 
 local MOST_ENTRIES = 10001 -- of the largest window: what a run's user added by hand must not keep the server
 
@@ -42,7 +42,7 @@ end
 local function watch_failures(run)
   local failed_now = delta.failed or 0
   local done_now = failed_now + (delta.succeeded or 0) + (delta.cancelled or 0)
-  if run.paused or not run.breaker or done_now == 0 then
+  if not run.breaker or done_now == 0 then
     return
   end
   local percent, window, least = string.match(run.breaker, '^(%d+)/(%d+)/(%d+)$')
@@ -56,6 +56,9 @@ local function watch_failures(run)
   done, failed = done + done_now, failed + failed_now
   redis.call('RPUSH', KEY.window, done .. '/' .. failed)
   local before, after = oldest_entries(math.max(done - window, 0))
+  if run.paused then
+    return -- what ends in a pause is part of the window, and nothing is left to stop
+  end
   local skipped = math.max(done - window - before[1], 0) -- of the items between the two
   local size, items = after[1] - before[1], done - before[1] - skipped
   -- All in whole numbers: a fraction that is a little too large would trip where exactly `percent` have failed.
