@@ -37,7 +37,9 @@ def edited(place: Place, name: str, *edits: tuple[str, str]) -> None:
 
 def test_every_example_is_in_the_table() -> None:
     assert sorted(TOLD) == sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
-    assert AS_IT_IS == ["custom-fingerprint", "custom-noop", "custom-suspended", "custom-in-a-queue"]
+    assert [
+        *("custom-fingerprint", "custom-noop", "custom-suspended", "custom-policies", "custom-in-a-queue")
+    ] == AS_IT_IS
     assert all(told.startswith(("yes", "no: ", "with a ")) for told in TOLD.values())
 
 
@@ -55,6 +57,7 @@ def test_an_example_that_cannot_run_is_refused_with_its_reason(place: Place, nam
         "custom-your-own-processor": "spec.custom.processor: there is no processor 'resize'",
         "email-redrive": "spec.source.redriveOf: ",
         "export-reviews": "spec.source.resultsOf: ",
+        "schedule-weekly-export": "one BatchJob is run, and there are 0",
     }
     done = place.type("batchjob", "run", "-f", f"examples/{name}.yaml")
     assert done.returncode == 64

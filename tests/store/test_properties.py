@@ -25,7 +25,6 @@ IN_EXCHANGE = {
     "suspects have company": ("if first == last and is_suspect(run, first) then", "if false then"),
     "the pause is ignored": ("run.claimable and not run.paused and", "run.claimable and"),
     "failures are not watched": ("  watch_failures(run)\n", ""),
-    "the window never moves": ("pair[2][1] > begins", "true"),
     "a trip lets the same call grant": ("    run.paused = true\n", ""),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
     "results are not announced to the sealer": (

@@ -12,9 +12,9 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import Item, RunState
+from batchjob.core.items import Before, Failed, Item, RunRules, RunState, Succeeded
 from batchjob.core.rates import Rate
-from batchjob.store import Store, scripts
+from batchjob.store import Commit, Store, scripts
 from batchjob.worker import Context
 from tests.support.chaos.chaos import Chaos
 from tests.support.redis_server import RedisServer
@@ -79,6 +79,7 @@ async def run_once(server: RedisServer, folder: Path, spoil: Spoil | None) -> tu
                 d.id: (d.error_class, d.message, d.attempts) for d in await store.dead_letters(run.uid, len(ITEMS))
             },
             "files": {path.name: path.read_bytes() for path in destination.rglob("part-*")},
+            "sealed on the way": await begin_again(store),
             "other ends": [await end_early(store, workers, how) for how in ("fail", "cancel", "abandon")],
         }
         worker = store.run(run.uid, "w")
@@ -89,6 +90,35 @@ async def run_once(server: RedisServer, folder: Path, spoil: Spoil | None) -> tu
         await store.delete_run(run.uid)
         assert await redis.keys("{bj:*") == []
         return end, dict(proxy.calls)
+
+
+async def begin_again(store: Store) -> tuple[Any, ...]:
+    """A run of which a part outlived the store, with a circuit breaker, and whose results leave while it is open."""
+    uid, rules = "again", RunRules(have_destination=True)
+    await store.open_run(
+        uid, epoch="two", max_losses=3, created_for="test/again", before=Before(repeats=1), rules=rules
+    )
+    loader = await store.run(uid, "loader").claim_load()
+    assert loader
+    await loader.keep({"part-0": b'{"positions":"0"}'}, 1)
+    await loader.put([[Item(position, f"i{position}", {}) for position in (1, 2)]])
+    await loader.finish(3, None, None)
+    await store.set_breaker(uid, "10/10/1")
+    worker = store.run(uid, "worker")
+    [chunk] = (await worker.exchange([], 1)).chunks
+    await worker.exchange([Commit(chunk.id, chunk.fence, [Succeeded(1, b'"done"')])], 0)
+    sealer = await worker.claim_seal()
+    assert sealer
+    await sealer.record("part-1", b'{"positions":"1"}', await sealer.take(100))
+    [chunk] = (await worker.exchange([], 1)).chunks
+    await worker.exchange([Commit(chunk.id, chunk.fence, [Failed(2, "refused", "no")])], 0)
+    await sealer.finish("file:///manifest.json", "0" * 64)
+    found = await store.snapshot(uid)
+    assert found
+    left = [result.id async for result in store.results(uid)]
+    parts = await worker.sealed()
+    await store.delete_run(uid)
+    return found.state, found.counts, found.results_uri, left, parts
 
 
 async def end_early(store: Store, workers: Workers, how: str) -> tuple[Any, ...]:
