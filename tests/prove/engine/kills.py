@@ -21,6 +21,7 @@ LEASE_SECONDS: Final = 1.5
 ITEM_SECONDS: Final = 0.4
 PAUSE_SECONDS: Final = 0.25
 ITEMS_PER_KILL: Final = 20
+EARLY: Final = 4  # of so many kills, one may come before the source is loaded
 
 
 async def trial(workers: Workers, redis: Redis, kills: int, seed: int) -> dict[str, Any]:
@@ -29,11 +30,16 @@ async def trial(workers: Workers, redis: Redis, kills: int, seed: int) -> dict[s
     items = kills * ITEMS_PER_KILL
     run = await workers.open(spec(parallelism=WORKERS), lease_ms=round(LEASE_SECONDS * 1000))
     workers.reference(run, "source", items__jsonl=lines(items))
-    in_flight = killed = 0
+    in_flight = killed = early = 0
     with Crowd(workers, run, ITEM_SECONDS, LEASE_SECONDS) as crowd:
         while killed < kills:
             crowd.fill(WORKERS)
             await asyncio.sleep(PAUSE_SECONDS * 2 * random.random())
+            if (await workers.snapshot(run)).state is RunState.LOADING:
+                early += 1
+                if early > kills // EARLY:  # a slow machine would never get to the items
+                    await workers.wait(run, lambda s: s.state is RunState.OPEN, "the source to be loaded")
+                    continue
             victim = random.choice(sorted(crowd.living))
             crowd.freeze(victim)
             await redis.ping()  # what it had sent has arrived
