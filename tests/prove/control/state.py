@@ -1,0 +1,126 @@
+"""What a run of the operator leaves behind, as a value to compare: everything of a namespace, and of its runs in Redis.
+
+What differs from one run to the next in any case is masked: uids and what is named after them, times, versions, random
+words; while a run goes on, also how far its items are. What is left must be equal.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from redis import Redis
+
+from tests.support.cluster_jobs import api_client
+from tests.support.kubectl import Kubectl
+
+State = dict[str, Any]
+
+CLOCKS: Final = frozenset({
+    "duration", "rate", "startTime", "completionTime", "lastTransitionTime", "estimatedCompletionTime",
+    "estimatedStartTime", "checkpoint",  # of a run that has ended nobody asks for it
+})  # fmt: skip
+LIVE: Final = frozenset({"progress", "percent", "counts", "activeWorkers", "failedItems", "lastErrors", "source"})
+ENDED: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
+HASHED: Final = re.compile(r"\b(run|parent)-[0-9a-f]{5}\b")  # a name of ours and five digits of its uid's hash
+RANDOM: Final = re.compile(r"\b([0-9a-f]{16}|[0-9a-f]{64})\b")  # an epoch; the hash of a source that names its world
+COUNTED: Final = re.compile(r"\d+ of \d+ items finished")
+
+
+def take(admin: Kubectl, store: Redis, uids: Iterable[str]) -> State:
+    """Everything of a namespace, and of these runs in the store."""
+    namespace = f"namespaces/{admin.namespace}"
+    jobs = read(admin, f"/apis/batchjob.dev/v1alpha1/{namespace}/batchjobs")
+    found: State = {
+        "batchjobs": {job["metadata"]["name"]: _batch_job(job) for job in jobs},
+        "jobs": sorted((_job(job) for job in read(admin, f"/apis/batch/v1/{namespace}/jobs")), key=json.dumps),
+        "secrets": [_secret(secret) for secret in read(admin, f"/api/v1/{namespace}/secrets")],
+        "events": sorted(
+            (event["type"], event["reason"], event.get("note", ""), event["regarding"]["name"])
+            for event in read(admin, f"/apis/events.k8s.io/v1/{namespace}/events")
+            if event["regarding"]["kind"].startswith("Batch")
+        ),
+        "store": {uid: _in_store(store, uid, jobs) for uid in uids},
+    }
+    children = {"uid": "<child>"}
+    for job in found["batchjobs"].values():
+        job["status"]["jobs"] = [child | children for child in job["status"].get("jobs", ())]
+    return _masked(found, [*uids, admin.namespace])
+
+
+def read(admin: Kubectl, path: str) -> list[dict[str, Any]]:
+    """The objects of a list."""
+    api = api_client(admin.kubeconfig)
+    request = api.param_serialize(method="GET", resource_path=path, auth_settings=["BearerToken"])
+    answer: Any = api.call_api(*request)
+    items: list[dict[str, Any]] = json.loads(answer.read())["items"]
+    return items
+
+
+def difference(one: object, other: object, where: str = "") -> list[str]:
+    """Where two states differ, a line each."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted(one.keys() | other.keys(), key=str)
+        return [line for key in keys for line in difference(one.get(key), other.get(key), f"{where}.{key}")]
+    return [] if one == other else [f"{where}: {one!r} is not {other!r}"]
+
+
+def _batch_job(job: dict[str, Any]) -> dict[str, Any]:
+    status = job.get("status", {})
+    ended = status.get("phase") in ENDED
+    left_out = CLOCKS if ended else CLOCKS | LIVE
+    seen = {key: value for key, value in status.items() if key not in left_out}
+    if status.get("phase") == "Cancelled":  # how far it came is chance; that nothing is missing is not
+        counts = status.get("counts", {})
+        seen |= {
+            "counts": sum(counts.get(name, 0) for name in ("succeeded", "cancelled")),
+            "progress": "",
+            "percent": "",
+        }
+    conditions = [
+        {key: value for key, value in condition.items() if key not in CLOCKS}
+        for condition in status.get("conditions", ())
+    ]
+    return {"spec": job["spec"], "status": seen | {"conditions": conditions}, "meta": _metadata(job)}
+
+
+def _metadata(item: dict[str, Any]) -> dict[str, Any]:
+    found = item["metadata"]
+    told = {key: found.get(key) for key in ("name", "labels", "ownerReferences", "finalizers")}
+    annotations = found.get("annotations") or {}
+    return told | {"annotations": {k: v for k, v in annotations.items() if k.startswith("batchjob.dev/")}}
+
+
+def _job(job: dict[str, Any]) -> dict[str, Any]:
+    spec, status = job["spec"], job.get("status", {})
+    ended = sorted(c["type"] for c in status.get("conditions", ()) if c["status"] == "True")
+    slots = {key: spec.get(key) for key in ("parallelism", "completions", "suspend")}
+    pod = spec["template"]["spec"]["containers"][0]
+    return {"meta": _metadata(job), "slots": slots, "conditions": ended, "image": pod["image"]}
+
+
+def _secret(secret: dict[str, Any]) -> dict[str, Any]:
+    data = {key: json.loads(base64.b64decode(value)) for key, value in secret.get("data", {}).items()}
+    for document in data.values():
+        document.pop("password", None)
+    return {"meta": _metadata(secret), "data": data}
+
+
+def _in_store(store: Redis, uid: str, jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Whether its user is there, and its keys: of a run that goes on only whether it has any."""
+    users = [name for name in store.acl_users() if uid in name]
+    keys = sorted(store.keys(f"*{uid}*"))
+    phases = {job["metadata"]["uid"]: job.get("status", {}).get("phase") for job in jobs}
+    if phases.get(uid, "gone") not in ENDED and phases.get(uid, "gone") != "gone":
+        keys = ["some"] if keys else []
+    return {"users": len(users), "keys": keys}
+
+
+def _masked(found: State, words: list[str]) -> State:
+    text = json.dumps(found)
+    for number, word in enumerate(words):
+        text = text.replace(word, f"<{number}>")
+    text = COUNTED.sub("<some>", RANDOM.sub("<random>", HASHED.sub(r"\1-<hash>", text)))
+    masked: State = json.loads(text)
+    return masked
