@@ -19,6 +19,9 @@ RECONCILE_SECONDS = Histogram(
 )
 RECONCILE_ERRORS = Counter("batchjob_reconcile_errors_total", "Reconciles that failed and are tried again.")
 WORKQUEUE_DEPTH = Gauge("batchjob_workqueue_depth", "BatchJobs that wait to be reconciled, delayed ones left out.")
+SCHEDULE_MISSED = Counter(
+    "batchjob_schedule_missed_total", "Runs of BatchSchedules that were missed and are not made up for."
+)
 API_REQUESTS = Counter(
     "batchjob_api_requests_total", "Requests to the Kubernetes API; code 0 means no answer.", ["verb", "code"]
 )

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.conftest import SYSTEM
+from tests.support.cluster_schedules import batch_schedule
 from tests.support.kubectl import Kubectl, KubectlError, wait_until
 from tests.support.manifests import ai_batch, email, inline, noop
 from tests.support.policies import VALIDATING, install_policies, try_create, wait_in_force
@@ -153,3 +154,10 @@ def test_the_api_server_finds_nothing_wrong_with_the_types_of_the_rules(capped: 
         until=lambda found: found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"],
     )
     assert not seen["status"].get("typeChecking", {}).get("expressionWarnings")
+
+
+def test_a_schedules_template_is_held_to_the_caps_too(capped: Kubectl) -> None:
+    template = {"spec": noop("capped", inline(1), parallelism=5)["spec"]}
+    with pytest.raises(KubectlError, match=r"spec\.parallelism is 5, and at most 4 is allowed here"):
+        capped.apply(batch_schedule("too-wide", template=template))
+    capped.apply(batch_schedule("fits"))

@@ -39,7 +39,7 @@ def operator(proxy: FaultProxy, redis_server: RedisServer, tmp_path: Path, jobs:
     told = {"pod_namespace": SYSTEM, "watch_namespaces": jobs.kubectl.namespace}
     running = OperatorProcess(proxy.kubeconfig(tmp_path), redis_server.url, tmp_path, **told)
     running.start()
-    wait_until(lambda: proxy.open_watches == 2, "the watches of BatchJobs and Jobs to be open")
+    wait_until(lambda: proxy.open_watches == 7, "the watches of BatchJobs, Jobs, queues and schedules to be open")
     yield running
     running.kill()
 

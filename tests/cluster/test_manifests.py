@@ -52,6 +52,19 @@ def test_a_change_of_suspend_and_parallelism_is_accepted_in_mid_run(admin: Kubec
     assert admin.get("batchjob", "changing")["spec"]["parallelism"] == 3
 
 
+def test_every_policy_may_be_added_changed_and_taken_away_in_mid_run(admin: Kubectl) -> None:
+    policies = {
+        "failurePolicy": {"maxFailedPercent": 10},
+        "successPolicy": {"minSucceededPercent": 90},
+        "activeDeadlineSeconds": 60,
+        "retention": {"completedSeconds": 0},
+        "ttlSecondsAfterFinished": 0,
+    }
+    for spec in ({}, policies, policies | {"failurePolicy": {"action": "Fail"}, "activeDeadlineSeconds": 90}, {}):
+        admin.apply(noop("lenient", inline(1), **spec))
+    assert "failurePolicy" not in admin.get("batchjob", "lenient")["spec"]
+
+
 def test_a_second_apply_of_the_same_manifest_changes_nothing(admin: Kubectl) -> None:
     admin.apply(noop("same", inline(2)))
     assert "unchanged" in admin.apply(noop("same", inline(2)))
@@ -88,7 +101,7 @@ def test_wide_output_shows_whose_it_is_and_why(admin: Kubectl) -> None:
     ]
     set_status(admin, "wide", {"percent": "40%", "rate": "41.2/s", "conditions": conditions})
     header, row = admin("get", "batchjob", "wide", "-o", "wide").splitlines()
-    assert header.split()[-4:] == ["OWNER", "PERCENT", "RATE", "REASON"]
+    assert header.split()[-5:] == ["OWNER", "PERCENT", "RATE", "ETA", "REASON"]
     assert row.split()[-4:] == ["alice", "40%", "41.2/s", "Cancelled"]
 
 

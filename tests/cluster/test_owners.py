@@ -9,6 +9,7 @@ from tests.cluster.conftest import SYSTEM
 from tests.localcluster import ControlPlane
 from tests.localcluster.tools import kubectl
 from tests.support.cluster_jobs import Jobs
+from tests.support.cluster_schedules import batch_schedule
 from tests.support.kubectl import Kubectl, KubectlError, wait_until
 from tests.support.manifests import inline, noop
 from tests.support.policies import VALIDATING, grant, install_policies, remove_policies, try_create, wait_in_force
@@ -91,6 +92,16 @@ def test_nobody_creates_in_anothers_name(alice: Kubectl) -> None:
     assert owner(made(alice, "named-herself", owner="alice")) == "alice"
     with pytest.raises(KubectlError, match=r"spec\.owner is 'bob' and you are 'alice': set it to your user name"):
         made(alice, "named-bob", owner="bob")
+
+
+def test_a_schedule_has_an_owner_as_a_batch_job_has(alice: Kubectl, bob: Kubectl) -> None:
+    bob.apply(batch_schedule("bobs-schedule"))
+    assert owner(bob.get("batchschedule", "bobs-schedule")) == "bob"
+    with pytest.raises(KubectlError, match=r"it belongs to 'bob' \(spec\.owner\) and you are 'alice'"):
+        alice("delete", "batchschedule", "bobs-schedule")
+    with pytest.raises(KubectlError, match=r"spec\.owner is 'bob' and you are 'alice'"):
+        alice.apply(batch_schedule("in-bobs-name", owner="bob"))
+    bob("delete", "batchschedule", "bobs-schedule")
 
 
 def test_nobody_edits_or_deletes_what_is_anothers(alice: Kubectl, bob: Kubectl) -> None:

@@ -64,7 +64,7 @@ def test_a_restart_over_200_finished_batch_jobs_writes_nothing(
     wait_until(lambda: operator.metric(seen) >= FINISHED, "every BatchJob to be looked at")
     asked = operator.metric(seen)
     swept = "batchjob_api_requests_total"
-    wait_until(lambda: operator.metric(swept, verb="list") >= 3, "Jobs and, twice, all names to be listed")
+    wait_until(lambda: operator.metric(swept, verb="list") >= 8, "six copies and, twice, all names to be listed")
     assert operator.writes() <= 1, "the Lease's own"
     assert versions(jobs) == before
     assert operator.metric(seen) <= asked + FINISHED, "nobody is looked at again and again"
@@ -89,7 +89,7 @@ async def finished(kube: Kube, namespace: str, name: str) -> None:
         "observedGeneration": 1,
     }
     status = {"phase": "Succeeded", "observedGeneration": 1, "completionTime": time, "conditions": [condition]}
-    status |= {"jobsCreated": 1, "storeEpoch": "e", "progress": "1/1"}
+    status |= {"jobsCreated": 1, "storeEpoch": "e", "progress": "1/1", "results": {"expiresAt": time}}
     await kube.patch(BATCH_JOBS, namespace, name, {"status": status}, subresource="status")
 
 

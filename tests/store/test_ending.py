@@ -227,6 +227,7 @@ async def test_delete_leaves_no_key_and_workers_learn_that_the_run_is_gone(runs:
 async def test_every_key_of_a_run_is_in_the_list_with_its_type_and_without_a_ttl(runs: Runs, store: Store) -> None:
     uid, news = await a_bit_of_everything(runs)
     worker = store.run(uid, "w1")
+    await store.set_breaker(uid, "99/100/20")
     await worker.exchange([Commit(news.chunk, news.fence, news.outcomes[:1], {"n": 1}, parts={"p": b"{}"})], 0)
     await worker.note("columns", b"a")
     other = await runs.open(items=4, chunk=1)

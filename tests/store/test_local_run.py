@@ -3,6 +3,7 @@
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -88,6 +89,21 @@ def test_ctrl_c_writes_what_is_done_and_a_stopped_redrive_loses_no_letter(place:
     assert process.returncode == 143
     assert [line["id"] for line in place.lines("results.jsonl")] == ["i0", "a"]
     assert [line["id"] for line in place.lines("dead-letters.jsonl")] == ["b"]
+
+
+FAILING = [{"do": "fail"}] * 5 + [{"do": "rest"}] * 60
+POLICIES: list[tuple[str, dict[str, Any], int, str]] = [
+    ("too many failures", {"failurePolicy": {"maxFailedPercent": 50, "minItems": 3}}, 1, "FailureThreshold: "),
+    ("the deadline", {"activeDeadlineSeconds": 1}, 1, "DeadlineExceeded: "),
+    ("enough successes", {"successPolicy": {"minSucceededPercent": 90}, "concurrency": 20}, 0, "5 failed"),
+]
+
+
+@pytest.mark.parametrize(("spec", "code", "said"), [case[1:] for case in POLICIES], ids=[case[0] for case in POLICIES])
+def test_a_run_heeds_its_policies(place: Place, spec: dict[str, Any], code: int, said: str) -> None:
+    place.write(custom(*FAILING, **{"concurrency": 1} | spec))
+    done = place.run(*MINE)
+    assert (done.returncode, said in done.stdout) == (code, True), done.stdout + done.stderr
 
 
 def test_a_kill_of_the_command_takes_server_and_workers_along(place: Place) -> None:

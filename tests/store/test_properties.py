@@ -23,7 +23,10 @@ IN_EXCHANGE = {
     "a lease is left behind": ("  redis.call('ZREM', KEY.lease, chunk.id)\n", ""),
     "a due item stays in the retries": ("    redis.call('ZREM', KEY.retry, id)\n", ""),
     "suspects have company": ("if first == last and is_suspect(run, first) then", "if false then"),
-    "the pause is ignored": (" and not run.paused", ""),
+    "the pause is ignored": ("run.claimable and not run.paused and", "run.claimable and"),
+    "failures are not watched": ("  watch_failures(run)\n", ""),
+    "the window never moves": ("pair[2][1] > begins", "true"),
+    "a trip lets the same call grant": ("    run.paused = true\n", ""),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
     "results are not announced to the sealer": (
         "    if run.destination then\n      redis.call",

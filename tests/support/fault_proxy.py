@@ -20,6 +20,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from batchjob.controller.schedule_manifests import SCHEDULE_LABEL
 from batchjob.kube import Access
 
 HALF_A_LINE: Final = b'{"type": "MODIF'
@@ -152,7 +153,9 @@ class FaultProxy:
         await asyncio.sleep(0.25)  # aiohttp offers nothing to wait on: TLS connections need a moment to close
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        call = Call(len(self.calls) + 1, _method(request), request.path, await request.read())
+        # The copies for schedules are of kinds that others watch too: told apart, a `…/jobs$` is not about them.
+        path = request.path + ("?schedule" if request.query.get("labelSelector") == SCHEDULE_LABEL else "")
+        call = Call(len(self.calls) + 1, _method(request), path, await request.read())
         self.calls.append(call)
         fault = self._fault(call)
         if fault and (answer := await self._in_its_place(request, call, fault)):

@@ -29,6 +29,7 @@ from batchjob.controller.plan import claim_of, make_plan
 from batchjob.controller.queues import build_rules
 from batchjob.controller.status import Pace
 from batchjob.core.admission import Line
+from batchjob.core.breaker import Trip
 from batchjob.core.items import RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.snapshot import LastError, Snapshot
@@ -187,6 +188,7 @@ class World:
         self.change(
             counts=counts.model_copy(update=moved),
             state=run.state if left else RunState.SEALING,
+            tripped=run.tripped if left else None,
             last_errors=errors,
             failed_positions=list(range(moved["failed"])),
         )
@@ -195,6 +197,11 @@ class World:
         """A worker has read the source."""
         if self.run and self.run.state is RunState.LOADING:
             self.change(state=RunState.OPEN, total=total, counts=Counts(total=total, waiting=total))
+
+    def trip(self, failed: int = 3, items: int = 10, percent: int = 20) -> None:
+        """Too many items failed for the circuit breaker."""
+        if self.run and self.run.state is RunState.OPEN and self.run.breaker and not self.run.paused:
+            self.change(paused=True, tripped=Trip(failed, items, percent, self.now))
 
     def seal(self) -> None:
         """A worker has finished the results."""
@@ -274,13 +281,20 @@ class World:
         match action:
             case do.PauseRun():
                 self.change(paused=True)
-            case do.ResumeRun():
-                self.change(paused=False)
+            case do.ResumeRun(token):
+                if self.run.tripped is None or self.run.state is RunState.SEALING:
+                    self.change(paused=False, tripped=None)
+                elif token:
+                    self.change(paused=False, tripped=None, resumed_by=token)
+            case do.SetBreaker(breaker):
+                self.change(breaker=breaker)
             case do.CancelRun():
                 left = none_left | {"cancelled": counts.cancelled + rest}
                 self.change(state=RunState.CANCELLED, counts=counts.model_copy(update=left))
             case do.FailRun(reason, message):
-                self.change(state=RunState.FAILED, reason=reason, message=message)
+                left = none_left | {"cancelled": counts.cancelled + rest}
+                counts = counts.model_copy(update=left)
+                self.change(state=RunState.FAILED, reason=reason, message=message, counts=counts)
             case do.AbandonRun(message):
                 left = none_left | {"failed": counts.failed + rest}
                 self.change(

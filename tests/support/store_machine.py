@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Awaitable
+from fractions import Fraction
 from typing import ClassVar, TypeVar
 
 import pytest
@@ -44,6 +45,8 @@ TOKEN = re.compile(r"token (\d+)")  # each result and error names the token it w
 PAST = 1.0  # a deadline that is over
 WORKERS = st.sampled_from(["a", "b", "c"])
 ENDINGS = st.sampled_from(["succeeded", "retried", "retried", "failed", "cancelled", *["unfinished"] * 4])
+Breaker = tuple[int, int, int]
+BREAKERS: list[Breaker | None] = [None, (0, 4, 1), (30, 3, 3), (50, 5, 2), (60, 2, 1)]
 EARLY = st.sampled_from([False, False, True])
 LOADER = st.sampled_from(["waits", "goes on", "goes on", "repeats"])
 SELDOM = st.sampled_from([False] * 5 + [True])
@@ -71,7 +74,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.failed: set[int] = set()
         self.counted: set[int] = set()  # commits that were accepted
         self.sent: list[tuple[str, Commit]] = []
-        self.paused = self.ended = False
+        self.paused = self.ended = self.tripped = False
+        self.breaker: Breaker | None = None  # percent, window, least
+        self.window: list[Fraction] = []  # of each of the items that ended last, how likely it is that it failed
+        self.before = (0, 0)  # items that had ended and failed at the last look
         self.max_losses = self.items = self.chunk = 0
         self.cancelled_before = 0
         self.certain: set[int] = set()  # done before the store was lost
@@ -92,6 +98,8 @@ class StoreMachine(RuleBasedStateMachine):
         for news in commits:
             if news.chunk not in grant.lost:
                 self.counted.add(news.number)
+        self.watch_failures()
+        assert not (self.tripped and grant.chunks), "a run that tripped granted a chunk"
         terminal = {int(position) for position in self.results | self.sealed} | self.failed | self.certain
         for chunk in grant.chunks:
             assert not self.paused, "a paused run granted a chunk"
@@ -107,6 +115,25 @@ class StoreMachine(RuleBasedStateMachine):
         self.check_quarantine(worker, grant.chunks)
         return grant
 
+    def watch_failures(self) -> None:
+        """The circuit breaker item by item; who ended first within a call is not known, so all are equally likely."""
+        counts = {name: int(n) for name, n in self.do(self.oracle.read("HGETALL", "counters")).items()}
+        now = sum(counts.get(name, 0) for name in ("succeeded", "failed", "cancelled")), counts.get("failed", 0)
+        done, failed = now[0] - self.before[0], now[1] - self.before[1]
+        if not self.breaker or self.ended:
+            return
+        self.before = now
+        percent, window, least = self.breaker
+        self.window = [*self.window, *[Fraction(failed, done)] * done][-window:] if done else self.window
+        left = self.lease is not None or any(counts.get(name, 0) for name in ("waiting", "delayed", "active"))
+        if self.paused:
+            return
+        if done and left and len(self.window) >= least and 100 * sum(self.window) > percent * len(self.window):
+            self.tripped = self.paused = True
+        has_tripped, is_paused = self.do(self.oracle.read("HMGET", "meta", "tripped", "paused"))
+        assert (has_tripped is not None) == self.tripped, "the circuit breaker tripped at the wrong item"
+        assert (is_paused == "1") == self.paused
+
     def check_quarantine(self, worker: str, granted: list[Chunk]) -> None:
         suspects = [chunk for chunk in granted if 0 < chunk.items[0].losses == self.max_losses - 1]
         if suspects:
@@ -116,9 +143,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     # ---- what happens ------------------------------------------------------------------------------------
 
-    @initialize(items=st.integers(4, 16), chunk=st.integers(1, 8), max_losses=st.integers(1, 4), early=EARLY)
-    def load(self, items: int, chunk: int, max_losses: int, early: bool) -> None:
-        self.items, self.chunk, self.max_losses, self.early = items, chunk, max_losses, early
+    @initialize(
+        items=st.integers(4, 16),
+        chunk=st.integers(1, 8),
+        max_losses=st.integers(1, 4),
+        early=EARLY,
+        breaker=st.sampled_from(BREAKERS),
+    )
+    def load(self, items: int, chunk: int, max_losses: int, early: bool, breaker: Breaker | None) -> None:
+        self.items, self.chunk, self.max_losses, self.early, self.breaker = items, chunk, max_losses, early, breaker
         self.begin(Before())
 
     def begin(self, before: Before) -> None:
@@ -134,6 +167,8 @@ class StoreMachine(RuleBasedStateMachine):
             rules=RunRules(have_destination=True, early=self.early),
         )
         self.do(opened)
+        self.do(self.store.set_breaker(UID, "/".join(map(str, self.breaker or ()))))
+        self.tripped, self.window, self.before = False, [], (len(self.certain), 0)
         self.lease = self.do(self.store.run(UID, "loader").claim_load())
         assert self.lease
         self.loaded = 0
@@ -290,10 +325,15 @@ class StoreMachine(RuleBasedStateMachine):
         for chunk in self.do(self.oracle.read("ZRANGE", "retry", 0, -1)):
             self.do(self.redis.zadd(run_key(UID, "retry"), {chunk: 1}))
 
-    @rule(paused=SELDOM)
-    def pause_or_resume(self, paused: bool) -> None:
-        self.do(self.store.pause(UID) if paused else self.store.resume(UID))
-        self.paused = paused
+    @rule(paused=SELDOM, token=st.sampled_from([None, "go"]))
+    def pause_or_resume(self, paused: bool, token: str | None) -> None:
+        self.do(self.store.pause(UID) if paused else self.store.resume(UID, token))
+        if self.tripped and token and not paused:
+            self.tripped, self.window = False, []
+            counts = self.do(self.oracle.read("HGETALL", "counters"))
+            ended = [int(counts.get(name, 0)) for name in ("failed", "succeeded", "cancelled")]
+            self.before = sum(ended), ended[0]
+        self.paused = paused or self.tripped
 
     @rule(how=st.sampled_from(["cancel", "abandon", *["no"] * 14]))
     def end(self, how: str) -> None:

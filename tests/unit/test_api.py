@@ -21,7 +21,9 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 def batch_jobs(path: Path) -> list[dict[str, Any]]:
-    return [found for found in documents(path) if found["kind"] == "BatchJob"]
+    """Those of a file, and what the runs of its BatchSchedules are made from."""
+    jobs = [found for found in documents(path) if found["kind"] == "BatchJob"]
+    return jobs + [found["spec"]["jobTemplate"] for found in documents(path) if found["kind"] == "BatchSchedule"]
 
 
 def spec(**fields: Any) -> BatchJobSpec:

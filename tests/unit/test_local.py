@@ -25,8 +25,10 @@ from batchjob.worker.processor import make_processor
 from tests.support.manifests import S3_SECRET, ai_batch, batch_job, config_map, email, export, inline, noop
 
 REPOSITORY = Path(__file__).parents[2]
-EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
-BAD = sorted((REPOSITORY / "tests" / "cluster" / "manifests" / "bad").glob("*.yaml"))
+EXAMPLES, BAD = (
+    [path for path in sorted((REPOSITORY / folder).glob("*.yaml")) if "kind: BatchJob\n" in path.read_text()]
+    for folder in ("examples", "tests/cluster/manifests/bad")
+)
 EXPECT = "# expect: "
 RULES = json.dumps(crd())
 OF_A_CHANGE = ("added-", "changed-", "removed-", "cancel-taken-back")  # here every object is new

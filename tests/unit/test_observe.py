@@ -29,6 +29,9 @@ class Nothing:
     def owned_by(self, *_: str) -> tuple[()]:
         return ()
 
+    def before(self, _: object) -> None:
+        return None
+
 
 def reads(source: dict[str, Any], **status: Any) -> Entry:
     """A BatchJob with this source."""
@@ -43,7 +46,8 @@ async def test_while_the_store_is_silent_one_look_in_a_while_asks_it(monkeypatch
     clock = 1000.0
     monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: clock)
     store, nothing = HungStore(), cast("Any", Nothing())
-    observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), Queues(lambda _: None))
+    queues = Queues(lambda _: None)
+    observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), queues, nothing)
     entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1")
     silences = [(await observer.observe(entry, Pulse())).store_silent_seconds for _ in range(5)]
     assert (silences, store.asked) == ([0.0] * 5, 1)
@@ -59,7 +63,7 @@ async def test_where_a_run_that_is_read_has_its_results_is_known_though_it_has_e
         "spec": {"results": {"destination": {"url": "s3://b/out"}}},
         "status": {"phase": "Succeeded", "observedGeneration": 1},
     })  # fmt: skip
-    observer = Observer(nothing, cast("Any", HungStore()), nothing, nothing, known, Queues(lambda _: None))
+    observer = Observer(nothing, cast("Any", HungStore()), nothing, nothing, known, Queues(lambda _: None), nothing)
     seen = await observer.observe(reads({"resultsOf": {"batchJobName": "p"}}), Pulse())
     assert seen.parent
     assert seen.parent.results

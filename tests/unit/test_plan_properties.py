@@ -1,13 +1,15 @@
 """Whatever happens, in whatever order, and wherever the operator dies: the plans lead to a true and final status."""
 
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from batchjob.api.status import BatchJobStatus
+from batchjob.api.status import BatchJobStatus, Phase
 from batchjob.controller.observed import Parent, Trouble
+from batchjob.core.deadline import COUNTED
 from batchjob.core.phases import CONDITIONS, MOVES, is_terminal
 from batchjob.core.reasons import Reason
 from tests.support.plan_world import World
@@ -18,6 +20,9 @@ TYPES = {
     "email": {"smtp": {"host": "h"}, "from": "a@b", "subject": "s", "text": "t"},
     "export": {"destination": {"url": "file:///data/out"}},
 }
+
+
+POLICIES = [None, {"maxFailedPercent": 20}, {"maxFailedPercent": 20, "action": "Fail"}]
 
 
 def user_cancels(world: World) -> None:
@@ -65,8 +70,13 @@ def all_heals(world: World) -> None:
     world.parent = Parent("p", "custom", ended=True, complete=True)
 
 
+def too_many_items_fail(world: World) -> None:
+    world.trip()
+
+
 BLOWS = [
     user_cancels,
+    *[too_many_items_fail] * 3,
     worker_is_misconfigured,
     somebody_deletes_the_jobs,
     store_restarts,
@@ -83,10 +93,20 @@ BLOWS = [
 class Lives(RuleBasedStateMachine):
     """One BatchJob, everything that can happen to it, and an operator that looks at it now and then."""
 
-    @initialize(kind=st.sampled_from(sorted(TYPES)), suspend=st.booleans(), reads=st.booleans())
-    def create(self, kind: str, suspend: bool, reads: bool) -> None:
+    @initialize(
+        kind=st.sampled_from(sorted(TYPES)),
+        suspend=st.booleans(),
+        reads=st.booleans(),
+        policy=st.sampled_from(POLICIES),
+        deadline=st.sampled_from([None, 60, 200]),
+    )
+    def create(
+        self, kind: str, suspend: bool, reads: bool, policy: dict[str, Any] | None, deadline: int | None
+    ) -> None:
         source = {"resultsOf": {"batchJobName": "parent"}} if reads else {"items": ITEMS}
         spec = {"type": kind, "custom": None, kind: TYPES[kind], "source": source, "suspend": suspend}
+        spec |= {"failurePolicy": policy, "activeDeadlineSeconds": deadline}
+        self.active_seconds, self.pauses = 0.0, 0
         self.world = World(spec=spec)
         all_heals(self.world)
 
@@ -102,9 +122,13 @@ class Lives(RuleBasedStateMachine):
         self.world.look(crash_after=steps)
         self.world.written_at = None  # the next operator remembers nothing
 
-    @rule(suspend=st.booleans(), slots=st.integers(1, 3))
-    def edit(self, suspend: bool, slots: int) -> None:
-        self.world.edit(suspend=suspend, parallelism=slots)
+    @rule(suspend=st.booleans(), slots=st.integers(1, 3), policy=st.sampled_from(POLICIES))
+    def edit(self, suspend: bool, slots: int, policy: dict[str, Any] | None) -> None:
+        self.world.edit(suspend=suspend, parallelism=slots, failurePolicy=policy)
+
+    @rule()
+    def somebody_decides(self) -> None:
+        self.world.edit(resumeToken=f"token {self.world.generation}")
 
     @rule(total=st.integers(1, 20), succeeded=st.integers(0, 8), failed=st.integers(0, 2))
     def workers_work(self, total: int, succeeded: int, failed: int) -> None:
@@ -122,6 +146,8 @@ class Lives(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 7, 45]))
     def time_passes(self, seconds: float) -> None:
         self.world.pass_time(seconds)
+        if self.world.status and self.world.status.phase in COUNTED:
+            self.active_seconds += seconds
 
     @rule(blow=st.sampled_from(BLOWS))
     def fate_strikes(self, blow: Callable[[World], None]) -> None:
@@ -132,6 +158,7 @@ class Lives(RuleBasedStateMachine):
         world = self.world
         before = world.status
         world.settle()
+        self.pauses += 1  # one may have begun
         if world.status is not None and world.status is not before:
             self.check_conditions(world.status)
         if is_terminal(world.status):
@@ -145,7 +172,7 @@ class Lives(RuleBasedStateMachine):
         world, child = self.world, self.world.child()
         if child is None or world.run is None:
             return
-        suspend = world.spec["suspend"]
+        suspend = world.spec["suspend"] or world.run.tripped is not None
         assert world.run.paused == suspend
         assert child.ended or child.suspended == suspend
         assert suspend or not child.ended, "a run that is not paused has a Job that works"
@@ -154,6 +181,8 @@ class Lives(RuleBasedStateMachine):
         assert world.has_secret
 
     def check_write(self, before: BatchJobStatus | None, after: BatchJobStatus) -> None:
+        if after.phase is Phase.SUSPENDED:
+            self.pauses += 1
         if before is not None:
             assert after.phase in MOVES[before.phase]
             assert after.jobs_created >= before.jobs_created
@@ -178,6 +207,17 @@ class Lives(RuleBasedStateMachine):
         status = self.world.status
         assert status is not None
         assert status.completion_time is not None
+        assert status.results is not None
+        assert status.results.expires_at is not None
+
+    @precondition(lambda self: is_terminal(self.world.status))
+    @invariant()
+    def the_clock_counted_what_was_running(self) -> None:
+        status = self.world.status
+        assert status is not None
+        assert abs(status.active_seconds - self.active_seconds) <= 1 + self.pauses, "each pause may cost a second"
+        if any(c.reason == Reason.DEADLINE_EXCEEDED for c in status.conditions):
+            assert status.active_seconds >= self.world.spec["activeDeadlineSeconds"]
 
 
 TestLives = Lives.TestCase

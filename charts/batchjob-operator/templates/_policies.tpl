@@ -2,6 +2,7 @@
      spec.owner. A second one reads its place through dyn(object), because the types of the two differ. */}}
 {{- define "batchjob.owned" -}}
 batchjobs: object.spec
+batchschedules: dyn(object).spec.jobTemplate.spec
 {{- end }}
 
 {{- define "batchjob.policyName" -}}

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from batchjob.api.base import GROUP, VALIDATIONS, VERSION
 from batchjob.api.kinds import BATCH_JOB, KINDS, Kind
 from batchjob.api.reference import reference
+from batchjob.api.schedule import TEMPLATE
 
 Schema = dict[str, Any]
 
@@ -47,7 +48,17 @@ def _node(raw: Schema, definitions: dict[str, Schema], *, defaults: bool) -> Sch
     for key in ("items", "additionalProperties"):
         if isinstance(node.get(key), dict):
             node[key] = _node(node[key], definitions, defaults=defaults)
-    return node
+    is_template = node.pop(TEMPLATE, False)
+    return _without_transitions(node) if is_template else node
+
+
+def _without_transitions(node: Schema) -> Schema:
+    """A template's schema: no rule compares with what was there before."""
+    bare: Schema = {
+        key: _without_transitions(value) if isinstance(value, dict) else value for key, value in node.items()
+    }
+    rules = [rule for rule in bare.pop(VALIDATIONS, []) if "oldSelf" not in rule["rule"]]
+    return bare | ({VALIDATIONS: rules} if rules else {})
 
 
 def _merge(raw: Schema, definitions: dict[str, Schema]) -> Schema:

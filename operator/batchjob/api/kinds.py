@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from batchjob.api.base import GROUP
 from batchjob.api.queue import QUEUE_KIND, QUEUE_PLURAL, BatchQueue
+from batchjob.api.schedule import SCHEDULE_KIND, SCHEDULE_PLURAL, BatchSchedule
 from batchjob.api.v1alpha1 import KIND, PLURAL, BatchJob
 
 
@@ -87,4 +88,27 @@ BATCH_QUEUE: Final = Kind(
         Column("Paused", ".spec.paused", "Whether nothing starts.", type="boolean"),
     ),
 )
-KINDS: Final = (BATCH_JOB, BATCH_QUEUE)
+BATCH_SCHEDULE: Final = Kind(
+    model=BatchSchedule,
+    kind=SCHEDULE_KIND,
+    plural=SCHEDULE_PLURAL,
+    short_name="bsched",
+    scope="Namespaced",
+    description="BatchJobs at the times of cron strings. Kubernetes' CronJobs keep the time.",
+    columns=(
+        Column("Schedule", ".spec.schedules", "When it runs."),
+        Column("Suspend", ".spec.suspend", "Whether no new runs are made.", type="boolean"),
+        Column("Active", ".status.activeRuns", "Runs that have not ended.", type="integer"),
+        Column("Last", ".status.lastScheduleTime", "Time since the newest run was due.", type="date"),
+        Column("Next", ".status.nextScheduleTime", "When the next run is due."),
+        Column("Zone", ".spec.timeZone", "The time zone of the cron strings.", 1),
+        Column("Policy", ".spec.concurrencyPolicy", "What a new run does while an earlier one has not ended.", 1),
+        Column(
+            "Reason",
+            '.status.conditions[?(@.status=="True")].reason',
+            "Reason of the first condition that holds.",
+            1,
+        ),
+    ),
+)
+KINDS: Final = (BATCH_JOB, BATCH_QUEUE, BATCH_SCHEDULE)

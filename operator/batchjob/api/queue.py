@@ -68,6 +68,16 @@ class Kueue(Model):
     queue_name: Name = Field(description="The LocalQueue, in the namespace of the BatchJob.")
 
 
+class QueueRetention(Model):
+    """What of its BatchJobs is kept."""
+
+    keep_completed: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        1000,
+        description="Of the BatchJobs that are Complete, the last so many keep pods, items and results until their "
+        "spec.retention is over; older ones lose them at once.",
+    )
+
+
 class BatchQueueSpec(Model):
     """Limits, shares and defaults. What is absent is not limited."""
 
@@ -82,6 +92,7 @@ class BatchQueueSpec(Model):
     )
     defaults: QueueDefaults = Field(default_factory=QueueDefaults, description="Where a BatchJob says nothing.")
     limits: QueueLimits = Field(default_factory=QueueLimits, description="What a BatchJob may ask for.")
+    retention: QueueRetention = Field(default_factory=QueueRetention, description="What of its BatchJobs is kept.")
     allowed_namespaces: Annotated[list[Annotated[str, Field(min_length=1, max_length=63)]], Field(max_length=1000)] = (
         Field(
             default_factory=list,

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+# Told on a page of its own: not told again.
+_ELSEWHERE: Final = {"spec.jobTemplate.spec": " Its fields and rules: [BatchJob](batchjob.md)."}
 _HEADER: Final = "| field | type | default | bounds | |\n|---|---|---|---|---|\n"
 _BOUNDS: Final = {
     "minimum": "≥ {}",
@@ -25,7 +27,7 @@ def reference(crd: dict[str, Any]) -> str:
         f"# {kind} ({crd['spec']['group']}/{version['name']})\n\n{root['description']}\n",
     ]
     page += [f"## {part}\n\n{_HEADER}{''.join(_rows(part, root['properties'][part]))}" for part in ("spec", "status")]
-    rules = dict.fromkeys(f"- {rule['message'].rstrip('.')}.\n" for rule in _rules(root))
+    rules = dict.fromkeys(f"- {rule['message'].rstrip('.')}.\n" for rule in _rules("", root))
     page.append(f"## Rules\n\nThe API server refuses what breaks one of these:\n\n{''.join(rules)}")
     return "\n".join(page)
 
@@ -35,8 +37,10 @@ def _rows(path: str, node: dict[str, Any]) -> Iterator[str]:
         field = f"{path}.{name}"
         required = " **Required.**" if name in node.get("required", []) else ""
         default = f"`{_literal(child['default'])}`" if "default" in child else ""
-        text = child["description"].replace("|", "\\|")
-        yield f"| `{field}` | {_type(child)} | {default} | {_bounds(child)} | {text}{required} |\n"
+        text = child["description"].replace("|", "\\|") + required + _ELSEWHERE.get(field, "")
+        yield f"| `{field}` | {_type(child)} | {default} | {_bounds(child)} | {text} |\n"
+        if field in _ELSEWHERE:
+            continue
         yield from _rows(f"{field}[]" if "items" in child else field, child.get("items", child))
 
 
@@ -60,9 +64,12 @@ def _bounds(node: dict[str, Any]) -> str:
     return ", ".join(text.format(node[key]) for key, text in _BOUNDS.items() if key in node)
 
 
-def _rules(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _rules(path: str, node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if path in _ELSEWHERE:
+        return
     yield from node.get("x-kubernetes-validations", [])
-    children = [*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")]
-    for child in children:
-        if isinstance(child, dict):
-            yield from _rules(child)
+    for name, child in node.get("properties", {}).items():
+        yield from _rules(f"{path}.{name}".removeprefix("."), child)
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            yield from _rules(f"{path}[]", node[key])

@@ -102,6 +102,11 @@ class ResultsStatus(Model):
 
     uri: Annotated[str, Field(max_length=2304)] | None = Field(None, description="Manifest of the written files.")
     manifest_sha256: Annotated[str, Field(max_length=64)] | None = Field(None, description="SHA-256 of the manifest.")
+    expires_at: Timestamp | None = Field(
+        None,
+        description="When results that went to no destination, dead letters, Jobs and pods are removed "
+        "(spec.retention); once it is past, they are gone.",
+    )
 
 
 class SourceStatus(Model):
@@ -182,6 +187,11 @@ class BatchJobStatus(Model):
     )
     start_time: Timestamp | None = Field(None, description="When the first pod could run.")
     completion_time: Timestamp | None = Field(None, description="When it ended.")
+    active_seconds: Count = Field(
+        0,
+        description="Time that counts towards spec.activeDeadlineSeconds, up to the last pause or the end: all of it "
+        "since startTime but where it was Suspended.",
+    )
     jobs_created: Count = Field(0, description="Child Jobs made so far.")
     jobs: Annotated[list[JobReference], Field(max_length=4)] = Field(
         default_factory=list, description="The current child Job."

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, immutable
 from batchjob.api.blocks import AiBatch, Custom, Destination, Email, Export
 from batchjob.api.pods import Worker
+from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
 from batchjob.api.retry import Retry
 from batchjob.api.source import Source
 from batchjob.api.status import BatchJobStatus
@@ -49,7 +50,7 @@ class Results(Model):
         description="Where to write results: JSONL part files and manifest.json, in a folder of the run's own below "
         "the url, <name>-<start of its uid>/; status.results.uri says where. They are written while the run goes on, "
         "a part each 8 MiB or 30 s. Not for type export, and not where the processor seals files of its own. "
-        "Default: they stay in the store until the BatchJob is deleted, and may have 256 MiB there (or what the "
+        "Default: they stay in the store for as long as spec.retention says, and may have 256 MiB there (or what the "
         "operator's settings say); above that it fails, reason ResultsTooLarge.",
     )
 
@@ -142,8 +143,8 @@ class BatchJobSpec(Model):
     cancel: bool = Field(False, description="true ends the run as Cancelled. There is no way back.")
     resume_token: Annotated[str, Field(max_length=64)] | None = Field(
         None,
-        description="Any new text lets a run go on that is held until somebody decides: reason StoreLost. May change "
-        "at any time.",
+        description="Any new text lets a run go on that is held until somebody decides: reason StoreLost or "
+        "FailureThreshold. May change at any time.",
     )
     start_after: Annotated[Timestamp, AfterValidator(_checked_time)] | None = Field(
         None,
@@ -194,6 +195,28 @@ class BatchJobSpec(Model):
     )
     results: Results | None = Field(
         None, description="Where the results go.", json_schema_extra=immutable("spec.results")
+    )
+    active_deadline_seconds: Annotated[int, Field(ge=1, le=10 * YEAR_SECONDS)] | None = Field(
+        None,
+        description="Longest time for the whole run, counted from its first Running on and not while it is Suspended; "
+        "then it fails, reason DeadlineExceeded, and what is left is cancelled. May change at any time. Default: none.",
+    )
+    failure_policy: FailurePolicy | None = Field(
+        None, description="When to stop because too many items fail. May change at any time. Default: never."
+    )
+    success_policy: SuccessPolicy | None = Field(
+        None, description="What counts as success. May change until the end. Default: that no item failed."
+    )
+    retention: Retention | None = Field(
+        None,
+        description="How long pods, Jobs, items and results in the store are kept after the end; files at a "
+        "destination and the BatchJob itself stay. May change until status.results.expiresAt.",
+    )
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=10 * YEAR_SECONDS)] | None = Field(
+        None,
+        description="Delete the BatchJob itself so long after its end, with everything it left but files at a "
+        "destination. Not for one that Git or another tool applies: it would be created and run again. May change at "
+        "any time. Default: never.",
     )
     worker: Worker | None = Field(
         None, description="What the worker pods look like.", json_schema_extra=immutable("spec.worker")

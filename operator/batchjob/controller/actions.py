@@ -57,7 +57,16 @@ class PauseRun:
 
 @dataclass(frozen=True)
 class ResumeRun:
-    """Workers are granted items again."""
+    """Workers are granted items again; where the circuit breaker tripped, because of this token."""
+
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class SetBreaker:
+    """Trip where too many items fail, as `core.breaker` writes it; empty: never."""
+
+    breaker: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,7 @@ Action = (
     | DeleteJob
     | PauseRun
     | ResumeRun
+    | SetBreaker
     | CancelRun
     | AbandonRun
     | FailRun

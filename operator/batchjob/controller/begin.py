@@ -7,13 +7,14 @@ from batchjob.api.run import ParentResults, Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
-from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan
+from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, SetBreaker
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, Slots, build_job
-from batchjob.controller.observed import Observed, Trouble
+from batchjob.controller.observed import Observed, Parent, Trouble
 from batchjob.controller.queueing import inline_bytes, refused_by_queue, source_limits
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, in_force, says_more, told
 from batchjob.core.admission import Place
+from batchjob.core.breaker import breaker_of
 from batchjob.core.items import Before, RunRules
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
@@ -54,6 +55,9 @@ def not_yet(seen: Observed) -> Verdict | None:
         return suspended()
     if _too_early_seconds(seen):
         return Verdict(Phase.QUEUED, Reason.START_AFTER, f"Waits until {spec.start_after}.")
+    if seen.previous:
+        message = f"Waits until BatchJob {seen.previous}, an earlier run of its BatchSchedule, has ended."
+        return Verdict(Phase.QUEUED, Reason.PREVIOUS_RUN_ACTIVE, message)
     if seen.missing:
         return stalled(Phase.PENDING, seen.missing)
     if trouble := refused_by_queue(seen):
@@ -75,6 +79,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
     slots = Slots(slots_of(seen), kueue_of(seen))
+    breaker = breaker_of(job.spec.failure_policy)
     actions = (
         # What a lost store knew is matched with the whole source, so only a run without a past starts early.
         OpenRun(
@@ -87,6 +92,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
                 early=before is None and job.spec.source.starts_early,
             ),
         ),
+        *([SetBreaker(breaker)] if breaker else ()),
         Admit(build_run(seen, epoch)),
         CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, slots=slots, parent=parent_results(seen))),
     )
@@ -210,7 +216,7 @@ def _dependency(seen: Observed) -> Verdict | None:
     if seen.parent.owner != seen.job.spec.owner:
         return stalled(Phase.PENDING, _not_allowed(seen.job, seen.parent.owner))
     if seen.parent.complete or (source.redrive_of and seen.parent.ended):
-        return None
+        return _expired(seen.parent, f"spec.source.{source.parent_field}: BatchJob {name}")
     if source.redrive_of:
         return Verdict(Phase.QUEUED, Reason.DEPENDENCY_NOT_MET, f"Waits until BatchJob {name} has ended.")
     if seen.parent.ended:
@@ -230,3 +236,14 @@ def _not_allowed(job: BatchJob, other: str | None) -> Trouble:
         "same spec.owner as that one."
     )
     return Trouble(Reason.NOT_ALLOWED, message)
+
+
+def _expired(parent: Parent, which: str) -> Verdict | None:
+    """That it can be read no more; None if it can."""
+    if parent.expired is None:
+        return None
+    message = (
+        f"{which} ended too long ago: what the store had of it was removed at {parent.expired} (spec.retention there). "
+        "Delete it and create it again: once it has run, this one goes on."
+    )
+    return stalled(Phase.PENDING, Trouble(Reason.RESULTS_EXPIRED, message))

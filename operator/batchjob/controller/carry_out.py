@@ -27,6 +27,7 @@ from batchjob.controller.actions import (
     PauseRun,
     Plan,
     ResumeRun,
+    SetBreaker,
     SetSlots,
 )
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
@@ -117,8 +118,10 @@ class CarryOut:
         match action:
             case PauseRun():
                 await self._store.pause(uid)
-            case ResumeRun():
-                await self._store.resume(uid)
+            case ResumeRun(token):
+                await self._store.resume(uid, token)
+            case SetBreaker(breaker):
+                await self._store.set_breaker(uid, breaker)
             case CancelRun():
                 await self._store.cancel(uid)
             case AbandonRun(message):

@@ -1,23 +1,30 @@
 """The end of a run: how it went, in one sentence, and what is left to tidy up. Pure."""
 
 from collections import Counter
+from datetime import datetime
 from typing import Final
 
+from batchjob.api.policies import SuccessPolicy
 from batchjob.api.status import Phase
+from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Action, DeleteJob, Dismiss, Plan
 from batchjob.controller.manifests import secret_name
 from batchjob.controller.observed import ChildJob, Ended, Observed
 from batchjob.controller.status import Verdict, build_status, told
 from batchjob.core.items import RunState
+from batchjob.core.progress import is_success
 from batchjob.core.reasons import Reason
+from batchjob.core.retention import keep_results
 from batchjob.core.snapshot import Snapshot
 
 LINGER_SECONDS: Final = 60.0  # workers leave by themselves when a run ends; a slot that never got a pod does not
+WHOLE: Final = 100  # percent
 ENDED: Final = frozenset({RunState.CLOSED, RunState.FAILED, RunState.CANCELLED})
 
 
-def judge(snapshot: Snapshot) -> Verdict:
+def judge(snapshot: Snapshot, policy: SuccessPolicy | None = None) -> Verdict:
     """How a run went that has ended in the store."""
+    policy = policy or SuccessPolicy()
     if snapshot.state is RunState.CANCELLED:
         done = snapshot.counts.succeeded + snapshot.counts.failed
         message = f"spec.cancel is true; {done} of {_items(snapshot.counts.total)} finished."
@@ -28,7 +35,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             message = f"{message} {failure_message(snapshot)}"
         return Verdict(Phase.FAILED, _reason(snapshot.reason), message, stalled=True)
     if snapshot.counts.failed:
-        return Verdict(Phase.FAILED, Reason.ITEMS_FAILED, failure_message(snapshot), stalled=True)
+        return _with_failures(snapshot, policy)
     cancelled = f", {snapshot.counts.cancelled} cancelled" if snapshot.counts.cancelled else ""
     if not snapshot.counts.total:
         return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, "The source had no items.")
@@ -50,6 +57,20 @@ def failure_message(snapshot: Snapshot) -> str:
     return f"{text}: {among}{which}. Last: {errors[0].item_id}: {errors[0].message}"
 
 
+def _with_failures(snapshot: Snapshot, policy: SuccessPolicy) -> Verdict:
+    message = failure_message(snapshot)
+    asked = policy.min_succeeded_percent
+    if is_success(snapshot.counts, policy):
+        message = (
+            f"{_items(snapshot.counts.succeeded)} succeeded, which is enough: spec.successPolicy asks for {asked}%. "
+            f"{message}"
+        )
+        return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, message)
+    if asked < WHOLE:
+        message = f"{message.rstrip('.')}. spec.successPolicy asks for {asked}% to succeed."
+    return Verdict(Phase.FAILED, Reason.ITEMS_FAILED, message, stalled=True)
+
+
 def _items(number: int) -> str:
     return "1 item" if number == 1 else f"{number} items"
 
@@ -58,6 +79,15 @@ def plan_end(seen: Observed, verdict: Verdict, *, stop: bool = False) -> Plan:
     """Write the final status; with `stop`, the Job goes at once instead of leaving by itself."""
     actions = delete_job(seen.child) if stop else ()
     return told(seen, Plan(actions, build_status(seen, verdict), again_seconds=0))
+
+
+def plan_edited(job: BatchJob, now: datetime) -> Plan:
+    """The spec of an ended BatchJob was edited: say that we saw it; only how long its results are kept follows."""
+    generation = job.metadata.generation
+    if job.status is None or job.status.observed_generation == generation:
+        return Plan()
+    status = keep_results(job.status, job.spec.retention, now)
+    return Plan(status=status.model_copy(update={"observed_generation": generation}))
 
 
 def plan_ended(ended: Ended) -> Plan:

@@ -1,7 +1,8 @@
 """What the leader does besides looking at single BatchJobs: three loops between the store and the queue.
 
 Changes: a run that moved in the store is looked at, at most once a second. Users: one that the store forgot at a
-restart is made again. Orphans: what a BatchJob left that was deleted while nobody looked is removed.
+restart is made again. Orphans: what a BatchJob left that was deleted while nobody looked is removed, and with
+it what is not to be kept any more (see `retention`).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from batchjob import log
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.relist import Relist
+from batchjob.controller.retention import Keeping
 from batchjob.controller.users import Users
 from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import BatchJobError
@@ -30,13 +32,20 @@ class Housekeeping:
     """The leader's loops."""
 
     def __init__(
-        self, store: Store, users: Users, known: KnownBatchJobs, relist: Relist, queue: Workqueue[ObjectKey]
+        self,
+        store: Store,
+        users: Users,
+        known: KnownBatchJobs,
+        relist: Relist,
+        queue: Workqueue[ObjectKey],
+        keeping: Keeping,
     ) -> None:
         self._store = store
         self._users = users
         self._known = known
         self._relist = relist
         self._queue = queue
+        self._keeping = keeping
         self._looked_at: dict[ObjectKey, float] = {}
 
     async def follow_changes(self) -> None:
@@ -57,6 +66,7 @@ class Housekeeping:
         while True:
             await asyncio.sleep(every_seconds)
             await self._calmly(self.sweep, "orphans cannot be swept")
+            await self._calmly(self._keeping.sweep, "what is not to be kept any more cannot be removed")
             horizon = time.monotonic() - SAME_RUN_SECONDS
             self._looked_at = {key: at for key, at in self._looked_at.items() if at > horizon}
 

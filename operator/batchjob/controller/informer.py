@@ -18,6 +18,7 @@ from batchjob.kube import Kube, Resource
 
 ObjectKey = tuple[str, str]  # namespace, name
 Listener = Callable[[dict[str, Any], bool], None]
+Index = Callable[[dict[str, Any]], str | None]
 
 FIRST_DELAY_SECONDS: Final = 0.25
 MAX_DELAY_SECONDS: Final = 30.0
@@ -27,24 +28,45 @@ logger = log.get(__name__)
 
 
 class Informer:
-    """Objects of one kind in some namespaces, or in all ([None]), found again by the uid of their controller."""
+    """Objects of one kind in some namespaces, or in all ([None]), found again by what they are indexed by."""
 
     def __init__(
-        self, kube: Kube, resource: Resource, namespaces: Sequence[str | None], labels: str | None, listener: Listener
+        self,
+        kube: Kube,
+        resource: Resource,
+        namespaces: Sequence[str | None],
+        labels: str | None,
+        listener: Listener,
+        index: Index | None = None,
     ) -> None:
-        """`labels` selects (None: all); `listener` hears of each object that changed, or (True) went."""
+        """`labels` selects (None: all); `listener` hears of each object that changed, or (True) went.
+
+        `index` None: their controller's uid.
+        """
         self._kube = kube
         self._resource = resource
         self._namespaces = namespaces
         self._labels = labels
         self._listener = listener
+        self._index = index or controller_uid
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._owned: dict[str, set[ObjectKey]] = {}
         self._listed: set[str | None] = set()
         self.synced = asyncio.Event()  # every namespace was listed once
 
+    def get(self, key: ObjectKey) -> dict[str, Any] | None:
+        """One object; None if there is none."""
+        return self._objects.get(key)
+
+    def known_keys(self) -> Iterable[ObjectKey]:
+        """The keys of all objects."""
+        return list(self._objects)
+
     def owned_by(self, namespace: str, uid: str) -> Iterable[dict[str, Any]]:
-        """The objects of a namespace whose controller has this uid: in another one, anybody may claim to have it."""
+        """The objects of a namespace whose index (the uid of their controller) this is.
+
+        Not those of another namespace: there anybody may claim to have it.
+        """
         return [self._objects[key] for key in self._owned.get(uid, ()) if key[0] == namespace]
 
     def remember(self, item: dict[str, Any]) -> None:
@@ -124,14 +146,15 @@ class Informer:
 
     def _put(self, item: dict[str, Any]) -> None:
         key = object_key(item)
+        self._remove(item)
         self._objects[key] = item
-        if owner := controller_uid(item):
+        if owner := self._index(item):
             self._owned.setdefault(owner, set()).add(key)
 
     def _remove(self, item: dict[str, Any]) -> None:
         key = object_key(item)
-        self._objects.pop(key, None)
-        owner = controller_uid(item) or ""
+        known = self._objects.pop(key, None)
+        owner = (self._index(known) if known else None) or ""
         if keys := self._owned.get(owner):
             keys.discard(key)
             if not keys:

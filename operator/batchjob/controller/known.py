@@ -6,6 +6,7 @@ A deleted BatchJob leaves its uid here until what it had in the store is removed
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -31,17 +32,35 @@ class Entry:
     parent: str | None  # name of the BatchJob that it reads
     phase: str | None
     reason: str | None  # of the first condition that holds
+    position: int | None  # in line, as its status says
     ended: bool  # the phase is a terminal one
     complete: bool  # and it is Complete
     completion_time: str | None
     jobs_created: int
     started: bool
+    expires_at: datetime | None  # when what it left goes
+    ttl_seconds: int | None  # after the end, the object itself
     body: dict[str, Any] | None = field(repr=False)
 
     @property
     def needs_user(self) -> bool:
         """Whether its workers need the store's user: it was started and has not ended."""
         return self.body is not None and self.started and not self.ended
+
+    @property
+    def end(self) -> datetime | None:
+        """When it ended."""
+        return _time(self.completion_time)
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether what it left is to be gone."""
+        return self.ended and self.expires_at is not None and self.expires_at <= now
+
+    def is_to_go(self, now: datetime) -> bool:
+        """Whether the object itself is to be gone."""
+        if not self.ended or self.end is None or self.ttl_seconds is None:
+            return False
+        return self.end + timedelta(seconds=self.ttl_seconds) <= now
 
     @cached_property
     def parsed(self) -> BatchJob:
@@ -114,6 +133,10 @@ class KnownBatchJobs:
             name = entry.parent or ""
         return names if name == key[1] else []
 
+    def readers(self, key: ObjectKey) -> list[Entry]:
+        """The BatchJobs that read this one and have not ended."""
+        return [self._entries[reader] for reader in self._readers.get(key, ()) if reader in self._entries]
+
     def entries(self) -> Iterable[Entry]:
         """Every BatchJob."""
         return self._entries.values()
@@ -179,12 +202,15 @@ def build_entry(body: dict[str, Any]) -> Entry:
         owner=spec.get("owner"),
         parent=_parent(_mapping(spec.get("source"))),
         phase=phase,
+        position=status.get("queuePosition"),
         reason=next((c.get("reason") for c in status.get("conditions", ()) if c.get("status") == "True"), None),
         ended=ended,
         complete=_holds(status, ConditionType.COMPLETE),
         completion_time=status.get("completionTime"),
         jobs_created=status.get("jobsCreated", 0),
         started=bool(status.get("storeEpoch")),
+        expires_at=_time(_mapping(status.get("results")).get("expiresAt")),
+        ttl_seconds=spec.get("ttlSecondsAfterFinished"),
         body=None if settled else body,
     )
 
@@ -196,6 +222,14 @@ def _parent(source: dict[str, Any]) -> str | None:
 
 def _holds(status: dict[str, Any], kind: ConditionType) -> bool:
     return any(c.get("type") == kind and c.get("status") == "True" for c in status.get("conditions", ()))
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo else None
 
 
 def _mapping(value: object) -> dict[str, Any]:

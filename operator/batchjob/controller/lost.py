@@ -1,14 +1,15 @@
-"""The plan for a run that the store has lost: does it begin again, and what of it. Pure."""
+"""What is said while the store is silent, and the plan for a run that it has lost: does it begin again? Pure."""
 
 from dataclasses import replace
 from typing import Final
 
-from batchjob.api.status import BatchJobStatus, Phase
+from batchjob.api.status import BatchJobStatus, ConditionType, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.begin import PlanSettings, plan_start, plan_wait, waits_for_queue
 from batchjob.controller.ending import delete_job
 from batchjob.controller.observed import Observed
+from batchjob.controller.policies import held_before
 from batchjob.controller.status import Verdict, format_time
 from batchjob.core.items import Before
 from batchjob.core.progress import finished
@@ -36,6 +37,8 @@ def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     again = _what_runs_again(seen.job, before)
     if is_undecided(seen.job):
         return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
+    if held := held_before(seen.job):
+        return replace(plan_wait(replace(seen, snapshot=None), held), actions=old_job)
     if seen.job.spec.suspend:
         message = f"spec.suspend is true. The store lost this run: {again} again once it is false."
         verdict = Verdict(Phase.SUSPENDED, Reason.SUSPENDED_BY_USER, message)
@@ -45,6 +48,16 @@ def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     plan = plan_start(seen, settings, before)
     note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", format_time(seen.now))
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
+
+
+def say_store_is_silent(old: BatchJobStatus, message: str) -> BatchJobStatus:
+    """The status as it was, but for what Reconciling says; no condition changes its status, so no phase flaps."""
+    words = {"reason": Reason.STORE_UNAVAILABLE, "message": message}
+    conditions = [
+        condition.model_copy(update=words) if condition.type == ConditionType.RECONCILING else condition
+        for condition in old.conditions
+    ]
+    return old.model_copy(update={"conditions": conditions})
 
 
 def _what_runs_again(job: BatchJob, before: Before) -> str:

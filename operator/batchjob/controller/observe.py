@@ -29,7 +29,8 @@ from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Obs
 from batchjob.controller.plan import POD_FAILURE_POLICY, claim_of
 from batchjob.controller.queues import Queues
 from batchjob.controller.references import find_missing
-from batchjob.controller.status import seconds_since
+from batchjob.controller.status import format_time, seconds_since
+from batchjob.controller.turns import Turns
 from batchjob.controller.users import Users
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
@@ -77,7 +78,14 @@ class Observer:
     """The eyes of the controller."""
 
     def __init__(
-        self, kube: Kube, store: Store, users: Users, jobs: Informer, known: KnownBatchJobs, queues: Queues
+        self,
+        kube: Kube,
+        store: Store,
+        users: Users,
+        jobs: Informer,
+        known: KnownBatchJobs,
+        queues: Queues,
+        turns: Turns,
     ) -> None:
         self._kube = kube
         self._queues = queues
@@ -85,11 +93,12 @@ class Observer:
         self._users = users
         self._jobs = jobs
         self._known = known
+        self._turns = turns
         self._silent_since: float | None = None
         self._ask_again_at = 0.0
 
     async def observe(self, entry: Entry, pulse: Pulse) -> Observed:
-        """Everything that decides about a BatchJob. Errors: ValidationError, KubernetesError, StoreError."""
+        """Everything that decides about a BatchJob. Errors: ValidationError, BatchJobError."""
         job, now = entry.parsed, datetime.now(UTC)
         snapshot, silent, damage = await self._snapshot(entry.uid)
         try:
@@ -100,7 +109,7 @@ class Observer:
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
         started = child is not None or bool(job.status and job.status.store_epoch)
-        parent = self._parent(job)
+        parent = self._parent(job, now)
         seen = Observed(
             job=job,
             now=now,
@@ -113,6 +122,7 @@ class Observer:
             child=child,
             missing=None if started and not stuck else await self._missing(entry, job, parent),
             parent=parent,
+            previous=None if started else self._turns.before(entry),
             circle=self._known.circle((entry.namespace, entry.name)),
             pods=await self._pod_trouble(entry, child) if stuck and child else None,
             misconfigured=await self._misconfigured(entry, child),
@@ -175,14 +185,15 @@ class Observer:
     async def _missing(self, entry: Entry, job: BatchJob, parent: Parent | None) -> Trouble | None:
         return await find_missing(self._kube, entry.namespace, job.spec, parent.results if parent else None)
 
-    def _parent(self, job: BatchJob) -> Parent | None:
+    def _parent(self, job: BatchJob, now: datetime) -> Parent | None:
         name = job.spec.source.parent
         entry = self._known.get((job.metadata.namespace, name)) if name else None
         if entry is None:
             return None
         place = entry.destination and Destination.model_validate(entry.destination)
         results = ParentResults(destination=place, folder=run_folder(entry.name, entry.uid)) if place else None
-        return Parent(entry.uid, entry.type, entry.ended, entry.complete, entry.owner, results)
+        expired = format_time(entry.expires_at) if entry.expires_at and entry.has_expired(now) else None
+        return Parent(entry.uid, entry.type, entry.ended, entry.complete, entry.owner, results, expired)
 
     async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""

@@ -71,6 +71,7 @@ class Parent:
     complete: bool
     owner: str | None = None
     results: ParentResults | None = None  # where they are, if they have a destination
+    expired: str | None = None  # when what it left was removed; None: it is there
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Observed:
     child: ChildJob | None = None
     missing: Trouble | None = None  # a reference that does not exist; looked for before the first Job, then as `pods`
     parent: Parent | None = None  # only where the source is another BatchJob
+    previous: str | None = None  # the BatchJob that has its turn before this one, in the queue of a BatchSchedule
     circle: Sequence[str] = ()  # names of BatchJobs that wait for each other, beginning with this one
     pods: Trouble | None = None  # why no worker starts; looked for where none does
     misconfigured: str | None = None  # what the pod said that ended with EXIT_CONFIGURATION

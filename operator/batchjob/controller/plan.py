@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Final
 
 from batchjob.api.status import Phase
-from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import (
     AbandonRun,
     Action,
@@ -25,6 +24,7 @@ from batchjob.controller.actions import (
     PauseRun,
     Plan,
     ResumeRun,
+    SetBreaker,
     SetSlots,
 )
 from batchjob.controller.begin import (
@@ -43,10 +43,11 @@ from batchjob.controller.begin import (
     waits_for_kueue,
     waits_for_queue,
 )
-from batchjob.controller.ending import ENDED, delete_job, judge, plan_end
-from batchjob.controller.lost import is_undecided, known_epochs, plan_rebuild
+from batchjob.controller.ending import ENDED, delete_job, judge, plan_edited, plan_end
+from batchjob.controller.lost import is_undecided, known_epochs, plan_rebuild, say_store_is_silent
 from batchjob.controller.manifests import History, Slots, build_job
 from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
+from batchjob.controller.policies import held_before, hold, in_time, plan_overdue, plan_trip
 from batchjob.controller.queueing import build_claim
 from batchjob.controller.status import (
     Pace,
@@ -54,10 +55,10 @@ from batchjob.controller.status import (
     build_status,
     format_time,
     is_worth_writing,
-    say_store_is_silent,
     told,
 )
 from batchjob.core.admission import Claim
+from batchjob.core.breaker import breaker_of
 from batchjob.core.items import RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.progress import finished
@@ -67,6 +68,7 @@ from batchjob.core.snapshot import Snapshot
 
 SILENCE_SECONDS: Final = 30.0  # a restart of the store is over by then; longer is worth saying
 STARTED: Final = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED})
+CUT_SHORT: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.FAILURE_THRESHOLD})  # pods go at once
 POD_FAILURE_POLICY: Final = "PodFailurePolicy"  # Kubernetes' reason; our only rule that fails a Job is exit 64
 
 
@@ -76,24 +78,27 @@ def make_plan(seen: Observed, settings: PlanSettings) -> Plan:
     if job.metadata.deletion_timestamp is not None:
         return Plan()  # in foreground deletion the children go first; making new ones would never end
     if is_terminal(job.status):
-        return _only_generation(job)
+        return plan_edited(job, seen.now)
     if seen.store_silent_seconds is not None:
         return _without_store(seen, seen.store_silent_seconds)
     if seen.damage is not None and not job.spec.cancel:
         trouble = Trouble(Reason.STORE_DAMAGED, f"{seen.damage}. Cancel it, and create it again.")
         return plan_obstructed(seen, trouble, settings.pace)
-    return _plan_run(seen, settings)
+    return in_time(seen, _plan_run(seen, settings))
 
 
 def _plan_run(seen: Observed, settings: PlanSettings) -> Plan:
     job, snapshot = seen.job, seen.snapshot
     if snapshot and snapshot.state in ENDED:
-        return plan_end(seen, judge(snapshot), stop=snapshot.state is RunState.CANCELLED)
+        verdict = judge(snapshot, job.spec.success_policy)
+        return plan_end(seen, verdict, stop=snapshot.state is RunState.CANCELLED or verdict.reason in CUT_SHORT)
     if job.spec.cancel:
         return _cancel(seen)
     epochs = known_epochs(seen)
     if not epochs:
         return plan_begin(seen, settings)
+    if overdue := plan_overdue(seen):
+        return overdue
     if snapshot is None or snapshot.epoch not in epochs:
         return plan_rebuild(seen, settings)
     return _drive(seen, snapshot, settings)
@@ -104,23 +109,27 @@ def claim_of(seen: Observed) -> Claim | None:
     job, snapshot = seen.job, seen.snapshot
     if job.metadata.deletion_timestamp or is_terminal(job.status) or job.spec.suspend or job.spec.cancel:
         return None
-    if snapshot and snapshot.state in ENDED:
+    if snapshot and (snapshot.state in ENDED or hold(job, snapshot)):
         return None
     epochs = known_epochs(seen)
     if not epochs:
         return None if is_impossible(seen) or not_yet(seen) else build_claim(seen)
     is_lost = seen.store_silent_seconds is None and not seen.damage and (not snapshot or snapshot.epoch not in epochs)
-    return None if is_lost and is_undecided(job) else build_claim(seen)
+    return None if is_lost and (is_undecided(job) or held_before(job)) else build_claim(seen)
 
 
 def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
     """A run that the store knows and that has not ended."""
     if snapshot.abandoned:
         return Plan((AbandonRun(snapshot.message or ""),), again_seconds=0)
-    pause = seen.job.spec.suspend or not slots_of(seen)
+    if ending := plan_trip(seen, snapshot, settings.pods.grace_seconds):
+        return ending
+    pause = _pauses(seen, snapshot)
     actions: list[Action] = [] if seen.admitted else [Admit(build_run(seen, snapshot.epoch))]
+    if snapshot.breaker != (breaker := breaker_of(seen.job.spec.failure_policy)):
+        actions.append(SetBreaker(breaker))
     if snapshot.paused != pause:
-        actions.append(PauseRun() if pause else ResumeRun())
+        actions.append(PauseRun() if pause else ResumeRun(seen.job.spec.resume_token if snapshot.tripped else None))
     if kueue_of(seen) and seen.child and not seen.child.ended:
         if not pause:  # its suspend and parallelism are Kueue's
             return _keep(seen, snapshot, actions, settings)
@@ -134,7 +143,8 @@ def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
 
 def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: PlanSettings) -> Plan:
     """Go on with what there is; write the status if that is worth it now, else look again when it may be."""
-    old, verdict = seen.job.status, _standing(seen, snapshot)
+    old, verdict, held = seen.job.status, _standing(seen, snapshot), hold(seen.job, snapshot)
+    is_tripped = snapshot.tripped and _pauses(seen, snapshot)  # nothing lets it go on yet
     start = (old.start_time if old else None) or format_time(seen.now)
     status = build_status(
         seen,
@@ -142,7 +152,8 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
         store_epoch=snapshot.epoch,
         jobs_created=next_index(seen),
         start_time=start,
-        resume_token=seen.job.spec.resume_token,
+        # One that came while the run is held or suspended is not used up by being seen.
+        resume_token=old.resume_token if old and is_tripped else seen.job.spec.resume_token,
     )
     again: list[float] = []
     plan = Plan(tuple(actions))
@@ -154,13 +165,18 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
         again.append(seen.child.next_check_seconds)
     if seen.child and (idle := _idle_seconds(seen.child, snapshot)):
         again.append(idle)
-    return replace(plan, again_seconds=min(again, default=None), back_off=verdict.stalled)
+    return replace(plan, again_seconds=min(again, default=None), back_off=verdict.stalled and not held)
+
+
+def _pauses(seen: Observed, snapshot: Snapshot) -> bool:
+    return bool(seen.job.spec.suspend or not slots_of(seen) or hold(seen.job, snapshot))
 
 
 def _standing(seen: Observed, snapshot: Snapshot) -> Verdict:
     if seen.job.spec.suspend:
         return suspended()
-    if waits := (not slots_of(seen) and waits_for_queue(seen)) or waits_for_kueue(seen):
+    queues = (not slots_of(seen) and waits_for_queue(seen)) or waits_for_kueue(seen)
+    if waits := hold(seen.job, snapshot) or queues:
         return waits
     phase = Phase.FINALIZING if snapshot.state is RunState.SEALING else Phase.RUNNING
     if trouble := seen.missing or seen.pods:
@@ -260,14 +276,6 @@ def _keep_suspended(seen: Observed, child: ChildJob) -> Plan:
     """A pause needs no store: the pods go, and what they held comes back when their leases are over."""
     slots = _slots(child, child.parallelism, suspend=True)
     return replace(plan_wait(seen, suspended(), back_off=True), actions=tuple(slots))
-
-
-def _only_generation(job: BatchJob) -> Plan:
-    """The spec of an ended BatchJob was edited: say that we saw it, and that nothing follows."""
-    generation = job.metadata.generation
-    if job.status is None or job.status.observed_generation == generation:
-        return Plan()
-    return Plan(status=job.status.model_copy(update={"observed_generation": generation}))
 
 
 def plan_obstructed(seen: Observed, trouble: Trouble, pace: Pace) -> Plan:

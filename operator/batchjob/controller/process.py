@@ -25,6 +25,8 @@ from batchjob.controller.queue_status import QueueStatus
 from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
+from batchjob.controller.retention import Keeping
+from batchjob.controller.schedules import Schedules
 from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
@@ -53,17 +55,19 @@ class Operator:
         self._relist = Relist(kube, namespaces, self._known)
         self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved)
         self._queues = Queues(self._run_moved)
-        self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queues.seen)
+        self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queue_moved)
+        self._schedules = Schedules(kube, namespaces, settings.worker_image, self._queue.add)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
-        self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue)
-        self._queue_status = QueueStatus(kube, self._queues, self._known, self._batch_queues)
+        keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
+        self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
+        self._queue_status = QueueStatus(kube, self._queues, self._known, self._batch_queues, self._queue.add)
         self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
         self._leader = Leader(lease_kube, _lease_settings(settings))
         self._reconciler = Reconciler(
             kube,
             self._known,
             self._queue,
-            Observer(kube, store, self._users, self._jobs, self._known, self._queues),
+            Observer(kube, store, self._users, self._jobs, self._known, self._queues, self._schedules.turns),
             CarryOut(kube, store, self._users, self._jobs, self._known),
             self._queues,
             _plan_settings(settings),
@@ -83,6 +87,7 @@ class Operator:
                     self._supervisor.run(),
                     self._jobs.run(),
                     self._batch_queues.run(),
+                    self._schedules.run(),
                     self._relist.keep_comparing(self._settings.relist_seconds, self._queue.add),
                     self._check_store(),
                     self._leader.run(self._lead),
@@ -105,6 +110,7 @@ class Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
                 group.create_task(self._queue_status.keep_writing())
+                group.create_task(self._schedules.lead())
                 group.create_task(self._housekeeping.follow_changes())
                 group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
                 group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))
@@ -137,6 +143,12 @@ class Operator:
         key = self._known.key_of(controller_uid(job) or "")
         if key and key[0] == job["metadata"]["namespace"]:
             self._queue.add(key)
+
+    def _queue_moved(self, queue: dict[str, Any], gone: bool) -> None:
+        if self._queues.seen(queue, gone):
+            for entry in self._known.entries():
+                if entry.body is not None and entry.queue == queue["metadata"]["name"]:
+                    self._queue.add((entry.namespace, entry.name))
 
     def _run_moved(self, uid: str) -> None:
         if key := self._known.key_of(uid):

@@ -3,16 +3,18 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 from batchjob import log
 from batchjob.api.queue import BatchQueue, BatchQueueStatus
 from batchjob.api.status import Phase
-from batchjob.controller.informer import Informer
+from batchjob.controller.informer import Informer, ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.queues import Queues
 from batchjob.controller.status import seconds_since
+from batchjob.core.admission import is_news
 from batchjob.core.progress import format_rate
 from batchjob.core.reasons import Reason
 from batchjob.errors import BatchJobError
@@ -28,11 +30,20 @@ logger = log.get(__name__)
 class QueueStatus:
     """Writes the status of each BatchQueue when it has changed; the leader's."""
 
-    def __init__(self, kube: Kube, queues: Queues, known: KnownBatchJobs, informer: Informer) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        queues: Queues,
+        known: KnownBatchJobs,
+        informer: Informer,
+        tell: Callable[[ObjectKey], None],
+    ) -> None:
+        """`tell` is called with the key of each BatchJob whose place in line is worth saying."""
         self._kube = kube
         self._queues = queues
         self._known = known
         self._informer = informer
+        self._tell = tell
         self._written_at: dict[str, float] = {}
 
     async def keep_writing(self) -> None:
@@ -47,7 +58,9 @@ class QueueStatus:
 
     async def write(self) -> None:
         """Tell BatchJobs their places in line, and each BatchQueue what is in it. Errors: KubernetesError."""
-        self._queues.tell_positions()
+        for entry in self._known.entries():
+            if entry.phase == Phase.QUEUED and is_news(entry.position, self._queues.position(entry.uid)):
+                self._tell((entry.namespace, entry.name))
         objects = list(self._queues.objects())
         phases = self._count() if objects else Counter()
         for queue in objects:

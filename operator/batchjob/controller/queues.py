@@ -18,7 +18,6 @@ from batchjob.core.admission import UNLIMITED, Claim, Line, Place, Rules
 
 PACE_SECONDS: Final = 3600.0  # over which starts are counted
 STARTS_KEPT: Final = 1000
-NEAR: Final = 10  # places in line of which each is told when it moves
 
 logger = log.get(__name__)
 
@@ -33,7 +32,6 @@ class Queues:
         self._lines: dict[str, Line] = {}
         self._where: dict[str, str] = {}  # uid → queue
         self._starts: dict[str, deque[float]] = {}
-        self._told: dict[str, int] = {}  # uid → position
         self._rates: dict[str, float] = {}  # uid → items finished a second
 
     # ---- what queues say
@@ -44,12 +42,19 @@ class Queues:
             return found.spec
         return BatchQueueSpec() if name in set(JobType) else None
 
+    def keep_completed(self, name: str) -> int:
+        """How many of a queue's complete BatchJobs keep what they left."""
+        return (self.spec(name) or BatchQueueSpec()).retention.keep_completed
+
     def objects(self) -> Iterable[BatchQueue]:
         """Every BatchQueue."""
         return self._objects.values()
 
-    def seen(self, body: dict[str, Any], gone: bool) -> None:
-        """A BatchQueue changed or went; one that cannot be read (of a newer version) stays as it was."""
+    def seen(self, body: dict[str, Any], gone: bool) -> bool:
+        """A BatchQueue changed or went; returns whether that concerns its BatchJobs.
+
+        One that cannot be read (of a newer version) stays as it was.
+        """
         name = body["metadata"]["name"]
         if gone:
             self._objects.pop(name, None)
@@ -58,15 +63,14 @@ class Queues:
                 found = BatchQueue.model_validate(body)
             except ValidationError as error:
                 logger.warning("a BatchQueue cannot be read", queue=name, error=str(error))
-                return
+                return False
             old = self._objects.get(name)
             self._objects[name] = found
             if old and old.spec == found.spec:
-                return
+                return False
         self._line(name).rules = build_rules(self.spec(name) or BatchQueueSpec())
         self._admit(name)
-        for uid in [uid for uid, queue in self._where.items() if queue == name]:
-            self._tell(uid)
+        return True
 
     # ---- what BatchJobs want
 
@@ -93,7 +97,6 @@ class Queues:
     def forget(self, uid: str) -> None:
         """A BatchJob ended, was paused or deleted: what it had is for others."""
         if queue := self._where.pop(uid, None):
-            self._told.pop(uid, None)
             self._rates.pop(uid, None)
             if self._line(queue).leave(uid):
                 self._admit(queue)
@@ -103,7 +106,6 @@ class Queues:
         self._lines.clear()
         self._where.clear()
         self._starts.clear()
-        self._told.clear()
         self._rates.clear()
 
     # ---- what is worth saying
@@ -125,16 +127,10 @@ class Queues:
             return None
         return position * (now - recent[0]) / (len(recent) - 1)
 
-    def tell_positions(self) -> None:
-        """Tell those whose place in line is worth a write: one of the first, or half of what they were told."""
-        for uid, queue in self._where.items():
-            place = self._line(queue).place(uid)
-            if place is None or not place.position:
-                continue
-            told = self._told.setdefault(uid, place.position)
-            if told != place.position and (place.position <= NEAR or 2 * place.position <= told):
-                self._told[uid] = place.position
-                self._tell(uid)
+    def position(self, uid: str) -> int:
+        """The place in line of a BatchJob that waits, from 1; else 0."""
+        place = self._line(self._where[uid]).place(uid) if uid in self._where else None
+        return place.position if place else 0
 
     # ---- how
 

@@ -25,6 +25,8 @@ from batchjob.api.status import (
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import Observed
+from batchjob.core.admission import is_news
+from batchjob.core.deadline import COUNTED, active_seconds
 from batchjob.core.phases import CONDITIONS, TERMINAL
 from batchjob.core.progress import (
     finished,
@@ -35,6 +37,7 @@ from batchjob.core.progress import (
 )
 from batchjob.core.ranges import format_pairs, format_positions
 from batchjob.core.reasons import Reason
+from batchjob.core.retention import expiring
 from batchjob.core.snapshot import LastError, Snapshot
 
 MESSAGE_LIMIT: Final = 2048  # of a condition
@@ -51,8 +54,7 @@ NOTABLE: Final = (
     (ConditionType.SUSPENDED, "Normal"),
 )
 CLOCKS: Final = frozenset({"duration", "estimated_start_time", "estimated_completion_time"})  # never worth a write
-NEAR_POSITION: Final = 10  # in line: from here on each step is told
-POSITION_SECONDS: Final = 5.0  # but not more often than this
+POSITION_SECONDS: Final = 5.0  # a place in line is told at most so often
 MOST_SECONDS: Final = 30 * 86_400  # an estimate of more than a month is none
 # Fields that move while items run: they are written at a measured pace, everything else at once.
 LIVE: Final = frozenset({
@@ -80,6 +82,7 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         "phase": verdict.phase,
         "effective": in_force(seen),
         "duration": _duration(start, seen.now),
+        "active_seconds": old.active_seconds if verdict.phase in COUNTED else int(active_seconds(old, seen.now)),
         "active_workers": 0 if ended or seen.child is None else seen.child.ready,
         "rate": format_rate(seen.rate),
         "queue_position": _position(seen, old) if verdict.phase is Phase.QUEUED else None,
@@ -96,6 +99,8 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         values["checkpoint"] = format_pairs(seen.certain, limit=CHECKPOINT_LIMIT)
     if ended:
         values["completion_time"] = format_time(seen.now)
+        results = values.get("results", old.results)
+        values["results"] = expiring(results, seen.job.spec.retention, verdict.phase, seen.now)
         values["rate"] = _mean_rate(seen.snapshot, start, seen.now)
     return old.model_copy(update=values | changes)
 
@@ -110,11 +115,11 @@ def in_force(seen: Observed) -> Effective:
 
 
 def _position(seen: Observed, old: BatchJobStatus) -> int | None:
-    """Its place in line, where that is news worth a write: among the first, or half of what was said."""
-    now = seen.place.position if seen.place else 0
-    before = old.queue_position
-    is_near = now <= NEAR_POSITION and seen.since_write_seconds >= POSITION_SECONDS
-    return now or None if before is None or is_near or 2 * now <= before else before
+    """Its place in line, where that is news worth a write."""
+    now, before = seen.place.position if seen.place else 0, old.queue_position
+    if before is None or not now:
+        return now or None
+    return now if is_news(before, now) and seen.since_write_seconds >= POSITION_SECONDS else before
 
 
 def _seconds_left(seen: Observed) -> float | None:
@@ -183,16 +188,6 @@ def _notes(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
         if before is None or (before.status, before.reason) != (condition.status, condition.reason):
             yield Note(mood, condition.reason, condition.message, condition.last_transition_time)
             return
-
-
-def say_store_is_silent(old: BatchJobStatus, message: str) -> BatchJobStatus:
-    """The status as it was, but for what Reconciling says; no condition changes its status, so no phase flaps."""
-    words = {"reason": Reason.STORE_UNAVAILABLE, "message": message}
-    conditions = [
-        condition.model_copy(update=words) if condition.type == ConditionType.RECONCILING else condition
-        for condition in old.conditions
-    ]
-    return old.model_copy(update={"conditions": conditions})
 
 
 def build_invalid_status(old: BatchJobStatus | None, generation: int, message: str, now: datetime) -> BatchJobStatus:

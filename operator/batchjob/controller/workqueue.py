@@ -21,7 +21,8 @@ Key = TypeVar("Key", bound=Hashable)
 class Workqueue(Generic[Key]):
     """Keys to look at. Not for several event loops: call it from the loop that runs `work`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell_depth: Callable[[float], None] = WORKQUEUE_DEPTH.set) -> None:
+        self._tell_depth = tell_depth
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._waiting: set[Key] = set()  # in `_ready`, each once
         self._busy: set[Key] = set()
@@ -38,7 +39,7 @@ class Workqueue(Generic[Key]):
         elif key not in self._waiting:
             self._waiting.add(key)
             self._ready.put_nowait(key)
-            WORKQUEUE_DEPTH.set(len(self._waiting))
+            self._tell_depth(len(self._waiting))
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Look at the key in so many seconds, unless it is looked at earlier for another reason."""
@@ -77,7 +78,7 @@ class Workqueue(Generic[Key]):
         while True:
             key = await self._ready.get()
             self._waiting.discard(key)
-            WORKQUEUE_DEPTH.set(len(self._waiting))
+            self._tell_depth(len(self._waiting))
             self._busy.add(key)
             try:
                 await look(key)
@@ -97,4 +98,4 @@ class Workqueue(Generic[Key]):
         self._waiting.clear()
         while not self._ready.empty():
             self._ready.get_nowait()
-        WORKQUEUE_DEPTH.set(0)
+        self._tell_depth(0)

@@ -19,7 +19,13 @@ from typing import Final, NamedTuple
 from batchjob.core.reasons import Reason
 
 UNLIMITED: Final = 1_000_000_000
+NEAR: Final = 10  # places in line of which each step is told
 POSITIONS_SECONDS: Final = 1.0  # positions are counted at most so often
+
+
+def is_news(told: int | None, position: int) -> bool:
+    """Whether a place in line (0: none) is worth saying: one of the first, or half of what was told."""
+    return position not in (0, told) and (told is None or position <= NEAR or 2 * position <= told)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""How progress is told to people: short strings of exact numbers. Pure."""
+"""How progress is reckoned and told to people: short strings of exact numbers. Pure."""
 
 from typing import Final
 
+from batchjob.api.policies import SuccessPolicy
 from batchjob.api.status import Counts
 
 _MINUTE: Final = 60
@@ -12,6 +13,15 @@ _DAY: Final = 86400
 def finished(counts: Counts) -> int:
     """Items that are terminal."""
     return counts.succeeded + counts.failed + counts.cancelled
+
+
+def is_success(counts: Counts, policy: SuccessPolicy) -> bool:
+    """Whether enough items succeeded.
+
+    Those that the processor cancelled are left out: it said that they are not to be done, so they speak neither for
+    the run nor against it, and as many as there are, a run without a failed item is a success.
+    """
+    return 100 * counts.succeeded >= policy.min_succeeded_percent * (counts.succeeded + counts.failed)
 
 
 def format_progress(counts: Counts, total: int | None) -> str:

@@ -10,9 +10,11 @@ from batchjob.kube.client import Kube, Listing, WatchEvent
 from batchjob.kube.resources import (
     BATCH_JOBS,
     BATCH_QUEUES,
+    BATCH_SCHEDULES,
     CLAIMS,
     CONFIG_MAPS,
     CORE_EVENTS,
+    CRON_JOBS,
     EVENTS,
     JOBS,
     LEASES,
@@ -25,9 +27,11 @@ from batchjob.kube.throttle import Throttle
 __all__ = [
     "BATCH_JOBS",
     "BATCH_QUEUES",
+    "BATCH_SCHEDULES",
     "CLAIMS",
     "CONFIG_MAPS",
     "CORE_EVENTS",
+    "CRON_JOBS",
     "EVENTS",
     "JOBS",
     "LEASES",

@@ -143,12 +143,12 @@ class Kube:
         path = resource.path(namespace, name, subresource)
         return await self._call("patch", "PATCH", path, body=body, headers={"Content-Type": _MERGE})
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str | None = None) -> bool:
+    async def delete(self, resource: Resource, namespace: str, name: str, **only: str) -> bool:
         """Delete an object and, in the background, what it owns; False where it was gone already.
 
-        With `uid`, an object of that name and another uid counts as gone.
+        `only`: one with this `uid` or `resourceVersion`; another of that name counts as gone.
         """
-        body = {"propagationPolicy": "Background", "preconditions": _given(uid=uid)}
+        body = {"propagationPolicy": "Background", "preconditions": only}
         try:
             await self._call("delete", "DELETE", resource.path(namespace, name), body=body)
         except (NotFound, Conflict):

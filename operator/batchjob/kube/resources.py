@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from batchjob.api.base import API_VERSION
 from batchjob.api.queue import QUEUE_KIND, QUEUE_PLURAL
+from batchjob.api.schedule import SCHEDULE_KIND, SCHEDULE_PLURAL
 from batchjob.api.v1alpha1 import KIND, PLURAL
 
 
@@ -26,9 +27,11 @@ class Resource(NamedTuple):
 
 BATCH_JOBS: Final = Resource(API_VERSION, PLURAL, KIND)
 BATCH_QUEUES: Final = Resource(API_VERSION, QUEUE_PLURAL, QUEUE_KIND)
+BATCH_SCHEDULES: Final = Resource(API_VERSION, SCHEDULE_PLURAL, SCHEDULE_KIND)
 CLAIMS: Final = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 CONFIG_MAPS: Final = Resource("v1", "configmaps", "ConfigMap")
 CORE_EVENTS: Final = Resource("v1", "events", "Event")
+CRON_JOBS: Final = Resource("batch/v1", "cronjobs", "CronJob")
 EVENTS: Final = Resource("events.k8s.io/v1", "events", "Event")
 JOBS: Final = Resource("batch/v1", "jobs", "Job")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")

@@ -81,6 +81,9 @@ def _context(value: Any) -> cel.Context:
 
 
 def _broken_rules(value: Any, schema: Schema, path: str) -> Iterator[str]:
+    if isinstance(value, dict):  # the API server fills in the defaults before it asks the rules
+        children = schema.get("properties", {}).items()
+        value = {name: child["default"] for name, child in children if "default" in child} | value
     for rule in schema.get(VALIDATIONS, ()):
         if _OF_A_CHANGE in rule["rule"]:
             continue

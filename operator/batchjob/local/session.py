@@ -13,10 +13,12 @@ from typing import Final
 from batchjob.api.base import Model
 from batchjob.api.defaults import effective
 from batchjob.api.pods import ClaimVolume, Worker
+from batchjob.api.policies import SuccessPolicy
 from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
+from batchjob.core.breaker import breaker_of, describe
 from batchjob.core.items import RunRules, RunState
-from batchjob.core.progress import finished
+from batchjob.core.progress import finished, is_success
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, ResultsError, RunGone, ScriptsUnknown, StoreError, StoreUnavailable
@@ -123,6 +125,7 @@ class Session:
             # No limit for results: the memory is theirs.
             rules=RunRules(job.spec.has_destination, early=job.spec.source.starts_early),
         )
+        await store.set_breaker(self._uid, breaker_of(job.spec.failure_policy))
         run = Run(
             uid=self._uid,
             namespace=job.metadata.namespace,
@@ -162,11 +165,21 @@ class Session:
                 raise ConfigurationError(self._workers.unopened)
             if snapshot.state in ENDED or self._workers.gone:
                 return
+            await self._end_early(store, snapshot)
             if finished(snapshot.counts) > done:
                 done, lost = finished(snapshot.counts), self._workers.lost
             if self._workers.lost - lost >= FRUITLESS:
                 await store.abandon(self._uid, f"{FRUITLESS} workers were lost in a row: {self._workers.why}")
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _end_early(self, store: Store, snapshot: Snapshot) -> None:
+        """End the run where its policies say so; nobody waits here for a decision, so a hold is an end too."""
+        limit = self._job.spec.active_deadline_seconds
+        if snapshot.tripped and not snapshot.counts.active:
+            classes = [error.error_class for error in snapshot.last_errors]
+            await store.fail(self._uid, Reason.FAILURE_THRESHOLD, describe(snapshot.tripped, classes))
+        elif limit is not None and time.monotonic() - self._begun >= limit:
+            await store.fail(self._uid, Reason.DEADLINE_EXCEEDED, f"spec.activeDeadlineSeconds is {limit}.")
 
     async def _finish(self, store: Store, out: Path, redriven: Sequence[Letter] | None) -> Ending:
         snapshot = await self._snapshot(store)
@@ -201,10 +214,13 @@ class Session:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), STORE_SECONDS)
 
+    def _has_enough(self, snapshot: Snapshot) -> bool:
+        return is_success(snapshot.counts, self._job.spec.success_policy or SuccessPolicy())
+
     def _code(self, snapshot: Snapshot) -> int:
         if snapshot.state not in ENDED and self._exit_code is not None:
             return self._exit_code
-        if snapshot.state is RunState.CLOSED and not snapshot.counts.failed:
+        if snapshot.state is RunState.CLOSED and not snapshot.reason and self._has_enough(snapshot):
             return EXIT_SUCCEEDED
         return EXIT_CONFIGURATION if snapshot.reason in BAD_INPUT else EXIT_FAILED
 

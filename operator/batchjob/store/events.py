@@ -18,9 +18,10 @@ MOST_CHARACTERS: Final = 2048  # of a value: a run's user may write its own keys
 class Event(NamedTuple):
     """One event.
 
-    `kind`: a state that the run has come into (core.items.RunState), `progress`, `item_failed`, `paused`, `resumed`.
+    `kind`: a state that the run has come into (core.items.RunState), `progress`, `item_failed`, `paused`,
+    `resumed`, `tripped`.
     `fields`: with a state or progress the counters (none stands for 0), with `item_failed` position, id, class and
-    message.
+    message, with `tripped` how many of how many items had failed.
     """
 
     id: str  # ascending in a run: `<ms of the store's clock>-<n>`

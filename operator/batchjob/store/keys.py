@@ -63,8 +63,9 @@ KEYS: Final = (
         "events",
         "stream",
         "all",
-        "what watchers are told: type (a state, progress, item_failed, paused, resumed), numbers",
+        "what watchers are told: type (a state, progress, item_failed, paused, resumed, tripped), numbers",
     ),
+    Key("window", "list", "exchange", "the circuit breaker's: items ended/failed in all after each call, oldest first"),
     Key("wake", "list", "all", "tokens for workers that wait, at most 64"),
 )
 NAMES: Final = tuple(key.name for key in KEYS)

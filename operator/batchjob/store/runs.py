@@ -124,9 +124,13 @@ class Store:
         """Grant nothing more until `resume`; workers are told with each exchange."""
         await self._call(scripts.PAUSE, uid, 1)
 
-    async def resume(self, uid: str) -> None:
-        """Grant again."""
-        await self._call(scripts.PAUSE, uid, 0)
+    async def resume(self, uid: str, token: str | None = None) -> None:
+        """Grant again. A run whose circuit breaker tripped needs a `token`; its window is emptied then."""
+        await self._call(scripts.PAUSE, uid, 0, token or "")
+
+    async def set_breaker(self, uid: str, breaker: str) -> None:
+        """Trip where too many items fail, as `core.breaker` writes it; empty: never."""
+        await self._call(scripts.BREAKER, uid, breaker)
 
     async def cancel(self, uid: str) -> None:
         """End the run: every item that is not terminal becomes cancelled, and later commits of it are refused.

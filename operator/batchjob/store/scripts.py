@@ -38,12 +38,13 @@ def _script(name: str, *shared: str) -> Script:
 
 
 ABANDON: Final = _script("abandon", "items")
+BREAKER: Final = _script("breaker")
 CONCLUDE: Final = _script("conclude")
 DUTY_CLAIM: Final = _script("duty_claim", "duties")
 DUTY_FAIL: Final = _script("duty_fail", "duties")
 DUTY_KEEP: Final = _script("duty_keep", "duties")
 DUTY_RELEASE: Final = _script("duty_release", "duties")
-EXCHANGE: Final = _script("exchange", "items")
+EXCHANGE: Final = _script("exchange", "items", "watch_failures")
 FINISHED: Final = _script("finished", "items")
 LEDGER: Final = _script("ledger")
 LOAD_FINISH: Final = _script("load_finish", "duties")
@@ -59,6 +60,6 @@ SEAL_PART: Final = _script("seal_part", "duties")
 SNAPSHOT: Final = _script("snapshot")
 
 ALL: Final = (
-    ABANDON, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, FINISHED, LEDGER, LOAD_FINISH,
+    ABANDON, BREAKER, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, FINISHED, LEDGER, LOAD_FINISH,
     LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchjob.api.status import Counts
+from batchjob.core.breaker import read_trip
 from batchjob.core.items import RunState
 from batchjob.core.snapshot import LastError, Snapshot
 from batchjob.errors import StoreDamaged
@@ -65,6 +66,9 @@ def _snapshot(reply: list[Any]) -> Snapshot:
         reason=facts.get("reason"),
         message=facts.get("message"),
         abandoned=facts.get("abandoned") == "1",
+        breaker=facts.get("breaker", ""),
+        tripped=read_trip(facts["tripped"]) if "tripped" in facts else None,
+        resumed_by=facts.get("resumed_by"),
         load_error=(trouble[0], trouble[1] or "") if trouble[0] else None,
         source_sha256=facts.get("source_sha256") or facts.get("pinned_sha256") or None,
         source_etag=facts.get("source_etag") or None,

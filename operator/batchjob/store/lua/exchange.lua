@@ -252,6 +252,7 @@ local granted = {}
 if run.claimable then
   reap(run)
   promote(run)
+  watch_failures(run)
   granted = grant(run, worker, want, concurrency)
   tell_waiting_workers()
 end
@@ -269,6 +270,7 @@ for i = 1, #counters, 2 do
 end
 if run.state == 'open' and open == 0 then
   run.state = 'sealing'
+  put_breaker_away(run)
   set_state('sealing')
   changed = true
 elseif run.claimable then

@@ -1,0 +1,122 @@
+"""Doing what a plan says about a BatchSchedule; a crash after any step is mended by the next look.
+
+An object whose name is taken counts as ours only if its controller is: the BatchSchedule of a CronJob, the CronJob of
+a Job, a Job of the BatchSchedule for a BatchJob.
+"""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+from batchjob import log
+from batchjob.controller.informer import Informer, controller_uid
+from batchjob.controller.observed import Trouble
+from batchjob.controller.schedule_observed import SeenSchedule
+from batchjob.controller.schedule_plan import (
+    ChangeCronJob,
+    DeleteCronJob,
+    MakeCronJob,
+    MakeJob,
+    MakeRun,
+    ScheduleAction,
+    SchedulePlan,
+    TellJob,
+)
+from batchjob.controller.users import NameTaken
+from batchjob.core.reasons import Reason
+from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, Invalid
+from batchjob.kube import BATCH_JOBS, CRON_JOBS, JOBS, Kube, Resource
+
+# What keeps a step from being taken and is not ours to mend: the reason of the condition, and what to do.
+OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
+    NameTaken: (Reason.NAME_TAKEN, ""),
+    Invalid: (Reason.REFUSED, " Correct the spec: runs that wait for it are made then."),
+    Forbidden: (Reason.REFUSED, " Change the quota, policy or right that forbids it."),
+}
+
+logger = log.get(__name__)
+
+
+class CarryOutSchedule:
+    """The hands of the schedules. What a write returned is put into the copies at once."""
+
+    def __init__(self, kube: Kube, cron_jobs: Informer, jobs: Informer, runs: Informer) -> None:
+        self._kube = kube
+        self._copies = {CRON_JOBS: cron_jobs, JOBS: jobs, BATCH_JOBS: runs}
+
+    async def __call__(self, seen: SeenSchedule, plan: SchedulePlan) -> Trouble | None:
+        """Take every step that can be taken; returns the first obstacle. Errors: KubernetesError."""
+        trouble = None
+        for step in plan.steps:
+            try:
+                for action in step.actions:
+                    await self._do(seen, action)
+            except tuple(OBSTACLES) as error:
+                trouble = trouble or _trouble(error)
+        return trouble
+
+    async def _do(self, seen: SeenSchedule, action: ScheduleAction) -> None:
+        metadata = seen.schedule.metadata
+        match action:
+            case MakeCronJob(manifest):
+                there = await self._create(CRON_JOBS, _without_nulls(manifest), {metadata.uid})
+                if there is not None:  # its label was taken away, or our copy is behind
+                    parts = {"metadata": {"labels": manifest["metadata"]["labels"]}, "spec": manifest["spec"]}
+                    await self._patch(CRON_JOBS, there["metadata"], parts)
+            case ChangeCronJob(name, change, version):
+                await self._patch(CRON_JOBS, _at(metadata.namespace, name, version), change)
+            case DeleteCronJob(name, uid):
+                logger.info("removing a CronJob that is not wanted", cronjob=f"{metadata.namespace}/{name}")
+                await self._kube.delete(CRON_JOBS, metadata.namespace, name, uid=uid)
+            case MakeJob(manifest):
+                [owner] = manifest["metadata"]["ownerReferences"]
+                await self._create(JOBS, manifest, {owner["uid"]})
+            case MakeRun(manifest):
+                await self._create(BATCH_JOBS, manifest, {job.uid for job in seen.jobs})
+            case TellJob(name, status, version):
+                place = _at(metadata.namespace, name, version)
+                await self._patch(JOBS, place, {"status": status}, subresource="status")
+
+    async def _create(
+        self, resource: Resource, manifest: dict[str, Any], owners: Collection[str]
+    ) -> dict[str, Any] | None:
+        """Create an object; one of that name counts, and is returned, if its controller is one of `owners`."""
+        namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+        try:
+            made = await self._kube.create(resource, namespace, manifest)
+        except AlreadyExists:
+            there = await self._kube.get(resource, namespace, name)
+            if controller_uid(there) not in owners:
+                raise NameTaken(
+                    f"{resource.kind} {name} exists and belongs to somebody else; this BatchSchedule needs that name. "
+                    f"Delete the {resource.kind}, or create the BatchSchedule under another name."
+                ) from None
+            return there
+        self._copies[resource].remember(made)
+        logger.info("created", kind=resource.kind, name=f"{namespace}/{name}")
+        return None
+
+    async def _patch(
+        self, resource: Resource, place: dict[str, Any], change: dict[str, Any], subresource: str | None = None
+    ) -> None:
+        changed = await self._kube.patch(
+            resource,
+            place["namespace"],
+            place["name"],
+            change,
+            subresource=subresource,
+            resource_version=place["resourceVersion"],
+        )
+        self._copies[resource].remember(changed)
+
+
+def _at(namespace: str, name: str, version: str) -> dict[str, Any]:
+    return {"namespace": namespace, "name": name, "resourceVersion": version}
+
+
+def _without_nulls(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {**manifest, "spec": {name: value for name, value in manifest["spec"].items() if value is not None}}
+
+
+def _trouble(error: BatchJobError) -> Trouble:
+    reason, hint = next(known for kind, known in OBSTACLES.items() if isinstance(error, kind))
+    return Trouble(reason, f"{str(error).rstrip('.')}.{hint}")

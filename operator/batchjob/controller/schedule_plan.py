@@ -1,0 +1,265 @@
+"""The decision about a BatchSchedule: from what was observed to what is done. Pure.
+
+CronJobs first: one for each cron string, as the spec says, the others gone once their runs have ended. Then the times
+that were missed become Jobs, then Jobs become BatchJobs, oldest first; last, what became of a BatchJob is written to
+its Job, which tells the CronJob. Each step may be repeated: every name follows from the time that it is for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+
+from batchjob.api.schedule import BatchScheduleStatus, ConcurrencyPolicy, ScheduleConditionType
+from batchjob.controller.observed import Trouble
+from batchjob.controller.schedule_manifests import (
+    build_cron_job,
+    build_missed_job,
+    build_run,
+    cron_job_name,
+    fits,
+    job_begun,
+    job_complete,
+    job_failed,
+)
+from batchjob.controller.schedule_observed import SeenJob, SeenRun, SeenSchedule
+from batchjob.core.cron import Cron, find_zone
+from batchjob.core.reasons import Reason
+
+MAX_MISSED: Final = 1000  # times looked through for missed ones: a schedule of minutes has 43,200 a month
+MAX_PAUSE_SECONDS: Final = 3600.0  # the longest between two looks: a clock may be set
+
+
+@dataclass(frozen=True)
+class MakeCronJob:
+    """Create a CronJob; one of that name that is ours becomes like it."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ChangeCronJob:
+    """Write what differs; `version` is the one that was looked at."""
+
+    name: str
+    change: dict[str, Any]
+    version: str
+
+
+@dataclass(frozen=True)
+class DeleteCronJob:
+    """Delete a CronJob and, by Kubernetes, its Jobs and their BatchJobs."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class MakeJob:
+    """Create a Job for a time that was missed; one of that name counts as created."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MakeRun:
+    """Create the BatchJob of a Job; one of that name that is of this schedule counts as created."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TellJob:
+    """Write a Job's status; `version` is the one that was looked at."""
+
+    name: str
+    status: dict[str, Any]
+    version: str
+
+
+ScheduleAction = MakeCronJob | ChangeCronJob | DeleteCronJob | MakeJob | MakeRun | TellJob
+
+
+@dataclass(frozen=True)
+class Step:
+    """Actions of which each needs the one before it."""
+
+    actions: tuple[ScheduleAction, ...]
+
+
+@dataclass(frozen=True)
+class SchedulePlan:
+    """What to do, and what the status says afterwards if all of it went well."""
+
+    steps: tuple[Step, ...] = ()
+    trouble: Trouble | None = None
+    settled: dict[str, datetime] | None = None  # CronJob → every time until then is dealt with; None: as it was
+    next_time: datetime | None = None
+    active: tuple[str, ...] = ()  # BatchJobs that have not ended, oldest first
+    missed: int = 0  # times that are given up
+    again_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class CatchUp:
+    """What is to be done about the times that one CronJob missed."""
+
+    jobs: tuple[MakeJob, ...]
+    missed: int
+    settled: datetime
+
+
+def plan_schedule(seen: SeenSchedule) -> SchedulePlan:
+    """What to do about a BatchSchedule now."""
+    if seen.schedule.metadata.deletion_timestamp is not None:
+        return SchedulePlan()  # in foreground deletion the children go first; making new ones would never end
+    try:
+        crons = _crons(seen)
+    except ValueError as error:
+        steps, active = _runs(seen)
+        return SchedulePlan(tuple(steps), Trouble(Reason.INVALID_SPEC, str(error)), active=active)
+    steps = [*_cron_jobs(seen), *_leftovers(seen)]
+    caught = {name: _catch_up(seen, name, text, cron) for name, (text, cron) in crons.items()}
+    jobs = [action for one in caught.values() for action in one.jobs]
+    steps += [Step((job,)) for job in jobs]
+    runs, active = _runs(seen)
+    # The times that were missed are older than what Kubernetes made since: in a queue they come first.
+    queue = seen.schedule.spec.concurrency_policy is ConcurrencyPolicy.QUEUE
+    steps += [] if jobs and queue else runs
+    next_time = _next_time(seen, crons)
+    return SchedulePlan(
+        tuple(steps),
+        settled={name: one.settled for name, one in caught.items()},
+        next_time=next_time,
+        active=active,
+        missed=sum(one.missed for one in caught.values()),
+        again_seconds=0 if jobs else _pause(seen.now, next_time),
+    )
+
+
+def _crons(seen: SeenSchedule) -> dict[str, tuple[str, Cron]]:
+    """The cron strings and their times by the names of their CronJobs; ValueError says what is wrong."""
+    spec = seen.schedule.spec
+    try:
+        zone = find_zone(spec.time_zone)
+    except ValueError as error:
+        advice = "Use a name of the IANA list, such as Europe/Berlin, or UTC."
+        raise ValueError(f"spec.timeZone: {error}. {advice}") from None
+    found = {}
+    for number, text in enumerate(spec.schedules):
+        try:
+            name = cron_job_name(seen.schedule.metadata.name, text, spec.time_zone)
+            found[name] = text, Cron(text, zone)
+        except ValueError as error:
+            raise ValueError(f"spec.schedules[{number}]: '{text}': {error}. Correct it.") from None
+    return found
+
+
+def _cron_jobs(seen: SeenSchedule) -> Iterator[Step]:
+    """One CronJob for each cron string, and each as it should be."""
+    there = {one.name: one for one in seen.cron_jobs}
+    for text in seen.schedule.spec.schedules:
+        wanted = build_cron_job(seen.schedule, text, seen.image)
+        one = there.get(wanted["metadata"]["name"])
+        parts = {"metadata": {"labels": wanted["metadata"]["labels"]}, "spec": wanted["spec"]}
+        if one is None:
+            yield Step((MakeCronJob(wanted),))
+        elif not fits(one.body, parts):
+            yield Step((ChangeCronJob(one.name, parts, one.version),))
+
+
+def _leftovers(seen: SeenSchedule) -> Iterator[Step]:
+    """CronJobs of cron strings that were removed: no new runs, and they go once the last of theirs has ended."""
+    spec = seen.schedule.spec
+    kept = {cron_job_name(seen.schedule.metadata.name, text, spec.time_zone) for text in spec.schedules}
+    busy = {job.cron_job_uid for job in seen.jobs if not job.ended}
+    for one in seen.cron_jobs:
+        if one.name in kept or "deletionTimestamp" in one.body["metadata"]:
+            continue
+        if one.uid not in busy:
+            yield Step((DeleteCronJob(one.name, one.uid),))
+        elif not one.body["spec"].get("suspend"):
+            yield Step((ChangeCronJob(one.name, {"spec": {"suspend": True}}, one.version),))
+
+
+def _catch_up(seen: SeenSchedule, name: str, text: str, cron: Cron) -> CatchUp:
+    """The times between the last one dealt with and the newest one that Kubernetes ran: it skips those between."""
+    spec = seen.schedule.spec
+    one = next((one for one in seen.cron_jobs if one.name == name), None)
+    if one is None:
+        return CatchUp((), 0, _settled(seen, name) or seen.now)
+    since = _settled(seen, name) or one.created
+    if _was_suspended(seen) and not spec.suspend:
+        since = max(since, seen.now)  # what a pause left out is not made up for
+    made = {job.at: job for job in seen.jobs if job.cron_job_uid == one.uid and not job.by_hand}
+    newest = max([*made, *([one.last] if one.last else [])], default=since)
+    if newest <= since:
+        return CatchUp((), 0, since)
+    missing = [time for time in islice(cron.between(since, newest), MAX_MISSED) if time not in made]
+    wanted = []
+    if spec.catch_up is not None:
+        deadline = timedelta(seconds=spec.starting_deadline_seconds or 0)
+        in_time = [time for time in missing if not deadline or seen.now - time <= deadline]
+        caught_up = sum(since < at < newest and job.caught_up for at, job in made.items())  # before a crash
+        wanted = in_time[: max(0, spec.catch_up.max_runs - caught_up)]
+    manifest, zone = build_cron_job(seen.schedule, text, seen.image), find_zone(spec.time_zone)
+    jobs = tuple(MakeJob(build_missed_job(manifest, one.uid, time, zone)) for time in wanted)
+    # Forbid leaves runs out on purpose, and nothing tells those from missed ones.
+    missed = 0 if spec.concurrency_policy is ConcurrencyPolicy.FORBID else len(missing) - len(wanted)
+    return CatchUp(jobs, missed, newest)
+
+
+def _settled(seen: SeenSchedule, name: str) -> datetime | None:
+    status = seen.schedule.status or BatchScheduleStatus()
+    return next((datetime.fromisoformat(one.settled_until) for one in status.cron_jobs if one.name == name), None)
+
+
+def _was_suspended(seen: SeenSchedule) -> bool:
+    condition = seen.schedule.status and seen.schedule.status.condition(ScheduleConditionType.SUSPENDED)
+    return bool(condition and condition.status == "True")
+
+
+def _runs(seen: SeenSchedule) -> tuple[list[Step], tuple[str, ...]]:
+    """BatchJobs for Jobs and news for Jobs, oldest first; and the BatchJobs that have not ended."""
+    steps, active = [], []
+    for job in sorted(seen.jobs, key=lambda job: (job.at, job.name)):
+        if job.ended:
+            continue
+        run = seen.run_of(job)
+        begun = TellJob(job.name, job_begun(seen.now), job.version)
+        if run is None and job.start is None:
+            manifest = build_run(seen.schedule, dict(seen.template), job.run, job.at, (job.name, job.uid))
+            steps.append(Step((MakeRun(manifest), begun)))
+        elif run is None or run.ended:
+            steps.append(Step((TellJob(job.name, _end(job, run, seen.now), job.version),)))
+            continue
+        elif job.start is None:
+            steps.append(Step((begun,)))
+        active.append(job.run)
+    return steps, tuple(dict.fromkeys(active))
+
+
+def _end(job: SeenJob, run: SeenRun | None, now: datetime) -> dict[str, Any]:
+    start = job.start or job.created
+    if run is None:
+        message = f"BatchJob {job.run} was deleted before it had ended."
+        return job_failed(start, Reason.RUN_DELETED, message, now)
+    if run.complete:
+        end = run.completion_time or start
+        return job_complete(start, max(start, end), now)  # its clock may differ from the API server's
+    return job_failed(start, run.reason or Reason.CANCELLED, f"BatchJob {run.name}: {run.message}", now)
+
+
+def _next_time(seen: SeenSchedule, crons: dict[str, tuple[str, Cron]]) -> datetime | None:
+    if seen.schedule.spec.suspend:
+        return None
+    times = (cron.next(seen.now) for _, cron in crons.values())
+    return min((time for time in times if time is not None), default=None)
+
+
+def _pause(now: datetime, next_time: datetime | None) -> float | None:
+    """When to look again for status.nextScheduleTime: Kubernetes tells nothing of a time that it leaves out."""
+    if next_time is None:
+        return None
+    return min(MAX_PAUSE_SECONDS, (next_time - now).total_seconds() + 1)

@@ -1,0 +1,58 @@
+"""Whose turn it is among the runs of a BatchSchedule with concurrencyPolicy Queue: the oldest that has not ended."""
+
+from collections.abc import Callable
+from typing import Any
+
+from batchjob.controller.informer import Informer, ObjectKey, object_key
+from batchjob.controller.known import Entry
+from batchjob.controller.schedule_manifests import IN_TURN, SCHEDULE_LABEL, SCHEDULED_AT
+from batchjob.core.phases import TERMINAL
+from batchjob.errors import BatchJobError
+
+
+class Turns:
+    """The queues of all BatchSchedules; `runs` has the BatchJobs by their schedule's name, `look` looks at one."""
+
+    def __init__(self, runs: Informer, look: Callable[[ObjectKey], None]) -> None:
+        self._runs = runs
+        self._look = look
+
+    def before(self, entry: Entry) -> str | None:
+        """The BatchJob that this one has to wait for; None if it is its turn, or it stands in no queue.
+
+        BatchJobError where our copy does not have it yet: what is older may be missing too.
+        """
+        metadata = entry.body["metadata"] if entry.body else {}
+        schedule = metadata.get("labels", {}).get(SCHEDULE_LABEL)
+        if schedule is None or metadata.get("annotations", {}).get(IN_TURN) != "true":
+            return None
+        run = self._runs.get((entry.namespace, entry.name))
+        if run is None or run["metadata"]["uid"] != entry.uid:
+            raise BatchJobError(f"the runs of BatchSchedule {schedule} are not all known yet; looking again")
+        others = self._runs.owned_by(entry.namespace, schedule)
+        earlier = [other for other in others if not _has_ended(other) and _turn(other) < _turn(run)]
+        return str(min(earlier, key=_turn)["metadata"]["name"]) if earlier else None
+
+    def moved(self, run: dict[str, Any], *, gone: bool) -> None:
+        """Where a run ended or went, one that waits may have its turn."""
+        if not gone and not _has_ended(run):
+            return
+        schedule = schedule_of(run) or ""
+        for other in self._runs.owned_by(run["metadata"]["namespace"], schedule):
+            if not _has_ended(other) and other["metadata"].get("annotations", {}).get(IN_TURN) == "true":
+                self._look(object_key(other))
+
+
+def schedule_of(item: dict[str, Any]) -> str | None:
+    """The name of the BatchSchedule that an object says it is of."""
+    name = item["metadata"].get("labels", {}).get(SCHEDULE_LABEL)
+    return None if name is None else str(name)
+
+
+def _turn(run: dict[str, Any]) -> tuple[str, str]:
+    metadata = run["metadata"]
+    return metadata.get("annotations", {}).get(SCHEDULED_AT, ""), metadata["name"]
+
+
+def _has_ended(run: dict[str, Any]) -> bool:
+    return (run.get("status") or {}).get("phase") in TERMINAL

@@ -1,0 +1,114 @@
+"""The queues as the leader keeps them."""
+
+from typing import Any
+
+import pytest
+
+from batchjob.controller.queues import Queues
+from batchjob.core.admission import Claim, is_news
+from batchjob.core.reasons import Reason
+
+
+def claim(uid: str, at: int = 0) -> Claim:
+    return Claim(5, f"2026-01-01T00:00:{at:02d}Z", uid, "a", 1)
+
+
+def queue(name: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": "q", "generation": 1, "resourceVersion": "1"}, "spec": spec}
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def queues(told: list[str]) -> Queues:
+    return Queues(told.append)
+
+
+def test_every_type_has_a_queue_and_other_names_have_none(queues: Queues) -> None:
+    assert [queues.spec(name) is not None for name in ("ai-batch", "export", "email", "custom", "nightly")] == [
+        *(True, True, True, True, False)
+    ]
+    queues.seen(queue("nightly"), False)
+    assert queues.spec("nightly")
+    queues.seen(queue("nightly"), True)
+    assert queues.place("nightly", "u", claim("u")) is None
+
+
+def test_who_may_start_because_another_left_is_told(queues: Queues, told: list[str]) -> None:
+    queues.seen(queue("custom", maxActiveJobs=1), False)
+    first, second = (queues.place("custom", uid, claim(uid, n)) for n, uid in enumerate(("x", "y")))
+    assert first
+    assert second
+    assert (first.workers, second.reason, told) == (1, Reason.CONCURRENCY_LIMIT, [])
+    queues.forget("x")
+    assert told == ["y"]
+    again = queues.place("custom", "y", claim("y", 1))
+    assert again
+    assert again.workers == 1
+
+
+def test_a_change_of_its_status_concerns_no_batch_job_and_one_of_its_spec_does(queues: Queues) -> None:
+    assert queues.seen(queue("custom", paused=True), False)
+    assert not queues.seen(queue("custom", paused=True) | {"status": {"waiting": 3}}, False)
+    assert queues.seen(queue("custom"), False)
+    assert queues.seen(queue("custom"), True)
+
+
+def test_a_queue_of_a_newer_version_stays_as_it_was(queues: Queues) -> None:
+    queues.seen(queue("custom", maxActiveJobs=1), False)
+    assert not queues.seen(queue("custom", maxActiveJobs="many"), False)
+    spec = queues.spec("custom")
+    assert spec
+    assert spec.max_active_jobs == 1
+
+
+def test_who_ran_under_an_earlier_leader_has_its_place(queues: Queues) -> None:
+    queues.seen(queue("custom", maxActiveJobs=1), False)
+    queues.restore("custom", claim("old"))
+    waits = queues.place("custom", "new", claim("new", 1))
+    assert waits
+    assert waits.reason is Reason.CONCURRENCY_LIMIT
+    keeps = queues.place("custom", "old", claim("old"))
+    assert keeps
+    assert keeps.workers == 1
+
+
+def test_a_wait_is_estimated_from_the_pace_of_late(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("batchjob.controller.queues.time.monotonic", lambda: now)
+    queues.seen(queue("custom", maxActiveJobs=1), False)
+    for n in range(4):
+        queues.place("custom", f"u{n}", claim(f"u{n}", n))
+    assert queues.wait_seconds("custom", 1) is None, "one start is no pace"
+    for n in range(3):
+        now += 60
+        queues.forget(f"u{n}")
+    assert queues.wait_seconds("custom", 2) == 120
+
+
+@pytest.mark.parametrize(
+    ("told", "position", "news"),
+    [
+        (None, 500, True),
+        (500, 400, False),
+        (500, 250, True),
+        (12, 11, False),
+        (11, 10, True),
+        (3, 3, False),
+        (3, 0, False),
+    ],
+)
+def test_the_first_ten_in_line_are_told_each_step_and_the_others_when_half_the_way_is_done(
+    told: int | None, position: int, news: bool
+) -> None:
+    assert is_news(told, position) is news
+
+
+def test_a_place_in_line_is_that_of_those_who_wait(queues: Queues) -> None:
+    queues.seen(queue("custom", maxActiveJobs=1), False)
+    for n in range(3):
+        queues.place("custom", f"u{n}", claim(f"u{n}", n))
+    assert [queues.position(uid) for uid in ("u0", "u1", "stranger")] == [0, 1, 0]
