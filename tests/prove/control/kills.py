@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.prove.control.scenarios import Scenario
+from tests.prove.control.scenarios import Scenario, lease_of
 from tests.prove.control.stage import Actor, Place, Step, a_place, a_world
 
 SIDES: Final = ("before", "after")
@@ -35,7 +35,7 @@ def operators(place: Place, **settings: Any) -> Iterator[tuple[Actor, Actor]]:
 
 def trial(scenario: Scenario, folder: Path) -> dict[str, Any]:
     """A scenario, killed at every point."""
-    with a_place(folder) as place, operators(place, lease_seconds=3, lease_renew_seconds=2) as actors:
+    with a_place(folder) as place, operators(place, **lease_of(scenario)) as actors:
         clean = learn(place, actors, scenario)
         found = points(clean)
         for point in found:

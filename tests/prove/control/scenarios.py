@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.prove.control.stage import World
+from tests.support.cluster_schedules import TIMES, batch_schedule
+from tests.support.kubectl import wait_until
+from tests.support.manifests import inline, noop
 
 Scenario = Callable[[World], None]
 
@@ -108,6 +111,51 @@ def takeover(world: World) -> None:
         world.jobs.wait_condition("run", "Suspended", "SuspendedByUser")
 
 
+def deadline(world: World) -> None:
+    """Its time is over before its items are done."""
+    with world.step("create"):
+        world.apply(activeDeadlineSeconds=3600)
+        world.running()
+    with world.step("deadline"):
+        world.change(activeDeadlineSeconds=1)
+        world.jobs.wait_condition("run", "Failed", "DeadlineExceeded")
+
+
+def retention(world: World) -> None:
+    """What it left is removed soon after its end, and then itself."""
+    with world.step("create"):
+        world.apply(retention={"completedSeconds": 0})
+        world.running()
+    with world.step("finish"):
+        world.hurry()
+        world.jobs.wait_phase("run", "Succeeded")
+        world.dismissed()
+        wait_until(lambda: world.jobs.kubectl.items("jobs"), "its Job to go", until=lambda jobs: not jobs)
+    with world.step("delete"):
+        world.change(ttlSecondsAfterFinished=0)
+        world.gone()
+
+
+def schedule(world: World) -> None:
+    """Its time comes, its run begins and is cancelled, and its Job hears of it."""
+    with world.step("create"):
+        world.jobs.kubectl.apply(batch_schedule("run", template={"spec": noop("run", inline(1), suspend=True)["spec"]}))
+        world.schedules.wait_seen("run")
+    with world.step("fire"):
+        run = world.schedules.fire("run", TIMES[0])
+        wait_until(lambda: world.jobs.kubectl.exists("batchjob", run), "the run of its time")
+        world.know(run)
+        world.jobs.wait_phase(run, "Suspended")
+    with world.step("cancel"):
+        world.change(run, cancel=True)
+        world.schedules.wait_job(world.schedules.job_of(run)["metadata"]["name"], "Failed")
+
+
+def lease_of(scenario: Scenario) -> dict[str, float]:
+    """Settings: where one waits for its end the Lease is short; elsewhere a busy machine must not lose it."""
+    return {"lease_seconds": 4, "lease_renew_seconds": 2} if scenario is takeover else {}
+
+
 def start(world: World) -> None:
     """A BatchJob whose items are worked on."""
     with world.step("create"):
@@ -137,4 +185,7 @@ def finish(world: World) -> None:
         world.dismissed()
 
 
-SCENARIOS: Final = (create, suspend, resume, cancel, delete, delete_while_down, scale, fail, redrive, takeover)
+SCENARIOS: Final = (
+    create, suspend, resume, cancel, delete, delete_while_down, scale, fail, redrive, deadline, retention, schedule,
+    takeover,
+)  # fmt: skip

@@ -19,6 +19,7 @@ from tests.localcluster.tools import kubectl
 from tests.prove.control.state import State, difference, take
 from tests.support.accounts import SYSTEM, operator_kubeconfig
 from tests.support.cluster_jobs import BATCH_JOBS, LOOK_SECONDS, Jobs, api_client, own_namespace
+from tests.support.cluster_schedules import Schedules
 from tests.support.crds import install_crds
 from tests.support.fault_proxy import Call, FaultProxy
 from tests.support.kubectl import Kubectl, wait_until
@@ -28,6 +29,7 @@ from tests.support.pods import PodRunner
 from tests.support.redis_server import RedisServer
 
 SETTLED_SECONDS: Final = 1.5  # the operator looks at a run that moves once a second
+REACH_SECONDS: Final = 60.0  # a start of the operator, some back-offs and a pod on two busy cores
 # Only what changes the phase is written: how far a run is differs from one to the next.
 NO_PROGRESS: Final = {"progress_percent": 1000, "progress_max_seconds": 100_000}
 
@@ -143,6 +145,7 @@ class World:
         """`clean`: how the scenario goes; None: find out."""
         self.actors = list(actors)
         self.jobs = jobs
+        self.schedules = Schedules(jobs.kubectl)
         self.steps: list[Step] = []
         self.at = "begin"
         self.in_between: Callable[[], None] = lambda: None  # what happens while a killed operator is down
@@ -170,6 +173,10 @@ class World:
         api = CustomObjectsApi(api_client(self.jobs.kubectl.kubeconfig))
         made: Any = api.create_namespaced_custom_object(*BATCH_JOBS, self.jobs.kubectl.namespace, "batchjobs", job)
         self._uids[name] = made["metadata"]["uid"]
+
+    def know(self, name: str) -> None:
+        """A BatchJob that somebody else made belongs to it too."""
+        self._uids[name] = self.jobs.uid(name)
 
     def failing_items(self) -> dict[str, Any]:
         """A source: an item that waits for `hurry`, and three that fail."""
@@ -272,7 +279,9 @@ class World:
             return last[0] == wanted
 
         try:
-            wait_until(look, f"the state after {self.at} to be the clean run's", every=LOOK_SECONDS, timeout=120)
+            wait_until(
+                look, f"the state after {self.at} to be the clean run's", every=LOOK_SECONDS, timeout=REACH_SECONDS
+            )
         except TimeoutError:
             raise AssertionError("\n".join([f"after {self.at}", *difference(last[0], wanted)])) from None
 
@@ -314,5 +323,6 @@ def label_write(call: Call, uids: dict[str, str]) -> str:
     elif kind == "events":
         words.append(body.get("reason", ""))
     elif call.method == "PATCH":
-        words.append(json.dumps(body.get("spec", {}), sort_keys=True))
+        said = [c["type"] for c in body.get("status", {}).get("conditions") or () if c["status"] == "True"]
+        words.append(" ".join([json.dumps(body.get("spec", {}), sort_keys=True), *said]))
     return " ".join(words)

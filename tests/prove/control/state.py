@@ -19,13 +19,17 @@ State = dict[str, Any]
 
 CLOCKS: Final = frozenset({
     "duration", "rate", "startTime", "completionTime", "lastTransitionTime", "estimatedCompletionTime",
-    "estimatedStartTime", "checkpoint",  # of a run that has ended nobody asks for it
+    "estimatedStartTime", "activeSeconds", "checkpoint",  # of a run that has ended nobody asks for it
 })  # fmt: skip
+NEXT: Final = frozenset({"nextScheduleTime", "lastScheduleTime", "lastSuccessfulTime"})
+# Of a run that was stopped: how far it came is chance; that nothing is missing is not.
+STOPPED: Final = frozenset({"Cancelled", "DeadlineExceeded"})
 LIVE: Final = frozenset({"progress", "percent", "counts", "activeWorkers", "failedItems", "lastErrors", "source"})
 ENDED: Final = frozenset({"Succeeded", "Failed", "Cancelled"})
-HASHED: Final = re.compile(r"\b(run|parent)-[0-9a-f]{5}\b")  # a name of ours and five digits of its uid's hash
+HASHED: Final = re.compile(r"\b((?:run|parent)(?:-\d{12})?)-[0-9a-f]{5}\b")  # a name of ours, and of its uid's hash
+UUID: Final = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 RANDOM: Final = re.compile(r"\b([0-9a-f]{16}|[0-9a-f]{64})\b")  # an epoch; the hash of a source that names its world
-COUNTED: Final = re.compile(r"\d+ of \d+ items finished")
+TIME: Final = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def take(admin: Kubectl, store: Redis, uids: Iterable[str]) -> State:
@@ -37,16 +41,23 @@ def take(admin: Kubectl, store: Redis, uids: Iterable[str]) -> State:
         "jobs": sorted((_job(job) for job in read(admin, f"/apis/batch/v1/{namespace}/jobs")), key=json.dumps),
         "secrets": [_secret(secret) for secret in read(admin, f"/api/v1/{namespace}/secrets")],
         "events": sorted(
-            (event["type"], event["reason"], event.get("note", ""), event["regarding"]["name"])
+            [
+                event["type"],
+                event["reason"],
+                re.sub(r"\d+ of \d+ items", "<n>", event.get("note", "")),
+                event["regarding"]["name"],
+            ]
             for event in read(admin, f"/apis/events.k8s.io/v1/{namespace}/events")
             if event["regarding"]["kind"].startswith("Batch")
         ),
-        "store": {uid: _in_store(store, uid, jobs) for uid in uids},
+        "store": [_in_store(store, uid, jobs) for uid in uids],
+        "schedules": [
+            {"meta": _metadata(item), "status": _told(item.get("status", {}), CLOCKS | NEXT)}
+            for kind in ("batchjob.dev/v1alpha1/{}/batchschedules", "batch/v1/{}/cronjobs")
+            for item in read(admin, f"/apis/{kind.format(namespace)}")
+        ],
     }
-    children = {"uid": "<child>"}
-    for job in found["batchjobs"].values():
-        job["status"]["jobs"] = [child | children for child in job["status"].get("jobs", ())]
-    return _masked(found, [*uids, admin.namespace])
+    return _masked(found, admin.namespace)
 
 
 def read(admin: Kubectl, path: str) -> list[dict[str, Any]]:
@@ -70,19 +81,23 @@ def _batch_job(job: dict[str, Any]) -> dict[str, Any]:
     status = job.get("status", {})
     ended = status.get("phase") in ENDED
     left_out = CLOCKS if ended else CLOCKS | LIVE
-    seen = {key: value for key, value in status.items() if key not in left_out}
-    if status.get("phase") == "Cancelled":  # how far it came is chance; that nothing is missing is not
-        counts = status.get("counts", {})
-        seen |= {
-            "counts": sum(counts.get(name, 0) for name in ("succeeded", "cancelled")),
-            "progress": "",
-            "percent": "",
-        }
+    seen = _told(status, left_out)
+    if STOPPED & {condition["reason"] for condition in seen["conditions"]}:
+        counts = seen.pop("counts", {})
+        seen["stopped"] = counts.get("total", 0) - counts.get("succeeded", 0) - counts.get("cancelled", 0)
+        seen = {key: value for key, value in seen.items() if key not in LIVE}
+        for condition in seen["conditions"]:
+            condition["message"] = re.sub(r"\d+", "<n>", condition["message"])
+    return {"spec": job["spec"], "status": seen, "meta": _metadata(job)}
+
+
+def _told(status: dict[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    """A status without what is chance, its conditions too."""
     conditions = [
         {key: value for key, value in condition.items() if key not in CLOCKS}
         for condition in status.get("conditions", ())
     ]
-    return {"spec": job["spec"], "status": seen | {"conditions": conditions}, "meta": _metadata(job)}
+    return {key: value for key, value in status.items() if key not in left_out} | {"conditions": conditions}
 
 
 def _metadata(item: dict[str, Any]) -> dict[str, Any]:
@@ -117,10 +132,9 @@ def _in_store(store: Redis, uid: str, jobs: list[dict[str, Any]]) -> dict[str, A
     return {"users": len(users), "keys": keys}
 
 
-def _masked(found: State, words: list[str]) -> State:
-    text = json.dumps(found)
-    for number, word in enumerate(words):
-        text = text.replace(word, f"<{number}>")
-    text = COUNTED.sub("<some>", RANDOM.sub("<random>", HASHED.sub(r"\1-<hash>", text)))
+def _masked(found: State, namespace: str) -> State:
+    text = json.dumps(found).replace(namespace, "<namespace>")
+    for pattern, word in ((UUID, "<uid>"), (TIME, "<time>"), (HASHED, r"\1-<hash>"), (RANDOM, "<random>")):
+        text = pattern.sub(word, text)
     masked: State = json.loads(text)
     return masked
