@@ -1,7 +1,8 @@
 """What a run of the operator leaves behind, as a value to compare: everything of a namespace, and of its runs in Redis.
 
 What differs from one run to the next in any case is masked: uids and what is named after them, times, versions, random
-words; while a run goes on, also how far its items are. What is left must be equal.
+words; while a run goes on, also how far its items are. What is left must be equal. Of a run that was stopped, the Job
+is deleted or its workers were faster, and ended it; that decides whether its Secret stays for another minute.
 """
 
 import base64
@@ -36,10 +37,13 @@ def take(admin: Kubectl, store: Redis, uids: Iterable[str]) -> State:
     """Everything of a namespace, and of these runs in the store."""
     namespace = f"namespaces/{admin.namespace}"
     jobs = read(admin, f"/apis/batchjob.dev/v1alpha1/{namespace}/batchjobs")
+    stopped = {job["metadata"]["uid"] for job in jobs if _was_stopped(job.get("status", {}))}
+    children = [job for job in read(admin, f"/apis/batch/v1/{namespace}/jobs") if not _is_over(job, stopped)]
+    secrets = [item for item in read(admin, f"/api/v1/{namespace}/secrets") if not _owners(item) & stopped]
     found: State = {
         "batchjobs": {job["metadata"]["name"]: _batch_job(job) for job in jobs},
-        "jobs": sorted((_job(job) for job in read(admin, f"/apis/batch/v1/{namespace}/jobs")), key=json.dumps),
-        "secrets": [_secret(secret) for secret in read(admin, f"/api/v1/{namespace}/secrets")],
+        "jobs": sorted((_job(job) for job in children), key=json.dumps),
+        "secrets": [_secret(secret) for secret in secrets],
         "events": sorted(
             [
                 event["type"],
@@ -74,6 +78,9 @@ def difference(one: object, other: object, where: str = "") -> list[str]:
     if isinstance(one, dict) and isinstance(other, dict):
         keys = sorted(one.keys() | other.keys(), key=str)
         return [line for key in keys for line in difference(one.get(key), other.get(key), f"{where}.{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [line for number, (a, b) in pairs for line in difference(a, b, f"{where}[{number}]")]
     return [] if one == other else [f"{where}: {one!r} is not {other!r}"]
 
 
@@ -82,13 +89,17 @@ def _batch_job(job: dict[str, Any]) -> dict[str, Any]:
     ended = status.get("phase") in ENDED
     left_out = CLOCKS if ended else CLOCKS | LIVE
     seen = _told(status, left_out)
-    if STOPPED & {condition["reason"] for condition in seen["conditions"]}:
+    if _was_stopped(status):
         counts = seen.pop("counts", {})
         seen["stopped"] = counts.get("total", 0) - counts.get("succeeded", 0) - counts.get("cancelled", 0)
         seen = {key: value for key, value in seen.items() if key not in LIVE}
         for condition in seen["conditions"]:
             condition["message"] = re.sub(r"\d+", "<n>", condition["message"])
     return {"spec": job["spec"], "status": seen, "meta": _metadata(job)}
+
+
+def _was_stopped(status: dict[str, Any]) -> bool:
+    return bool(STOPPED & {condition["reason"] for condition in status.get("conditions", ())})
 
 
 def _told(status: dict[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
@@ -125,11 +136,23 @@ def _secret(secret: dict[str, Any]) -> dict[str, Any]:
 def _in_store(store: Redis, uid: str, jobs: list[dict[str, Any]]) -> dict[str, Any]:
     """Whether its user is there, and its keys: of a run that goes on only whether it has any."""
     users = [name for name in store.acl_users() if uid in name]
-    keys = sorted(store.keys(f"*{uid}*"))
+    keys = sorted(map(str, store.keys(f"*{uid}*")))
     phases = {job["metadata"]["uid"]: job.get("status", {}).get("phase") for job in jobs}
     if phases.get(uid, "gone") not in ENDED and phases.get(uid, "gone") != "gone":
         keys = ["some"] if keys else []
+    if any(job["metadata"]["uid"] == uid and _was_stopped(job.get("status", {})) for job in jobs):
+        # Whether an item was done is chance, and so is the minute in which the user goes.
+        return {"keys": [key for key in keys if not key.endswith(":results")]}
     return {"users": len(users), "keys": keys}
+
+
+def _owners(item: dict[str, Any]) -> set[str]:
+    return {owner["uid"] for owner in item["metadata"].get("ownerReferences", ())}
+
+
+def _is_over(job: dict[str, Any], stopped: set[str]) -> bool:
+    ended = {c["type"] for c in job.get("status", {}).get("conditions", ()) if c["status"] == "True"}
+    return bool(_owners(job) & stopped and ended & {"Complete", "Failed"})
 
 
 def _masked(found: State, namespace: str) -> State:
