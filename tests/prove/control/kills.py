@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from tests.prove.control.scenarios import Scenario, lease_of
 from tests.prove.control.stage import Actor, Place, Step, a_place, a_world
+from tests.support.cluster_jobs import LOOK_SECONDS
+from tests.support.kubectl import wait_until
 
 SIDES: Final = ("before", "after")
 TRIES: Final = 3  # a run may take another way to the same end and never come to the point
@@ -86,11 +88,17 @@ def _kill(place: Place, actors: Sequence[Actor], scenario: Scenario, clean: Sequ
                     lose_reply=point.side == "after",
                 )
             )
+
+        def all_back() -> None:
+            if any(fault.hits for fault in faults):
+                wait_until(lambda: revived, "the kill to be done", every=LOOK_SECONDS)
+            for done in revived:
+                done.result()
+
+        world.all_back = all_back
         try:
             scenario(world)
         finally:
             for fault in faults:
                 fault.times = fault.hits  # it is over
-        for done in revived:
-            done.result()
         return bool(revived)

@@ -149,6 +149,7 @@ class World:
         self.steps: list[Step] = []
         self.at = "begin"
         self.in_between: Callable[[], None] = lambda: None  # what happens while a killed operator is down
+        self.all_back: Callable[[], None] = lambda: None  # waits for whoever was killed in the step
         self._clean = clean
         self._hurry = folder / "hurry"
         self._uids: dict[str, str] = {}
@@ -226,6 +227,7 @@ class World:
             wanted = self._clean[len(self.steps)]
             assert wanted.name == name
             self._reach(wanted.state)
+            self.all_back()
             self.steps.append(wanted)
 
     # ---- what trials look at ----
