@@ -4,32 +4,28 @@ The operator under test runs as the chart's service account, so every test here 
 """
 
 import asyncio
-import itertools
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from kubernetes.client import CoreV1Api, V1Namespace, V1ObjectMeta
 
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
-from tests.chart.rendering import objects, of_kind
 from tests.localcluster import ControlPlane
 from tests.localcluster.tools import kubectl
-from tests.support.cluster_jobs import Jobs, api_client
+from tests.support.accounts import SYSTEM, operator_kubeconfig
+from tests.support.cluster_jobs import Jobs, own_namespace
 from tests.support.crds import install_crds
 from tests.support.kubectl import Kubectl
 from tests.support.operator_process import OperatorProcess
 from tests.support.pods import PodRunner
 from tests.support.redis_server import RedisServer
 
-SYSTEM = "batchjob-system"
+__all__ = ["SYSTEM", "AskStore", "own_namespace"]  # what tests here import from here
+
 AskStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
-RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 # Dozens of operators and workers start here. Each takes three times as long where Python may not keep what it compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -52,14 +48,7 @@ def admin(control_plane: ControlPlane) -> Kubectl:
 @pytest.fixture(scope="session")
 def operator_account(control_plane: ControlPlane, admin: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A kubeconfig of the operator's service account, with the rights that the chart gives it."""
-    system = admin.within(SYSTEM)
-    system.ensure_namespace()
-    system.apply(*of_kind(objects(), *RIGHTS))
-    config = yaml.safe_load(control_plane.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": system("create", "token", "batchjob-operator", "--duration=8h").strip()}
-    path = tmp_path_factory.mktemp("operator-account") / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return operator_kubeconfig(control_plane.kubeconfig, admin, tmp_path_factory.mktemp("operator-account"))
 
 
 @pytest.fixture(scope="session")
@@ -82,24 +71,11 @@ def ask_store(redis_server: RedisServer) -> AskStore:
     return lambda question: asyncio.run(asked(question))
 
 
-_teams = itertools.count(1)
-
-
 @pytest.fixture
 def jobs(admin: Kubectl) -> Iterator[Jobs]:
     """BatchJobs in a namespace of this test alone."""
     with own_namespace(admin) as found:
         yield found
-
-
-@contextmanager
-def own_namespace(admin: Kubectl) -> Iterator[Jobs]:
-    """BatchJobs in a new namespace; it goes with them."""
-    team = admin.within(f"team-{next(_teams)}")
-    api = CoreV1Api(api_client(team.kubeconfig))
-    api.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=team.namespace)))
-    yield Jobs(team)
-    api.delete_namespace(team.namespace)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,10 @@ import pytest
 from aiohttp import web
 
 from tests.cluster.conftest import SYSTEM
+from tests.cluster.test_lifecycle import child_jobs, events
 from tests.support.cluster_jobs import Jobs
 from tests.support.fault_proxy import FaultProxy, status
+from tests.support.kubectl import wait_until
 from tests.support.manifests import inline, noop
 from tests.support.operator_process import OperatorProcess
 from tests.support.redis_server import RedisServer
@@ -47,3 +49,31 @@ def test_a_write_that_fails_or_whose_answer_is_lost_is_made_good_and_made_once(
     for kind in ("jobs", "secrets"):
         assert len(jobs.kubectl.items(kind, "-l", f"batchjob.dev/uid={uid}")) == 1
     assert found["jobs"][0]["name"] == jobs.kubectl.items("jobs")[0]["metadata"]["name"]
+
+
+@pytest.mark.parametrize("how", ["lost reply", "500"])
+def test_an_event_that_cannot_be_posted_at_once_is_posted_once(how: str, proxy: FaultProxy, jobs: Jobs) -> None:
+    spoilt = f"POST .*/namespaces/{jobs.kubectl.namespace}/events$"
+    fault = proxy.inject(spoilt, lose_reply=True) if how == "lost reply" else proxy.inject(spoilt, answer=status(500))
+    jobs.apply(noop("told", inline(1), suspend=True))
+    jobs.wait_condition("told", "Suspended", "SuspendedByUser")
+    assert fault.hits == 1
+    assert events(jobs, "told") == [("Normal", "SuspendedByUser")], "it comes before the status"
+
+
+def test_an_event_is_not_lost_with_the_answer_to_the_status_that_it_tells_of(proxy: FaultProxy, jobs: Jobs) -> None:
+    fault = proxy.inject(f"PATCH .*/namespaces/{jobs.kubectl.namespace}/batchjobs/.*/status$", lose_reply=True)
+    jobs.apply(noop("told", inline(1), suspend=True))
+    jobs.wait_condition("told", "Suspended", "SuspendedByUser")
+    assert fault.hits == 1
+    assert events(jobs, "told") == [("Normal", "SuspendedByUser")]
+
+
+def test_a_job_whose_deletion_is_refused_for_the_moment_is_deleted_all_the_same(proxy: FaultProxy, jobs: Jobs) -> None:
+    jobs.apply(noop("refused", inline(1)))
+    jobs.wait_phase("refused", "Running")
+    fault = proxy.inject(f"DELETE .*/namespaces/{jobs.kubectl.namespace}/jobs/", answer=status(409, "Conflict"))
+    jobs.kubectl("patch", "batchjob", "refused", "--type=merge", "-p", '{"spec":{"cancel":true}}')
+    jobs.wait_condition("refused", "Failed", "Cancelled")
+    assert fault.hits == 1
+    wait_until(lambda: child_jobs(jobs, "refused"), "its Job to go", until=lambda left: not left)

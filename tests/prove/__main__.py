@@ -1,4 +1,4 @@
-"""`python -m tests.prove engine [proof …]`: the trials of each proof that this commit has not passed yet.
+"""`python -m tests.prove engine|control [proof …]`: the trials of each proof that this commit has not passed yet.
 
 A trial that holds is a line in `.state/prove/`, so a run that was interrupted goes on where it was. Once every proof
 of the part is whole, their sums are written to `docs/proof/<part>.json`. A trial that does not hold ends the run with
@@ -24,7 +24,7 @@ from tests.prove.proof import Proof
 REPOSITORY: Final = Path(__file__).parents[2]
 STATE: Final = REPOSITORY / ".state" / "prove"
 RESULTS: Final = REPOSITORY / "docs" / "proof"
-PARTS: Final = ("engine",)
+PARTS: Final = ("engine", "control")
 CODE: Final = ("operator", "worker-image", "tests", "uv.lock")  # what a result is a result of
 
 

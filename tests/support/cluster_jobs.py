@@ -4,19 +4,23 @@ What is asked ten times a second while a test waits goes to the API server direc
 took a third of the tests' time.
 """
 
+import itertools
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from kubernetes.client import ApiClient, CustomObjectsApi
+from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi, V1Namespace, V1ObjectMeta
 from kubernetes.config import new_client_from_config
 
 from tests.support.kubectl import PATIENCE_SECONDS, Kubectl, names, wait_until
 
 BATCH_JOBS: Final = ("batchjob.dev", "v1alpha1")
 LOOK_SECONDS: Final = 0.1
+_teams = itertools.count(1)
 
 
 @cache
@@ -114,6 +118,16 @@ class Jobs:
         """Delete what this test applied."""
         if self._applied:
             self.kubectl("delete", "batchjob", *self._applied, "--ignore-not-found", "--timeout=60s")
+
+
+@contextmanager
+def own_namespace(admin: Kubectl) -> Iterator[Jobs]:
+    """BatchJobs in a new namespace; it goes with them."""
+    team = admin.within(f"team-{next(_teams)}")
+    api = CoreV1Api(api_client(team.kubeconfig))
+    api.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=team.namespace)))
+    yield Jobs(team)
+    api.delete_namespace(team.namespace)
 
 
 def kill_worker(pod: dict[str, Any]) -> None:

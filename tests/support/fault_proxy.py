@@ -1,15 +1,18 @@
 """A proxy between the operator and the API server: plain HTTP in, TLS out, and faults on demand.
 
 A fault answers or spoils the calls that it matches; what it does not match goes through. Watches are streams of lines,
-so they can be cut, stalled or made to say ERROR in the middle.
+so they can be cut, stalled or made to say ERROR in the middle. The log of calls says when each was made and answered.
 """
 
 import asyncio
 import re
+import socket
+import struct
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -23,25 +26,45 @@ from batchjob.kube import Access
 HALF_A_LINE: Final = b'{"type": "MODIF'
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
-    """A request of the operator's, numbered from 1 among all."""
+    """A request of the operator's, numbered from 1 among all, and what the API server said to it."""
 
     number: int
-    method: str
+    method: str  # WATCH for a watch, NAMES for a list of names only
     path: str
-    is_watch: bool
+    body: bytes = b""
+    at: float = field(default_factory=time.monotonic)
+    answered_at: float | None = None  # None: the API server was not asked, or has not answered
+    status: int = 0
+
+    @property
+    def is_watch(self) -> bool:
+        """Whether it is answered by a stream."""
+        return self.method == "WATCH"
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it changes something."""
+        return self.method in {"POST", "PUT", "PATCH", "DELETE"}
 
 
 @dataclass
 class Fault:
     """What happens to calls that match: an answer in their place, or something done to their stream."""
 
-    pattern: str  # searched in "METHOD path"; watches have "WATCH" as their method
+    pattern: str  # searched in "METHOD path"
+    where: Callable[[Call], bool] = lambda _: True  # and this must hold too
     answer: Callable[[], web.Response] | None = None
     lines: int | None = None  # of a watch: so many go through, then `end`
     end: bytes | None = None  # what is written before the cut; None: nothing
+    stall: bool = False  # instead of the cut: silence
+    twice: bool = False  # of a watch: every line comes twice
     lose_reply: bool = False  # the call is carried out, and its answer lost
+    strike: Callable[[], None] | None = None  # done in place of the call; with `lose_reply` after it was carried out
+    hang: bool = False  # the call is taken and never answered
+    reset: bool = False  # its connection is reset
+    stale: bool = False  # of a list: what the first such list said
     times: int = 1  # how often; then it is over
     hits: int = 0
 
@@ -57,6 +80,7 @@ class FaultProxy:
         self._faults: list[Fault] = []
         self._open: set[asyncio.Event] = set()
         self._last = b""
+        self._first_lists: dict[str, tuple[bytes, dict[str, str]]] = {}
         self.calls: list[Call] = []
         self.port = 0
 
@@ -131,25 +155,49 @@ class FaultProxy:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         # The copies for schedules are of kinds that others watch too: told apart, a `…/jobs$` is not about them.
         path = request.path + ("?schedule" if request.query.get("labelSelector") == SCHEDULE_LABEL else "")
-        call = Call(len(self.calls) + 1, request.method, path, request.query.get("watch") in {"1", "true"})
+        call = Call(len(self.calls) + 1, _method(request), path, await request.read())
         self.calls.append(call)
         fault = self._fault(call)
-        if fault and fault.answer:
-            return fault.answer()
+        if fault and (answer := await self._in_its_place(request, call, fault)):
+            return answer
         headers = {k: v for k, v in request.headers.items() if k.lower() not in {"host", "content-length"}}
         url = self._access.server + request.raw_path
         async with self._session.request(
-            request.method, url, headers=headers, data=await request.read() or None, allow_redirects=False
-        ) as answer:
-            if call.is_watch and answer.status == 200:
-                return await self._stream(request, answer, fault)
-            body = await answer.read()
+            request.method, url, headers=headers, data=call.body or None, allow_redirects=False
+        ) as found:
+            call.status, call.answered_at = found.status, time.monotonic()
+            if call.is_watch and found.status == 200:
+                return await self._stream(request, found, fault)
+            body = await found.read()
         if fault and fault.lose_reply:
+            await self._strike(fault)
             return _hang_up(request)
         kept = {
-            k: v for k, v in answer.headers.items() if k.lower() in {"content-type", "content-encoding", "retry-after"}
+            k: v for k, v in found.headers.items() if k.lower() in {"content-type", "content-encoding", "retry-after"}
         }
-        return web.Response(status=answer.status, body=body, headers=kept)
+        if call.method == "GET" and found.status == 200:
+            self._first_lists.setdefault(call.path, (body, kept))
+        return web.Response(status=found.status, body=body, headers=kept)
+
+    async def _in_its_place(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse | None:
+        """What happens instead of the call; None if it goes through."""
+        if fault.answer:
+            return fault.answer()
+        if fault.stale:
+            body, kept = self._first_lists[call.path]
+            return web.Response(body=body, headers=kept)
+        if fault.hang:
+            await asyncio.Event().wait()
+        if fault.reset:
+            return _hang_up(request, reset=True)
+        if fault.strike and not fault.lose_reply:
+            await self._strike(fault)
+            return _hang_up(request)
+        return None
+
+    async def _strike(self, fault: Fault) -> None:
+        if fault.strike:
+            await self._loop.run_in_executor(None, fault.strike)
 
     async def _stream(
         self, request: web.Request, answer: aiohttp.ClientResponse, fault: Fault | None
@@ -161,7 +209,9 @@ class FaultProxy:
         try:
             async with aclosing(_lines_until(answer, cut, fault.lines if fault else None)) as lines:
                 async for line in lines:
-                    await stream.write(line)
+                    await stream.write(line * (2 if fault and fault.twice else 1))
+            if fault and fault.stall:
+                await cut.wait()
             if fault and fault.end is not None:
                 await stream.write(fault.end)
             elif cut.is_set():
@@ -174,7 +224,7 @@ class FaultProxy:
 
     def _fault(self, call: Call) -> Fault | None:
         for fault in self._faults:
-            if fault.hits < fault.times and re.search(fault.pattern, _text(call)):
+            if fault.hits < fault.times and re.search(fault.pattern, _text(call)) and fault.where(call):
                 fault.hits += 1
                 return fault
         return None
@@ -195,11 +245,20 @@ def status(code: int, reason: str = "", retry_after: int | None = None) -> Calla
 
 
 def _text(call: Call) -> str:
-    return f"{'WATCH' if call.is_watch else call.method} {call.path}"
+    return f"{call.method} {call.path}"
 
 
-def _hang_up(request: web.Request) -> web.StreamResponse:
+def _method(request: web.Request) -> str:
+    if request.query.get("watch") in {"1", "true"}:
+        return "WATCH"
+    return "NAMES" if "PartialObjectMetadataList" in request.headers.get("Accept", "") else request.method
+
+
+def _hang_up(request: web.Request, *, reset: bool = False) -> web.StreamResponse:
     if request.transport:
+        if reset:  # a connection that is closed with nothing left to wait for ends in RST
+            linger = struct.pack("ii", 1, 0)
+            request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         request.transport.close()
     return web.Response()
 

@@ -114,12 +114,11 @@ Action = (
 
 @dataclass(frozen=True)
 class Note:
-    """An Event to post; `since` is the transition it tells of, so that it is posted once."""
+    """An Event to post about the transition that the status of the same plan tells of."""
 
     type: str  # Normal or Warning
     reason: str
     message: str
-    since: str
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Doing what a plan says, step by step; a crash after any of them is mended by the next look.
 
-Order: the run in the store, its Secret and user, the Job (pods start now), then the status, then Events. An object
-whose name is taken counts as ours only if its owner is our BatchJob.
+Order: the run in the store, its Secret and user, the Job (pods start now), then Events, then the status: a transition
+that is written is none any more, so an Event after it would be lost in a crash between. An object whose name is taken
+counts as ours only if its owner is our BatchJob.
 """
 
 import hashlib
@@ -34,11 +35,12 @@ from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import MANAGER, slots_patch
 from batchjob.controller.users import NameTaken, Users
-from batchjob.errors import AlreadyExists, BatchJobError, KubernetesError
+from batchjob.errors import AlreadyExists, ApiUnavailable, BatchJobError, KubernetesError
 from batchjob.kube import BATCH_JOBS, EVENTS, JOBS, Kube
 from batchjob.store import Store
 
 EVENT_MESSAGE_BYTES: Final = 1024  # Kubernetes' own limit
+EVENT_TRIES: Final = 2  # the status waits for the Event: more would keep it from saying what the Event says
 
 logger = log.get(__name__)
 
@@ -66,10 +68,10 @@ class CarryOut:
                 created = await self._create_job(entry, action.manifest)
             else:
                 await self._do(entry, action)
+        await self._post(entry, plan.notes)
         if plan.status is not None:
             status = plan.status.model_copy(update={"jobs": [created]}) if created else plan.status
             concerned = await self.write_status(entry, status)
-        await self._post(entry, plan.notes)
         return concerned
 
     async def write_status(self, entry: Entry, status: BatchJobStatus) -> set[ObjectKey]:
@@ -161,16 +163,27 @@ class CarryOut:
         """Post Events; one that cannot be posted is only logged, for the condition says the same."""
         for note in notes:
             try:
-                await self._kube.create(EVENTS, entry.namespace, build_event(entry, note, datetime.now(UTC)))
-            except AlreadyExists:
-                continue
+                await self._post_one(entry, build_event(entry, note, datetime.now(UTC)))
             except KubernetesError as error:
                 logger.warning("event not posted", batchjob=f"{entry.namespace}/{entry.name}", error=str(error))
 
+    async def _post_one(self, entry: Entry, event: dict[str, Any]) -> None:
+        """A create that nobody answered may be tried again here: the second of that name is refused."""
+        for attempt in range(1, EVENT_TRIES + 1):
+            try:
+                await self._kube.create(EVENTS, entry.namespace, event)
+            except AlreadyExists:
+                return
+            except ApiUnavailable:
+                if attempt == EVENT_TRIES:
+                    raise
+            else:
+                return
+
 
 def build_event(entry: Entry, note: Note, now: datetime) -> dict[str, Any]:
-    """An Event about a BatchJob; the same note has the same name, so it is posted once."""
-    digest = hashlib.sha256(f"{entry.uid}/{note.reason}/{note.since}".encode()).hexdigest()[:10]
+    """An Event about a BatchJob: of the same name, and so posted once, until its transition is written."""
+    digest = hashlib.sha256(f"{entry.uid}/{note.reason}/{entry.version}".encode()).hexdigest()[:10]
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,

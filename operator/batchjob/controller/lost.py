@@ -10,7 +10,7 @@ from batchjob.controller.begin import PlanSettings, plan_start, plan_wait, waits
 from batchjob.controller.ending import delete_job
 from batchjob.controller.observed import Observed
 from batchjob.controller.policies import held_before
-from batchjob.controller.status import Verdict, format_time
+from batchjob.controller.status import Verdict
 from batchjob.core.items import Before
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Ranges
@@ -46,7 +46,7 @@ def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     if waits := waits_for_queue(seen):
         return replace(plan_wait(seen, waits), actions=old_job)
     plan = plan_start(seen, settings, before)
-    note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", format_time(seen.now))
+    note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.")
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
 
 

@@ -7,7 +7,7 @@
                         Suspended
 
 Level, not edge: each look decides from what is, so a crash after any step of a plan only repeats steps that are
-already done. Pods are started before the bookkeeping; the status comes last, and an Event after it.
+already done. Pods are started before the bookkeeping; Events come before the status, which is last.
 """
 
 from dataclasses import replace

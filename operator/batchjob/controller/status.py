@@ -186,7 +186,7 @@ def _notes(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
         if condition is None or condition.status != "True":
             continue
         if before is None or (before.status, before.reason) != (condition.status, condition.reason):
-            yield Note(mood, condition.reason, condition.message, condition.last_transition_time)
+            yield Note(mood, condition.reason, condition.message)
             return
 
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -144,14 +145,17 @@ class Kube:
         return await self._call("patch", "PATCH", path, body=body, headers={"Content-Type": _MERGE})
 
     async def delete(self, resource: Resource, namespace: str, name: str, **only: str) -> bool:
-        """Delete an object and, in the background, what it owns; False where it was gone already.
-
-        `only`: one with this `uid` or `resourceVersion`; another of that name counts as gone.
-        """
+        """Delete an object, with `only` this `uid` or `resourceVersion`, and what it owns; False where it is gone."""
         body = {"propagationPolicy": "Background", "preconditions": only}
         try:
             await self._call("delete", "DELETE", resource.path(namespace, name), body=body)
-        except (NotFound, Conflict):
+        except NotFound:
+            return False
+        except Conflict:
+            with suppress(NotFound):
+                there = (await self.get(resource, namespace, name))["metadata"]
+                if all(there[key] == value for key, value in only.items()):
+                    raise
             return False
         return True
 
