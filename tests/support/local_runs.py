@@ -107,6 +107,8 @@ class Place:
         here = str(Path(sys.executable).parent)  # where `batchjob` is
         path = os.pathsep.join([here, os.environ["PATH"]])
         told = {**os.environ, "PATH": path, "TMPDIR": str(self._temporary), **(environment or {})}
+        # Of a run that goes on beside this one:
+        others, theirs = set(self.processes()), set(self._temporary.iterdir())
         process = subprocess.Popen(
             [shutil.which(command[0], path=path) or command[0], *command[1:]],
             cwd=self.folder,
@@ -121,8 +123,8 @@ class Place:
                 was_killed = process.poll() == -signal.SIGKILL
             finally:
                 process.kill()
-                self._wait_until_nothing_is_left()
-        assert was_killed or list(self._temporary.iterdir()) == []
+                self._wait_until_nothing_is_left(others)
+        assert was_killed or set(self._temporary.iterdir()) <= theirs
 
     def begin(
         self, *arguments: str, prefix: Sequence[str] = (), output: int = subprocess.PIPE
@@ -146,10 +148,10 @@ class Place:
                 found.append(said.decode(errors="replace"))
         return found
 
-    def _wait_until_nothing_is_left(self) -> None:
+    def _wait_until_nothing_is_left(self, others: set[str]) -> None:
         ends = time.monotonic() + PATIENCE_SECONDS
-        while self.processes():
-            assert time.monotonic() < ends, f"left behind: {self.processes()}"
+        while left := set(self.processes()) - others:
+            assert time.monotonic() < ends, f"left behind: {left}"
             time.sleep(0.02)  # between two looks at the condition
 
 
