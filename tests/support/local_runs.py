@@ -120,7 +120,7 @@ class Place:
         with process:
             try:
                 yield process
-                was_killed = process.poll() == -signal.SIGKILL
+                was_killed = process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
             finally:
                 process.kill()
                 self._wait_until_nothing_is_left(others)
