@@ -22,7 +22,7 @@ from batchjob.kube import BATCH_QUEUES, Kube
 
 LOOK_SECONDS: Final = 5.0
 WAITING_SECONDS: Final = 60.0  # where only time goes by, it is told so often
-DELAYS: Final = frozenset({Reason.START_AFTER, Reason.DEPENDENCY_NOT_MET})
+DELAYS: Final = frozenset({Reason.START_AFTER, Reason.DEPENDENCY_NOT_MET, Reason.PREVIOUS_RUN_ACTIVE})
 
 logger = log.get(__name__)
 

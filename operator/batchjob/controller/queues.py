@@ -68,7 +68,7 @@ class Queues:
             self._objects[name] = found
             if old and old.spec == found.spec:
                 return False
-        self._line(name).rules = build_rules(self.spec(name) or BatchQueueSpec())
+        self.line(name).rules = build_rules(self.spec(name) or BatchQueueSpec())
         self._admit(name)
         return True
 
@@ -77,7 +77,7 @@ class Queues:
     def restore(self, queue: str, claim: Claim) -> None:
         """A BatchJob that an earlier leader let start."""
         self._where[claim.uid] = queue
-        self._line(queue).run(claim, claim.workers)
+        self.line(queue).run(claim, claim.workers)
 
     def place(self, queue: str, uid: str, claim: Claim | None, *, rate: float | None = None) -> Place | None:
         """Where a BatchJob stands that wants to run like this now (None: it does not).
@@ -89,7 +89,7 @@ class Queues:
             return None
         self._where[uid] = queue
         self._rates[uid] = rate or 0.0
-        line = self._line(queue)
+        line = self.line(queue)
         line.ask(claim)
         self._admit(queue, but=uid)
         return line.place(uid)
@@ -98,7 +98,7 @@ class Queues:
         """A BatchJob ended, was paused or deleted: what it had is for others."""
         if queue := self._where.pop(uid, None):
             self._rates.pop(uid, None)
-            if self._line(queue).leave(uid):
+            if self.line(queue).leave(uid):
                 self._admit(queue)
 
     def clear(self) -> None:
@@ -109,10 +109,6 @@ class Queues:
         self._rates.clear()
 
     # ---- what is worth saying
-
-    def line(self, name: str) -> Line:
-        """The BatchJobs of a queue."""
-        return self._line(name)
 
     def rate(self, name: str) -> float:
         """Items that a queue's BatchJobs finish a second."""
@@ -129,18 +125,19 @@ class Queues:
 
     def position(self, uid: str) -> int:
         """The place in line of a BatchJob that waits, from 1; else 0."""
-        place = self._line(self._where[uid]).place(uid) if uid in self._where else None
+        place = self.line(self._where[uid]).place(uid) if uid in self._where else None
         return place.position if place else 0
 
     # ---- how
 
-    def _line(self, name: str) -> Line:
+    def line(self, name: str) -> Line:
+        """The BatchJobs of a queue."""
         if name not in self._lines:
             self._lines[name] = Line(build_rules(self.spec(name) or BatchQueueSpec()))
         return self._lines[name]
 
     def _admit(self, name: str, but: str | None = None) -> None:
-        line = self._line(name)
+        line = self.line(name)
         before = line.active
         changed = line.admit()
         if line.active > before:
