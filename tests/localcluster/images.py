@@ -79,7 +79,7 @@ PRODUCT: Final = tuple(
         ("worker", "worker-image/Dockerfile"),
         ("neighbours", "tests/support/neighbours/Dockerfile"),
         ("redis", "tests/localcluster/redis.Dockerfile"),
-        ("chaos", "tests/support/chaos/Dockerfile"),  # after worker, which it is made from
+        ("chaos", "tests/support/chaos/Dockerfile"),
     )
 )
 
@@ -116,6 +116,7 @@ def build(image: Image) -> Built:
         raise ClusterError(f"{image.name} has no Dockerfile: {image.dockerfile} is missing")
     if "FROM scratch" not in image.dockerfile.read_text():
         _ensure_base()
+        _ensure_parents(image)
     _buildah("rm", "--all")  # working containers of interrupted builds
     key = _key(image)
     with step(f"building {image.name}"):
@@ -183,6 +184,16 @@ def _ensure_base() -> None:
         _buildah("commit", "--quiet", "--rm", container, BASE)
         archive.unlink()
         recipe.write_text(repr(BASE_RECIPE))
+
+
+def _ensure_parents(image: Image) -> None:
+    """The product's images that this one is made from: built, and back in the store if that was emptied since."""
+    dockerfile = image.dockerfile.read_text()
+    for parent in PRODUCT:
+        if parent != image and parent.name in dockerfile:
+            built = build(parent)
+            if not _buildah("images", "--quiet", "--filter", f"reference={parent.name}"):
+                _buildah("pull", "--quiet", f"docker-archive:{built.archive}")
 
 
 def _bud(image: Image) -> str:
