@@ -1,6 +1,6 @@
 """Claim and commit: outcomes count once, tokens fence, retries come back when they are due."""
 
-from batchjob.core.items import Cancelled, Failed, Outcome, Retried, RunState, Succeeded
+from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, RunState, Succeeded
 from batchjob.store import Commit, Store
 from tests.support.store_runs import Runs, commit, done, positions
 
@@ -19,6 +19,19 @@ async def test_the_last_items_spread_over_the_workers(runs: Runs, store: Store) 
     second = await store.run(uid, "w2").exchange([], 20, 2)
     third = await store.run(uid, "w3").exchange([], 20, 6)
     assert [len(positions(grant.chunks)) for grant in (first, second, third)] == [20, 5, 6]
+
+
+async def test_heavy_items_are_granted_a_few_megabytes_at_a_time(runs: Runs, store: Store) -> None:
+    uid = await runs.open_empty()
+    lease = await store.run(uid, "loader").claim_load()
+    assert lease
+    heavy = [Item(position, f"i{position}", {"text": "x" * 2**20}) for position in range(20)]
+    for first in range(0, 20, 2):
+        await lease.put([heavy[first : first + 2]])
+    await lease.finish(20, "0" * 64, None)
+    assert positions(await runs.claim(uid, "w1")) == [0, 1, 2, 3]
+    assert positions(await runs.claim(uid, "w1")) == [4, 5, 6, 7]
+    await runs.oracle(uid).check()
 
 
 async def test_one_call_commits_and_grants_the_next_chunk(runs: Runs, store: Store) -> None:

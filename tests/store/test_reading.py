@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from batchjob.api.run import StoreAccess
 from batchjob.core.items import Cancelled, Failed, Outcome, Retried, RunState, Succeeded
-from batchjob.errors import RunGone, StoreDamaged
+from batchjob.errors import RunGone, StoreDamaged, StoreUnavailable
 from batchjob.store import Store
 from batchjob.store.keys import run_key
+from tests.support.redis_server import RedisServer
+from tests.support.store_proxy import How, Spoil, StoreProxy
 from tests.support.store_runs import Runs, commit, done
 
 
@@ -77,7 +80,7 @@ async def test_results_of_a_run_that_vanishes_do_not_end_silently(runs: Runs, st
         async for _ in store.results(uid):
             seen += 1
             await store.delete_run(uid)
-    assert seen == 500
+    assert seen == 50
     with pytest.raises(RunGone):
         _ = [result async for result in store.results("nobody")]
 
@@ -93,6 +96,19 @@ async def test_changed_runs_are_told_once_and_the_oldest_first(runs: Runs, store
     waiting = asyncio.create_task(store.changed(5))
     await store.run(second, "w1").exchange([done(chunk)], 0)
     assert await waiting == [second]
+
+
+async def test_changes_whose_answer_was_lost_are_not_asked_for_again(runs: Runs, redis_server: RedisServer) -> None:
+    await runs.open(items=1)
+    spoil = Spoil("BZPOPMIN", 1, How.LOSE_REPLY)
+    async with (
+        StoreProxy(redis_server.port, spoil) as proxy,
+        Store.connect(StoreAccess(url=proxy.url), name="operator") as store,
+    ):
+        with pytest.raises(StoreUnavailable):
+            await store.changed(1)
+        assert spoil.hit
+        assert await store.changed(0) == [], "the first took it with it, so whoever asked has to look at everything"
 
 
 async def test_what_a_tenant_wrote_by_hand_is_called_damage(runs: Runs, store: Store) -> None:

@@ -66,6 +66,18 @@ def test_items_that_were_taken_and_not_started_are_taken_again_as_long_as_they_a
     assert holdings.take(4) == (holding, (*first[1], *second[1]))
 
 
+def test_a_chunk_that_was_lost_and_comes_again_is_worked_on_once() -> None:
+    holdings = Holdings()
+    holdings.add([chunk(0, 2)])
+    holdings.announce(2, 1)
+    told = list(holdings)
+    told[0].commit()
+    holdings.drop(told[0].id)
+    holdings.confirm(told)
+    holdings.add([chunk(0, 2)])
+    assert holdings.take(2) is None, "the first is not ours any more, and the second not declared"
+
+
 class Worker(RuleBasedStateMachine):
     """A worker's bookkeeping against a store that remembers what it was told."""
 
@@ -83,23 +95,36 @@ class Worker(RuleBasedStateMachine):
         self.holdings.add([chunk(self.first, count)])
         self.first += count
 
-    @rule(limit=st.integers(0, 12), unit=st.integers(1, 4))
-    def exchange(self, limit: int, unit: int) -> None:
+    @rule(limit=st.integers(0, 12), unit=st.integers(1, 4), lost=st.integers(-9, 9))
+    def exchange(self, limit: int, unit: int, lost: int = -1) -> None:
+        """`lost`: the number of a chunk that another worker had meanwhile, and gave back whole."""
         self.holdings.announce(limit, unit)
         told = list(self.holdings)
-        for news in [holding.commit() for holding in told]:
+        again = told[lost : lost + 1] if lost >= 0 else []
+        for holding in told:
+            news = holding.commit()
             assert news.started >= self.declared.get(news.chunk, 0), "a declaration is never taken back"
-            self.declared[news.chunk] = news.started
-            self.told += [outcome.position for outcome in news.outcomes]
+            if holding not in again:
+                self.declared[news.chunk] = news.started
+                self.told += [outcome.position for outcome in news.outcomes]
+        for holding in again:
+            self.holdings.drop(holding.id)
+            self.in_flight = [(of, item) for of, item in self.in_flight if of is not holding]
         self.holdings.confirm(told)
         self.holdings.drop_done()
+        for holding in again:
+            self.declared[holding.id] = 0
+            left = [item for item in holding.items if item.position not in self.told]
+            self.holdings.add([Chunk(holding.id, holding.fence + 1, tuple(left))] if left else [])
 
     @rule()
     def start(self) -> None:
         taken = self.holdings.take(1)
         if taken is not None:
             holding, [item] = taken
-            assert item.position < holding.items[0].position + self.declared[holding.id]
+            assert item in holding.items[: self.declared[holding.id]]
+            assert (holding.id, item) not in [(of.id, started) for of, started in self.in_flight], "started twice"
+            assert holding in self.holdings, "nobody waits for it any more"
             self.in_flight.append((holding, item))
 
     @precondition(lambda self: self.in_flight)
@@ -113,7 +138,7 @@ class Worker(RuleBasedStateMachine):
         assert len(self.told) == len(set(self.told))
 
     def teardown(self) -> None:
-        while len(self.holdings):
+        for _ in range(self.first + 2):  # each turn finishes an item at least
             self.exchange(1000, 1)
             for _ in range(self.first):
                 self.start()

@@ -135,6 +135,12 @@ def test_no_pods_are_there_while_every_item_is_delayed_for_long() -> None:
     assert [a.suspend for a in plan.actions if isinstance(a, do.SetSlots)] == [False]
 
 
+def test_the_loader_keeps_its_pod_though_all_that_it_has_read_is_delayed() -> None:
+    world = delayed(200)
+    world.change(state=RunState.LOADING, total=None)
+    assert not [a for a in world.look().actions if isinstance(a, do.SetSlots)]
+
+
 def test_pods_stay_while_items_are_delayed_for_a_moment() -> None:
     assert not [a for a in delayed(30).look().actions if isinstance(a, do.SetSlots)]
 

@@ -88,8 +88,9 @@ async def records(positions: Iterable[int], size: int = 10) -> Any:
 
 async def sizes(count: int, parallelism: int, items: int | None = None, size: int = 10) -> list[int]:
     found = [chunk async for chunk in chunks(records(range(count), size), parallelism, items)]
-    assert [item.position for chunk in found for item in chunk] == list(range(count))
-    return [len(chunk) for chunk in found]
+    assert [item.position for chunk, _ in found for item in chunk] == list(range(count))
+    assert [weight for _, weight in found] == [len(chunk) * size for chunk, _ in found]
+    return [len(chunk) for chunk, _ in found]
 
 
 async def test_chunks_fit_the_source_the_processor_and_the_weight_of_the_records() -> None:
@@ -102,7 +103,7 @@ async def test_chunks_fit_the_source_the_processor_and_the_weight_of_the_records
 
 async def test_a_gap_between_positions_ends_a_chunk() -> None:
     found = [chunk async for chunk in chunks(records([2, 3, 7, 8, 9, 20]), 1, 100)]
-    assert [[item.position for item in chunk] for chunk in found] == [[2, 3], [7, 8, 9], [20]]
+    assert [[item.position for item in chunk] for chunk, _ in found] == [[2, 3], [7, 8, 9], [20]]
 
 
 # ---- addresses and claims

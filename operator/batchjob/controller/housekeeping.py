@@ -49,10 +49,15 @@ class Housekeeping:
         self._looked_at: dict[ObjectKey, float] = {}
 
     async def follow_changes(self) -> None:
-        """Look at runs that moved, for ever."""
+        """Look at runs that moved, for ever; at all that run once the store is back, since changes may be lost."""
+        missed = False
         while True:
             if not await self._calmly(self._look_at_changes, "changes of the store cannot be followed"):
+                missed = True
                 await asyncio.sleep(PAUSE_SECONDS)
+            elif missed:
+                self._look_at_running()
+                missed = False
 
     async def keep_users(self, every_seconds: float) -> None:
         """Compare the store's users with the runs, for ever; a difference is worth a look."""

@@ -4,6 +4,7 @@ from math import ceil
 from typing import Final
 
 from batchjob.api.v1alpha1 import BatchJobSpec
+from batchjob.core.items import RunState
 from batchjob.core.snapshot import Snapshot
 
 # An item that waits for its turn of a rate takes no longer than this, we assume: what it takes more costs pods that
@@ -26,8 +27,11 @@ def wanted_slots(spec: BatchJobSpec, open_items: int | None, per_minute: int | N
 
 
 def idle_seconds(snapshot: Snapshot) -> float:
-    """For how long no pod is needed, because every item waits for a later attempt; 0 where one is."""
+    """For how long no pod is needed, because every item waits for a later attempt; 0 where one is.
+
+    While the source is read its loader needs its pod, whatever the items do.
+    """
     counts = snapshot.counts
-    if counts.waiting or counts.active or not counts.delayed or snapshot.next_due_ms is None:
+    if snapshot.state is not RunState.OPEN or counts.waiting or counts.active or not counts.delayed:
         return 0.0
-    return max(0.0, snapshot.next_due_ms / 1000 - EARLY_SECONDS)
+    return max(0.0, (snapshot.next_due_ms or 0) / 1000 - EARLY_SECONDS)

@@ -1,8 +1,8 @@
 """The connection to Redis: time limits on every call, scripts by SHA, errors translated.
 
-A lost connection is tried again a few times at once: every call here may be repeated, since scripts recognise what
-they have seen before (a share of a rate is taken twice then, which only makes slower). What stays down longer is the
-caller's to wait for.
+A lost connection is tried again a few times at once: every call but `once` may be repeated, since scripts recognise
+what they have seen before (a share of a rate is taken twice then, which only makes slower). What stays down longer is
+the caller's to wait for.
 """
 
 import asyncio
@@ -108,6 +108,11 @@ class Connection:
         [answer] = await self.commands([arguments])
         return answered(answer)
 
+    async def once(self, *arguments: Any) -> Any:
+        """One plain command that takes something away, and so is not asked again: its answer may be lost with it."""
+        [answer] = await self._persistently(lambda: self._ask([arguments]), waits=())
+        return answered(answer)
+
     async def commands(self, batch: Sequence[Command]) -> list[Any]:
         """Several commands in one round trip, not in one step; an error of one is its answer, translated."""
         return await self._persistently(lambda: self._ask(batch))
@@ -131,9 +136,11 @@ class Connection:
                 if cursor == b"0":
                     break
 
-    async def _persistently(self, attempt: Callable[[], Awaitable[list[T]]]) -> list[T]:
+    async def _persistently(
+        self, attempt: Callable[[], Awaitable[list[T]]], waits: Sequence[float] = RETRY_SECONDS
+    ) -> list[T]:
         """The answers of `attempt`, tried again a few times where the connection fails."""
-        for wait in (*RETRY_SECONDS, None):
+        for wait in (*waits, None):
             try:
                 async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
                     answers = await attempt()

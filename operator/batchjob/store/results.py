@@ -13,8 +13,7 @@ from batchjob.store.connection import Connection, answered
 from batchjob.store.keys import run_key
 from batchjob.store.snapshot import DeadLetter, ItemResult, read_dead_letter
 
-BATCH: Final = 500  # items a round trip
-LETTERS_BATCH: Final = 50  # the same for dead letters: each may hold a record of 1 MiB
+BATCH: Final = 50  # items a round trip: each may hold a result or a record of 1 MiB and more
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str])
 
@@ -63,7 +62,7 @@ async def iterate_letters(connection: Connection, uid: str) -> AsyncIterator[Dea
         raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
     counted = await connection.command("HGET", run_key(uid, "counters"), "failed")
     cursor, read = 0, 0
-    while page := await connection.command("ZRANGE", failed, cursor, "+inf", "BYSCORE", "LIMIT", 0, LETTERS_BATCH):
+    while page := await connection.command("ZRANGE", failed, cursor, "+inf", "BYSCORE", "LIMIT", 0, BATCH):
         positions = [int(position) for position in page]
         found = await connection.command("HMGET", dead, *positions)
         for position, packed in zip(positions, found, strict=True):

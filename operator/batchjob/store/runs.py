@@ -171,12 +171,15 @@ class Store:
         return found
 
     async def changed(self, timeout_s: float) -> list[str]:
-        """UIDs of runs that changed since the last call, oldest first; waits up to `timeout_s` (at most 5) for one."""
+        """UIDs of runs that changed since the last call, oldest first; waits up to `timeout_s` (at most 5) for one.
+
+        A call that fails may have taken some that nobody will hear of again: look at every run then.
+        """
         seconds = min(max(timeout_s, 0.001), BLOCK_LIMIT_SECONDS)  # BZPOPMIN takes 0 as for ever
-        first = await self._connection.command("BZPOPMIN", keys.DIRTY, seconds)
+        first = await self._connection.once("BZPOPMIN", keys.DIRTY, seconds)
         if first is None:
             return []
-        rest = await self._connection.command("ZPOPMIN", keys.DIRTY, CHANGED_BATCH)
+        rest = await self._connection.once("ZPOPMIN", keys.DIRTY, CHANGED_BATCH)
         # Any tenant may add to this set, so it may hold anything.
         return [uid.decode(errors="replace") for uid in (first[1], *rest[::2])]
 

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from batchjob.api.source import Location
 from batchjob.errors import ResultsError
@@ -63,14 +64,18 @@ class ClaimFiles(Files):
 
     def _write(self, path: Path, body: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Named for the pod too: two pods that write one part must not write into one temporary file. What a crash
-        # leaves of it is found by `names` and removed with the other files that no manifest lists.
-        fresh = path.with_name(f"{path.name}.{os.uname().nodename}{TEMPORARY_SUFFIX}")
-        with fresh.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        # Two that write one part must not write into one temporary file, be they pods or threads: one whose attempt
+        # was cut off writes on. What a crash leaves is found by `names` and removed with whatever no manifest lists.
+        fresh = path.with_name(f"{path.name}.{uuid4().hex}{TEMPORARY_SUFFIX}")
+        try:
+            with fresh.open("xb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink(missing_ok=True)  # on a full disk, none may be left by each try
+            raise
 
     async def get(self, name: str) -> bytes | None:
         """Read it whole."""

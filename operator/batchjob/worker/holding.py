@@ -158,6 +158,8 @@ class Holdings:
     def confirm(self, told: Iterable[Holding]) -> None:
         """Commits of these chunks arrived."""
         for holding in told:
+            if not self._holds(holding):
+                continue
             before = holding.declared
             holding.confirm()
             if holding.declared > before:
@@ -167,7 +169,7 @@ class Holdings:
         """Start up to `limit` items of one chunk; None where none may be started."""
         while self._startable:
             holding = self._startable[0]
-            if holding.id in self._chunks and (items := holding.take(limit)):
+            if self._holds(holding) and (items := holding.take(limit)):
                 return holding, items
             self._startable.popleft()
         return None
@@ -187,3 +189,7 @@ class Holdings:
         """Hold no longer what is finished and told."""
         for chunk_id in [holding.id for holding in self if holding.is_done]:
             del self._chunks[chunk_id]
+
+    def _holds(self, holding: Holding) -> bool:
+        """Whether it is held still: a chunk that was lost may come again, under the same id and another fence."""
+        return self._chunks.get(holding.id) is holding

@@ -33,8 +33,7 @@ from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
 PUT_ITEMS: Final = 1024  # items a call of the store
-PUT_CHUNKS: Final = 32  # chunks a call: each may weigh PUT_BYTES
-PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk: heavy ones travel in smaller company
+PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk, and in a call: heavy ones travel in smaller company
 # A source that may come back is tried for at least so long: an outage of minutes must not end a run, and a typing
 # error in a host must not look like one for ever. Counted by each loader from its own first failure.
 PATIENCE_SECONDS: Final = 600.0
@@ -137,13 +136,14 @@ async def fill(
         prefix.end()
 
     batch: list[list[Item]] = []
-    waiting = 0  # items in the batch
-    async for chunk in chunks(numbered(), parallelism, items):
+    waiting = weight = 0  # items in the batch, and their bytes
+    async for chunk, size in chunks(numbered(), parallelism, items):
         batch.append(chunk)
         waiting += len(chunk)
-        if waiting >= PUT_ITEMS or len(batch) >= PUT_CHUNKS:
+        weight += size
+        if waiting >= PUT_ITEMS or weight >= PUT_BYTES:
             await _put(lease, batch, prefix)
-            batch, waiting = [], 0
+            batch, waiting, weight = [], 0, 0
     if batch:
         await _put(lease, batch, prefix)
     if begun_with - {"", source.sha256}:
@@ -160,10 +160,10 @@ async def _put(lease: LoadLease, batch: list[list[Item]], prefix: Prefix) -> Non
     await patiently(lambda: lease.put(batch, mark))
 
 
-async def chunks(records: Groups, parallelism: int, items: int | None) -> AsyncIterator[list[Item]]:
+async def chunks(records: Groups, parallelism: int, items: int | None) -> AsyncIterator[tuple[list[Item], int]]:
     """Records as chunks of `items`, or of a size that fits the first few thousand; less where they are heavy.
 
-    A gap between positions ends a chunk.
+    Each comes with its bytes. A gap between positions ends a chunk.
     """
     if items is None:
         ahead, size = await _look_ahead(records, parallelism)
@@ -174,12 +174,12 @@ async def chunks(records: Groups, parallelism: int, items: int | None) -> AsyncI
     async for some in _chain(ahead, records):
         for position, record in some:
             if chunk and (len(chunk) >= size or weight >= PUT_BYTES or position != chunk[-1].position + 1):
-                yield chunk
+                yield chunk, weight
                 chunk, weight = [], 0
             chunk.append(Item(position, record.id, record.data))
             weight += record.size
     if chunk:
-        yield chunk
+        yield chunk, weight
 
 
 async def _look_ahead(records: Groups, parallelism: int) -> tuple[list[Placed], int]:

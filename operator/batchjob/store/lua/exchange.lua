@@ -10,6 +10,7 @@
 local REAPED = 32 -- expired leases that one call takes back, so that no call takes long
 local PROMOTED = 256 -- due retries that one call takes back
 local MOST_GRANTED = 2 * CHUNK_LIMIT -- items: more than any worker asks for
+local MOST_BYTES = 4 * 1024 * 1024 -- of items, after which a grant takes no further chunk: heavy ones come a few at a time
 local PROGRESS_MS = 250 -- between two events of progress: more often nobody reads
 local IS_OPEN = {waiting = true, delayed = true, active = true} -- counters of items that are not terminal
 
@@ -91,7 +92,7 @@ local function commit(run, c)
       end
     end
     for name, n in pairs(c[9]) do
-      redis.call('HINCRBY', KEY.usage, name, n)
+      redis.pcall('HINCRBY', KEY.usage, name, n) -- a sum beyond 64 bits stays where it was
       touch()
     end
     for name, part in pairs(c[10]) do
@@ -137,6 +138,17 @@ local function payload(chunk)
     items[#items + 1], items[#items + 2] = item_of(chunk.field, position)
   end
   return items
+end
+
+local function weight(packed)
+  if type(packed) == 'string' then
+    return #packed
+  end
+  local bytes = 0
+  for _, part in ipairs(packed) do
+    bytes = bytes + #part
+  end
+  return bytes
 end
 
 local function lease(run, chunk, worker)
@@ -186,13 +198,15 @@ local function grant(run, worker, want, concurrency)
     return {lease(run, parse_chunk(suspect), worker)}
   end
   local granted, room = {}, math.min(want, MOST_GRANTED, fair_share(held, concurrency))
-  while room > 0 do
+  local bytes = 0
+  while room > 0 and bytes < MOST_BYTES do
     local chunk = take(room)
     if not chunk then
       break
     end
-    granted[#granted + 1] = lease(run, chunk, worker)
-    room = room - size(chunk)
+    local leased = lease(run, chunk, worker)
+    granted[#granted + 1] = leased
+    room, bytes = room - size(chunk), bytes + weight(leased[3])
   end
   if #granted > 0 then
     redis.call('HINCRBY', KEY.held, worker, #granted)
