@@ -1,7 +1,6 @@
 """Results that leave the store while the run is open: parts at a destination, whatever happens on the way."""
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
@@ -18,8 +17,10 @@ from batchjob.core.ranges import Ranges
 from batchjob.store import SealLease
 from batchjob.store.keys import run_key
 from batchjob.worker import Context, Item, Processor, Sealed, parts, sealer
+from tests.support import sealed as at_destination
 from tests.support.manifests import ai_batch, inline
 from tests.support.redis_server import RedisServer
+from tests.support.sealed import sealed_to
 from tests.support.store_oracle import Oracle
 from tests.support.workers import Workers, wait_for
 
@@ -49,8 +50,7 @@ def spec(claim: Path, count: int, **fields: Any) -> dict[str, Any]:
         "type": "custom",
         "custom": {"processor": "noop"},
         "source": {"items": [{"id": f"i{n}", "data": {"n": n}} for n in range(count)]},
-        "results": {"destination": {"url": f"file://{claim}/out"}},
-        "worker": {"volumes": [{"claimName": "data", "mountPath": str(claim)}]},
+        **sealed_to(claim),
         **QUICK,
         **fields,
     }
@@ -77,8 +77,7 @@ def folder(claim: Path, run: Run) -> Path:
 
 
 def files(claim: Path, run: Run) -> list[str]:
-    place = folder(claim, run)
-    return sorted(path.name for path in place.iterdir()) if place.exists() else []
+    return at_destination.files(folder(claim, run))
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -107,20 +106,7 @@ async def until_sealed(workers: Workers, redis: Redis, run: Run, succeeded: int)
 
 
 def read(claim: Path, run: Run) -> list[tuple[int, dict[str, Any]]]:
-    """Position and row of every result, in the order of the parts; everything that the manifest says is checked."""
-    place = folder(claim, run)
-    manifest = json.loads((place / "manifest.json").read_text())
-    assert files(claim, run) == ["manifest.json", *(part["name"] for part in manifest["parts"])]
-    rows: list[tuple[int, dict[str, Any]]] = []
-    for part in manifest["parts"]:
-        body = (place / part["name"]).read_bytes()
-        lines = body.splitlines()
-        assert (len(lines), len(body)) == (part["rows"], part["bytes"])
-        assert hashlib.sha256(body).hexdigest() == part["sha256"]
-        positions = [p for first, last in Ranges(part["positions"]) for p in range(first, last + 1)]
-        rows += zip(positions, map(json.loads, lines), strict=True)
-    assert manifest["rows"] == len(rows)
-    return rows
+    return at_destination.read_rows(folder(claim, run))
 
 
 def check_all(claim: Path, run: Run, count: int) -> None:
