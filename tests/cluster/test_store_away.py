@@ -94,6 +94,7 @@ def test_a_held_run_goes_on_with_what_is_not_certain_once_somebody_says_so(
     assert (status["counts"]["succeeded"], status["jobsCreated"]) == (total, 2)
     results = ask_store(partial(count_results, uid=jobs.uid("mailing")))
     assert results == total - certain, "what was certain did not run again"
+    assert status["results"]["missing"] == certain
 
 
 async def count_results(store: Any, uid: str) -> int:

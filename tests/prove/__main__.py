@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,15 +25,34 @@ from tests.prove.proof import Proof
 REPOSITORY: Final = Path(__file__).parents[2]
 STATE: Final = REPOSITORY / ".state" / "prove"
 RESULTS: Final = REPOSITORY / "docs" / "proof"
-PARTS: Final = ("engine", "control")
-CODE: Final = ("operator", "worker-image", "tests", "uv.lock")  # what a result is a result of
+PACKAGE: Final = ("__init__.py", "errors.py", "log.py", "metrics.py", "api", "core", "store", "worker")
+SUPPORT: Final = (
+    *("chaos", "crowd.py", "redis_server.py", "sealed.py", "workers.py"),
+    *("store_machine.py", "store_oracle.py", "store_proxy.py", "store_runs.py"),
+)
+TOOLS: Final = ("tests/prove/__init__.py", "tests/prove/__main__.py", "tests/prove/proof.py", "uv.lock")
+# What a result of a part is a result of: the product, the trials, what both import, and nothing else.
+CODE: Final = {
+    "engine": (
+        *(f"operator/batchjob/{name}" for name in PACKAGE),
+        "worker-image",
+        "tests/prove/engine",
+        *(f"tests/support/{name}" for name in SUPPORT),
+        *TOOLS,
+    ),
+    "control": (
+        *("operator", "worker-image", "charts", "tests/prove/control", "tests/support", "tests/localcluster"),
+        "tests/chart/rendering.py",
+        *TOOLS,
+    ),
+}
 
 
 def main(arguments: list[str]) -> int:
     """Run a part, or some of its proofs."""
     part, *names = arguments or [""]
-    if part not in PARTS:
-        sys.stderr.write(f"usage: python -m tests.prove {'|'.join(PARTS)} [proof …]\n")
+    if part not in CODE:
+        sys.stderr.write(f"usage: python -m tests.prove {'|'.join(CODE)} [proof …]\n")
         return 64
     proofs: Sequence[Proof] = importlib.import_module(f"tests.prove.{part}.proofs").PROOFS
     if unknown := set(names) - {proof.name for proof in proofs}:
@@ -40,7 +60,7 @@ def main(arguments: list[str]) -> int:
             f"no such proof: {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in proofs)}\n"
         )
         return 64
-    code = version()
+    code = version(CODE[part])
     if code is None:
         sys.stdout.write("the code is not committed: trials are run, and nothing of them is kept\n")
     state = STATE / f"{part}-{code}.jsonl"
@@ -122,12 +142,11 @@ def total(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def version() -> str | None:
-    """What of the repository a result depends on, as one word; None where it is not committed."""
-    if git("status", "--porcelain", "--", *CODE):
+def version(paths: Sequence[str]) -> str | None:
+    """These paths as they are committed, as one word; None where they are not."""
+    if git("status", "--porcelain", "--", *paths):
         return None
-    trees = [git("rev-parse", f"HEAD:{path}") for path in CODE]
-    return "-".join(tree[:10] for tree in trees)
+    return sha256(git("rev-parse", *(f"HEAD:{path}" for path in paths)).encode()).hexdigest()[:16]
 
 
 def git(*arguments: str) -> str:

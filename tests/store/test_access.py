@@ -75,7 +75,7 @@ async def test_a_worker_can_do_everything_it_has_to_as_the_user_of_its_run(
     assert [result.position async for result in worker.results()] == [0]
     seal = await other.claim_seal()
     assert seal
-    assert ((await seal.unsealed()).bytes, await seal.source_sha256()) == (3, "a" * 64)
+    assert ((await seal.unsealed()).bytes, await seal.origin()) == (3, ("a" * 64, ""))
     await seal.record("part-0", b'{"positions":"0"}', await seal.take(8))
     assert await worker.sealed() == {"part-0": b'{"positions":"0"}'}
     await seal.renew()

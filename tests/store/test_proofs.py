@@ -15,6 +15,7 @@ async def test_killed_workers_lose_nothing_and_repeat_only_what_was_in_flight(wo
     facts = await kills.trial(workers, redis, kills=12, seed=1)
     assert facts["kills"] == 12
     assert facts["in_flight"], "no kill hit a busy worker"
+    assert facts["parts"], "nothing was sealed"
 
 
 async def test_drained_workers_give_back_what_they_had_not_started_and_spend_nothing(
@@ -38,5 +39,4 @@ async def test_a_script_whose_reply_is_lost_has_its_effect_once(redis_server: Re
     clean, _ = await replies.learn(redis_server, tmp_path)
     once = [(script.name, 1) for script in scripts.ALL]
     for number, spoil in enumerate(s for s in replies.spoils(once, most=1) if s.how is How.LOSE_REPLY):
-        facts = await replies.trial(redis_server, tmp_path / str(number), clean, spoil)
-        assert facts["spoiled"], f"{spoil.name} was not called"
+        await replies.trial(redis_server, tmp_path / str(number), clean, spoil)

@@ -1,7 +1,6 @@
 """Results that leave the store while the run is open: parts at a destination, whatever happens on the way."""
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
@@ -18,7 +17,10 @@ from batchjob.core.ranges import Ranges
 from batchjob.store import SealLease
 from batchjob.store.keys import run_key
 from batchjob.worker import Context, Item, Processor, Sealed, parts, sealer
+from tests.support import sealed as at_destination
+from tests.support.manifests import ai_batch, inline
 from tests.support.redis_server import RedisServer
+from tests.support.sealed import sealed_to
 from tests.support.store_oracle import Oracle
 from tests.support.workers import Workers, wait_for
 
@@ -48,8 +50,7 @@ def spec(claim: Path, count: int, **fields: Any) -> dict[str, Any]:
         "type": "custom",
         "custom": {"processor": "noop"},
         "source": {"items": [{"id": f"i{n}", "data": {"n": n}} for n in range(count)]},
-        "results": {"destination": {"url": f"file://{claim}/out"}},
-        "worker": {"volumes": [{"claimName": "data", "mountPath": str(claim)}]},
+        **sealed_to(claim),
         **QUICK,
         **fields,
     }
@@ -76,8 +77,7 @@ def folder(claim: Path, run: Run) -> Path:
 
 
 def files(claim: Path, run: Run) -> list[str]:
-    place = folder(claim, run)
-    return sorted(path.name for path in place.iterdir()) if place.exists() else []
+    return at_destination.files(folder(claim, run))
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -106,20 +106,7 @@ async def until_sealed(workers: Workers, redis: Redis, run: Run, succeeded: int)
 
 
 def read(claim: Path, run: Run) -> list[tuple[int, dict[str, Any]]]:
-    """Position and row of every result, in the order of the parts; everything that the manifest says is checked."""
-    place = folder(claim, run)
-    manifest = json.loads((place / "manifest.json").read_text())
-    assert files(claim, run) == ["manifest.json", *(part["name"] for part in manifest["parts"])]
-    rows: list[tuple[int, dict[str, Any]]] = []
-    for part in manifest["parts"]:
-        body = (place / part["name"]).read_bytes()
-        lines = body.splitlines()
-        assert (len(lines), len(body)) == (part["rows"], part["bytes"])
-        assert hashlib.sha256(body).hexdigest() == part["sha256"]
-        positions = [p for first, last in Ranges(part["positions"]) for p in range(first, last + 1)]
-        rows += zip(positions, map(json.loads, lines), strict=True)
-    assert manifest["rows"] == len(rows)
-    return rows
+    return at_destination.read_rows(folder(claim, run))
 
 
 def check_all(claim: Path, run: Run, count: int) -> None:
@@ -321,8 +308,11 @@ async def test_results_of_a_processor_with_files_of_its_own_stay_within_the_boun
 
 # ---- the store is lost
 
+# Of a type that has no effects outside: items may run again.
+AGAIN = {"type": "ai-batch", "custom": None, "aiBatch": ai_batch("any", inline(0))["spec"]["aiBatch"]}
 
-async def lose(workers: Workers, redis: Redis, claim: Path, **fields: Any) -> tuple[Run, Ranges]:
+
+async def lose(workers: Workers, redis: Redis, claim: Path, before: Before, **fields: Any) -> tuple[Run, Ranges]:
     """A run of 100 items of which 60 had ended when the store lost it; and what was in parts by then."""
     run = await workers.open(spec(claim, 100, concurrency=2))
     working = asyncio.create_task(workers.work(run, Writer(gate=60)))
@@ -331,14 +321,14 @@ async def lose(workers: Workers, redis: Redis, claim: Path, **fields: Any) -> tu
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
     await workers.store.load_scripts()
-    return await workers.open(spec(claim, 100, **fields), again=(run, Before(repeats=60))), sealed
+    return await workers.open(spec(claim, 100, **fields), again=(run, before)), sealed
 
 
 @pytest.mark.usefixtures("small_parts")
 async def test_a_run_that_the_store_lost_repeats_only_what_was_not_sealed(
     workers: Workers, redis: Redis, claim: Path
 ) -> None:
-    run, sealed = await lose(workers, redis, claim)
+    run, sealed = await lose(workers, redis, claim, Before(repeats=60), **AGAIN)
     writer = Writer()
     assert await workers.work(run, writer) == EXIT_CLOSED
     assert len(sealed) >= 40
@@ -361,7 +351,7 @@ def is_not_what_was_written(part: Path) -> None:
 async def test_a_part_that_nothing_vouches_for_does_not_count(
     workers: Workers, redis: Redis, claim: Path, spoil: Callable[[Path], None]
 ) -> None:
-    run, sealed = await lose(workers, redis, claim)
+    run, sealed = await lose(workers, redis, claim, Before(repeats=60), **AGAIN)
     part = folder(claim, run) / files(claim, run)[0]
     rows = len(part.read_bytes().splitlines())
     spoil(part)
@@ -371,10 +361,59 @@ async def test_a_part_that_nothing_vouches_for_does_not_count(
     check_all(claim, run, 100)
 
 
+async def check_missing(workers: Workers, claim: Path, run: Run, missing: Ranges) -> None:
+    """Every item is done and counted once; the manifest lists those without a row, and the snapshot says how many."""
+    rows = sorted(position for position, _ in read(claim, run))
+    assert rows == [n for n in range(100) if n not in missing]
+    manifest = json.loads((folder(claim, run) / "manifest.json").read_text())
+    assert (manifest.get("missingRows", 0), manifest.get("missing", "")) == (len(missing), str(missing))
+    found = await workers.snapshot(run)
+    assert (found.state, found.counts.succeeded, found.missing_results) == (RunState.CLOSED, 100, len(missing))
+
+
+@pytest.mark.usefixtures("small_parts")
+async def test_items_that_are_certain_never_run_again_and_those_whose_results_were_in_no_part_are_named(
+    workers: Workers, redis: Redis, claim: Path
+) -> None:
+    certain = Ranges("0-61")  # two more than had left the store
+    run, sealed = await lose(workers, redis, claim, Before("0-61"))
+    writer = Writer()
+    assert await workers.work(run, writer) == EXIT_CLOSED
+    assert sorted(writer.begun) == [n for n in range(100) if n not in certain | sealed]
+    lost = certain - sealed
+    assert lost
+    await check_missing(workers, claim, run, lost)
+
+
+@pytest.mark.usefixtures("small_parts")
+async def test_a_part_that_was_spoilt_tells_still_what_must_not_run_again(
+    workers: Workers, redis: Redis, claim: Path
+) -> None:
+    run, sealed = await lose(workers, redis, claim, Before(repeats=60))
+    part = folder(claim, run) / files(claim, run)[0]
+    lost = Ranges(json.loads(part.with_name(part.name + ".index.json").read_text())["parts"][0]["positions"])
+    is_not_what_was_written(part)
+    writer = Writer()
+    assert await workers.work(run, writer) == EXIT_CLOSED
+    assert sorted(writer.begun) == [n for n in range(100) if n not in sealed]
+    await check_missing(workers, claim, run, lost)
+
+
+async def test_results_that_were_only_in_the_store_are_counted_as_missing(workers: Workers, claim: Path) -> None:
+    fields = spec(claim, 10, results=None)
+    run = await workers.open(fields)
+    await workers.store.delete_run(run.uid)
+    run = await workers.open(fields, again=(run, Before("0-3")))
+    assert await workers.work(run, Writer()) == EXIT_CLOSED
+    found = await workers.snapshot(run)
+    assert (found.counts.succeeded, found.missing_results) == (10, 4)
+    assert len([result async for result in workers.store.results(run.uid)]) == 6
+
+
 @pytest.mark.usefixtures("small_parts")
 async def test_parts_of_another_source_are_not_mixed_with_this_one(workers: Workers, redis: Redis, claim: Path) -> None:
     other = {"items": [{"id": f"other-{n}", "data": {"n": n}} for n in range(100)]}
-    run, _ = await lose(workers, redis, claim, source=other)
+    run, _ = await lose(workers, redis, claim, Before(repeats=60), source=other)
     assert await workers.work(run, Writer()) == EXIT_CLOSED
     found = await workers.snapshot(run)
     assert (found.state, found.reason) == (RunState.FAILED, "SourceChanged")

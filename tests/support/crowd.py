@@ -18,11 +18,13 @@ from typing import Any, Final, Self
 
 from batchjob import log
 from batchjob.api.run import Run
-from batchjob.worker import Context, Item, Processor
+from batchjob.worker import Context, Item, Processor, parts, sealer
 from batchjob.worker.runtime import serve
 from batchjob.worker.settings import Settings, read_run
 from tests.support.workers import Workers
 
+PART_BYTES: Final = 500  # of results: about 25 of them
+LOOK_SECONDS: Final = 0.05
 FORKS: Final = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.support.crowd"])
 
@@ -41,8 +43,12 @@ class Noted(Processor):
 
 
 def work(folder: Path, name: str, ledger: Path, seconds: float, lease_seconds: float) -> None:
-    """One worker, in a process of its own, from its start to its end."""
+    """One worker, in a process of its own, from its start to its end; it seals small parts, and often."""
     log.configure("error")
+    parts.PART_BYTES = PART_BYTES  # type: ignore[misc] # final for everybody else
+    sealer.PART_BYTES = PART_BYTES  # type: ignore[attr-defined]
+    sealer.LOOK_SECONDS = LOOK_SECONDS  # type: ignore[misc]
+    sealer.CLAIM_SECONDS = LOOK_SECONDS  # type: ignore[misc]
     settings = Settings(
         worker_name=name,
         probe_port=0,

@@ -82,6 +82,13 @@ class Workers:
         self._write(self.folder(run) / STORE_FILE, self.access(run))
         return run
 
+    @property
+    def claim(self) -> Path:
+        """A folder that all workers may write to, as to a claim."""
+        place = self._folder / "claim"
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+
     def folder(self, run: Run) -> Path:
         """Where the run's documents and references are."""
         return self._folder / run.uid

@@ -142,6 +142,29 @@ def test_a_run_that_is_lost_again_while_it_loads_still_knows_what_is_certain() -
     assert opened.before.done == "0-2,6"
 
 
+def test_results_that_the_store_lost_are_told_once_and_again_at_the_end() -> None:
+    world = lost_with_effects()
+    world.settle()
+    world.edit(resumeToken="go")
+    world.settle()
+    world.run = snapshot(epoch="e2", counts={"succeeded": 4, "waiting": 6}, missing_results=3)
+    plan = world.look()
+    said = "The store lost the results of 3 items that are done."
+    assert [(note.type, note.reason, note.message) for note in plan.notes] == [("Warning", "StoreLost", said)]
+    assert plan.status
+    assert plan.status.results
+    assert (plan.status.results.missing, plan.status.results.uri) == (3, None)
+    world.pass_time(60)
+    world.run = snapshot(epoch="e2", counts={"succeeded": 5, "waiting": 5}, missing_results=3)
+    assert world.look().notes == (), "it is no news any more"
+    world.run = snapshot(RunState.CLOSED, epoch="e2", counts={"succeeded": 10}, missing_results=3)
+    status = world.look().status
+    assert condition(status, ConditionType.COMPLETE)[2] == f"10 items succeeded. {said}"
+    assert status
+    assert status.results
+    assert status.results.missing == 3
+
+
 def test_a_held_run_can_be_cancelled() -> None:
     world = lost_with_effects()
     world.settle()

@@ -30,6 +30,13 @@ def test_what_is_not_known_completely_is_said() -> None:
     assert format_positions([], complete=False) == ""
 
 
+@given(some=st.sets(st.integers(0, 60)), others=st.sets(st.integers(0, 60)))
+def test_ranges_join_and_subtract_as_sets_of_positions_do(some: set[int], others: set[int]) -> None:
+    first, second = (Ranges(format_positions(sorted(positions), limit=10_000)) for positions in (some, others))
+    assert str(first | second) == format_positions(sorted(some | others), limit=10_000)
+    assert str(first - second) == format_positions(sorted(some - others), limit=10_000)
+
+
 @given(positions=st.sets(st.integers(0, 300)), limit=st.integers(10, 2000))
 def test_what_a_text_names_is_read_back_and_nothing_more(positions: set[int], limit: int) -> None:
     ranges = Ranges(format_positions(sorted(positions), limit=limit))

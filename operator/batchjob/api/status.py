@@ -102,6 +102,11 @@ class ResultsStatus(Model):
 
     uri: Annotated[str, Field(max_length=2304)] | None = Field(None, description="Manifest of the written files.")
     manifest_sha256: Annotated[str, Field(max_length=64)] | None = Field(None, description="SHA-256 of the manifest.")
+    missing: Count | None = Field(
+        None,
+        description="Types email and custom, after the store was lost: items that are done and did not run again, and "
+        "whose results, if they had any, were lost with it. The manifest names them.",
+    )
     expires_at: Timestamp | None = Field(
         None,
         description="When results that went to no destination, dead letters, Jobs and pods are removed "

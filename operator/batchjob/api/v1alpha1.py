@@ -232,6 +232,11 @@ class BatchJobSpec(Model):
         """Whether results leave the store."""
         return bool(self.results and self.results.destination)
 
+    @property
+    def has_effects_outside(self) -> bool:
+        """Whether to run an item again may do harm: then that is never decided here."""
+        return self.type in {JobType.EMAIL, JobType.CUSTOM}
+
 
 class ObjectMeta(Model):
     """The part of Kubernetes' metadata that we read."""

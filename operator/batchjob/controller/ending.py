@@ -1,6 +1,7 @@
 """The end of a run: how it went, in one sentence, and what is left to tidy up. Pure."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -24,7 +25,14 @@ ENDED: Final = frozenset({RunState.CLOSED, RunState.FAILED, RunState.CANCELLED})
 
 def judge(snapshot: Snapshot, policy: SuccessPolicy | None = None) -> Verdict:
     """How a run went that has ended in the store."""
-    policy = policy or SuccessPolicy()
+    verdict = _judge(snapshot, policy or SuccessPolicy())
+    if not snapshot.missing_results:
+        return verdict
+    lost = f"The store lost the results of {_items(snapshot.missing_results)} that are done."
+    return replace(verdict, message=f"{verdict.message.rstrip('.')}. {lost}")
+
+
+def _judge(snapshot: Snapshot, policy: SuccessPolicy) -> Verdict:
     if snapshot.state is RunState.CANCELLED:
         done = snapshot.counts.succeeded + snapshot.counts.failed
         message = f"spec.cancel is true; {done} of {_items(snapshot.counts.total)} finished."

@@ -1,10 +1,9 @@
 """What is said while the store is silent, and the plan for a run that it has lost: does it begin again? Pure."""
 
 from dataclasses import replace
-from typing import Final
 
 from batchjob.api.status import BatchJobStatus, ConditionType, Phase
-from batchjob.api.v1alpha1 import BatchJob, JobType
+from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.begin import PlanSettings, plan_start, plan_wait, waits_for_queue
 from batchjob.controller.ending import delete_job
@@ -15,9 +14,6 @@ from batchjob.core.items import Before
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Ranges
 from batchjob.core.reasons import Reason
-
-# Where items have effects outside, running them again may do harm: that is never decided here.
-EFFECTS_OUTSIDE: Final = frozenset({JobType.EMAIL, JobType.CUSTOM})
 
 
 def known_epochs(seen: Observed) -> set[str]:
@@ -70,7 +66,7 @@ def _what_runs_again(job: BatchJob, before: Before) -> str:
 def is_undecided(job: BatchJob) -> bool:
     """Whether effects could be repeated, and nobody has said since the loss that the run shall go on."""
     seen_token = job.status.resume_token if job.status else None
-    return job.spec.type in EFFECTS_OUTSIDE and job.spec.resume_token in (None, seen_token)
+    return job.spec.has_effects_outside and job.spec.resume_token in (None, seen_token)
 
 
 def _held(job: BatchJob) -> Verdict:
@@ -79,9 +75,11 @@ def _held(job: BatchJob) -> Verdict:
     known = f"{certain} of {total} items are certain to be done; any of the other {total - certain}"
     if not total:
         known = f"Its source was not read to the end. {certain} items are certain to be done; any of the others"
+    unless = " unless they were at spec.results.destination by then" if job.spec.has_destination else ""
     message = (
         f"The store lost this run. {known} may have had its effect in the last seconds before. Set spec.resumeToken to "
-        "any new text to go on with all that are not certain, or spec.cancel to end it."
+        "any new text to go on with all that are not certain, or spec.cancel to end it. Results of those that are "
+        f"certain are lost{unless}."
     )
     return Verdict(Phase.SUSPENDED, Reason.STORE_LOST, message, stalled=True)
 
@@ -89,7 +87,7 @@ def _held(job: BatchJob) -> Verdict:
 def _before(job: BatchJob) -> Before:
     """What the status still knows of a run that the store has lost."""
     status = job.status or BatchJobStatus()
-    done = status.checkpoint if job.spec.type in EFFECTS_OUTSIDE else ""
+    done = status.checkpoint if job.spec.has_effects_outside else ""
     sha256 = (status.source.sha256 if status.source and done else None) or ""  # where all runs again, all may change
     certain = len(Ranges(done))
     cancelled = min(status.counts.cancelled, certain)

@@ -23,7 +23,6 @@ from batchjob.controller.children import (
 )
 from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
-from batchjob.controller.lost import EFFECTS_OUTSIDE
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
 from batchjob.controller.plan import POD_FAILURE_POLICY, claim_of
@@ -175,7 +174,7 @@ class Observer:
 
     async def _certain(self, job: BatchJob, snapshot: Snapshot | None, pulse: Pulse) -> list[Pair] | None:
         """What the status should remember in case the store is lost, some seconds old at most."""
-        if snapshot is None or job.spec.type not in EFFECTS_OUTSIDE:
+        if snapshot is None or not job.spec.has_effects_outside:
             return None
         now = time.monotonic()
         if now - pulse.certain_at >= CHECKPOINT_SECONDS:

@@ -180,6 +180,9 @@ def told(seen: Observed, plan: Plan) -> Plan:
 
 
 def _notes(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
+    lost = new.results.missing if new.results else None
+    if lost and not (old and old.results and old.results.missing == lost):
+        yield Note("Warning", Reason.STORE_LOST, f"The store lost the results of {lost} items that are done.")
     for kind, mood in NOTABLE:
         condition = new.condition(kind)
         before = old.condition(kind) if old else None
@@ -268,9 +271,9 @@ def _source(snapshot: Snapshot) -> SourceStatus | None:
 
 
 def _results(snapshot: Snapshot) -> ResultsStatus | None:
-    if not snapshot.results_uri:
-        return None
-    return ResultsStatus(uri=clip(snapshot.results_uri, 2304), manifest_sha256=_clipped(snapshot.manifest_sha256, 64))
+    missing = max(snapshot.missing_results, 0) or None
+    uri, sha256 = _clipped(snapshot.results_uri, 2304), _clipped(snapshot.manifest_sha256, 64)
+    return ResultsStatus(uri=uri, manifest_sha256=sha256, missing=missing) if uri or missing else None
 
 
 def _clipped(text: str | None, limit: int) -> str | None:

@@ -1,5 +1,6 @@
 """Positions as ranges, such as `17,301-303`: how the status names many items in little room. Pure."""
 
+import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -42,9 +43,30 @@ class Ranges:
             if both._lasts and first <= both._lasts[-1] + 1:
                 both._lasts[-1] = max(both._lasts[-1], last)
             else:
-                both._firsts.append(first)
-                both._lasts.append(last)
+                both._append(first, last)
         return both
+
+    def __sub__(self, other: "Ranges") -> "Ranges":
+        left, others, at = Ranges(), list(other), 0
+        for first, last in self:
+            begin = first
+            while at < len(others) and others[at][0] <= last:
+                if begin < others[at][0]:
+                    left._append(begin, others[at][0] - 1)
+                begin = max(begin, others[at][1] + 1)
+                if others[at][1] > last:
+                    break  # it may reach into the next range too
+                at += 1
+            if begin <= last:
+                left._append(begin, last)
+        return left
+
+    def _append(self, first: int, last: int) -> None:
+        self._firsts.append(first)
+        self._lasts.append(last)
+
+    def __str__(self) -> str:
+        return format_pairs(self, limit=sys.maxsize)
 
     def __iter__(self) -> Iterator[Pair]:
         return iter(zip(self._firsts, self._lasts, strict=True))

@@ -39,6 +39,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     source_etag: str | None
     bad_items: int  # records that were left out of the source
     bad_item_messages: list[str]  # about the first of them
+    missing_results: int = 0  # of items done before the store was lost: their results, if they had one, are nowhere
     results_uri: str | None
     manifest_sha256: str | None
     next_due_ms: int | None  # milliseconds from now until the earliest delayed item is due

@@ -7,6 +7,7 @@ the caller's to wait for.
 
 import asyncio
 import random
+import ssl
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -50,6 +51,10 @@ _BY_CODE: Final[dict[str, type[Exception]]] = {
     "DAMAGED": StoreDamaged,
     "WRONGTYPE": StoreDamaged,
 }
+_IN_WORDS: Final[dict[str, tuple[type[Exception], str]]] = {
+    "NOSCRIPT": (ScriptsUnknown, "the store does not know our scripts"),
+    "OOM": (StoreFull, "the store is full"),
+}
 _NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
 _UNAVAILABLE_CODES: Final = ("BUSY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ASK")
 _ELSEWHERE: Final = ("MOVED ", "READONLY ")  # a cluster or a sentinel has made another server the one to ask
@@ -58,18 +63,19 @@ _TOO_MANY: Final = "ERR max number of clients"
 
 def translate(error: Exception) -> Exception:
     """The error of ours that a refusal or a failed connection means."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return StoreUnavailable(f"the store's certificate is not trusted: {error.verify_message}")
     text = str(error)
     code, _, rest = text.partition(" ")
     if not isinstance(error, hiredis.ReplyError) or code in _UNAVAILABLE_CODES or text.startswith(_TOO_MANY):
         return StoreUnavailable(f"the store does not answer: {text or type(error).__name__}")
     if code in _BY_CODE:
         return _BY_CODE[code](rest.partition(" script: ")[0])
-    if code == "NOSCRIPT":
-        return ScriptsUnknown(f"the store does not know our scripts: {text}")
+    if code in _IN_WORDS:
+        kind, what = _IN_WORDS[code]
+        return kind(f"{what}: {text}")
     if code in _NOT_READY_CODES or text.startswith("ERR AUTH"):  # which a server without passwords answers
         return StoreNotReady(f"the store has not been prepared for this user: {text}")
-    if code == "OOM":
-        return StoreFull(f"the store is full: {text}")
     return StoreError(f"the store refused: {text}")
 
 

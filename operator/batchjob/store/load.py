@@ -76,13 +76,20 @@ class LoadLease(Duty):
         self._next_position = position
 
     async def finish(
-        self, total: int, sha256: str | None, etag: str | None, bad_items: int = 0, messages: Sequence[str] = ()
+        self,
+        total: int,
+        sha256: str | None,
+        etag: str | None,
+        bad_items: int = 0,
+        messages: Sequence[str] = (),
+        missing: Ranges = Ranges(),  # noqa: B008 - never changed
     ) -> None:
         """Open the run, after checking that all of `total` items arrived or were done before (StoreError if not).
 
-        `bad_items` were left out; `messages`, a line each, are about the first of them.
+        `bad_items` were left out; `messages`, a line each, are about the first of them. `missing`: items that were done
+        before and are in no part that was kept, so that their results are lost.
         """
-        arguments = total, sha256 or "", etag or "", bad_items, "\n".join(messages)
+        arguments = total, sha256 or "", etag or "", bad_items, "\n".join(messages), len(missing), str(missing)
         await self._call(scripts.LOAD_FINISH, self._token, *arguments)
 
     async def trouble(self, error_class: str, message: str) -> None:

@@ -74,6 +74,7 @@ def _snapshot(reply: list[Any]) -> Snapshot:
         source_etag=facts.get("source_etag") or None,
         bad_items=int(facts.get("bad_items", 0)),
         bad_item_messages=facts.get("bad_item_messages", "").splitlines(),
+        missing_results=int(facts.get("missing_results", 0)),
         results_uri=facts.get("results_uri") or None,
         manifest_sha256=facts.get("manifest_sha256") or None,
         next_due_ms=None if due < 0 else due,

@@ -21,6 +21,7 @@ from batchjob.api.run import Run
 from batchjob.api.status import ErrorClass
 from batchjob.core.chunks import LOOK_AHEAD, chunk_size
 from batchjob.core.items import Item
+from batchjob.core.ranges import Ranges
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, delay_ms
 from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceTooLarge, SourceUnreachable
@@ -115,13 +116,7 @@ async def fill(
 
     `find_sealed`: the parts of results that outlived the store, if it was lost.
     """
-    done, sha256 = await patiently(lease.before)
-    begun_with = {sha256}
-    if find_sealed and (found := await find_sealed(await patiently(lease.is_rebuilt))):
-        both = done | found.positions
-        more = len(both) - len(done)
-        await patiently(lambda: lease.keep({part.name: msgspec.json.encode(part) for part in found.parts}, more))
-        done, begun_with = both, begun_with | found.sources
+    done, missing, begun_with = await _past(lease, find_sealed)
     prefix = Prefix(await patiently(lease.reached))
     total = 0
 
@@ -149,10 +144,23 @@ async def fill(
     if begun_with - {"", source.sha256}:
         raise SourceChanged(CHANGED)
     bad = source.bad
-    await patiently(lambda: lease.finish(total, source.sha256, source.etag, bad.count, bad.messages))
+    await patiently(lambda: lease.finish(total, source.sha256, source.etag, bad.count, bad.messages, missing))
     logger.info("loaded", items=total)
+    if missing:
+        logger.warning("results of items that are done were lost with the store", items=len(missing))
     if bad.count:
         logger.warning("records of the source were left out", bad_items=bad.count, first=bad.messages)
+
+
+async def _past(lease: LoadLease, find_sealed: FindSealed | None) -> tuple[Ranges, Ranges, set[str]]:
+    """Items that were done before the store was lost, those without their result, the SHA-256 of what they were in."""
+    done, sha256 = await patiently(lease.before)
+    if not find_sealed or not (found := await find_sealed(await patiently(lease.is_rebuilt))):
+        return done, done, {sha256}
+    both = done | found.done
+    more = len(both) - len(done)
+    await patiently(lambda: lease.keep({part.name: msgspec.json.encode(part) for part in found.parts}, more))
+    return both, both - found.positions, {sha256, *found.sources}
 
 
 async def _put(lease: LoadLease, batch: list[list[Item]], prefix: Prefix) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from batchjob import log
 from batchjob.api.run import Run
+from batchjob.core.ranges import Ranges
 from batchjob.store import ItemResult
 from batchjob.worker.files import Files
 from batchjob.worker.processor import Sealed
@@ -43,6 +44,8 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     bytes: int
     source_sha256: str = ""  # of the source to which positions refer
     empty_columns: list[str] = []
+    missing_rows: int = 0  # of items that were done before the store was lost, and whose results were in no part
+    missing: str = ""  # their positions, as ranges
 
 
 def describe(name: str, rows: int, body: bytes) -> Part:
@@ -58,10 +61,19 @@ def read_parts(committed: Mapping[str, bytes]) -> list[Part]:
     ]
 
 
-def build_manifest(run: Run, parts: list[Part], source_sha256: str = "") -> bytes:
-    """The manifest as JSON."""
-    rows, size = sum(part.rows for part in parts), sum(part.bytes for part in parts)
-    document = Manifest(run.name, run.uid, parts, rows, size, source_sha256, empty_columns(parts))
+def build_manifest(run: Run, parts: list[Part], source_sha256: str = "", missing: str = "") -> bytes:
+    """The manifest as JSON; `missing`: positions of items that are done and in no part."""
+    document = Manifest(
+        batch_job=run.name,
+        uid=run.uid,
+        parts=parts,
+        rows=sum(part.rows for part in parts),
+        bytes=sum(part.bytes for part in parts),
+        source_sha256=source_sha256,
+        empty_columns=empty_columns(parts),
+        missing_rows=len(Ranges(missing)),
+        missing=missing,
+    )
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
@@ -71,7 +83,9 @@ def empty_columns(parts: list[Part]) -> list[str]:
     return [name for name in first if all(name in part.empty_columns for part in parts)]
 
 
-async def write_manifest(files: Files, run: Run, parts: list[Part], source_sha256: str = "") -> Sealed:
+async def write_manifest(
+    files: Files, run: Run, parts: list[Part], source_sha256: str = "", missing: str = ""
+) -> Sealed:
     """Remove part files that nothing vouches for (of a worker that was lost), then write the manifest.
 
     Indexes go after it: at every moment one or the other tells what is there.
@@ -83,7 +97,7 @@ async def write_manifest(files: Files, run: Run, parts: list[Part], source_sha25
             await files.delete(name)
     if empty := empty_columns(parts):
         logger.warning("no item has a value for these columns: check spec.export.columns", columns=empty)
-    body = build_manifest(run, parts, source_sha256)
+    body = build_manifest(run, parts, source_sha256, missing)
     await files.put(MANIFEST, body)
     for name in unlisted:
         if name.endswith(INDEX_SUFFIX):

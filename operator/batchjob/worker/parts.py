@@ -45,18 +45,18 @@ logger = log.get(__name__)
 class Parts:
     """The parts of a run's results, for the holder of the seal lease."""
 
-    def __init__(self, files: Files, run: Run, lease: SealLease, parts: list[Part], source_sha256: str) -> None:
+    def __init__(self, files: Files, run: Run, lease: SealLease, parts: list[Part], origin: tuple[str, str]) -> None:
         self._files = files
         self._run = run
         self._lease = lease
         self._parts = parts
-        self._source_sha256 = source_sha256
+        self._source_sha256, self._missing = origin
 
     @classmethod
     async def open(cls, files: Files, run: Run, store: RunStore, lease: SealLease) -> Self:
         """Go on after the parts that are recorded."""
         recorded = await patiently(store.sealed)
-        return cls(files, run, lease, read_parts(recorded), await patiently(lease.source_sha256))
+        return cls(files, run, lease, read_parts(recorded), await patiently(lease.origin))
 
     async def write(self, taken: Taken) -> None:
         """One part more. Raises ResultsError where the destination cannot be used: nothing has changed then."""
@@ -81,7 +81,7 @@ class Parts:
             batch.append(found)
             size += found.size
         await self.write(Taken(batch))
-        return await write_manifest(self._files, self._run, self._parts, self._source_sha256)
+        return await write_manifest(self._files, self._run, self._parts, self._source_sha256, self._missing)
 
     def _next_number(self) -> int:
         start = len(PART_PREFIX)
@@ -103,6 +103,7 @@ class Kept:
 
     parts: list[Part] = field(default_factory=list)
     positions: Ranges = field(default_factory=Ranges)  # of their items
+    done: Ranges = field(default_factory=Ranges)  # items that need not run again: these, and more where that does harm
     sources: frozenset[str] = frozenset()  # SHA-256 of what they were made of
 
 
@@ -110,14 +111,16 @@ async def find_kept(files: Files, run: Run) -> Kept:
     """The parts at the destination that an index or the manifest vouches for, each verified by its checksum.
 
     No item is in two of them: a part that was written by a worker which then crashed may overlap one that was recorded
-    after it. The larger one is kept, since it is rather the one that was recorded.
+    after it. The larger one is kept, since it is rather the one that was recorded. Items of one that is not kept run
+    again, but where that does harm: an index tells that they are done, though their results are lost.
     """
     names = set(await files.names())
+    has_effects = run.spec.has_effects_outside
     found: dict[str, tuple[Part, str]] = {}
     for name in sorted(names):
         if name == MANIFEST or name.endswith(INDEX_SUFFIX):
             found |= _vouched_for(run, name, await files.get(name) or b"")
-    kept, taken, sources = [], Ranges(), set()
+    kept, taken, done, sources = list[Part](), Ranges(), Ranges(), set[str]()
     for part, source in sorted(found.values(), key=lambda one: (-one[0].rows, one[0].name)):
         positions = Ranges(part.positions)
         both = taken | positions
@@ -125,12 +128,15 @@ async def find_kept(files: Files, run: Run) -> Kept:
         if is_new and part.name in names and await _is_whole(files, part):
             kept.append(part)
             taken = both
-            sources.add(source)
         else:
-            logger.warning("a part does not count: its items run again", part=part.name, overlaps=not is_new)
+            logger.warning("a part does not count", part=part.name, overlaps=not is_new, runs_again=not has_effects)
+            if not has_effects:
+                continue
+        done |= positions
+        sources.add(source)
     if kept:
         logger.info("parts were sealed before the store was lost", parts=len(kept), items=len(taken))
-    return Kept(kept, taken, frozenset(sources))
+    return Kept(kept, taken, done, frozenset(sources))
 
 
 def _vouched_for(run: Run, name: str, body: bytes) -> dict[str, tuple[Part, str]]:

@@ -59,8 +59,10 @@ def spoil(number: int, folder: Path) -> dict[str, Any]:
     async def within(server: RedisServer) -> dict[str, Any]:
         clean, calls = await replies.learn(server, folder)
         wanted = [one for one in replies.spoils(calls, number) if one.nth == number]
-        facts = [await replies.trial(server, folder / str(n), clean, one) for n, one in enumerate(wanted)]
-        return {"runs": len(facts), "calls_spoiled": sum(fact["spoiled"] for fact in facts)}
+        assert wanted, "nothing is called so often"
+        for n, one in enumerate(wanted):
+            await replies.trial(server, folder / str(n), clean, one)
+        return {"calls_spoiled": len(wanted)}
 
     with a_server(folder) as server:
         return asyncio.run(within(server))
@@ -70,7 +72,7 @@ PROOFS: Final = (
     Proof("walks", "every invariant holds after every step of a random walk through the lives of runs", 14, walk),
     Proof(
         "kills",
-        "workers that are killed lose nothing, and no more runs again than was in flight",
+        "workers that are killed lose nothing, no more runs again than was in flight, and each result is in one part",
         15,
         with_workers(kills.trial, 100),
     ),
@@ -86,6 +88,11 @@ PROOFS: Final = (
         1,
         with_workers(lambda workers, redis, items, _: millions.trial(workers, redis, items), 1_000_000),
     ),
-    Proof("restarts", "a store that is killed and that hangs loses no item and counts none twice", 5, restart),
-    Proof("replies", "a call of the store that is cut, or whose reply is lost, changes nothing", 3, spoil),
+    Proof(
+        "restarts",
+        "a store that is killed and that hangs loses no item, counts none twice, and each result is in one part",
+        5,
+        restart,
+    ),
+    Proof("replies", "a call of the store that is cut, or whose reply is lost, changes nothing", replies.MOST, spoil),
 )

@@ -35,6 +35,8 @@ class Careful(Chaos):
         return {**answer, "agreed": agreed.decode(), "before": before}
 
 
+# Calls of a name that are spoiled: the first, the second, … In every run there are as many of each as in the clean one.
+MOST: Final = 3
 ITEMS: Final[list[dict[str, Any]]] = [
     *[{"do": "retry", "attempts": "2"}] * 2,
     *[{"do": "fail"}] * 2,
@@ -83,6 +85,8 @@ async def run_once(server: RedisServer, folder: Path, spoil: Spoil | None) -> tu
             "other ends": [await end_early(store, workers, how) for how in ("fail", "cancel", "abandon")],
         }
         worker = store.run(run.uid, "w")
+        for _ in range(MOST):  # a worker waits or not, as its items happen to end
+            await worker.wait(1)
         await worker.hold_rate("proof", 0.001)
         end["rate"], _ = await worker.take_rate("proof", Rate(1, 1), 1, 1)
         end["done"] = await store.finished(run.uid)
@@ -149,13 +153,13 @@ async def learn(server: RedisServer, folder: Path) -> tuple[dict[str, Any], list
     return end, [(name, n) for name, times in sorted(calls.items()) for n in range(1, times + 1)]
 
 
-async def trial(server: RedisServer, folder: Path, clean: dict[str, Any], spoil: Spoil) -> dict[str, Any]:
-    """Spoil one call; AssertionError where the run ends otherwise than the clean one."""
+async def trial(server: RedisServer, folder: Path, clean: dict[str, Any], spoil: Spoil) -> None:
+    """Spoil one call; AssertionError where it is not made, or the run ends otherwise than the clean one."""
     end, _ = await run_once(server, folder, spoil)
+    assert spoil.hit, f"{spoil.name} was called less than {spoil.nth} times"
     assert end == clean, (
         f"{spoil}: { ({name: (end[name], clean[name]) for name in clean if end[name] != clean[name]}) }"
     )
-    return {"spoiled": int(spoil.hit)}
 
 
 def spoils(calls: list[tuple[str, int]], most: int) -> list[Spoil]:

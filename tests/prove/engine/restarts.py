@@ -1,6 +1,7 @@
 """Redis is killed and started again while workers work, and hangs for long: nothing is lost, nothing counted twice.
 
-What Redis forgot of its last second runs again; so does what was in flight when every lease ran out in a hang.
+What Redis forgot of its last second runs again; so does what was in flight when every lease ran out in a hang. Results
+of every other run go to a destination: what was sealed in that second is sealed again.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from batchjob.errors import StoreUnavailable
 from batchjob.store import Store, keys
 from tests.support.crowd import Crowd, lines, spec
 from tests.support.redis_server import RedisServer
+from tests.support.sealed import check_every_item, sealed_to
 from tests.support.store_oracle import Oracle
 from tests.support.workers import Workers, wait_for
 
@@ -39,10 +41,13 @@ async def trial(folder: Path, lives: int, hang_seconds: float, seed: int) -> dic
         ):
             await store.load_scripts()
             workers = Workers(store, server.url, folder / "pods")
-            run = await workers.open(spec(parallelism=WORKERS), lease_ms=round(LEASE_SECONDS * 1000))
+            place = sealed_to(workers.claim) if seed % 2 else {}
+            run = await workers.open(spec(parallelism=WORKERS) | place, lease_ms=round(LEASE_SECONDS * 1000))
             workers.reference(run, "source", items__jsonl=lines(items))
             with Crowd(workers, run, ITEM_SECONDS, LEASE_SECONDS) as crowd:
                 crowd.fill(WORKERS)
+                if place:
+                    await a_part(store, run)
                 for _ in range(lives):
                     await asyncio.sleep(LIFE_SECONDS * random.random())
                     server.kill()
@@ -58,7 +63,11 @@ async def trial(folder: Path, lives: int, hang_seconds: float, seed: int) -> dic
             counts = await Oracle(redis, run.uid).check()
             assert counts["succeeded"] == found.total == items
             assert set(effects) == set(range(items)), "an item is missing"
-            assert len([result async for result in store.results(run.uid)]) == items
+            parts, rows = 0, len([result async for result in store.results(run.uid)])
+            if place:
+                assert not rows, "results are in the store and at the destination"
+                parts = check_every_item(workers.claim / "out" / run.folder, items, found.manifest_sha256)
+            assert place or rows == items
     finally:
         server.kill()
     return {
@@ -68,7 +77,17 @@ async def trial(folder: Path, lives: int, hang_seconds: float, seed: int) -> dic
         "missing": 0,
         "repeats": effects.total() - items,
         "counted_after_loss": found.counts.retried_after_loss,
+        "parts": parts,
     }
+
+
+async def a_part(store: Store, run: Run) -> None:
+    """Wait until a part is sealed: so the server is killed in the midst of it."""
+
+    async def look() -> bool | None:
+        return bool(await store.run(run.uid, "proof").sealed()) or None
+
+    await wait_for(look, "a part to be sealed")
 
 
 async def all_hold(redis: Redis, run: Run) -> None:

@@ -1,6 +1,7 @@
 -- Open the run. ARGV: token, number of items in the source, sha256, etag (empty: unknown), number of bad items that
--- were left out, a line about each of the first of them.
--- Writes meta (state, total, source_*, bad_item*, loaded_by; clears load_error_*), counters, duty, wake.
+-- were left out, a line about each of the first of them, number of items that were done before and whose results are
+-- lost, their positions as ranges.
+-- Writes meta (state, total, source_*, bad_item*, missing_*, loaded_by; clears load_error_*), counters, duty, wake.
 -- Sent twice by the same loader it does nothing more.
 
 read_run()
@@ -26,7 +27,7 @@ if loaded + done ~= total then
     .. ' were done before')
 end
 redis.call('HSET', KEY.meta, 'total', total, 'loaded_by', token, 'source_sha256', ARGV[3], 'source_etag', ARGV[4],
-  'bad_items', ARGV[5], 'bad_item_messages', ARGV[6])
+  'bad_items', ARGV[5], 'bad_item_messages', ARGV[6], 'missing_results', ARGV[7], 'missing_positions', ARGV[8])
 redis.call('HDEL', KEY.meta, 'load_error_class', 'load_error_message')
 count('succeeded', done - cancelled)
 count('cancelled', cancelled)
