@@ -14,6 +14,7 @@ BatchJobError
 ├── SourceError
 │   ├── InvalidSource         the source can be read and is wrong; the message names line and field
 │   │   └── BadItem            one record of it is; the others may be fine
+│   ├── SourceTooLarge        it has more than the queue allows
 │   ├── SourceChanged         it is not the source that the run began with
 │   └── SourceUnreachable     the source cannot be read now
 ├── ResultsError              results cannot be written

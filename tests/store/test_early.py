@@ -197,3 +197,36 @@ async def test_a_run_that_begins_again_behind_items_that_are_done_is_loaded_whol
     assert await runs.claim("again") == []
     await store.cancel("again")
     assert (await look(store, "again")).counts.cancelled == 0
+
+
+async def test_a_run_that_tripped_and_has_nothing_left_is_not_held_once_its_source_ends(
+    runs: Runs, store: Store
+) -> None:
+    uid, lease = await begin(runs, items(0, 2))
+    await store.set_breaker(uid, "0/10/1")
+    [chunk] = await runs.claim(uid)
+    await store.run(uid, "w1").exchange([commit(chunk, [Failed(0, "refused", "no"), Succeeded(1)])], 0)
+    assert (await look(store, uid)).tripped
+    await lease.finish(2, None, None)
+    found = await look(store, uid)
+    assert (found.state, found.tripped, found.paused) == (RunState.SEALING, None, False)
+    assert await runs.redis.exists(run_key(uid, "window")) == 0
+
+
+async def test_results_above_the_bound_wait_for_the_end_of_the_source_and_then_leave(runs: Runs, store: Store) -> None:
+    uid = await runs.open_empty(rules=RunRules(have_destination=True, limit_bytes=1, early=True))
+    worker = store.run(uid, "w1")
+    lease = await store.run(uid, "loader").claim_load()
+    assert lease
+    await lease.put([items(0, 2), items(2, 2)], "mark")
+    [chunk] = await runs.claim(uid, want=2)
+    outcomes = [Succeeded(item.position, b'"result"') for item in chunk.items]
+    held = await worker.exchange([commit(chunk, outcomes)], 4)
+    assert (held.state, held.chunks) == (RunState.LOADING, []), "it has not failed, and nothing new starts"
+    assert await worker.claim_seal() is None
+    await lease.finish(4, None, None)
+    seal = await worker.claim_seal()
+    assert seal
+    await seal.record("part", b'{"positions": "0-1"}', await seal.take(1000))
+    assert positions((await worker.exchange([], 4)).chunks) == [2, 3]
+    await runs.oracle(uid).check()

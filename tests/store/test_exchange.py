@@ -18,7 +18,7 @@ async def test_the_last_items_spread_over_the_workers(runs: Runs, store: Store) 
     first = await store.run(uid, "w1").exchange([], 20, 2)
     second = await store.run(uid, "w2").exchange([], 20, 2)
     third = await store.run(uid, "w3").exchange([], 20, 6)
-    assert [len(positions(grant.chunks)) for grant in (first, second, third)] == [20, 5, 6]
+    assert [len(positions(grant.chunks)) for grant in (first, second, third)] == [20, 6, 6]
 
 
 async def test_heavy_items_are_granted_a_few_megabytes_at_a_time(runs: Runs, store: Store) -> None:
@@ -197,3 +197,10 @@ async def test_a_waiting_worker_wakes_when_a_chunk_comes_back(runs: Runs, store:
     await idle.wait(-1)
     assert positions((await idle.exchange([], 4)).chunks) == [0, 1, 2, 3]
     assert await runs.oracle(uid).read("LLEN", "wake") == 0
+
+
+async def test_workers_share_what_waits_in_whole_chunks(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=68, chunk=10)
+    assert len(await runs.claim(uid, "w1", want=10)) == 1
+    grant = await store.run(uid, "w2").exchange([], 20, 10)
+    assert [len(chunk.items) for chunk in grant.chunks] == [10, 10], "its share of 58 is 15"

@@ -185,7 +185,7 @@ async def test_a_run_whose_results_stay_and_are_too_large_ends_with_the_way_out(
     assert snapshot.message == (
         "the results in the store have 78 bytes, and a BatchJob may keep 60 bytes there. Set spec.results.destination "
         "in a new BatchJob: then they are written to a bucket or a claim as they come. What is there stays in the "
-        "store until this one is deleted"
+        "store until status.results.expiresAt"
     )
     assert (snapshot.counts.succeeded, snapshot.counts.cancelled) == (3, 9)
     assert await in_store(store, uid) == [0, 1, 2], "they may be read"

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic.fields import FieldInfo
 
+from batchjob import errors
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.settings import PREFIX, Settings
 from batchjob.core.phases import CONDITIONS
@@ -66,6 +67,17 @@ def test_every_module_of_the_product_says_what_it_is() -> None:
         if not path.read_text("utf-8").startswith('"""')
     ]
     assert silent == []
+
+
+def test_the_drawn_tree_of_errors_is_the_tree_of_errors() -> None:
+    drawn, above = {}, {}
+    for line in (errors.__doc__ or "").splitlines():
+        if name := re.match(r"([│├└─ ]*)(\w+Error\b|(?<=[├└]── )\w+)", line):
+            depth = len(name[1]) // 4
+            above[depth] = name[2]
+            drawn[name[2]] = above.get(depth - 1, "Exception")
+    made = {kind.__name__: kind.__mro__[1].__name__ for kind in vars(errors).values() if isinstance(kind, type)}
+    assert drawn == made
 
 
 def test_the_readme_names_the_two_commands_and_ci_runs_the_second() -> None:

@@ -19,6 +19,7 @@ from batchjob.local.manifest import Manifest, read_manifest
 from batchjob.local.outcome import read_letters
 from batchjob.local.processors import find_processors, kebab_case, write_entry_points
 from batchjob.local.references import environment, mount
+from batchjob.local.session import _where
 from batchjob.local.summary import summarize
 from batchjob.store import DeadLetter
 from batchjob.worker.processor import make_processor
@@ -373,3 +374,11 @@ def test_a_summary_of_a_run_that_loaded_nothing_says_so() -> None:
     assert summarize("job", snapshot(None, {}), [], 61.0) == "job: nothing was loaded, in 1m1s"
     early = summarize("job", snapshot(None, {}, succeeded=6, waiting=1), [], 60.0)
     assert early == "job: 6 done, and the source was not read to its end, in 1m0s (0.10/s)"
+
+
+def test_a_run_that_is_stopped_while_its_source_is_read_says_that_not_all_is_left(tmp_path: Path) -> None:
+    lines = list(_where(snapshot(None, {}, succeeded=3), tmp_path, here=True))
+    assert lines == [
+        f"results: {tmp_path / 'results.jsonl'}",
+        "the source was not read to its end, and what was not done is in no file: run again without --redrive",
+    ]

@@ -22,8 +22,8 @@ from batchjob.core.documents import encode
 from batchjob.errors import ConfigurationError
 from batchjob.local.rules import complaints
 
-# Where a URL may be a path of this machine.
 SHOWN: Final = 20  # mistakes: who wrote a field wrong in a thousand items sees which one
+# Where a URL may be a path of this machine.
 _PLACES: Final = (("source", "uri"), ("results", "destination"), ("export", "destination"))
 
 

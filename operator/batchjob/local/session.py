@@ -237,6 +237,8 @@ async def _check(store: Store) -> None:
 def _where(snapshot: Snapshot, out: Path, *, here: bool) -> Iterator[str]:
     if here or snapshot.results_uri:
         yield f"results: {snapshot.results_uri or out / RESULTS}"
+    if snapshot.total is None:  # items were done while it was read
+        yield "the source was not read to its end, and what was not done is in no file: run again without --redrive"
     again = f"{out / DEAD_LETTERS} (the same command with --redrive "
     if (snapshot.total or 0) > finished(snapshot.counts):
         yield f"failed items and those not done: {again}does them)"

@@ -1,7 +1,7 @@
 """Events of a run: what its scripts say to whoever watches, in the same step as what they tell of.
 
 The stream keeps about the last thousand, so that a watcher that comes back reads what it missed. It is for live
-views: the truth is the snapshot.
+views: the truth is the snapshot. The HTTP API will read it; until that is there, nobody but the tests does.
 """
 
 from typing import Final, NamedTuple

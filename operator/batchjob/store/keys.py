@@ -1,4 +1,4 @@
-"""Every key in Redis, named once: what it holds, who writes it, and how long it lives.
+"""Every key in Redis, named once: what it holds and how long it lives. Who writes it, the head of each script says.
 
 The keys of a run share the hash tag `{bj:<uid>}`, so that a script may touch all of them in a cluster too. None of
 them has a TTL: they live as long as the run and go with it, in one UNLINK (`Store.delete_run`); a key that expired
@@ -17,6 +17,7 @@ from batchjob.errors import ConfigurationError
 CHUNK_LIMIT: Final = 10_000  # items: the most rows of an exported file; bounds what one script call can move
 # Version of this layout; a script refuses a run of a newer one, and of one that is older than the last: so an upgrade
 # step by step loses no run. 2: `early`, `loaded` and `loaded_mark` in meta; a loader of 1 would discard what is done.
+# No image of 1 was ever published: it is read so that the way of an upgrade is walked and tested before the first is.
 SCHEMA: Final = 2
 OLDEST_SCHEMA: Final = SCHEMA - 1
 
@@ -30,43 +31,41 @@ class Key(NamedTuple):
 
     name: str
     type: str
-    owner: str  # the scripts that write it
     holds: str
 
 
 KEYS: Final = (
-    Key("meta", "hash", "all", "what the run was opened with, where it stands, what its loader and sealer said"),
-    Key("counters", "hash", "all", "waiting, delayed, active, succeeded, failed, cancelled, retried_after_loss"),
-    Key("usage", "hash", "exchange", "counter of a processor → sum"),
-    Key("duty", "hash", "duty_*, load_*, seal_*", "who loads or seals: kind, token, worker, deadline"),
-    Key("data", "hash", "load_put; exchange forgets", "field → msgpack [id, JSON, id, JSON, …]"),
-    Key("left", "hash", "load_put, exchange", "field → items that are not terminal; 0: its data goes"),
-    Key("pending", "list", "load_put, exchange", "chunks that wait, next first"),
-    Key("suspects", "list", "exchange", "single items that may be granted only to a worker that holds nothing else"),
-    Key("lease", "zset", "exchange", "chunk → deadline, ms"),
-    Key("owner", "hash", "exchange", "chunk → fence/started/number of its last commit/losses/worker"),
-    Key("checkpoint", "hash", "exchange", "chunk → a character an item, 1: it has left the chunk"),
-    Key("held", "hash", "exchange", "worker → number of its chunks, or `alone` while it holds a suspect"),
-    Key("retry", "zset", "exchange", "single item → due time, ms"),
-    Key("attempts", "hash", "exchange", "position → attempts spent, where there are any"),
-    Key("losses", "hash", "exchange", "position → times its worker was lost, where there are any"),
-    Key("dead", "hash", "exchange, abandon", "position → msgpack [id, class, message, attempts, losses, JSON, ms]"),
-    Key("failed", "zset", "exchange, abandon", "position → position: the order of `dead`"),
-    Key("errors", "list", "exchange, abandon", "the last 10 dead letters: msgpack [id, class, message]"),
-    Key("results", "hash", "exchange; seal_part forgets", "position → msgpack [id, JSON]"),
-    Key("unsealed", "list", "exchange, seal_part", "with a destination, for each commit: first-last of results/bytes"),
-    Key("sealed", "hash", "seal_part, load_keep", "name of a part of results at the destination → JSON"),
-    Key("parts", "hash", "exchange", "name of a part that a processor wrote → JSON"),
-    Key("ledger", "hash", "ledger", "position → note of the processor's apart from the outcome"),
-    Key("notes", "hash", "note", "name → value that all workers of the run agree on"),
+    Key("meta", "hash", "what the run was opened with, where it stands, what its loader and sealer said"),
+    Key("counters", "hash", "waiting, delayed, active, succeeded, failed, cancelled, retried_after_loss"),
+    Key("usage", "hash", "counter of a processor → sum"),
+    Key("duty", "hash", "who loads or seals: kind, token, worker, deadline"),
+    Key("data", "hash", "field → msgpack [id, JSON, id, JSON, …]"),
+    Key("left", "hash", "field → items that are not terminal; 0: its data goes"),
+    Key("pending", "list", "chunks that wait, next first"),
+    Key("suspects", "list", "single items that may be granted only to a worker that holds nothing else"),
+    Key("lease", "zset", "chunk → deadline, ms"),
+    Key("owner", "hash", "chunk → fence/started/number of its last commit/losses/worker"),
+    Key("checkpoint", "hash", "chunk → a character an item, 1: it has left the chunk"),
+    Key("held", "hash", "worker → number of its chunks, or `alone` while it holds a suspect"),
+    Key("retry", "zset", "single item → due time, ms"),
+    Key("attempts", "hash", "position → attempts spent, where there are any"),
+    Key("losses", "hash", "position → times its worker was lost, where there are any"),
+    Key("dead", "hash", "position → msgpack [id, class, message, attempts, losses, JSON, ms]"),
+    Key("failed", "zset", "position → position: the order of `dead`"),
+    Key("errors", "list", "the last 10 dead letters: msgpack [id, class, message]"),
+    Key("results", "hash", "position → msgpack [id, JSON]"),
+    Key("unsealed", "list", "with a destination, for each commit: first-last of results/bytes"),
+    Key("sealed", "hash", "name of a part of results at the destination → JSON"),
+    Key("parts", "hash", "name of a part that a processor wrote → JSON"),
+    Key("ledger", "hash", "position → note of the processor's apart from the outcome"),
+    Key("notes", "hash", "name → value that all workers of the run agree on"),
     Key(
         "events",
         "stream",
-        "all",
         "what watchers are told: type (a state, progress, item_failed, paused, resumed, tripped), numbers",
     ),
-    Key("window", "list", "exchange", "the circuit breaker's: items ended/failed in all after each call, oldest first"),
-    Key("wake", "list", "all", "tokens for workers that wait, at most 64"),
+    Key("window", "list", "the circuit breaker's: items ended/failed in all after each call, oldest first"),
+    Key("wake", "list", "tokens for workers that wait, at most 64"),
 )
 NAMES: Final = tuple(key.name for key in KEYS)
 

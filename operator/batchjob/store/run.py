@@ -102,7 +102,7 @@ class RunStore:
         """Commit, and lease chunks of up to `want` items together (0: none).
 
         `concurrency`: items this worker can run at once. Near the end of a run a grant shrinks so that the last items
-        spread over the workers, but not below this number.
+        spread over the workers, to a multiple of this number.
         """
         packed = msgspec.msgpack.encode([_pack(commit) for commit in commits])
         exchange = call(scripts.EXCHANGE, self.uid, self.worker, want, concurrency, packed)

@@ -143,7 +143,8 @@ class Store:
         """Dead-letter every item that is not terminal as `infrastructure`, and close the run (reason WorkersFailed).
 
         A run that was not loaded yet ends as failed: what it accepted is only a part of its source, and is cancelled.
-        Nothing seals an abandoned run: results so far stay in the store. Does nothing to a run that has ended.
+        Nobody begins to seal an abandoned run: results that are in no part by then stay in the store. Does nothing to
+        a run that has ended.
         """
         while await self._call(scripts.ABANDON, uid, ABANDON_BATCH, message):
             pass

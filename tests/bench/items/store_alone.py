@@ -1,18 +1,17 @@
-"""The store alone: commit, progress and next lease in one call, in chunks of 64, with nothing of a worker around it.
+"""The store alone: commit, progress and next lease in one call, in chunks of a large source, with no worker around it.
 
 Every exchange commits a chunk, moves the counters that a status would show, and leases the next: that is the price of
 leases, fencing and exact progress.
 """
 
 import time
-from typing import Any, Final
+from typing import Any
 
 from batchjob.api.run import StoreAccess
+from batchjob.core.chunks import LARGEST as CHUNK
 from batchjob.core.items import Item, Succeeded
 from batchjob.store import Commit, Store
 from tests.bench.items.process import TEXT, Broker, fresh_broker
-
-CHUNK: Final = 64
 
 
 async def repetition(items: int) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 -- Give up what is not terminal, at least `limit` items a call where there are as many. ARGV: limit, message.
--- Returns the items still to do: call again until it is 0. Writes every key but usage, results, sealed, parts, ledger.
+-- Returns the items still to do: call again until it is 0. Writes every key but usage, results, sealed, parts, ledger, notes.
 
 local function next_chunk(run)
   local leased = redis.call('ZRANGE', KEY.lease, 0, 0)[1]

@@ -3,7 +3,7 @@
 --   succeeded = [position, …]   results = [position, JSON, …]   usage, parts = {name: value}
 --   others = [["retried", position, class, message, delay ms, counts], ["failed", position, class, message],
 --             ["cancelled", position], …]
--- Writes every key but duty, sealed and ledger.
+-- Writes every key but sealed, ledger and notes.
 -- Returns state, paused, finished, ms until something falls due, changed, lost chunks,
 -- granted chunks [[id, fence, packed field | [id, JSON, …], attempts, losses], …].
 
@@ -176,14 +176,16 @@ local function take(limit)
   return chunk
 end
 
--- Guided self-scheduling: at most half of a fair share of what waits, so that the last items spread over all workers.
+-- Guided self-scheduling: half of a fair share of what waits, so that the last items spread over all workers; rounded
+-- up to what a worker runs at once.
 local function fair_share(held, concurrency)
   local workers = redis.call('HLEN', KEY.held) + (held and 0 or 1)
   if workers == 1 then
     return math.huge
   end
   local waiting = tonumber(redis.call('HGET', KEY.counters, 'waiting') or 0) + (delta.waiting or 0)
-  return math.max(concurrency, math.ceil(waiting / (2 * workers)))
+  local share = math.max(1, math.ceil(waiting / (2 * workers)))
+  return math.ceil(share / concurrency) * concurrency -- whole chunks, where a processor asked for their size
 end
 
 local function grant(run, worker, want, concurrency)
@@ -248,7 +250,7 @@ end
 local function too_large(run)
   return 'the results in the store have ' .. size_in_words(run.result_bytes) .. ', and a BatchJob may keep '
     .. size_in_words(run.results_limit) .. ' there. Set spec.results.destination in a new BatchJob: then they are '
-    .. 'written to a bucket or a claim as they come. What is there stays in the store until this one is deleted'
+    .. 'written to a bucket or a claim as they come. What is there stays in the store until status.results.expiresAt'
 end
 
 local run = read_run()
@@ -284,7 +286,7 @@ for i = 1, #counters, 2 do
 end
 if run.state == 'open' and open == 0 then
   run.state = 'sealing'
-  put_breaker_away(run)
+  run.paused = run.paused and not put_breaker_away()
   set_state('sealing')
   changed = true
 elseif run.claimable then

@@ -1,8 +1,8 @@
 -- Which items are done and need never be done again: neither open nor dead letters. No ARGV, writes nothing. Returns
 -- ranges, flat [first, last, …], ascending; nil where nothing can be said: before the source is loaded (positions mean
 -- something in the same source only, and what the status keeps to know it again is the SHA-256 of all of it), once the
--- run was broken off, and where too much is open to look through it in a moment. A run's user may call this, and may
--- write its own keys by hand.
+-- run was broken off, and where too much is open to look through it in a moment. The operator alone calls this, but a run's
+-- user may write its own keys by hand: hence the bounds.
 
 local MOST_CHUNKS = 20000
 local MOST_LEASED = 200000 -- items

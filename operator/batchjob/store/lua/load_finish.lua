@@ -1,7 +1,8 @@
 -- Open the run. ARGV: token, number of items in the source, sha256, etag (empty: unknown), number of bad items that
 -- were left out, a line about each of the first of them, number of items that were done before and whose results are
 -- lost, their positions as ranges.
--- Writes meta (state, total, source_*, bad_item*, missing_*, loaded_by; clears load_error_*), counters, duty, wake.
+-- Writes meta (state, total, source_*, bad_item*, missing_*, loaded_by; clears load_error_*), counters, duty, wake; what
+-- `put_breaker_away` writes.
 -- Sent twice by the same loader it does nothing more.
 
 read_run()
@@ -34,4 +35,7 @@ count('cancelled', cancelled)
 count('retried_after_loss', repeats)
 save_counts()
 redis.call('UNLINK', KEY.duty)
+if open == 0 then
+  put_breaker_away()
+end
 set_state(open > 0 and 'open' or 'sealing')

@@ -110,6 +110,17 @@ local function set_state(state)
   tell(state, unpack(redis.call('HGETALL', KEY.counters)))
 end
 
+-- Every item has ended: there is nothing left to hold, and the rest of the run must not wait for a decision.
+-- Returns whether the breaker held the run.
+local function put_breaker_away()
+  redis.call('UNLINK', KEY.window)
+  local has_tripped = redis.call('HDEL', KEY.meta, 'tripped') == 1
+  if has_tripped then
+    redis.call('HSET', KEY.meta, 'paused', 0)
+  end
+  return has_tripped
+end
+
 -- Ends a run before its time. Items of an unfinished load that nobody could claim were never accepted; others that
 -- are not terminal are cancelled, and they are all the items that the run will ever have had. Owner tokens go, so every
 -- later commit is refused.

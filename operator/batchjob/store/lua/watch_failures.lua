@@ -70,12 +70,3 @@ local function watch_failures(run)
     tell('tripped', 'failed', rounded, 'items', items)
   end
 end
-
--- Every item has ended: there is nothing left to hold, and the rest of the run must not wait for a decision.
-local function put_breaker_away(run)
-  redis.call('UNLINK', KEY.window)
-  if redis.call('HDEL', KEY.meta, 'tripped') == 1 then
-    redis.call('HSET', KEY.meta, 'paused', 0)
-    run.paused = false
-  end
-end
