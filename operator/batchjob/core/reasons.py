@@ -12,6 +12,7 @@ class Reason(StrEnum):
     QUEUE_PAUSED = "QueuePaused"
     CONCURRENCY_LIMIT = "ConcurrencyLimit"
     OWNER_LIMIT = "OwnerLimit"
+    RATE_LIMITED = "RateLimited"
     WAITING_FOR_QUOTA = "WaitingForQuota"
     START_AFTER = "StartAfter"
     DEPENDENCY_NOT_MET = "DependencyNotMet"
