@@ -217,7 +217,8 @@ def test_the_queue_says_what_holds_where_the_batch_job_says_nothing_and_a_run_ke
     world.queue = BatchQueueSpec()
     world.edit(priority=1)
     world.settle()
-    assert world.status.effective == found.model_copy(update={"priority": 1})
+    now = found.model_copy(update={"priority": 1, "origins": found.origins | {"priority": "spec"}})
+    assert world.status.effective == now
 
 
 def test_kueue_decides_about_the_pods_and_nothing_of_theirs_is_written() -> None:

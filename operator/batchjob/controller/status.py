@@ -111,7 +111,8 @@ def in_force(seen: Observed) -> Effective:
     status = seen.job.status
     if status is None or status.effective is None or not status.store_epoch:
         return found
-    return status.effective.model_copy(update={"priority": found.priority})
+    origins = status.effective.origins | {"priority": found.origins["priority"]}
+    return status.effective.model_copy(update={"priority": found.priority, "origins": origins})
 
 
 def _position(seen: Observed, old: BatchJobStatus) -> int | None:
