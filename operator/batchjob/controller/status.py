@@ -4,7 +4,6 @@ Conditions follow the table of `core.phases`; a condition keeps its transition t
 come from one snapshot of the store, so they conserve; where there is none, what was known stays.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -22,8 +21,9 @@ from batchjob.api.status import (
     ResultsStatus,
     SourceStatus,
 )
-from batchjob.controller.actions import Note, Plan
+from batchjob.controller.actions import Plan
 from batchjob.controller.manifests import UID_LABEL
+from batchjob.controller.notes import notes_of
 from batchjob.controller.observed import Observed
 from batchjob.core.admission import is_news
 from batchjob.core.deadline import COUNTED, active_seconds
@@ -46,13 +46,6 @@ USAGE_LIMIT: Final = 16  # names of status.usage
 CHECKPOINT_LIMIT: Final = 8192  # characters of status.checkpoint
 BAD_ITEMS_SHOWN: Final = 10  # messages of status.source.badItemMessages
 
-# Conditions whose turning True is worth an Event; the first that does.
-NOTABLE: Final = (
-    (ConditionType.COMPLETE, "Normal"),
-    (ConditionType.FAILED, "Warning"),
-    (ConditionType.STALLED, "Warning"),
-    (ConditionType.SUSPENDED, "Normal"),
-)
 CLOCKS: Final = frozenset({"duration", "estimated_start_time", "estimated_completion_time"})  # never worth a write
 POSITION_SECONDS: Final = 5.0  # a place in line is told at most so often
 MOST_SECONDS: Final = 30 * 86_400  # an estimate of more than a month is none
@@ -177,18 +170,8 @@ def told(seen: Observed, plan: Plan) -> Plan:
     """The plan with the Events that its status is worth: the end, a pause, and what somebody has to mend."""
     if plan.status is None:
         return plan
-    return replace(plan, notes=(*plan.notes, *_notes(seen.job.status, plan.status)))
-
-
-def _notes(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
-    for kind, mood in NOTABLE:
-        condition = new.condition(kind)
-        before = old.condition(kind) if old else None
-        if condition is None or condition.status != "True":
-            continue
-        if before is None or (before.status, before.reason) != (condition.status, condition.reason):
-            yield Note(mood, condition.reason, condition.message)
-            return
+    old = seen.job.status.conditions if seen.job.status else ()
+    return replace(plan, notes=(*plan.notes, *notes_of(old, plan.status.conditions)))
 
 
 def build_invalid_status(old: BatchJobStatus | None, generation: int, message: str, now: datetime) -> BatchJobStatus:

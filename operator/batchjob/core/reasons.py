@@ -58,3 +58,8 @@ class Reason(StrEnum):
     RESULTS_TOO_LARGE = "ResultsTooLarge"
     CANCELLED = "Cancelled"
     RUN_DELETED = "RunDeleted"
+    # Events of BatchSchedules alone
+    RUN_CREATED = "RunCreated"
+    RUN_CAUGHT_UP = "RunCaughtUp"
+    RUNS_LEFT_OUT = "RunsLeftOut"
+    RUNS_MISSED = "RunsMissed"
