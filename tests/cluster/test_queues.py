@@ -1,5 +1,6 @@
 """Queues on a real API server: what waits, what starts next, and that a limit holds at every moment."""
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,3 +172,32 @@ def test_kubectl_scale_changes_the_workers_of_a_run(jobs: Jobs, hurry: Path) -> 
     assert job["metadata"]["labels"]["batchjob.dev/name"] == "wide"
     hurry.touch()
     jobs.wait_complete("wide")
+
+
+def test_runs_are_told_of_their_queues_rates_when_they_change_also_while_nobody_led(
+    admin: Kubectl, jobs: Jobs, operator: OperatorProcess, hurry: Path
+) -> None:
+    def told() -> list[int]:
+        [secret] = [one for one in jobs.kubectl.items("secrets") if "run.json" in one["data"]]
+        return [limit["requests"] for limit in json.loads(base64.b64decode(secret["data"]["run.json"]))["rateLimits"]]
+
+    with a_queue(admin, "rated", rateLimits=[{"key": "a-minute", "requests": 6000}]) as queue:
+        jobs.apply(slow("rated", hurry, queueName=queue))
+        jobs.wait_phase("rated", "Running")
+        assert told() == [6000]
+        change(admin, queue, rateLimits=[{"key": "a-minute", "requests": 60}])
+        wait_until(told, "the run to hear of the change", until=lambda seen: seen == [60])
+        operator.kill()
+        change(admin, queue, rateLimits=[{"key": "a-minute", "requests": 600}, {"key": "an-hour", "requests": 9000}])
+        operator.start()
+        wait_until(told, "the run to hear what changed meanwhile", until=lambda seen: seen == [600, 9000])
+        hurry.touch()
+        jobs.wait_complete("rated")
+
+
+def test_who_finds_all_of_the_queues_rate_in_use_waits(admin: Kubectl, jobs: Jobs, hurry: Path) -> None:
+    with a_queue(admin, "slow", rateLimits=[{"key": "a-minute", "requests": 6}]) as queue:
+        jobs.apply(slow("uses-it", hurry, queueName=queue))
+        jobs.wait_phase("uses-it", "Running")
+        jobs.apply(noop("waits", inline(1), queueName=queue))
+        assert "rateLimits feeds 1 pods" in jobs.wait_condition("waits", "Queued", "RateLimited")["message"]

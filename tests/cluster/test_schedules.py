@@ -107,6 +107,8 @@ def test_what_was_missed_while_kubernetes_was_away_is_made_up_for(jobs: Jobs, sc
     seen = schedules.wait_status("away", "to have three runs", lambda status: status.get("activeRuns") == 3)
     assert seen["active"] == wanted, "the last one is Kubernetes' own"
     assert run_names(jobs) == wanted
+    told = {("Normal", "RunCreated"), ("Normal", "RunCaughtUp"), ("Warning", "RunsMissed")}
+    assert events(jobs, "away") == told
     assert seen["cronJobs"][0]["settledUntil"] == f"{hours[5]:%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -231,9 +233,11 @@ def test_a_run_that_a_quota_forbids_is_said_and_made_once_it_may_be(jobs: Jobs, 
     schedules.apply(batch_schedule("poor", template=PAUSED))
     run = schedules.fire("poor", TIMES[0])
     assert "exceeded quota" in schedules.wait_stalled("poor", "Refused")
+    assert events(jobs, "poor") == {("Warning", "Refused")}
     jobs.kubectl("delete", "resourcequota", "none")
     wait_run(jobs, run)
     schedules.wait_status("poor", "to go on", is_well)
+    assert events(jobs, "poor") == {("Warning", "Refused"), ("Normal", "RunCreated")}
 
 
 def test_the_columns_say_when_it_runs_and_ran(schedules: Schedules) -> None:
@@ -258,6 +262,14 @@ def run_names(jobs: Jobs) -> list[str]:
 
 def event_reasons(jobs: Jobs) -> set[str]:
     return {event["reason"] for event in jobs.kubectl.items("events")}
+
+
+def events(jobs: Jobs, name: str) -> set[tuple[str, str]]:
+    """What was posted about a BatchSchedule."""
+    about = f"involvedObject.kind=BatchSchedule,involvedObject.name={name}"
+    found = jobs.kubectl.items("events", "--field-selector", about)
+    assert len({event["message"] for event in found}) == len(found), "each once"
+    return {(event["type"], event["reason"]) for event in found}
 
 
 def wait_run(jobs: Jobs, name: str) -> None:

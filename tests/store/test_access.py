@@ -243,7 +243,7 @@ async def test_a_run_knows_for_whom_it_was_opened(runs: Runs, store: Store) -> N
 async def test_the_user_of_a_run_reaches_its_own_rate_alone(store: Store, as_user: AsUser) -> None:
     mine, other = rate_key("team", "mail"), rate_key("another-team", "mail")
     assert mine != other
-    await store.grant("rated", "secret-rated", rate=mine)
+    await store.grant("rated", "secret-rated", rates=[mine])
     own = as_user("rated").run("rated", "w1")
     assert (await own.take_rate(mine, Rate(1000, 1), 1, 1))[0]
     await own.hold_rate(mine, 0.01)

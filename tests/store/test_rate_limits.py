@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from batchjob.api.queue import RateLimit
 from batchjob.api.run import EXIT_CLOSED, EXIT_DRAINED
 from batchjob.api.status import ErrorClass
 from batchjob.core.items import Item
-from batchjob.core.rates import Rate, key_of
+from batchjob.core.rates import Rate, key_of, queue_rates
 from batchjob.worker import Context, Processor, Retry
 from tests.support.workers import Workers, wait_for
 
@@ -36,9 +37,13 @@ def mails(count: int, per_minute: int, **fields: Any) -> dict[str, Any]:
     return {"type": "email", "source": {"items": items}, "email": email, **fields}
 
 
-def keyed(count: int, key: str) -> dict[str, Any]:
+def plain(count: int, **fields: Any) -> dict[str, Any]:
     items = [{"id": f"i{n}", "data": {"n": n}} for n in range(count)]
-    return {"type": "custom", "custom": {"processor": "noop"}, "source": {"items": items}, "rateLimitKey": key}
+    return {"type": "custom", "custom": {"processor": "noop"}, "source": {"items": items}, **fields}
+
+
+def keyed(count: int, key: str) -> dict[str, Any]:
+    return plain(count, rateLimitKey=key)
 
 
 async def test_runs_that_share_a_rate_keep_it_together(workers: Workers) -> None:
@@ -101,3 +106,55 @@ async def test_the_time_of_an_item_begins_when_it_may_start(workers: Workers) ->
     assert await workers.work(run, Noting(lambda _, context: left.append(context.seconds_left))) == EXIT_CLOSED
     assert (await workers.snapshot(run)).counts.succeeded == 24
     assert min(left) > 0.5, "waiting for the rate is not the item's time"
+
+
+async def test_two_runs_of_a_queue_keep_its_rate_together_and_another_queue_has_its_own(workers: Workers) -> None:
+    limits = [RateLimit(key="a-minute", requests=600)]
+    shared = [await workers.open(plain(20, queueName="shared"), rate_limits=limits) for _ in range(2)]
+    other = await workers.open(plain(10, queueName="other"), rate_limits=limits)
+    found, alone = [Noting() for _ in shared], Noting()
+    codes = await asyncio.gather(
+        *(workers.work(run, noting) for run, noting in zip([*shared, other], [*found, alone], strict=True))
+    )
+    assert codes == [EXIT_CLOSED] * 3
+    times = sorted(at for noting in found for _, at in noting.begun)
+    assert times[-1] - times[0] >= 0.1 * (40 - 10 - 1), "ten at once, then one each tenth of a second"
+    assert max(at for _, at in alone.begun) < times[-1] - 1, "ten at once, whatever others do"
+
+
+async def test_the_slower_of_the_runs_own_rate_and_the_queues_holds(workers: Workers) -> None:
+    fast = [RateLimit(key="a-second", requests=1000, per_seconds=1)]
+    run = await workers.open(mails(20, 600, rateLimitKey="own"), rate_limits=fast)
+    noting = Noting()
+    assert await workers.work(run, noting) == EXIT_CLOSED
+    assert noting.begun[-1][1] - noting.begun[0][1] >= 0.1 * (20 - 10 - 1)
+
+
+async def test_tokens_that_were_used_are_waited_for(workers: Workers) -> None:
+    def use(_: Item, context: Context) -> None:
+        context.usage("promptTokens", 80)
+        context.usage("completionTokens", 20)
+
+    limits = [RateLimit(key="tokens", tokens=60_000)]  # a thousand at once, then one a millisecond
+    run = await workers.open(plain(30, queueName="talks", concurrency=2), rate_limits=limits)
+    noting = Noting(use)
+    assert await workers.work(run, noting) == EXIT_CLOSED
+    assert noting.begun[-1][1] - noting.begun[0][1] >= 0.001 * (2900 - 1000 - 200)
+    [rate] = queue_rates(run)
+    _, wait = await workers.store.run(run.uid, "looks").take_rate(rate.key, Rate(rate.rate.interval_us, 1), 0, 0)
+    assert wait > 0.5, "what the last ones used counts too"
+
+
+async def test_a_worker_hears_of_a_change_of_its_queues_rate(workers: Workers) -> None:
+    slow = [RateLimit(key="slow", requests=1, per_seconds=86_400)]
+    run = await workers.open(plain(4, queueName="changes"), rate_limits=slow)
+    noting = Noting()
+    working = asyncio.create_task(workers.work(run, noting, follow_seconds=0.05))
+
+    async def begun() -> bool | None:
+        return True if noting.begun else None
+
+    await wait_for(begun, "the first item")
+    workers.tell(run.model_copy(update={"rate_limits": []}))
+    assert await working == EXIT_CLOSED
+    assert len(noting.begun) == 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batchjob.api.queue import BatchQueueSpec
+from batchjob.api.queue import BatchQueueSpec, RateLimit
 from batchjob.api.status import BatchJobStatus, ConditionType, Counts, JobReference
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller import actions as do
@@ -85,6 +85,7 @@ class World:
     run: Snapshot | None = None
     has_secret: bool = False
     has_user: bool = False
+    told_limits: list[RateLimit] | None = None  # of its queue, in the Secret
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     written_at: datetime | None = None
     missing: Trouble | None = None
@@ -109,7 +110,9 @@ class World:
             fresh_epoch=f"e{self.epochs + 1}",
             snapshot=None if self.is_store_silent else self.run,
             store_silent_seconds=silent,
-            admitted=self.has_user and self.has_secret,
+            admitted=self.has_user
+            and self.has_secret
+            and self.told_limits == (self.queue.rate_limits if self.queue else []),
             child=child,
             missing=self.missing,
             parent=self.parent,
@@ -232,7 +235,8 @@ class World:
                     self.run = snapshot(RunState.LOADING, None, epoch=epoch)
                     self.epochs += 1
                 assert self.run.epoch == epoch
-            case do.Admit():
+            case do.Admit(run):
+                self.told_limits = run.rate_limits
                 self.has_secret = self.has_user = True
             case do.CreateJob(manifest):
                 self._create(manifest)

@@ -9,19 +9,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus
-from batchjob.controller.schedule_manifests import CAUGHT_UP, JOB_TIME, build_missed_job, cron_job_name
-from batchjob.controller.schedule_observed import SeenSchedule, read_cron_job, read_job, read_run
-from batchjob.controller.schedule_plan import (
+from batchjob.controller.actions import Note
+from batchjob.controller.schedule_actions import (
     ChangeCronJob,
     DeleteCronJob,
     MakeCronJob,
     MakeJob,
     MakeRun,
     ScheduleAction,
-    SchedulePlan,
+    Tell,
     TellJob,
-    plan_schedule,
 )
+from batchjob.controller.schedule_manifests import CAUGHT_UP, JOB_TIME, build_missed_job, cron_job_name
+from batchjob.controller.schedule_observed import SeenSchedule, read_cron_job, read_job, read_run
+from batchjob.controller.schedule_plan import SchedulePlan, plan_schedule
 from batchjob.controller.schedule_status import build_schedule_status
 from batchjob.core.cron import find_zone
 from tests.support.manifests import inline, noop
@@ -42,6 +43,7 @@ class ScheduleWorld:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     writes: list[ScheduleAction] = field(default_factory=list)
+    said: list[Note] = field(default_factory=list)  # Events; one that tells of the same is refused
     versions: int = 0
 
     def schedule(self) -> BatchSchedule:
@@ -116,7 +118,7 @@ class ScheduleWorld:
         """`kubectl create job --from=cronjob/…`."""
         cron_job = self.cron_jobs[self.cron_job()]
         manifest = build_missed_job(cron_job, cron_job["metadata"]["uid"], self.now, find_zone("UTC"))
-        del manifest["metadata"]["annotations"][JOB_TIME]
+        del manifest["metadata"]["annotations"][JOB_TIME], manifest["metadata"]["annotations"][CAUGHT_UP]
         manifest["metadata"]["name"] = name
         self._create(self.jobs, manifest)
 
@@ -132,6 +134,10 @@ class ScheduleWorld:
         self.runs[run]["status"] = {"phase": phase, "completionTime": moment, "conditions": [condition]}
 
     def _do(self, action: ScheduleAction) -> None:
+        if isinstance(action, Tell):
+            if (action.note.reason, action.note.about) not in {(note.reason, note.about) for note in self.said}:
+                self.said.append(action.note)
+            return
         self.writes.append(action)
         match action:
             case MakeCronJob(manifest):

@@ -8,17 +8,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from batchjob.api.base import Model
 from batchjob.api.defaults import effective
+from batchjob.api.queue import RateLimit
 from batchjob.api.run import RUN_FILE, STORE_FILE, ParentResults, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.core.items import LEASE_MS, Before, RunRules
-from batchjob.core.rates import key_of
+from batchjob.core.rates import keys_of
 from batchjob.core.snapshot import Snapshot
 from batchjob.store import Store
 from batchjob.worker import Processor
@@ -48,6 +49,7 @@ class Workers:
         parent: Run | None = None,
         results_limit_bytes: int = 0,
         again: tuple[Run, Before] | None = None,
+        rate_limits: Sequence[RateLimit] = (),
     ) -> Run:
         """Open a run as the operator does: in the store, with a user of its own, and its documents in a folder.
 
@@ -74,11 +76,12 @@ class Workers:
             epoch=epoch,
             spec=parsed,
             effective=force,
+            rate_limits=list(rate_limits),
             parent_uid=reads,
             parent_results=ParentResults(destination=place, folder=parent.folder) if parent and place else None,
         )
-        await self.store.grant(uid, "secret", reads=reads, rate=key_of(run))
-        self._write(self.folder(run) / RUN_FILE, run)
+        await self.store.grant(uid, "secret", reads=reads, rates=keys_of(run))
+        self.tell(run)
         self._write(self.folder(run) / STORE_FILE, self.access(run))
         return run
 
@@ -88,6 +91,10 @@ class Workers:
         place = self._folder / "claim"
         place.mkdir(parents=True, exist_ok=True)
         return place
+
+    def tell(self, run: Run) -> None:
+        """Write what the pods are told of the run."""
+        self._write(self.folder(run) / RUN_FILE, run)
 
     def folder(self, run: Run) -> Path:
         """Where the run's documents and references are."""

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from batchjob.api.defaults import effective
+from batchjob.api.queue import QueueDefaults
 from batchjob.api.run import Purpose, Run, references
 from batchjob.api.source import MEMBERS
 from batchjob.api.status import ErrorClass
@@ -166,3 +167,34 @@ def test_every_reference_of_a_spec_is_found_with_its_field_and_purpose() -> None
 def test_a_run_survives_the_way_to_its_pod() -> None:
     run = Run(uid="u", namespace="n", name="a", epoch="e", spec=spec(), effective=effective(spec()))
     assert Run.model_validate_json(run.model_dump_json(by_alias=True, exclude_none=True)) == run
+
+
+def test_every_value_in_force_says_where_it_came_from() -> None:
+    queue = QueueDefaults.model_validate({"priority": 4, "retry": {"maxAttempts": 9, "backoff": {"jitterPercent": 1}}})
+    of_class = {"errorClass": "timeout", "maxAttempts": 1}
+    own = spec(owner="ann", retry={"maxAttempts": 2, "perErrorClass": [of_class]}, itemTimeoutSeconds=9)
+    values = effective(own, queue)
+    assert values.origins == {
+        "backoffStrategy": "type",
+        "initialDelaySeconds": "type",
+        "itemTimeoutSeconds": "spec",
+        "jitterPercent": "queue",
+        "maxAttempts": "spec",
+        "maxDelaySeconds": "type",
+        "maxLosses": "type",
+        "owner": "spec",
+        "priority": "queue",
+        "queue": "type",
+    }
+    assert set(values.origins) == set(values.to_json()) - {"origins", "perErrorClass"}
+    assert values.per_error_class
+    [timeout] = values.per_error_class
+    assert (timeout.origins["maxAttempts"], timeout.origins["jitterPercent"]) == ("spec", "queue")
+    assert "owner" not in effective(spec()).origins
+
+
+def test_a_cap_that_a_longer_first_wait_raises_comes_from_whoever_named_the_wait() -> None:
+    values = effective(spec(retry={"backoff": {"initialDelaySeconds": 1800}}))
+    assert (values.max_delay_seconds, values.origins["maxDelaySeconds"]) == (1800, "spec")
+    shorter = effective(spec(retry={"backoff": {"initialDelaySeconds": 3}}))
+    assert (shorter.max_delay_seconds, shorter.origins["maxDelaySeconds"]) == (300, "type")

@@ -112,6 +112,47 @@ def test_fifty_pods_are_not_started_for_a_rate_that_two_can_use(per_minute: int,
     assert child.parallelism == slots
 
 
+@pytest.mark.parametrize(
+    ("limits", "slots"),
+    [
+        ([{"key": "a", "requests": 60}], 2),
+        ([{"key": "a", "requests": 1, "perSeconds": 3600}], 1),
+        ([{"key": "a", "requests": 6000}, {"key": "b", "requests": 120}], 3),
+        ([{"key": "a", "tokens": 60}], 50),  # how many tokens an item needs, nobody knows
+    ],
+)
+def test_nor_for_a_rate_of_the_queue(limits: list[dict[str, Any]], slots: int) -> None:
+    items = [{"id": f"i{n}", "data": {"n": n}} for n in range(100)]
+    queue = BatchQueueSpec.model_validate({"rateLimits": limits})
+    world = World(spec={"parallelism": 50, "source": {"items": items}}, queue=queue)
+    world.look()
+    child = world.child()
+    assert child
+    assert child.parallelism == slots
+
+
+def test_who_would_only_add_pods_that_the_rate_of_the_queue_cannot_feed_waits_for_others() -> None:
+    world = behind_another(rateLimits=[{"key": "slow", "requests": 12}])
+    assert condition(world.status, ConditionType.QUEUED) == (
+        "True",
+        "RateLimited",
+        "The queue is full: its workers use all of the queue's rate (rateLimits feeds 2 pods). Waits until others end.",
+    )
+    world.line.leave(OTHER.uid)
+    assert do.CreateJob in kinds(world.look())
+
+
+def test_a_run_is_told_when_the_rates_of_its_queue_change() -> None:
+    world = started()
+    world.queue = BatchQueueSpec.model_validate({"rateLimits": [{"key": "new", "requests": 600}]})
+    plan = world.look()
+    (admit,) = [action for action in plan.actions if isinstance(action, do.Admit)]
+    assert [limit.requests for limit in admit.run.rate_limits] == [600]
+    assert kinds(world.look()) == []
+    world.queue = BatchQueueSpec()
+    assert kinds(world.look()) == [do.Admit]
+
+
 def delayed(seconds: float) -> World:
     """A run of which every item waits for its next attempt."""
     world = started()
@@ -182,7 +223,8 @@ def test_the_queue_says_what_holds_where_the_batch_job_says_nothing_and_a_run_ke
     world.queue = BatchQueueSpec()
     world.edit(priority=1)
     world.settle()
-    assert world.status.effective == found.model_copy(update={"priority": 1})
+    now = found.model_copy(update={"priority": 1, "origins": found.origins | {"priority": "spec"}})
+    assert world.status.effective == now
 
 
 def test_kueue_decides_about_the_pods_and_nothing_of_theirs_is_written() -> None:

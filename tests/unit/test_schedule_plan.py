@@ -13,6 +13,7 @@ from kubernetes.client import V1CronJob, V1Job
 from batchjob.api.base import MAX_NAME
 from batchjob.api.schedule import MAX_SCHEDULE_NAME, ScheduleConditionType
 from batchjob.controller.observed import Trouble
+from batchjob.controller.schedule_actions import MakeCronJob, MakeJob, MakeRun
 from batchjob.controller.schedule_manifests import (
     IN_TURN,
     JOB_MANAGER,
@@ -23,7 +24,7 @@ from batchjob.controller.schedule_manifests import (
     fits,
     run_name,
 )
-from batchjob.controller.schedule_plan import MakeCronJob, MakeJob, MakeRun, plan_schedule
+from batchjob.controller.schedule_plan import plan_schedule
 from batchjob.controller.schedule_status import build_schedule_status
 from batchjob.core.reasons import Reason
 from tests.support.schedule_world import HOURLY, NAME, START, ScheduleWorld
@@ -306,12 +307,17 @@ def test_without_catch_up_missed_runs_are_counted_and_given_up() -> None:
     found.settle()
     assert list(found.runs) == [run(5)]
     assert found.look().missed == 0, "once"
+    [note] = [note for note in found.said if note.reason == Reason.RUNS_MISSED]
+    assert note.type == "Warning"
+    assert f"not made up for: 4 of '{HOURLY}' from 2026-01-01T01:00:00Z to 2026-01-01T04:00:00Z." in note.message
 
 
 def test_forbid_leaves_runs_out_on_purpose_and_they_are_not_missed() -> None:
     found = world(concurrencyPolicy="Forbid")
     missed(found, 5)
     assert found.look().missed == 0
+    found.settle()
+    assert [(note.type, note.reason) for note in found.said] == [("Normal", "RunsLeftOut"), ("Normal", "RunCreated")]
 
 
 @pytest.mark.parametrize(("most", "hours"), [(10, [1, 2, 3, 4, 5]), (2, [1, 2, 5])])
@@ -321,6 +327,10 @@ def test_missed_runs_are_made_oldest_first_up_to_the_most(most: int, hours: list
     found.settle()
     assert times_of_jobs(found) == [found.hour(hour) for hour in hours]
     assert sorted(found.runs) == [*map(run, hours)]
+    caught_up = [note.message for note in found.said if note.reason == Reason.RUN_CAUGHT_UP]
+    assert caught_up == [
+        f"Made BatchJob {run(hour)} for 2026-01-01T0{hour}:00:00Z, which had been missed." for hour in hours[:-1]
+    ]
     found.settle()
     assert len(found.runs) == len(hours), "what was given up is not made with the next look"
 
@@ -408,3 +418,16 @@ def test_the_manifests_fit_the_schemas_of_kubernetes() -> None:
         kubernetes_validate.validate(job, "1.37", strict=True)
         assert V1Job.model_validate(job).model_dump(mode="json", by_alias=True, exclude_none=True) == job
         assert job["metadata"]["annotations"][JOB_TIME].endswith("+01:00"), "as Kubernetes writes it"
+
+
+def test_a_run_is_told_once_whatever_crashes_and_one_made_by_hand_too() -> None:
+    found = world()
+    found.fire(found.hour(1))
+    for crash_after in range(4):
+        found.look(crash_after)
+    found.by_hand("try")
+    found.settle()
+    assert [(note.reason, note.message) for note in found.said] == [
+        ("RunCreated", f"Made BatchJob {run(1)} for 2026-01-01T01:00:00Z."),
+        ("RunCreated", "Made BatchJob try of a Job made by hand."),
+    ]

@@ -3,11 +3,13 @@
 They are not CRD defaults, because they depend on the type; `status.effective` shows the values in force.
 """
 
-from typing import Final
+from typing import Any, Final
+
+from pydantic.alias_generators import to_camel
 
 from batchjob.api.queue import QueueDefaults
 from batchjob.api.retry import Backoff, BackoffStrategy, ClassRetry, Retry
-from batchjob.api.status import Effective, EffectiveClassRetry, EffectiveRetry
+from batchjob.api.status import Effective, EffectiveClassRetry, EffectiveRetry, Origin
 from batchjob.api.v1alpha1 import BatchJobSpec, JobType
 
 _PRIORITY: Final = {JobType.AI_BATCH: 1, JobType.EXPORT: 2, JobType.EMAIL: 3, JobType.CUSTOM: 5}
@@ -34,38 +36,51 @@ def effective(spec: BatchJobSpec, queue: QueueDefaults = QueueDefaults()) -> Eff
         max_delay_seconds=_MAX_DELAY_SECONDS,
         jitter_percent=_JITTER_PERCENT,
     )
-    of_run = _laid_over(_laid_over(of_type, given), own)
-    classes = {entry.error_class: entry for entry in (*(given.per_error_class or ()), *(own.per_error_class or ()))}
+    of_type = of_type.model_copy(update={"origins": {to_camel(name): Origin.TYPE for name in of_type.model_fields_set}})
+    of_run = _laid_over(_laid_over(of_type, given, Origin.QUEUE), own, Origin.SPEC)
+    layers = ((given, Origin.QUEUE), (own, Origin.SPEC))
+    classes = {entry.error_class: (entry, origin) for retry, origin in layers for entry in retry.per_error_class or ()}
     of_classes = [
-        EffectiveClassRetry(error_class=entry.error_class, **_laid_over(of_run, entry).model_dump())
-        for entry in classes.values()
+        EffectiveClassRetry(error_class=entry.error_class, **_laid_over(of_run, entry, origin).model_dump())
+        for entry, origin in classes.values()
     ]
-    return Effective(
-        **of_run.model_dump(),
-        queue=spec.queue,
-        priority=_first(spec.priority, queue.priority, _PRIORITY[spec.type]),
-        max_losses=_first(own.max_losses, given.max_losses, _MAX_LOSSES),
-        item_timeout_seconds=_first(
-            spec.item_timeout_seconds, queue.item_timeout_seconds, _ITEM_TIMEOUT_SECONDS[spec.type]
+    said: dict[str, tuple[Any, ...]] = {  # what the BatchJob, its queue and its type say, as Origin has them
+        "owner": (spec.owner,),
+        "queue": (spec.queue_name, None, spec.queue),
+        "priority": (spec.priority, queue.priority, _PRIORITY[spec.type]),
+        "max_losses": (own.max_losses, given.max_losses, _MAX_LOSSES),
+        "item_timeout_seconds": (
+            spec.item_timeout_seconds,
+            queue.item_timeout_seconds,
+            _ITEM_TIMEOUT_SECONDS[spec.type],
         ),
+    }
+    first = {name: found for name, values in said.items() if (found := _first(values))}
+    origins = of_run.origins | {to_camel(name): origin for name, (_, origin) in first.items()}
+    return Effective(
+        **of_run.model_dump(exclude={"origins"}),
+        **{name: value for name, (value, _) in first.items()},
+        origins=dict(sorted(origins.items())),
         per_error_class=of_classes or None,
     )
 
 
-def _laid_over(base: EffectiveRetry, retry: Retry | ClassRetry) -> EffectiveRetry:
+def _laid_over(base: EffectiveRetry, retry: Retry | ClassRetry, origin: Origin) -> EffectiveRetry:
     """What `retry` says, else what `base` does. A cap that nobody named never cuts a wait that somebody did."""
     backoff = retry.backoff or Backoff()
-    longest = backoff.max_delay_seconds or max(base.max_delay_seconds, backoff.initial_delay_seconds or 0)
+    raised = max(base.max_delay_seconds, backoff.initial_delay_seconds or 0)
     said = {
         "max_attempts": retry.max_attempts,
         "backoff_strategy": backoff.strategy,
         "initial_delay_seconds": backoff.initial_delay_seconds,
-        "max_delay_seconds": longest,
+        "max_delay_seconds": backoff.max_delay_seconds or (raised if raised != base.max_delay_seconds else None),
         "jitter_percent": backoff.jitter_percent,
     }
-    return base.model_copy(update={name: value for name, value in said.items() if value is not None})
+    values = {name: value for name, value in said.items() if value is not None}
+    return base.model_copy(update={**values, "origins": base.origins | {to_camel(name): origin for name in values}})
 
 
-def _first(*values: int | None) -> int:
-    """The first that is given; the last is."""
-    return next(value for value in values if value is not None)
+def _first(values: tuple[Any, ...]) -> tuple[Any, Origin] | None:
+    """The first that is given, and who gave it."""
+    found = zip(values, Origin, strict=False)
+    return next(((value, origin) for value, origin in found if value is not None), None)

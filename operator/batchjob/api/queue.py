@@ -6,9 +6,9 @@ optional: what is absent is not limited, and defaults are those of the job's typ
 
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from batchjob.api.base import Model, Name
+from batchjob.api.base import VALIDATIONS, Model, Name, cel
 from batchjob.api.retry import Retry
 from batchjob.api.status import Count
 
@@ -36,6 +36,34 @@ class FairShare(Model):
         description="Owners with another weight than 1.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["owner"]},
     )
+
+
+class RateLimit(Model):
+    """How fast the BatchJobs of a queue go together."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "has(self.requests) || has(self.tokens)",
+                    "each of spec.rateLimits needs requests, tokens or both: without them it limits nothing",
+                )
+            ]
+        }
+    )
+
+    key: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
+        description="Names the limit, such as a-minute. What was used is remembered under this name."
+    )
+    requests: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Attempts of items that may start in perSeconds."
+    )
+    tokens: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        None,
+        description="Tokens of models that may be used in perSeconds (promptTokens and completionTokens of "
+        "status.usage). An attempt's tokens are known when it ends: until then the average of its worker counts.",
+    )
+    per_seconds: Annotated[int, Field(ge=1, le=86_400)] = Field(60, description="The time that the limit is for.")
 
 
 class QueueDefaults(Model):
@@ -85,6 +113,11 @@ class BatchQueueSpec(Model):
     max_active_jobs: Limit | None = Field(None, description="BatchJobs that run at once; the others wait.")
     max_workers: Limit | None = Field(
         None, description="Worker pods of all its BatchJobs together; one that finds none left waits."
+    )
+    rate_limits: Annotated[list[RateLimit], Field(max_length=8)] = Field(
+        default_factory=list,
+        description="How fast all its BatchJobs go together, on top of what each says of itself. All of them hold.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["key"]},
     )
     fair_share: FairShare = Field(
         default_factory=FairShare,

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from batchjob.api.base import Model
 from batchjob.api.blocks import Destination
+from batchjob.api.queue import RateLimit
 from batchjob.api.source import Location
 from batchjob.api.status import Effective
 from batchjob.api.v1alpha1 import BatchJobSpec
@@ -59,6 +60,9 @@ class Run(Model):
     spec: BatchJobSpec
     effective: Effective
     limits: SourceLimits = Field(default_factory=SourceLimits)
+    rate_limits: list[RateLimit] = Field(
+        default_factory=list, description="Of its queue, effective.queue; they may change while the run goes on."
+    )
     parent_uid: str | None = Field(None, description="UID of the run whose results or dead letters are the source.")
     parent_results: ParentResults | None = Field(
         None, description="Where the run whose results are the source has them, if not in the store."

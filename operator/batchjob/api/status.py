@@ -127,6 +127,14 @@ class SourceStatus(Model):
     )
 
 
+class Origin(StrEnum):
+    """Where a value in force came from."""
+
+    SPEC = "spec"  # the BatchJob says so
+    QUEUE = "queue"  # the BatchQueue, spec.defaults
+    TYPE = "type"  # the default of its type
+
+
 class EffectiveRetry(Model):
     """How often an item is tried, and when."""
 
@@ -135,6 +143,11 @@ class EffectiveRetry(Model):
     initial_delay_seconds: Count = Field(description="Wait before the second attempt.")
     max_delay_seconds: Count = Field(description="Longest wait.")
     jitter_percent: Count = Field(description="Random part of the wait.")
+    origins: Annotated[dict[Annotated[str, Field(max_length=64)], Origin], Field(max_length=16)] = Field(
+        default_factory=dict,
+        description="Where each of these values came from: spec (of the BatchJob), queue (spec.defaults of the "
+        "BatchQueue) or type (its default).",
+    )
 
 
 class EffectiveClassRetry(EffectiveRetry):
@@ -147,6 +160,9 @@ class Effective(EffectiveRetry):
     """The values in force after defaults: the BatchJob's own, else its queue's, else its type's."""
 
     queue: Annotated[str, Field(max_length=253)] = Field("", description="The queue in which it waits.")
+    owner: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="Whose turn it takes in its queue; where nobody is named, its namespace has turns of its own."
+    )
     priority: Count = Field(0, description="1 is most urgent.")
     max_losses: Count = Field(description="Losses of an item.")
     item_timeout_seconds: Count = Field(description="Longest time for one attempt.")

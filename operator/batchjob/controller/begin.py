@@ -121,6 +121,7 @@ def build_run(seen: Observed, epoch: str) -> Run:
         spec=job.spec,
         effective=in_force(seen),
         limits=source_limits(seen),
+        rate_limits=seen.queue.rate_limits if seen.queue else [],
         parent_uid=parent.uid if parent else None,
         parent_results=parent_results(seen) if parent else None,
     )

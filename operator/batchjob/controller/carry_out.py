@@ -5,13 +5,9 @@ that is written is none any more, so an Event after it would be lost in a crash 
 counts as ours only if its owner is our BatchJob.
 """
 
-import hashlib
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from batchjob import log
-from batchjob.api.base import API_VERSION
 from batchjob.api.status import BatchJobStatus, JobReference
 from batchjob.api.v1alpha1 import KIND
 from batchjob.controller.actions import (
@@ -23,7 +19,6 @@ from batchjob.controller.actions import (
     DeleteJob,
     Dismiss,
     FailRun,
-    Note,
     OpenRun,
     PauseRun,
     Plan,
@@ -31,16 +26,14 @@ from batchjob.controller.actions import (
     SetBreaker,
     SetSlots,
 )
+from batchjob.controller.events import Events, Regarding
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
-from batchjob.controller.manifests import MANAGER, slots_patch
+from batchjob.controller.manifests import slots_patch
 from batchjob.controller.users import NameTaken, Users
-from batchjob.errors import AlreadyExists, ApiUnavailable, BatchJobError, KubernetesError
-from batchjob.kube import BATCH_JOBS, EVENTS, JOBS, Kube
+from batchjob.errors import AlreadyExists, BatchJobError
+from batchjob.kube import BATCH_JOBS, JOBS, Kube
 from batchjob.store import Store
-
-EVENT_MESSAGE_BYTES: Final = 1024  # Kubernetes' own limit
-EVENT_TRIES: Final = 2  # the status waits for the Event: more would keep it from saying what the Event says
 
 logger = log.get(__name__)
 
@@ -54,6 +47,7 @@ class CarryOut:
         self._users = users
         self._jobs = jobs
         self._known = known
+        self._events = Events(kube)
 
     async def __call__(self, entry: Entry, plan: Plan) -> set[ObjectKey]:
         """Carry out a plan for a BatchJob; returns the others to look at because of it: those that read its results.
@@ -68,7 +62,8 @@ class CarryOut:
                 created = await self._create_job(entry, action.manifest)
             else:
                 await self._do(entry, action)
-        await self._post(entry, plan.notes)
+        regarding = Regarding(KIND, entry.namespace, entry.name, entry.uid, str(entry.version))
+        await self._events.post(regarding, plan.notes)
         if plan.status is not None:
             status = plan.status.model_copy(update={"jobs": [created]}) if created else plan.status
             concerned = await self.write_status(entry, status)
@@ -158,48 +153,3 @@ class CarryOut:
                 ) from None
         self._jobs.remember(job)
         return JobReference(name=name, uid=job["metadata"]["uid"])
-
-    async def _post(self, entry: Entry, notes: Iterable[Note]) -> None:
-        """Post Events; one that cannot be posted is only logged, for the condition says the same."""
-        for note in notes:
-            try:
-                await self._post_one(entry, build_event(entry, note, datetime.now(UTC)))
-            except KubernetesError as error:
-                logger.warning("event not posted", batchjob=f"{entry.namespace}/{entry.name}", error=str(error))
-
-    async def _post_one(self, entry: Entry, event: dict[str, Any]) -> None:
-        """A create that nobody answered may be tried again here: the second of that name is refused."""
-        for attempt in range(1, EVENT_TRIES + 1):
-            try:
-                await self._kube.create(EVENTS, entry.namespace, event)
-            except AlreadyExists:
-                return
-            except ApiUnavailable:
-                if attempt == EVENT_TRIES:
-                    raise
-            else:
-                return
-
-
-def build_event(entry: Entry, note: Note, now: datetime) -> dict[str, Any]:
-    """An Event about a BatchJob: of the same name, and so posted once, until its transition is written."""
-    digest = hashlib.sha256(f"{entry.uid}/{note.reason}/{entry.version}".encode()).hexdigest()[:10]
-    return {
-        "apiVersion": EVENTS.api_version,
-        "kind": EVENTS.kind,
-        "metadata": {"name": f"{entry.name}.{digest}", "namespace": entry.namespace},
-        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "reportingController": MANAGER,
-        "reportingInstance": MANAGER,
-        "action": "Reconcile",
-        "type": note.type,
-        "reason": note.reason,
-        "note": note.message.encode()[:EVENT_MESSAGE_BYTES].decode(errors="ignore"),
-        "regarding": {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "namespace": entry.namespace,
-            "name": entry.name,
-            "uid": entry.uid,
-        },
-    }

@@ -13,6 +13,7 @@ from typing import Final
 
 from batchjob import log
 from batchjob.api.blocks import Destination
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.run import ParentResults, run_folder
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.children import (
@@ -108,7 +109,7 @@ class Observer:
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
         started = child is not None or bool(job.status and job.status.store_epoch)
-        parent = self._parent(job, now)
+        parent, queue = self._parent(job, now), self._queues.spec(entry.queue)
         seen = Observed(
             job=job,
             now=now,
@@ -117,7 +118,7 @@ class Observer:
             certain=certain,
             damage=damage,
             store_silent_seconds=silent,
-            admitted=await self._admitted(entry, stuck=stuck),
+            admitted=await self._admitted(entry, queue, stuck=stuck),
             child=child,
             missing=None if started and not stuck else await self._missing(entry, job, parent),
             parent=parent,
@@ -127,7 +128,7 @@ class Observer:
             misconfigured=await self._misconfigured(entry, child),
             since_write_seconds=pulse.since_write_seconds(),
             rate=pulse.rate(finished(snapshot.counts)) if snapshot else None,
-            queue=self._queues.spec(entry.queue),
+            queue=queue,
         )
         return self._in_line(seen)
 
@@ -194,9 +195,11 @@ class Observer:
         expired = format_time(entry.expires_at) if entry.expires_at and entry.has_expired(now) else None
         return Parent(entry.uid, entry.type, entry.ended, entry.complete, entry.owner, results, expired)
 
-    async def _admitted(self, entry: Entry, *, stuck: bool) -> bool:
+    async def _admitted(self, entry: Entry, queue: BatchQueueSpec | None, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""
-        if entry.uid not in self._users.present:
+        if entry.uid not in self._users.present or not self._users.have_told(
+            entry.uid, queue.rate_limits if queue else []
+        ):
             return False
         return not stuck or await self._users.has_secret(entry.namespace, entry.name, entry.uid)
 

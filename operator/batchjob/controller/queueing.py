@@ -8,7 +8,7 @@ from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.observed import Observed, Trouble
 from batchjob.controller.status import in_force
 from batchjob.core.admission import Claim
-from batchjob.core.rates import per_minute
+from batchjob.core.rates import items_per_minute
 from batchjob.core.reasons import Reason
 from batchjob.core.slots import wanted_slots
 
@@ -82,4 +82,4 @@ def _slots(seen: Observed) -> int:
         items = sum(getattr(seen.snapshot.counts, name) for name in OPEN)
     else:
         items = None
-    return wanted_slots(spec, items, per_minute(spec))
+    return wanted_slots(spec, items, items_per_minute(spec, seen.queue.rate_limits if seen.queue else ()))

@@ -15,6 +15,7 @@ from batchjob import log
 from batchjob.api.queue import BatchQueue, BatchQueueSpec
 from batchjob.api.v1alpha1 import JobType
 from batchjob.core.admission import UNLIMITED, Claim, Line, Place, Rules
+from batchjob.core.slots import fed_slots
 
 PACE_SECONDS: Final = 3600.0  # over which starts are counted
 STARTS_KEPT: Final = 1000
@@ -150,10 +151,12 @@ class Queues:
 
 def build_rules(spec: BatchQueueSpec) -> Rules:
     """The rules of admission, from what a queue says."""
+    limits = [limit.requests * 60 / limit.per_seconds for limit in spec.rate_limits if limit.requests]
     return Rules(
         paused=spec.paused,
         max_active=spec.max_active_jobs or UNLIMITED,
         max_workers=spec.max_workers or UNLIMITED,
+        max_fed=fed_slots(min(limits)) if limits else UNLIMITED,
         max_active_per_owner=spec.limits.max_active_jobs_per_owner or UNLIMITED,
         weights={share.owner: share.weight for share in spec.fair_share.weights},
     )

@@ -8,19 +8,22 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from batchjob import log
+from batchjob.api.schedule import SCHEDULE_KIND
+from batchjob.controller.events import Events, Regarding
 from batchjob.controller.informer import Informer, controller_uid
 from batchjob.controller.observed import Trouble
-from batchjob.controller.schedule_observed import SeenSchedule
-from batchjob.controller.schedule_plan import (
+from batchjob.controller.schedule_actions import (
     ChangeCronJob,
     DeleteCronJob,
     MakeCronJob,
     MakeJob,
     MakeRun,
     ScheduleAction,
-    SchedulePlan,
+    Tell,
     TellJob,
 )
+from batchjob.controller.schedule_observed import SeenSchedule
+from batchjob.controller.schedule_plan import SchedulePlan
 from batchjob.controller.users import NameTaken
 from batchjob.core.reasons import Reason
 from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, Invalid
@@ -41,6 +44,7 @@ class CarryOutSchedule:
 
     def __init__(self, kube: Kube, cron_jobs: Informer, jobs: Informer, runs: Informer) -> None:
         self._kube = kube
+        self._events = Events(kube)
         self._copies = {CRON_JOBS: cron_jobs, JOBS: jobs, BATCH_JOBS: runs}
 
     async def __call__(self, seen: SeenSchedule, plan: SchedulePlan) -> Trouble | None:
@@ -57,6 +61,10 @@ class CarryOutSchedule:
     async def _do(self, seen: SeenSchedule, action: ScheduleAction) -> None:
         metadata = seen.schedule.metadata
         match action:
+            case Tell(note):
+                await self._events.post(
+                    Regarding(SCHEDULE_KIND, metadata.namespace, metadata.name, metadata.uid, version=""), [note]
+                )
             case MakeCronJob(manifest):
                 there = await self._create(CRON_JOBS, _without_nulls(manifest), {metadata.uid})
                 if there is not None:  # its label was taken away, or our copy is behind

@@ -12,7 +12,18 @@ from itertools import islice
 from typing import Any, Final
 
 from batchjob.api.schedule import BatchScheduleStatus, ConcurrencyPolicy, ScheduleConditionType
+from batchjob.controller.actions import Note
 from batchjob.controller.observed import Trouble
+from batchjob.controller.schedule_actions import (
+    ChangeCronJob,
+    DeleteCronJob,
+    MakeCronJob,
+    MakeJob,
+    MakeRun,
+    Step,
+    Tell,
+    TellJob,
+)
 from batchjob.controller.schedule_manifests import (
     build_cron_job,
     build_missed_job,
@@ -24,68 +35,12 @@ from batchjob.controller.schedule_manifests import (
     job_failed,
 )
 from batchjob.controller.schedule_observed import SeenJob, SeenRun, SeenSchedule
+from batchjob.controller.status import format_time
 from batchjob.core.cron import Cron, find_zone
 from batchjob.core.reasons import Reason
 
 MAX_MISSED: Final = 1000  # times looked through for missed ones: a schedule of minutes has 43,200 a month
 MAX_PAUSE_SECONDS: Final = 3600.0  # the longest between two looks: a clock may be set
-
-
-@dataclass(frozen=True)
-class MakeCronJob:
-    """Create a CronJob; one of that name that is ours becomes like it."""
-
-    manifest: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ChangeCronJob:
-    """Write what differs; `version` is the one that was looked at."""
-
-    name: str
-    change: dict[str, Any]
-    version: str
-
-
-@dataclass(frozen=True)
-class DeleteCronJob:
-    """Delete a CronJob and, by Kubernetes, its Jobs and their BatchJobs."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True)
-class MakeJob:
-    """Create a Job for a time that was missed; one of that name counts as created."""
-
-    manifest: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class MakeRun:
-    """Create the BatchJob of a Job; one of that name that is of this schedule counts as created."""
-
-    manifest: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class TellJob:
-    """Write a Job's status; `version` is the one that was looked at."""
-
-    name: str
-    status: dict[str, Any]
-    version: str
-
-
-ScheduleAction = MakeCronJob | ChangeCronJob | DeleteCronJob | MakeJob | MakeRun | TellJob
-
-
-@dataclass(frozen=True)
-class Step:
-    """Actions of which each needs the one before it."""
-
-    actions: tuple[ScheduleAction, ...]
 
 
 @dataclass(frozen=True)
@@ -108,6 +63,7 @@ class CatchUp:
     jobs: tuple[MakeJob, ...]
     missed: int
     settled: datetime
+    notes: tuple[Tell, ...] = ()
 
 
 def plan_schedule(seen: SeenSchedule) -> SchedulePlan:
@@ -121,6 +77,7 @@ def plan_schedule(seen: SeenSchedule) -> SchedulePlan:
         return SchedulePlan(tuple(steps), Trouble(Reason.INVALID_SPEC, str(error)), active=active)
     steps = [*_cron_jobs(seen), *_leftovers(seen)]
     caught = {name: _catch_up(seen, name, text, cron) for name, (text, cron) in crons.items()}
+    steps += [Step((tell,)) for one in caught.values() for tell in one.notes]
     jobs = [action for one in caught.values() for action in one.jobs]
     steps += [Step((job,)) for job in jobs]
     runs, active = _runs(seen)
@@ -205,9 +162,24 @@ def _catch_up(seen: SeenSchedule, name: str, text: str, cron: Cron) -> CatchUp:
         wanted = in_time[: max(0, spec.catch_up.max_runs - caught_up)]
     manifest, zone = build_cron_job(seen.schedule, text, seen.image), find_zone(spec.time_zone)
     jobs = tuple(MakeJob(build_missed_job(manifest, one.uid, time, zone)) for time in wanted)
+    lost = [time for time in missing if time not in wanted]
     # Forbid leaves runs out on purpose, and nothing tells those from missed ones.
-    missed = 0 if spec.concurrency_policy is ConcurrencyPolicy.FORBID else len(missing) - len(wanted)
-    return CatchUp(jobs, missed, newest)
+    forbidden = spec.concurrency_policy is ConcurrencyPolicy.FORBID
+    notes = (Tell(_lost(lost, text, f"{name} {newest}", forbidden=forbidden)),) if lost else ()
+    return CatchUp(jobs, 0 if forbidden else len(lost), newest, notes)
+
+
+def _lost(times: list[datetime], text: str, about: str, *, forbidden: bool) -> Note:
+    """The Event about times of which there is no run. `about`: what it tells of, once for all."""
+    which = f"{len(times)} of '{text}' from {format_time(times[0])} to {format_time(times[-1])}"
+    if forbidden:
+        message = (
+            f"Runs that were left out: {which}. spec.concurrencyPolicy is Forbid, and an earlier one had not ended, or "
+            "Kubernetes' controllers were down."
+        )
+        return Note("Normal", Reason.RUNS_LEFT_OUT, message, about)
+    message = f"Runs that were missed and are not made up for: {which}. spec.catchUp says how many of them are."
+    return Note("Warning", Reason.RUNS_MISSED, message, about)
 
 
 def _settled(seen: SeenSchedule, name: str) -> datetime | None:
@@ -227,17 +199,25 @@ def _runs(seen: SeenSchedule) -> tuple[list[Step], tuple[str, ...]]:
         if job.ended:
             continue
         run = seen.run_of(job)
-        begun = TellJob(job.name, job_begun(seen.now), job.version)
+        begun = (Tell(_created(job)), TellJob(job.name, job_begun(seen.now), job.version))
         if run is None and job.start is None:
             manifest = build_run(seen.schedule, dict(seen.template), job.run, job.at, (job.name, job.uid))
-            steps.append(Step((MakeRun(manifest), begun)))
+            steps.append(Step((MakeRun(manifest), *begun)))
         elif run is None or run.ended:
             steps.append(Step((TellJob(job.name, _end(job, run, seen.now), job.version),)))
             continue
         elif job.start is None:
-            steps.append(Step((begun,)))
+            steps.append(Step(begun))
         active.append(job.run)
     return steps, tuple(dict.fromkeys(active))
+
+
+def _created(job: SeenJob) -> Note:
+    if job.caught_up:
+        message = f"Made BatchJob {job.run} for {format_time(job.at)}, which had been missed."
+        return Note("Normal", Reason.RUN_CAUGHT_UP, message, job.uid)
+    when = "of a Job made by hand" if job.by_hand else f"for {format_time(job.at)}"
+    return Note("Normal", Reason.RUN_CREATED, f"Made BatchJob {job.run} {when}.", job.uid)
 
 
 def _end(job: SeenJob, run: SeenRun | None, now: datetime) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from batchjob import log
-from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus
+from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleStatus
+from batchjob.controller.events import Events, Regarding
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid, object_key
+from batchjob.controller.notes import notes_of
 from batchjob.controller.schedule_carry_out import CarryOutSchedule
 from batchjob.controller.schedule_manifests import SCHEDULE_LABEL
 from batchjob.controller.schedule_observed import SeenJob, SeenRun, SeenSchedule, read_cron_job, read_job, read_run
@@ -45,6 +47,7 @@ class Schedules:
     ) -> None:
         """`image`: of the Jobs' templates, which no pod is made of. `look_at_run`: a BatchJob may have its turn."""
         self._kube = kube
+        self._events = Events(kube)
         self._image = image
         self._queue: Workqueue[ObjectKey] = Workqueue(tell_depth=lambda _: None)  # the gauge is of BatchJobs
         self._schedules = Informer(kube, BATCH_SCHEDULES, namespaces, None, self._moved)
@@ -109,7 +112,7 @@ class Schedules:
         trouble = await self._carry_out(seen, plan) or plan.trouble
         status = build_schedule_status(seen, plan, trouble)
         if status != seen.schedule.status:
-            await self._write(body, status)
+            await self._write(body, seen.schedule.status, status)
             SCHEDULE_MISSED.inc(0 if trouble else plan.missed)
         if trouble:
             self._queue.back_off(key)
@@ -173,13 +176,15 @@ class Schedules:
         message = f"This operator cannot read the BatchSchedule: {where}. Mend it, or upgrade the operator."
         status = build_unreadable_status(old, body["metadata"].get("generation", 0), datetime.now(UTC), message)
         if status != old:
-            await self._write(body, status)
+            await self._write(body, old, status)
 
-    async def _write(self, body: dict[str, Any], status: BatchScheduleStatus) -> None:
-        """Nulls go out too: in a merge patch they remove what is no longer said."""
+    async def _write(self, body: dict[str, Any], old: BatchScheduleStatus | None, status: BatchScheduleStatus) -> None:
+        """The Event first, as for BatchJobs. Nulls go out too: in a merge patch they remove what is no longer said."""
         change = {"status": status.model_dump(mode="json", by_alias=True)}
         version = body["metadata"]["resourceVersion"]
         namespace, name = object_key(body)
+        about = Regarding(SCHEDULE_KIND, namespace, name, body["metadata"]["uid"], version)
+        await self._events.post(about, notes_of(old.conditions if old else (), status.conditions))
         written = await self._kube.patch(
             BATCH_SCHEDULES, namespace, name, change, subresource="status", resource_version=version
         )

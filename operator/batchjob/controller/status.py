@@ -24,6 +24,7 @@ from batchjob.api.status import (
 )
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
+from batchjob.controller.notes import notes_of
 from batchjob.controller.observed import Observed
 from batchjob.core.admission import is_news
 from batchjob.core.deadline import COUNTED, active_seconds
@@ -46,13 +47,6 @@ USAGE_LIMIT: Final = 16  # names of status.usage
 CHECKPOINT_LIMIT: Final = 8192  # characters of status.checkpoint
 BAD_ITEMS_SHOWN: Final = 10  # messages of status.source.badItemMessages
 
-# Conditions whose turning True is worth an Event; the first that does.
-NOTABLE: Final = (
-    (ConditionType.COMPLETE, "Normal"),
-    (ConditionType.FAILED, "Warning"),
-    (ConditionType.STALLED, "Warning"),
-    (ConditionType.SUSPENDED, "Normal"),
-)
 CLOCKS: Final = frozenset({"duration", "estimated_start_time", "estimated_completion_time"})  # never worth a write
 POSITION_SECONDS: Final = 5.0  # a place in line is told at most so often
 MOST_SECONDS: Final = 30 * 86_400  # an estimate of more than a month is none
@@ -111,7 +105,8 @@ def in_force(seen: Observed) -> Effective:
     status = seen.job.status
     if status is None or status.effective is None or not status.store_epoch:
         return found
-    return status.effective.model_copy(update={"priority": found.priority})
+    origins = status.effective.origins | {"priority": found.origins["priority"]}
+    return status.effective.model_copy(update={"priority": found.priority, "origins": origins})
 
 
 def _position(seen: Observed, old: BatchJobStatus) -> int | None:
@@ -176,21 +171,15 @@ def told(seen: Observed, plan: Plan) -> Plan:
     """The plan with the Events that its status is worth: the end, a pause, and what somebody has to mend."""
     if plan.status is None:
         return plan
-    return replace(plan, notes=(*plan.notes, *_notes(seen.job.status, plan.status)))
+    old = seen.job.status
+    notes = notes_of(old.conditions if old else (), plan.status.conditions)
+    return replace(plan, notes=(*plan.notes, *_lost_results(old, plan.status), *notes))
 
 
-def _notes(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
+def _lost_results(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
     lost = new.results.missing if new.results else None
     if lost and not (old and old.results and old.results.missing == lost):
         yield Note("Warning", Reason.STORE_LOST, f"The store lost the results of {lost} items that are done.")
-    for kind, mood in NOTABLE:
-        condition = new.condition(kind)
-        before = old.condition(kind) if old else None
-        if condition is None or condition.status != "True":
-            continue
-        if before is None or (before.status, before.reason) != (condition.status, condition.reason):
-            yield Note(mood, condition.reason, condition.message)
-            return
 
 
 def build_invalid_status(old: BatchJobStatus | None, generation: int, message: str, now: datetime) -> BatchJobStatus:

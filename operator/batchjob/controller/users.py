@@ -7,10 +7,11 @@ which are the truth.
 import secrets
 from typing import Any, NamedTuple
 
+from batchjob.api.queue import RateLimit
 from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.controller.informer import controller_uid
 from batchjob.controller.manifests import build_secret, decode, encode, secret_name
-from batchjob.core.rates import key_of
+from batchjob.core.rates import keys_of
 from batchjob.errors import AlreadyExists, BatchJobError, NotFound
 from batchjob.kube import SECRETS, Kube
 from batchjob.store import Store, user_name
@@ -36,6 +37,7 @@ class Users:
         self._url = worker_store_url
         self._passwords: dict[str, str] = {}  # by uid: a Secret that was deleted comes back as it was
         self.present: set[str] = set()  # uids, as the store last said
+        self._told: dict[str, list[RateLimit]] = {}  # the limits of the queue that a run's Secret names, by uid
 
     async def refresh(self) -> set[str]:
         """Ask the store which users there are."""
@@ -43,11 +45,20 @@ class Users:
         return self.present
 
     async def admit(self, run: Run) -> None:
-        """See that the run's Secret is there and tells of this epoch, and that the store knows its user."""
+        """See that the run's Secret is there, tells of this epoch and these limits, and that the store knows its user.
+
+        Of limits that have gone the rates stay open to it, as far as the Secret named them until now: pods that run
+        hear of the change some time later.
+        """
         credentials = await self._secret(run)
         reads = await self._readable(run, credentials.run.parent_uid)
-        await self._store.grant(run.uid, credentials.password, reads=reads, rate=key_of(run))
+        rates = keys_of(run) | keys_of(credentials.run)
+        if credentials.run.rate_limits != run.rate_limits:
+            news = credentials.run.model_copy(update={"rate_limits": run.rate_limits})
+            credentials = await self._rewrite(news, credentials)
+        await self._store.grant(run.uid, credentials.password, reads=reads, rates=rates)
         self._passwords[run.uid] = credentials.password
+        self._told[run.uid] = run.rate_limits
         self.present.add(run.uid)
 
     async def _readable(self, run: Run, said: str | None) -> str | None:
@@ -56,6 +67,10 @@ class Users:
             return said
         owner = await self._store.created_for(said)
         return said if owner and owner.startswith(f"{run.namespace}/") else None
+
+    def have_told(self, uid: str, limits: list[RateLimit]) -> bool:
+        """Whether the run's Secret names these limits of its queue; False where we have not looked yet."""
+        return self._told.get(uid) == limits
 
     async def has_secret(self, namespace: str, name: str, uid: str) -> bool:
         """Whether the Secret of this BatchJob's run is there."""
@@ -74,6 +89,7 @@ class Users:
         """Remove the user."""
         await self._store.revoke(uid)
         self._passwords.pop(uid, None)
+        self._told.pop(uid, None)
         self.present.discard(uid)
 
     async def _secret(self, run: Run) -> Credentials:

@@ -37,6 +37,7 @@ class Rules:
     max_workers: int = UNLIMITED  # worker pods of all
     max_active_per_owner: int = UNLIMITED
     weights: Mapping[str, int] = field(default_factory=dict)
+    max_fed: int = UNLIMITED  # worker pods that the rate limits can feed
 
     def weight(self, owner: str) -> int:
         """BatchJobs of this owner that start for each of another's with weight 1."""
@@ -181,6 +182,9 @@ class Line:
         if self._per_owner.get(claim.owner, 0) >= rules.max_active_per_owner:
             limit = f"limits.maxActiveJobsPerOwner is {rules.max_active_per_owner}"
             return Reason.OWNER_LIMIT, f"As many BatchJobs of the same owner run as the queue allows: {limit}."
+        if self.active < rules.max_active and rules.max_fed < rules.max_workers:
+            fed = f"its workers use all of the queue's rate (rateLimits feeds {rules.max_fed} pods)"
+            return Reason.RATE_LIMITED, f"The queue is full: {fed}. Waits until others end."
         jobs, pods = f"maxActiveJobs is {rules.max_active}", f"maxWorkers is {rules.max_workers}"
         limit = jobs if self.active >= rules.max_active else pods
         return Reason.CONCURRENCY_LIMIT, f"The queue is full: {limit}. Waits until others end."
@@ -200,7 +204,7 @@ class Line:
         (self._short.add if workers < claim.workers else self._short.discard)(claim.uid)
 
     def _free_workers(self) -> int:
-        return max(0, self.rules.max_workers - self._workers)
+        return max(0, min(self.rules.max_workers, self.rules.max_fed) - self._workers)
 
     def _tag(self, owner: str) -> float:
         return max(self._tags.get(owner, 0.0), self._now)

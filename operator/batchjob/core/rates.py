@@ -2,31 +2,46 @@
 
 The promise is about the receiver: never more than the limit in any minute. What is sent evenly arrives unevenly, so
 a minute is planned a little longer than it is.
+
+A run has a rate of its own, which it shares with all that ask the same server (`key_of`), and those of its queue.
 """
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Self
 
+from batchjob.api.queue import RateLimit
 from batchjob.api.run import Run
 from batchjob.api.v1alpha1 import BatchJobSpec
 
-PLANNED_SECONDS: Final = 62.0  # for a minute: what is on its way may be overtaken by that much
-SHARE: Final = 60  # of a minute's limit may come at once
+PLANNED: Final = 62 / 60  # seconds for a second: what is on its way in a minute may be overtaken by two seconds
+SHARE: Final = 60  # of a limit may come at once: a second of a minute
 
 
 class Rate(NamedTuple):
-    """At most `burst` units at once, then one each `interval_us`."""
+    """At most `burst` units at once, then one each `interval_us`, a fraction where there are millions a second."""
 
-    interval_us: int
+    interval_us: float
     burst: int
 
     @classmethod
-    def per_minute(cls, limit: int | None) -> Self:
-        """Any minute holds at most the burst and what was let go in it: together the limit. None: no limit."""
-        if limit is None:
-            return cls(0, 1)
+    def of(cls, limit: int, seconds: int) -> Self:
+        """Any such time holds at most the burst and what was let go in it: together the limit."""
         burst = max(1, limit // SHARE)
-        return cls(round(PLANNED_SECONDS * 1_000_000 / (limit - burst + 1)), burst)
+        return cls(PLANNED * seconds * 1_000_000 / (limit - burst + 1), burst)
+
+    @classmethod
+    def per_minute(cls, limit: int | None) -> Self:
+        """The rate of a limit a minute. None: no limit."""
+        return cls(0, 1) if limit is None else cls.of(limit, 60)
+
+
+class QueueRate(NamedTuple):
+    """A rate that the runs of a queue share."""
+
+    key: str
+    rate: Rate
+    counts_tokens: bool  # else attempts of items
 
 
 def rate_key(namespace: str, name: str) -> str:
@@ -50,11 +65,28 @@ def key_of(run: Run) -> str | None:
     return rate_key(run.namespace, name)
 
 
-def per_minute(spec: BatchJobSpec) -> int | None:
-    """Items that may start in a minute; None: any number."""
-    return spec.email.rate_per_minute if spec.email else None
+def queue_rates(run: Run) -> Iterator[QueueRate]:
+    """The rates of the run's queue."""
+    for limit in run.rate_limits:
+        for unit, number in (("requests", limit.requests), ("tokens", limit.tokens)):
+            if number is not None:
+                key = rate_key("", f"queue {run.effective.queue} {limit.key} {unit}")  # no namespace has no name
+                yield QueueRate(key, Rate.of(number, limit.per_seconds), unit == "tokens")
+
+
+def keys_of(run: Run) -> set[str]:
+    """Every rate that a run takes of."""
+    own = key_of(run)
+    return {rate.key for rate in queue_rates(run)} | ({own} if own else set())
 
 
 def rate_of(run: Run) -> Rate:
     """How fast a run may go; it heeds what others are told in any case."""
-    return Rate.per_minute(per_minute(run.spec))
+    return Rate.per_minute(run.spec.email.rate_per_minute if run.spec.email else None)
+
+
+def items_per_minute(spec: BatchJobSpec, of_queue: Iterable[RateLimit]) -> float | None:
+    """Items that may start in a minute; None: any number."""
+    own = spec.email.rate_per_minute if spec.email else None
+    limits = [limit.requests * 60 / limit.per_seconds for limit in of_queue if limit.requests is not None]
+    return min([*limits, *([own] if own else [])], default=None)

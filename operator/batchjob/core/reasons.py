@@ -12,6 +12,7 @@ class Reason(StrEnum):
     QUEUE_PAUSED = "QueuePaused"
     CONCURRENCY_LIMIT = "ConcurrencyLimit"
     OWNER_LIMIT = "OwnerLimit"
+    RATE_LIMITED = "RateLimited"
     WAITING_FOR_QUOTA = "WaitingForQuota"
     START_AFTER = "StartAfter"
     DEPENDENCY_NOT_MET = "DependencyNotMet"
@@ -57,3 +58,8 @@ class Reason(StrEnum):
     RESULTS_TOO_LARGE = "ResultsTooLarge"
     CANCELLED = "Cancelled"
     RUN_DELETED = "RunDeleted"
+    # Events of BatchSchedules alone
+    RUN_CREATED = "RunCreated"
+    RUN_CAUGHT_UP = "RunCaughtUp"
+    RUNS_LEFT_OUT = "RunsLeftOut"
+    RUNS_MISSED = "RunsMissed"

@@ -15,14 +15,19 @@ IDLE_SECONDS: Final = 60.0
 EARLY_SECONDS: Final = 10.0  # pods come back so long before they are needed
 
 
-def wanted_slots(spec: BatchJobSpec, open_items: int | None, per_minute: int | None) -> int:
+def fed_slots(per_minute: float, concurrency: int = 1) -> int:
+    """Pods, of so many items at once each, that a rate of items can feed."""
+    return max(1, ceil(per_minute / 60 * RATED_ITEM_SECONDS / concurrency))
+
+
+def wanted_slots(spec: BatchJobSpec, open_items: int | None, per_minute: float | None) -> int:
     """Pods for `open_items` (None: not known yet) of which `per_minute` (None: any number) may start.
 
     Never more than items, and never more than the rate can feed.
     """
     slots = spec.parallelism if open_items is None else min(spec.parallelism, open_items)
     if per_minute is not None:
-        slots = min(slots, ceil(per_minute / 60 * RATED_ITEM_SECONDS / spec.concurrency))
+        slots = min(slots, fed_slots(per_minute, spec.concurrency))
     return max(slots, 1)
 
 

@@ -5,6 +5,7 @@ is there, EVAL and SCRIPT are not. `bj:dirty` is shared on purpose, for ZADD alo
 costs one read.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from batchjob.store import keys
@@ -26,14 +27,13 @@ COMMANDS: Final = (
 )  # fmt: skip
 
 
-def user_rules(uid: str, password: str, reads: str | None, rate: str | None) -> list[str]:
+def user_rules(uid: str, password: str, reads: str | None, rates: Iterable[str]) -> list[str]:
     """The rules of ACL SETUSER for a run, from nothing.
 
-    `reads`: uid of a run whose keys it may read; `rate`: the rate that it shares with others.
+    `reads`: uid of a run whose keys it may read; `rates`: those that it shares with others.
     """
     rules = ["reset", "on", f">{password}", f"~{keys.run_key(keys.checked_uid(uid), '*')}"]
     if reads is not None:
         rules.append(f"%R~{keys.run_key(keys.checked_uid(reads), '*')}")
-    if rate is not None:
-        rules.append(f"~{keys.rate_key(keys.checked_uid(rate))}")
-    return [*rules, *(f"+{command}" for command in COMMANDS), f"(~{keys.DIRTY} +zadd)"]
+    shared = (f"~{keys.rate_key(keys.checked_uid(rate))}" for rate in rates)
+    return [*rules, *shared, *(f"+{command}" for command in COMMANDS), f"(~{keys.DIRTY} +zadd)"]

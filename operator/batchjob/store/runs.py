@@ -86,13 +86,13 @@ class Store:
         in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created)
         return in_force.decode()
 
-    async def grant(self, uid: str, password: str, *, reads: str | None = None, rate: str | None = None) -> None:
-        """Make the user `bj-<uid>`, who may use this run and this rate alone, and read the results of the run `reads`.
+    async def grant(self, uid: str, password: str, *, reads: str | None = None, rates: Iterable[str] = ()) -> None:
+        """Make the user `bj-<uid>`, who may use this run and these rates, and read the results of the run `reads`.
 
         Loads the scripts too, since that user may not. Idempotent; to be repeated after a restart of the server.
         """
         await self.load_scripts()
-        rules = user_rules(uid, password, reads, rate)
+        rules = user_rules(uid, password, reads, rates)
         await self._connection.everywhere(("ACL", "SETUSER", keys.user_name(uid), *rules))
 
     async def revoke(self, uid: str) -> None:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 class Attempt:
     """Items that go through the processor together; `abandon` ends it early, and its outcomes are void then."""
 
-    __slots__ = ("_cut", "_task", "abandoned", "context", "items", "outcomes", "straggler")
+    __slots__ = ("_cut", "_task", "abandoned", "context", "items", "outcomes", "straggler", "tokens")
 
     def __init__(self, items: Sequence[Item], context: Context) -> None:
         self.items = items
@@ -35,6 +35,7 @@ class Attempt:
         self.outcomes: list[Outcome] = []
         self.abandoned = False
         self.straggler: asyncio.Future[Any] | None = None  # a thread that outlived its limit
+        self.tokens = 0  # that the limits of the queue have counted for it beforehand
         self._cut = False
         self._task: asyncio.Task[Any] | None = None
 

@@ -1,21 +1,32 @@
-"""The rate that a run shares with others: an item is started once it has its share of it.
+"""The rates that a run shares with others: an item is started once it has its share of each.
 
 Waiting happens before an attempt begins, so it counts against no time limit, and what waits is given back at once
 when the worker has to go. Leases are renewed meanwhile, as for items in flight.
+
+Shares are taken one after the other, those of the queue first, by one slot at a time: what is held while the next one
+is waited for, and so may be used later than it was meant, is one share a worker.
 """
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from batchjob import log
+from batchjob.api.run import Run
 from batchjob.core.items import Outcome, Retried
-from batchjob.core.rates import Rate
+from batchjob.core.rates import Rate, key_of, queue_rates, rate_of
+from batchjob.errors import StoreNotReady, StoreUnavailable
 from batchjob.store import RunStore
+from batchjob.worker.execution import Attempt
 from batchjob.worker.patience import patiently
 
 HORIZON_SECONDS: Final = 5.0  # a share further away is not taken: a worker that dies would take it along
 FREE_SECONDS: Final = 0.25  # where there is no rate, so often somebody's hold is looked for
+AWAY_SECONDS: Final = 1.0  # until a store that does not answer is asked again
+ANY_SECONDS: Final = 1e9  # a horizon for what has been used already
+TOKENS: Final = ("promptTokens", "completionTokens")  # of the usage
+NEWEST: Final = 0.2  # weight of the newest attempt in the mean of its tokens
 
 logger = log.get(__name__)
 
@@ -23,7 +34,8 @@ logger = log.get(__name__)
 class Limiter:
     """One rate, for one worker."""
 
-    def __init__(self, store: RunStore, name: str, rate: Rate) -> None:
+    def __init__(self, store: RunStore, name: str, rate: Rate, *, counts_tokens: bool = False) -> None:
+        self.counts_tokens = counts_tokens  # else attempts of items
         self._store = store
         self._name = name
         self._rate = rate
@@ -33,19 +45,91 @@ class Limiter:
         """Whether a share is ours, and the seconds to wait: until it may be used, else until it is worth asking."""
         if not self._rate.interval_us and time.monotonic() < self._free_until:
             return True, 0.0
-        taken, seconds = await patiently(lambda: self._store.take_rate(self._name, self._rate, weight, HORIZON_SECONDS))
+        try:
+            taken, seconds = await self._store.take_rate(self._name, self._rate, weight, HORIZON_SECONDS)
+        except (StoreUnavailable, StoreNotReady) as error:
+            logger.warning("waiting for the store", error=str(error), seconds=AWAY_SECONDS)
+            return False, AWAY_SECONDS
         if taken and not seconds:
             self._free_until = time.monotonic() + FREE_SECONDS
         return taken, min(seconds, HORIZON_SECONDS)
 
-    async def heed(self, outcomes: Sequence[Outcome]) -> None:
-        """Where the other side said "not so fast", nobody takes a share of the rate before it wants to be asked.
+    async def charge(self, weight: int) -> None:
+        """Take what was used already, or give back what was not."""
+        await self._store.take_rate(self._name, self._rate, weight, ANY_SECONDS)
+
+    async def hold(self, seconds: float) -> None:
+        """Nobody takes a share before so many seconds are over."""
+        self._free_until = 0.0
+        await patiently(lambda: self._store.hold_rate(self._name, seconds))
+
+
+class Limits:
+    """Every rate of a run, for one worker."""
+
+    def __init__(self, store: RunStore, run: Run) -> None:
+        self._store = store
+        key = key_of(run)
+        self._own = Limiter(store, key, rate_of(run)) if key else None
+        self._of_queue: dict[object, Limiter] = {}
+        self._turn = asyncio.Lock()
+        self._mean_tokens = 0.0  # of an item's attempt, of late
+        self.follow(run)
+
+    def follow(self, run: Run) -> None:
+        """The rates of the queue are those of this run by now; what goes on as it was keeps what it knows."""
+        known = self._of_queue
+        self._of_queue = {
+            rate: known.get(rate) or Limiter(self._store, rate.key, rate.rate, counts_tokens=rate.counts_tokens)
+            for rate in queue_rates(run)
+        }
+
+    @property
+    def are_any(self) -> bool:
+        """Whether an attempt has to wait for anything."""
+        return bool(self._own or self._of_queue)
+
+    async def admit(self, attempt: Attempt, ends_within: Callable[[float], Awaitable[bool]]) -> bool:
+        """Wait for the attempt's share of each rate; False where `ends_within` says that the worker has to go."""
+        async with self._turn:
+            if await ends_within(0):
+                return False
+            attempt.tokens = round(self._mean_tokens * len(attempt.items))
+            for rate in [*self._of_queue, None]:
+                while limiter := self._of_queue.get(rate) if rate else self._own:  # it may be gone meanwhile
+                    taken, seconds = await limiter.take(attempt.tokens if limiter.counts_tokens else len(attempt.items))
+                    if await ends_within(seconds):
+                        return False
+                    if taken:
+                        break
+        return True
+
+    async def settle(self, attempt: Attempt) -> None:
+        """Tell the rates what the attempt used, and what the other side said."""
+        await self._heed(attempt.outcomes)
+        limiters = [limiter for limiter in self._of_queue.values() if limiter.counts_tokens]
+        if not limiters:
+            return
+        used = sum(attempt.context.usage_sums.get(name, 0) for name in TOKENS)
+        if used:
+            mean = used / len(attempt.items)
+            self._mean_tokens += (mean - self._mean_tokens) * (NEWEST if self._mean_tokens else 1)
+        if used != attempt.tokens:
+            for limiter in limiters:
+                await self._charge(limiter, used - attempt.tokens)
+
+    async def _charge(self, limiter: Limiter, tokens: int) -> None:
+        try:
+            await limiter.charge(tokens)
+        except (StoreUnavailable, StoreNotReady) as error:  # an answer that was lost must not be charged twice
+            logger.warning("tokens are not counted in a limit of the queue", tokens=tokens, error=str(error))
+
+    async def _heed(self, outcomes: Sequence[Outcome]) -> None:
+        """Where the other side said "not so fast", nobody takes a share of the run's own rate before it wants.
 
         Shares that were taken before, at most HORIZON_SECONDS ahead, are still used.
         """
         hold_ms = max((outcome.hold_ms for outcome in outcomes if isinstance(outcome, Retried)), default=0)
-        if hold_ms:
-            seconds = hold_ms / 1000
-            logger.warning("told to slow down: nobody who shares the rate goes on before", seconds=seconds)
-            self._free_until = 0.0
-            await patiently(lambda: self._store.hold_rate(self._name, seconds))
+        if hold_ms and self._own:
+            logger.warning("told to slow down: nobody who shares the rate goes on before", seconds=hold_ms / 1000)
+            await self._own.hold(hold_ms / 1000)

@@ -21,7 +21,6 @@ from batchjob import log
 from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, EXIT_UNOPENED, Run
 from batchjob.core.chunks import MANY_ITEMS
 from batchjob.core.items import RunState
-from batchjob.core.rates import key_of, rate_of
 from batchjob.core.retry import said
 from batchjob.errors import (
     BatchJobError,
@@ -43,7 +42,7 @@ from batchjob.worker.parts import Kept
 from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
 from batchjob.worker.processor import Processor, log_trace, make_processor, processor_name
-from batchjob.worker.rate import Limiter
+from batchjob.worker.rate import Limits
 from batchjob.worker.seal import check_destination, find_sealed, seal
 from batchjob.worker.sealer import sealing
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
@@ -143,6 +142,7 @@ class Worker:
         self._processor = processor
         self._pulse = pulse
         self._context = Context(run, self._store, settings.references_dir)
+        self._limits = Limits(self._store, run)
         self._work: Work | None = None
         self._stopping = False
         self._living: asyncio.Task[int] | None = None
@@ -163,12 +163,24 @@ class Worker:
     async def run(self) -> int:
         """Work until the run ends or `stop`; returns the exit code. Errors are the caller's."""
         self._living = asyncio.create_task(self._live())
+        following = asyncio.create_task(self._follow())
         try:
             return await self._living
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
             return EXIT_DRAINED
+        finally:
+            following.cancel()
+
+    async def _follow(self) -> None:
+        """Hear of changes of the queue's limits: Kubernetes brings the files of a Secret up to date by itself."""
+        while True:
+            await asyncio.sleep(self._settings.follow_seconds)
+            try:
+                self._limits.follow(read_run(self._settings.run_dir))
+            except ConfigurationError as error:
+                logger.warning("the run cannot be read again", error=str(error))
 
     async def _live(self) -> int:
         await self._standing()
@@ -232,7 +244,7 @@ class Worker:
         execution = self._execution()
         pace = Pace(self._settings.renew_seconds, self._settings.grace_seconds)
         self._work = Work(
-            self._store, execution, self._context, self._shape(execution), pace, self._pulse, self._limiter()
+            self._store, execution, self._context, self._shape(execution), pace, self._pulse, self._limits
         )
         renew = self._settings.renew_seconds
         try:
@@ -250,10 +262,6 @@ class Worker:
         if self._processor.runs_in == "process":
             return ChildExecution(self._processor, self._run, random, self._settings)
         return Execution(self._processor, self._run, random)
-
-    def _limiter(self) -> Limiter | None:
-        key = key_of(self._run)
-        return Limiter(self._store, key, rate_of(self._run)) if key else None
 
     def _shape(self, execution: Execution) -> Shape:
         concurrency = self._run.spec.concurrency

@@ -32,6 +32,7 @@ class Settings(BaseModel):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     grace_seconds: float = Field(25, ge=0)  # for items in flight after SIGTERM; below the pod's 30
     lease_seconds: float = Field(LEASE_MS / 1000, gt=0)  # as the operator opened the run
+    follow_seconds: float = Field(10, gt=0)  # between two looks at what may change of the run, its queue's limits
     termination_log: Path = Path("/dev/termination-log")
 
     @property

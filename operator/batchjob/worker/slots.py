@@ -12,7 +12,7 @@ from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succe
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
 from batchjob.worker.holding import Holding, Holdings, given_back
-from batchjob.worker.rate import Limiter
+from batchjob.worker.rate import Limits
 
 TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
 
@@ -40,7 +40,7 @@ class Slots:
     """The tasks that call the processor. `news` is set whenever the claim loop should look at them."""
 
     def __init__(
-        self, execution: Execution, context: Context, holdings: Holdings, shape: Shape, limiter: Limiter | None
+        self, execution: Execution, context: Context, holdings: Holdings, shape: Shape, limits: Limits
     ) -> None:
         self.news = asyncio.Event()
         self.hungry = 0  # slots with nothing to start
@@ -52,7 +52,7 @@ class Slots:
         self._context = context
         self._holdings = holdings
         self._shape = shape
-        self._limiter = limiter
+        self._limits = limits
         self._food = asyncio.Event()
         self._closed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -98,15 +98,15 @@ class Slots:
         turns = 0
         while True:
             holding, attempt = self._next() or await self._fed()
-            if self._limiter and not await self._admitted(self._limiter, attempt):
+            if self._limits.are_any and not await self._admitted(attempt):
                 self._give_back(holding, attempt)
                 continue
             begun = time.monotonic()
             await self._execution(attempt)
             metrics.ITEM_SECONDS.observe(time.monotonic() - begun)
             self._record(holding, attempt)
-            if self._limiter:
-                await self._limiter.heed(attempt.outcomes)
+            if self._limits.are_any:
+                await self._limits.settle(attempt)
             if attempt.straggler is not None:
                 await self._outlast(attempt.straggler)
             turns += 1
@@ -133,16 +133,16 @@ class Slots:
         finally:
             self.hungry -= 1
 
-    async def _admitted(self, limiter: Limiter, attempt: Attempt) -> bool:
-        """Wait for the attempt's share of the rate; False where the worker has to go meanwhile."""
-        while not (self.closed or attempt.abandoned):
-            taken, seconds = await limiter.take(len(attempt.items))
-            if seconds and await self._closes_within(seconds):
-                return False
-            if taken and not attempt.abandoned:
-                attempt.context = self._context.holding(attempt.items, self._execution.seconds)  # its time begins now
-                return True
-        return False
+    async def _admitted(self, attempt: Attempt) -> bool:
+        """Wait for the attempt's share of each rate; False where the worker has to go meanwhile."""
+
+        async def ends_within(seconds: float) -> bool:
+            return self.closed or attempt.abandoned or (seconds > 0 and await self._closes_within(seconds))
+
+        if not await self._limits.admit(attempt, ends_within) or attempt.abandoned:
+            return False
+        attempt.context = self._context.holding(attempt.items, self._execution.seconds)  # its time begins now
+        return True
 
     async def _closes_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):

@@ -23,7 +23,7 @@ from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Pulse
 from batchjob.worker.holding import Holding, Holdings
 from batchjob.worker.patience import patiently
-from batchjob.worker.rate import Limiter
+from batchjob.worker.rate import Limits
 from batchjob.worker.settings import FLUSH_SECONDS
 from batchjob.worker.slots import Shape, Slots
 
@@ -62,14 +62,14 @@ class Work:
         shape: Shape,
         pace: Pace,
         pulse: Pulse,
-        limiter: Limiter | None,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._shape = shape
         self._pace = pace
         self._pulse = pulse
         self._holdings = Holdings()
-        self._slots = Slots(execution, context, self._holdings, shape, limiter)
+        self._slots = Slots(execution, context, self._holdings, shape, limits)
         self._stopping = False
         self._drain_ends: float | None = None  # set while draining: when attempts in flight are cut off
         self._reach = 0  # items to declare ahead of the slots

@@ -1,0 +1,25 @@
+"""Which transitions of conditions are worth an Event: the end, a pause, and what somebody has to mend. Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from batchjob.api.status import Condition, ConditionType
+from batchjob.controller.actions import Note
+
+# Conditions whose turning True is worth an Event; the first that does.
+NOTABLE: Final = (
+    (ConditionType.COMPLETE, "Normal"),
+    (ConditionType.FAILED, "Warning"),
+    (ConditionType.STALLED, "Warning"),
+    (ConditionType.SUSPENDED, "Normal"),
+)
+
+
+def notes_of(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Note, ...]:
+    """What has come true, or is true for another reason than before."""
+    before = {c.type: c.reason for c in old if c.status == "True"}
+    holds = {c.type: c for c in new if c.status == "True"}
+    for kind, mood in NOTABLE:
+        if (found := holds.get(kind)) and before.get(kind) != found.reason:
+            return (Note(mood, found.reason, found.message),)
+    return ()
