@@ -44,7 +44,7 @@ KEYS: Final = (
     Key("pending", "list", "load_put, exchange", "chunks that wait, next first"),
     Key("suspects", "list", "exchange", "single items that may be granted only to a worker that holds nothing else"),
     Key("lease", "zset", "exchange", "chunk → deadline, ms"),
-    Key("owner", "hash", "exchange", "chunk → fence/started/number of its last commit/losses/worker"),
+    Key("owner", "hash", "exchange", "chunk → fence/started/number of last commit/losses/[thousandths done/]worker"),
     Key("checkpoint", "hash", "exchange", "chunk → a character an item, 1: it has left the chunk"),
     Key("held", "hash", "exchange", "worker → number of its chunks, or `alone` while it holds a suspect"),
     Key("retry", "zset", "exchange", "single item → due time, ms"),
@@ -57,7 +57,7 @@ KEYS: Final = (
     Key("unsealed", "list", "exchange, seal_part", "with a destination, for each commit: first-last of results/bytes"),
     Key("sealed", "hash", "seal_part, load_keep", "name of a part of results at the destination → JSON"),
     Key("parts", "hash", "exchange", "name of a part that a processor wrote → JSON"),
-    Key("ledger", "hash", "ledger", "position → note of the processor's apart from the outcome"),
+    Key("ledger", "hash", "ledger; exchange forgets", "position → note of the processor's, until the item ends"),
     Key("notes", "hash", "note", "name → value that all workers of the run agree on"),
     Key(
         "events",
