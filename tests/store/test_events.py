@@ -7,7 +7,7 @@ import pytest
 
 from batchjob.core.items import Failed, RunState, Succeeded
 from batchjob.errors import RunGone
-from batchjob.store import Event, Store
+from batchjob.store import Commit, Event, Progress, Store
 from batchjob.store.keys import run_key
 from tests.support.store_runs import Runs, commit
 from tests.support.workers import wait_for
@@ -48,6 +48,41 @@ async def test_progress_is_told_four_times_a_second_at_most_and_the_last_of_it_w
     assert all(later - earlier >= 250 for earlier, later in pairwise(moments))
     await store.run(uid, "w1").exchange([commit(chunk)], 0)
     assert await store.events(uid, progress[-1].id) == [], "nothing is new"
+
+
+async def test_how_far_long_items_are_is_told_and_does_not_fall_where_one_begins_anew(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=2, chunk=2)
+    [chunk] = await runs.claim_started(uid)
+
+    async def reached(thousandths: int, said: str) -> tuple[str | None, ...]:
+        news = Commit(chunk.id, chunk.fence, progress=Progress(thousandths, "item-0", said))
+        await store.run(uid, "w1").exchange([news, news], 0)
+        await runs.oracle(uid).check()
+        return await last()
+
+    async def last() -> tuple[str | None, ...]:
+        async def look() -> Event | None:
+            await store.run(uid, "w2").exchange([], 0)
+            found = [event for event in await store.events(uid) if event.kind == "progress"]
+            meta = await runs.redis.hmget(run_key(uid, "meta"), "version", "told_version")
+            return found[-1] if meta[0] == meta[1] else None
+
+        fields = (await wait_for(look, "the last progress to be told")).fields
+        return tuple(fields.get(name) for name in ("reached", "item", "message"))
+
+    assert await last() == (None, None, None)
+    assert await reached(400, "a page") == ("400", "item-0", "a page")
+    assert await reached(1300, "") == ("1300", "item-0", "")
+    assert await reached(700, "again") == ("1300", "item-0", "again")
+    await runs.lose_workers(uid)
+    await store.run(uid, "w2").exchange([], 0)
+    await runs.oracle(uid).check()
+    found = await store.snapshot(uid)
+    assert found
+    assert (found.reached, found.counts.retried_after_loss) == (1300, 2)
+    [chunk] = await runs.claim(uid)
+    await store.run(uid, "w1").exchange([commit(chunk, [Succeeded(0)])], 0)
+    assert await reached(500, "") == ("1500", "item-0", "")
 
 
 async def test_of_many_items_that_fail_together_ten_have_an_event_each(runs: Runs, store: Store) -> None:

@@ -21,6 +21,7 @@ IN_EXCHANGE = {
     "finished items come back with a lost chunk": ("if not chunk.done[position] then", "if true then"),
     "a loss spends two lives": ("chunk.losses + 1", "chunk.losses + 2"),
     "a lease is left behind": ("  redis.call('ZREM', KEY.lease, chunk.id)\n", ""),
+    "what was told of a lost chunk stays": ("  partial_change = partial_change - chunk.partial\n", ""),
     "a due item stays in the retries": ("    redis.call('ZREM', KEY.retry, id)\n", ""),
     "suspects have company": ("if first == last and is_suspect(run, first) then", "if false then"),
     "the pause is ignored": ("run.claimable and not run.paused and", "run.claimable and"),

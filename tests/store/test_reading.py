@@ -167,6 +167,24 @@ async def test_the_ledger_keeps_notes_apart_from_outcomes(runs: Runs, store: Sto
     assert await worker.ledger_get(3) is None
 
 
+async def test_a_note_outlives_a_retry_and_a_loss_and_goes_when_its_item_ends(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=8, chunk=8)
+    worker = store.run(uid, "w1")
+    for position in range(8):
+        await worker.ledger_mark(position, b"page 3")
+    [chunk] = await runs.claim_started(uid)
+    again = [Retried(n, "upstream", "503", 0) for n in (4, 5)]
+    ended: list[Outcome] = [Succeeded(0), Succeeded(1, b"1"), Failed(2, "refused", "no"), Cancelled(3, "no more")]
+    await worker.exchange([commit(chunk, [*ended, *again])], 0)
+    await runs.lose_workers(uid)
+    [*_, retried] = await runs.claim(uid, "w2", want=1)
+    assert await runs.redis.hkeys(run_key(uid, "ledger")) == [b"4", b"5", b"6", b"7"]
+    assert await worker.ledger_get(retried.items[0].position) == b"page 3"
+    await store.abandon(uid, "enough")
+    await worker.ledger_mark(7, b"late")
+    assert not await runs.redis.exists(run_key(uid, "ledger"))
+
+
 async def test_what_is_done_for_good_is_neither_open_nor_a_dead_letter(runs: Runs, store: Store) -> None:
     uid = await runs.open(items=20, chunk=5)
     assert await store.finished(uid) == []

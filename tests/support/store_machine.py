@@ -35,7 +35,7 @@ from batchjob.core.items import (
 )
 from batchjob.core.ranges import format_pairs, format_positions
 from batchjob.errors import LeaseLost
-from batchjob.store import Commit, Grant, LoadLease, SealLease, Store
+from batchjob.store import Commit, Grant, LoadLease, Progress, SealLease, Store
 from batchjob.store.keys import run_key
 from tests.support.store_oracle import Oracle, check, chunk_range
 
@@ -223,7 +223,8 @@ class StoreMachine(RuleBasedStateMachine):
             outcomes = [self.outcome(data, chunk, item) for item in chunk.items]
             started = data.draw(st.integers(0, len(chunk.items)))
             said = [outcome for outcome in outcomes if outcome]
-            commits.append(Commit(chunk.id, chunk.fence, said, {"n": 1}, release, started))
+            progress = Progress(300 * started, "", "") if started else None
+            commits.append(Commit(chunk.id, chunk.fence, said, {"n": 1}, release, started, progress=progress))
         self.sent += [(worker, news) for news in commits]
         self.exchange(worker, commits, want)
 

@@ -115,10 +115,12 @@ def find(seen: dict[str, Any]) -> dict[str, list[int]]:
 def _check_leases(seen: dict[str, Any], open_items: int) -> None:
     owners = seen["owner"]
     assert set(owners) == set(seen["lease"]), f"leases {seen['lease']} and tokens {set(owners)} differ"
-    holders = Counter(owner.split("/", 4)[4] for owner in owners.values())
+    holders = Counter(owner.rpartition("/")[2] for owner in owners.values())
     expected = {worker: str(n) for worker, n in holders.items()}
     held = {worker: "1" if n == "alone" else n for worker, n in seen["held"].items()}
     assert held == expected, f"held says {held}, the tokens {expected}"
+    told = sum(int((owner.split("/")[4:-1] or ["0"])[0]) for owner in owners.values())
+    assert int(seen["meta"].get("partial", 0)) == told, "the progress of items in hand is counted wrong"
     left = {field: int(n) for field, n in seen["left"].items()}
     assert sum(left.values()) == open_items, f"left {left}, open {open_items}"
     assert {chunk.partition("/")[0] for chunk in owners} <= set(left) == set(seen["data"])

@@ -1,9 +1,13 @@
 """What a worker holds: nothing starts undeclared, nothing is told twice or forgotten."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batchjob.core.items import Chunk, Item, Retried, Succeeded
+from batchjob.store import Progress
+from batchjob.worker.context import Told
 from batchjob.worker.holding import Holding, Holdings
 
 
@@ -24,6 +28,32 @@ def test_nothing_starts_before_its_declaration_arrived() -> None:
     assert taken is not None
     assert [item.position for item in taken[1]] == [0, 1, 2]
     assert holdings.take(1) is None
+
+
+class InHand:
+    """What a holding looks at of an attempt."""
+
+    def __init__(self) -> None:
+        self.context = self
+        self.told: dict[int, Told] = {}
+
+
+def test_progress_goes_along_where_it_is_news_and_falls_with_the_end_of_an_attempt() -> None:
+    holding = Holding(chunk(0, 3))
+    first: Any = InHand()
+    second: Any = InHand()
+    holding.attempts |= {first, second}
+    assert holding.commit().progress is None
+    first.told[0] = Told(0.25, "i0", "older", 1.0)
+    second.told[1] = Told(0.5, "i1", "newer", 2.0)
+    assert not holding.has_news, "it causes no commit"
+    assert holding.commit().progress == Progress(750, "i1", "newer")
+    assert holding.commit().progress is None
+    holding.attempts.discard(second)
+    assert holding.commit().progress == Progress(250, "i0", "older")
+    holding.attempts.discard(first)
+    assert holding.commit().progress == Progress(0, "", "")
+    assert holding.commit().progress is None
 
 
 def test_items_are_declared_by_the_unit_as_long_as_there_is_room() -> None:

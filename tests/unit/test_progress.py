@@ -39,6 +39,21 @@ def test_progress_counts_everything_that_is_terminal() -> None:
     assert (format_progress(Counts(), None), format_percent(Counts(), None)) == ("0/?", "")
 
 
+@pytest.mark.parametrize(
+    ("counts", "reached", "text"),
+    [
+        (Counts(active=4), 500, "12%"),
+        (Counts(active=2, succeeded=2), 1999, "50%"),
+        (Counts(active=4), 4000, "99%"),
+        (Counts(succeeded=3, cancelled=1), 3900, "100%"),
+    ],
+)
+def test_the_part_that_is_done_of_items_in_hand_counts_but_never_as_the_end(
+    counts: Counts, reached: int, text: str
+) -> None:
+    assert format_percent(counts, 4, reached) == text
+
+
 @given(total=st.integers(1, 10**9), left=st.integers(0, 10**9))
 def test_a_hundred_percent_means_that_nothing_is_left(total: int, left: int) -> None:
     done = max(0, total - left)

@@ -254,6 +254,44 @@ def test_usage_only_grows(tmp_path: Path) -> None:
     assert pod.usage_sums == {"pages": 2}
 
 
+def test_progress_is_told_of_all_items_in_hand_or_of_one(tmp_path: Path) -> None:
+    pod = Context(run(), None, tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(LookupError, match="no item is in hand"):
+        pod.progress(0.5)
+    items = [Item(n, f"i{n}", {}) for n in range(3)]
+    context = pod.holding(items, 60)
+    wrong: Any
+    for wrong in (-0.1, 1.01, float("nan"), "0.5", None):
+        with pytest.raises(ValueError, match=r"progress: .* is no number from 0 to 1"):
+            context.progress(wrong)
+    wrong = b"half"
+    with pytest.raises(TypeError, match="the message b'half' is no text"):
+        context.progress(0.5, wrong)
+    assert context.told == {}
+    context.progress(0.5, "x" * 1000)
+    context.of(items[1]).progress(1, "done")
+    assert [(n, one.fraction, one.item) for n, one in context.told.items()] == [
+        (0, 0.5, "i0"), (1, 1.0, "i1"), (2, 0.5, "i0")
+    ]  # fmt: skip
+    assert context.told[0].message == "x" * 256
+
+
+def test_a_context_of_one_of_several_items_shares_all_but_what_is_its_own(tmp_path: Path) -> None:
+    items = [Item(n, f"i{n}", {}) for n in range(2)]
+    context = Context(run(), None, tmp_path).holding(items, 60)  # type: ignore[arg-type]
+    second = context.of(items[1])
+    assert (context.idempotency_key, second.idempotency_key) == ("u:i0", "u:i1")
+    second.usage("pages", 2)
+    second.part("p", {})
+    assert (context.usage_sums, list(context.new_parts)) == ({"pages": 2}, ["p"])
+    assert 0 < second.seconds_left <= context.seconds_left + 1
+    assert second.deadline is not None
+    context.end()
+    assert second.seconds_left <= 0
+    with pytest.raises(LookupError, match="'i9' is not in hand"):
+        context.of(Item(9, "i9", {}))
+
+
 # ---- settings
 
 

@@ -185,7 +185,9 @@ class BatchJobStatus(Model):
     progress: Annotated[str, Field(max_length=32)] = Field(
         "", description="Finished items of all, such as 1200/1500; 0/? until the source is loaded."
     )
-    percent: Annotated[str, Field(max_length=8)] = Field("", description="Finished items in percent.")
+    percent: Annotated[str, Field(max_length=8)] = Field(
+        "", description="Finished items in percent, with what their processor says is done of those in hand."
+    )
     duration: Annotated[str, Field(max_length=16)] = Field("", description="Time since the start, pauses included.")
     rate: Annotated[str, Field(max_length=16)] = Field("", description="Items finished a second, lately.")
     queue_position: Count | None = Field(None, description="While it waits for its queue: its place in line, from 1.")

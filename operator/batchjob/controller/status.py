@@ -229,7 +229,7 @@ def _from_store(snapshot: Snapshot) -> dict[str, Any]:
     counts, positions = snapshot.counts, snapshot.failed_positions
     return {
         "progress": format_progress(counts, snapshot.total),
-        "percent": format_percent(counts, snapshot.total),
+        "percent": format_percent(counts, snapshot.total, snapshot.reached),
         "counts": counts,
         "failed_items": format_positions(positions, complete=counts.failed <= len(positions)),
         "last_errors": [_item_error(error) for error in snapshot.last_errors],

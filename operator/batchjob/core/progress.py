@@ -29,11 +29,17 @@ def format_progress(counts: Counts, total: int | None) -> str:
     return f"{finished(counts)}/{'?' if total is None else total}"
 
 
-def format_percent(counts: Counts, total: int | None) -> str:
-    """`80%`, rounded down: 100% means that nothing is left. Empty until the source is loaded."""
+def format_percent(counts: Counts, total: int | None, reached: int = 0) -> str:
+    """`80%`, rounded down: 100% means that nothing is left. Empty until the source is loaded.
+
+    `reached` (`Snapshot.reached`): thousandths of items, with what is done of those in hand.
+    """
     if total is None:
         return ""
-    return f"{100 * finished(counts) // total}%" if total else "100%"
+    done = finished(counts)
+    if done >= total:
+        return "100%"
+    return f"{min(max(1000 * done, reached) // (10 * total), 99)}%"
 
 
 def format_duration(seconds: float) -> str:

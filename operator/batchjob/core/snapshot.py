@@ -43,4 +43,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     results_uri: str | None
     manifest_sha256: str | None
     next_due_ms: int | None  # milliseconds from now until the earliest delayed item is due
+    reached: int = 0  # thousandths of items that are done, those in hand counted in part; 0: nobody told; never falls
     version: int  # grows with each change

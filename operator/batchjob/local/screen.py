@@ -90,7 +90,8 @@ class Screen:
         elif time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
             counts, total = snapshot.counts, snapshot.total
-            parts = [format_progress(counts, total), format_percent(counts, total), self._news(snapshot)]
+            percent = format_percent(counts, total, snapshot.reached)
+            parts = [format_progress(counts, total), percent, self._news(snapshot)]
             line = f"{self._name}: {'  '.join(filter(None, parts))}"
             if line != self._said:
                 self._said = line

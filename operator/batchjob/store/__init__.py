@@ -9,7 +9,7 @@ from batchjob.core.snapshot import LastError, Snapshot
 from batchjob.store.events import Event
 from batchjob.store.keys import user_name
 from batchjob.store.load import LoadLease
-from batchjob.store.run import Commit, Grant, RunStore, Standing
+from batchjob.store.run import Commit, Grant, Progress, RunStore, Standing
 from batchjob.store.runs import Store
 from batchjob.store.seal import SealLease, Taken
 from batchjob.store.snapshot import DeadLetter, ItemResult
@@ -22,6 +22,7 @@ __all__ = [
     "ItemResult",
     "LastError",
     "LoadLease",
+    "Progress",
     "RunStore",
     "SealLease",
     "Snapshot",

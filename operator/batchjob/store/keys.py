@@ -44,7 +44,7 @@ KEYS: Final = (
     Key("pending", "list", "chunks that wait, next first"),
     Key("suspects", "list", "single items that may be granted only to a worker that holds nothing else"),
     Key("lease", "zset", "chunk → deadline, ms"),
-    Key("owner", "hash", "chunk → fence/started/number of its last commit/losses/worker"),
+    Key("owner", "hash", "chunk → fence/started/number of last commit/losses/[thousandths done/]worker"),
     Key("checkpoint", "hash", "chunk → a character an item, 1: it has left the chunk"),
     Key("held", "hash", "worker → number of its chunks, or `alone` while it holds a suspect"),
     Key("retry", "zset", "single item → due time, ms"),
@@ -57,7 +57,7 @@ KEYS: Final = (
     Key("unsealed", "list", "with a destination, for each commit: first-last of results/bytes"),
     Key("sealed", "hash", "name of a part of results at the destination → JSON"),
     Key("parts", "hash", "name of a part that a processor wrote → JSON"),
-    Key("ledger", "hash", "position → note of the processor's apart from the outcome"),
+    Key("ledger", "hash", "position → note of the processor's, until the item ends"),
     Key("notes", "hash", "name → value that all workers of the run agree on"),
     Key(
         "events",

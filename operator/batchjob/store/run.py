@@ -7,7 +7,7 @@ retries and leases the next chunks. A worker never waits for a round trip per it
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -35,13 +35,25 @@ class Standing(msgspec.Struct, frozen=True):
     epoch: str
 
 
+class Progress(NamedTuple):
+    """How far the items in hand of a chunk are, all together, and what was last said about one of them.
+
+    `thousandths` of an item: 1500 are one that is done and one that is half done, neither of them finished. `item` is
+    an id, empty where nothing was said.
+    """
+
+    thousandths: int
+    item: str
+    message: str
+
+
 class Commit(msgspec.Struct, frozen=True):
     """News of one leased chunk: outcomes since the last commit (none: a heartbeat that renews the lease).
 
     `started`: how many items of the chunk, in its order, may have been started before the next exchange; a chunk is
     granted with 0, and the worker starts no item beyond what it has declared. If the lease is lost, only these count
     as lost. `release` gives the unfinished items back: no loss, no attempt.
-    `parts` (name → JSON) are written in the same step as the outcomes.
+    `parts` (name → JSON) are written in the same step as the outcomes. `progress`: None where it has not changed.
     `number` makes a commit that is sent twice count once; leave it alone, and send the same object again after
     StoreUnavailable.
     """
@@ -53,6 +65,7 @@ class Commit(msgspec.Struct, frozen=True):
     release: bool = False
     started: int = 0
     parts: dict[str, bytes] = {}
+    progress: Progress | None = None
     number: int = msgspec.field(default_factory=lambda: next(_numbers))
 
 
@@ -106,7 +119,7 @@ class RunStore:
         """
         packed = msgspec.msgpack.encode([_pack(commit) for commit in commits])
         exchange = call(scripts.EXCHANGE, self.uid, self.worker, want, concurrency, packed)
-        marked = any(commit.outcomes or commit.release or commit.usage for commit in commits)
+        marked = any(commit.outcomes or commit.release or commit.usage or commit.progress for commit in commits)
         answers = await self._connection.commands([exchange, mark_dirty(self.uid)] if marked else [exchange])
         state, paused, finished, next_ms, changed, lost, granted = answered(answers[0])
         if changed and not marked:
@@ -144,7 +157,7 @@ class RunStore:
         return await read_parts(self._connection, self.uid, "sealed")
 
     async def ledger_mark(self, position: int, note: bytes) -> None:
-        """Note something about an item apart from its outcome, such as "this mail is being sent"."""
+        """Note something about an item apart from its outcome, such as "this mail is being sent"; gone with its end."""
         await self._connection.command(*call(scripts.LEDGER, self.uid, position, note))
 
     async def ledger_get(self, position: int) -> bytes | None:
@@ -197,7 +210,9 @@ def _pack(commit: Commit) -> list[Any]:
                 others.append(["cancelled", position])
     head = [commit.chunk, commit.fence, commit.number, commit.started, commit.release]
     parts = {name: part.decode() for name, part in commit.parts.items()}
-    return [*head, succeeded, results, others, commit.usage, parts]
+    told = commit.progress
+    news = [] if told is None else [[told.thousandths, _clean(told.item), _clean(told.message)]]
+    return [*head, succeeded, results, others, commit.usage, parts, *news]
 
 
 def _clean(message: str) -> str:

@@ -78,6 +78,7 @@ def _snapshot(reply: list[Any]) -> Snapshot:
         results_uri=facts.get("results_uri") or None,
         manifest_sha256=facts.get("manifest_sha256") or None,
         next_due_ms=None if due < 0 else due,
+        reached=int(facts.get("reached", 0)),
         version=int(facts["version"]),
     )
 

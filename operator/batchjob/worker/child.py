@@ -2,7 +2,8 @@
 
 The worker (children.py) is at the other end of a socket. What passes is JSON and msgpack and never a pickle: items and
 results are JSON documents already, and outcomes are settled here, so no exception has to survive a journey. The
-processor runs in the main thread, outside of the event loop, as in a program of its own.
+processor runs in the main thread, outside of the event loop, as in a program of its own. While an attempt goes on, the
+child may ask the worker to call the store for it, and tell how far it is.
 """
 
 import asyncio
@@ -13,11 +14,11 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from io import BufferedIOBase
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
 import structlog
@@ -26,7 +27,7 @@ from batchjob import log
 from batchjob.api.run import Run
 from batchjob.core.items import Item, Outcome, Succeeded
 from batchjob.core.retry import said, settle
-from batchjob.worker.context import Context
+from batchjob.worker.context import Context, Told
 from batchjob.worker.execution import per_item, renamed
 from batchjob.worker.processor import Processor, has_many_form, make_processor, processor_name
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 LENGTH: Final = struct.Struct(">Q")  # goes before each message
 
+TELL_SECONDS: Final = 0.1  # between two messages about progress, however often the processor speaks of it
+REACHED: Final = frozenset({"ledger_get", "ledger_mark", "ledger_clear", "note"})  # calls of the store: bytes or None
+
+T = TypeVar("T")
 logger = log.get(__name__)
 
 
@@ -53,8 +58,21 @@ class Task(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What became of it, and what the context collected."""
+class Asked(msgspec.Struct, frozen=True, tag=True):
+    """A call of the store, one of REACHED, that the worker is to make; its answer comes back as msgpack."""
+
+    name: str
+    arguments: tuple[Any, ...]  # numbers, text and bytes
+
+
+class News(msgspec.Struct, frozen=True, tag=True):
+    """How far items are, by position. It is not answered."""
+
+    told: dict[int, Told]
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """What became of the attempt, and what the context collected: the last that is said of it."""
 
     outcomes: list[Outcome]
     usage: dict[str, int]
@@ -65,14 +83,86 @@ _hello: Final = msgspec.json.Decoder(Hello)
 _task: Final = msgspec.json.Decoder(Task)
 
 
-class _NoStore:
-    """Stands where a context has its store."""
+class _Line:
+    """The way to the worker during an attempt. Threads share it; one that outlives the attempt finds it closed."""
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise RuntimeError(
-            "the store is out of reach in a process of the processor's own: `ledger`, `note`, `results` and "
-            "`write_manifest` work where runs_in is 'thread'"
-        )
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._told: dict[int, Told] | None = None  # what a timer will send
+
+    def open(self) -> None:
+        """An attempt begins."""
+        self._is_open = True
+
+    def ask(self, name: str, *arguments: int | str | bytes) -> bytes | None:
+        """The answer of the store."""
+        with self._lock:
+            if not self._is_open:
+                raise RuntimeError("the attempt is over")
+            _send(self._stream, msgspec.msgpack.encode(Asked(name, arguments)))
+            answer: bytes | None = msgspec.msgpack.decode(_receive(self._stream) or b"")
+            return answer
+
+    def tell(self, told: dict[int, Told]) -> None:
+        """Say soon how far the items are: what is in `told` then."""
+        if self._told is None:
+            self._told = told
+            timer = threading.Timer(TELL_SECONDS, self._send_told)
+            timer.daemon = True
+            timer.start()
+
+    def end(self, answer: Answer) -> None:
+        """The attempt is over."""
+        with self._lock:
+            self._is_open, self._told = False, None
+            _send(self._stream, msgspec.msgpack.encode(answer))
+
+    def _send_told(self) -> None:
+        told, self._told = self._told, None
+        with self._lock:
+            if told and self._is_open:
+                _send(self._stream, msgspec.msgpack.encode(News(told.copy())))
+
+
+class _FarStore:
+    """The store as far as a context reaches it from here: for the items in hand, by way of the worker."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, bytes | None]]:
+        if name not in REACHED:
+            raise RuntimeError(
+                "the store is out of reach in a process of the processor's own: `results` and `write_manifest` work in "
+                "`seal`, or where runs_in is 'thread'"
+            )
+
+        async def call(*arguments: int | str | bytes) -> bytes | None:
+            return self._line.ask(name, *arguments)
+
+        return call
+
+
+class _ChildContext(Context):
+    """A context at the far end of a line."""
+
+    __slots__ = ("_line",)
+
+    def __init__(self, run: Run, references_dir: Path, line: _Line, task: Task | None = None) -> None:
+        items, seconds = (task.items, task.seconds) if task else ((), None)
+        super().__init__(run, cast("RunStore", _FarStore(line)), references_dir, items, seconds)
+        self._line = line
+
+    def tell(self, items: Sequence[Item], fraction: Any, message: Any) -> None:
+        """See Context."""
+        super().tell(items, fraction, message)
+        self._line.tell(self.told)
+
+    def wait(self, call: Coroutine[Any, Any, T]) -> T:
+        """See Context. Nobody here looks at the clock."""
+        return asyncio.run(call)
 
 
 def main() -> None:
@@ -89,11 +179,11 @@ def _live(stream: BufferedIOBase, hello: Hello) -> None:
     log.configure(hello.log_level)
     run = Run.model_validate_json(hello.run)
     structlog.contextvars.bind_contextvars(job=f"{run.namespace}/{run.name}")
-    context = Context(run, cast("RunStore", _NoStore()), Path(hello.references_dir))
+    line, references_dir = _Line(stream), Path(hello.references_dir)
     with asyncio.Runner() as runner:
         try:
             processor = make_processor(processor_name(run))
-            runner.run(processor.open(context))
+            runner.run(processor.open(_ChildContext(run, references_dir, line)))
         except Exception as error:
             logger.exception("the processor did not open")
             _send(stream, said(error).encode("utf-8", "replace"))
@@ -102,7 +192,8 @@ def _live(stream: BufferedIOBase, hello: Hello) -> None:
         attempt = _Attempts(processor, run)
         while (message := _receive(stream)) is not None:
             task = _task.decode(message)
-            _send(stream, msgspec.msgpack.encode(attempt(task.items, context.holding(task.items, task.seconds))))
+            line.open()
+            line.end(attempt(task.items, _ChildContext(run, references_dir, line, task)))
         try:
             runner.run(processor.close())
         except Exception:

@@ -21,7 +21,8 @@ from batchjob.api.run import Run
 from batchjob.api.status import ErrorClass
 from batchjob.core.items import Outcome
 from batchjob.core.retry import Retry, settle
-from batchjob.worker.child import LENGTH, Answer, Hello, Task
+from batchjob.worker.child import LENGTH, REACHED, Answer, Asked, Hello, News, Task
+from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
 from batchjob.worker.processor import Processor
 from batchjob.worker.settings import Settings
@@ -31,7 +32,7 @@ COMMAND: Final = (sys.executable, "-P", "-c", "from batchjob.worker.child import
 START_SECONDS: Final = 600.0  # for `open` in a child, which may read a large model; no item's time runs meanwhile
 CLOSE_SECONDS: Final = 2.0  # for `close` in a child: a pod that has to go has not much more after its grace period
 
-_answer: Final = msgspec.msgpack.Decoder(Answer)
+_said: Final = msgspec.msgpack.Decoder(Answer | Asked | News)
 
 
 class ChildExecution(Execution):
@@ -60,7 +61,7 @@ class ChildExecution(Execution):
         attempt.context = attempt.context.holding(attempt.items, self.seconds)  # its time begins now
         task = msgspec.json.encode(Task(tuple(attempt.items), self.seconds))
         try:
-            answer = _answer.decode(await attempt.finish(child.ask(task), self.seconds))
+            answer = await attempt.finish(_converse(child, attempt.context, task), self.seconds)
         except BaseException as error:
             child.kill()
             if isinstance(error, TimeoutError):
@@ -82,6 +83,21 @@ class ChildExecution(Execution):
             return await attempt.finish(Child.start(self._hello, self._living), START_SECONDS)
         except TimeoutError:
             raise _lost(f"`open` took longer than {START_SECONDS:.0f} s in a process of the processor") from None
+
+
+async def _converse(child: "Child", context: Context, message: bytes) -> Answer:
+    """Give a child its task, serve it, and hear its answer."""
+    while True:
+        match _said.decode(await child.ask(message)):
+            case Answer() as answer:
+                return answer
+            case News(told):
+                context.told.update(told)
+                message = b""
+            case Asked(name, arguments) if name in REACHED:
+                message = msgspec.msgpack.encode(await context.call_store(name, arguments))
+            case Asked(name):
+                raise RuntimeError(f"a process of the processor's own asked for {name!r}")
 
 
 class Child:
@@ -128,10 +144,11 @@ class Child:
         return child
 
     async def ask(self, message: bytes) -> bytes:
-        """The answer. Raises Retry where the child dies over it."""
+        """The answer. Raises Retry where the child dies over it. With nothing to say: what the child says next."""
         try:
-            self._writer.write(LENGTH.pack(len(message)) + message)
-            await self._writer.drain()
+            if message:
+                self._writer.write(LENGTH.pack(len(message)) + message)
+                await self._writer.drain()
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
             return await self._reader.readexactly(length)
         except (OSError, asyncio.IncompleteReadError):

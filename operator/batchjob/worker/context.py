@@ -1,11 +1,12 @@
 """What a processor is given: the run, its references, and a place for news about the items in its hands."""
 
+import asyncio
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from structlog.stdlib import BoundLogger
@@ -17,35 +18,24 @@ from batchjob.core.items import Item
 from batchjob.store import ItemResult, RunStore
 from batchjob.worker.claims import mounts
 from batchjob.worker.files import Files, open_files
+from batchjob.worker.ledger import Ledger
 from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
 
 USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
+MESSAGE_LIMIT: Final = 256  # characters kept of what is said with progress
+
+T = TypeVar("T")
 
 
-class Ledger:
-    """A note about one item that is written at once, apart from its outcome: what a repeat has to know.
+class Told(NamedTuple):
+    """How far an item is, as its processor told last."""
 
-    A note is bytes of your own choosing, kept with the run. The calls are for an `async def`. They wait while the
-    store is away, which the item's time limit bounds; RunGone where the run was deleted meanwhile.
-    """
-
-    def __init__(self, store: RunStore, position: int) -> None:
-        self._store = store
-        self._position = position
-
-    async def get(self) -> bytes | None:
-        """The note, or None."""
-        return await patiently(lambda: self._store.ledger_get(self._position))
-
-    async def mark(self, note: bytes) -> None:
-        """Write or replace the note."""
-        await patiently(lambda: self._store.ledger_mark(self._position, note))
-
-    async def clear(self) -> None:
-        """Remove the note."""
-        await patiently(lambda: self._store.ledger_clear(self._position))
+    fraction: float  # from 0 to 1
+    item: str  # its id, or that of the first that this was said about
+    message: str
+    at: float  # seconds of the monotonic clock: the order in which they spoke
 
 
 class Context:
@@ -53,10 +43,15 @@ class Context:
 
     `run` is all that the pod knows: `run.name`, `run.namespace`, `run.uid`, the whole `run.spec`, and `run.effective`,
     the limits in force. What `usage` and `part` collect is committed in one step with the outcomes. Of several items in
-    hand, `item`, `attempt`, `idempotency_key`, `random` and `ledger` are those of the first.
+    hand, `item`, `attempt`, `idempotency_key`, `logger`, `random` and `ledger` are those of the first; `of` has the
+    others'.
+
+    A rate that the run shares with others (`spec.rateLimitKey`, `email.ratePerMinute`) needs no call: an attempt begins
+    once it has its share. Where the other side says "not so fast", Retry with `after` and the class rate-limited makes
+    all who share it wait.
     """
 
-    __slots__ = ("_ends", "_items", "_references_dir", "_store", "new_parts", "run", "usage_sums")
+    __slots__ = ("_ends", "_items", "_loop", "_references_dir", "_store", "new_parts", "run", "told", "usage_sums")
 
     def __init__(
         self,
@@ -65,10 +60,13 @@ class Context:
         references_dir: Path,
         items: Sequence[Item] = (),
         seconds: float | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.run = run
         self.usage_sums: dict[str, int] = {}
         self.new_parts: dict[str, bytes] = {}
+        self.told: dict[int, Told] = {}  # by position
+        self._loop = loop
         self._store = store
         self._references_dir = references_dir
         self._items = items
@@ -76,7 +74,25 @@ class Context:
 
     def holding(self, items: Sequence[Item], seconds: float) -> "Context":
         """The context for one attempt of these items, `seconds` long."""
-        return Context(self.run, self._store, self._references_dir, items, seconds)
+        return Context(self.run, self._store, self._references_dir, items, seconds, self._loop)
+
+    def of(self, item: Item) -> "Context":
+        """The same attempt, for one of several items in hand: its ledger, key, logger and random numbers, its progress.
+
+        What `usage` and `part` collect is one with the rest. LookupError for an item that is not in hand.
+        """
+        if item not in self._items:
+            raise LookupError(f"item {item.id!r} is not in hand")
+        return OneOf(self, item, self._store, self._references_dir)
+
+    async def call_store(self, name: str, arguments: Sequence[int | str | bytes]) -> bytes | None:
+        """A call of the store by its name, for a context in a process of the processor's own."""
+        answer: bytes | None = await patiently(lambda: getattr(self._store, name)(*arguments))
+        return answer
+
+    def end(self) -> None:
+        """The attempt is over, whatever its time."""
+        self._ends = time.monotonic()
 
     @property
     def params(self) -> Mapping[str, str]:
@@ -111,7 +127,7 @@ class Context:
     @property
     def deadline(self) -> dt.datetime | None:
         """When this attempt is cut off, a datetime in UTC; None where no item is in hand."""
-        if self._ends is None:
+        if self.seconds_left == float("inf"):
             return None
         return dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.seconds_left)
 
@@ -130,7 +146,49 @@ class Context:
     @property
     def ledger(self) -> Ledger:
         """The note of the item in hand; LookupError where there is none."""
-        return Ledger(self._store, self.item.position)
+        return Ledger(self._store, self.item)
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Tell how far the item in hand is, from 0 to 1, or all items in hand together; a retry begins anew at 0.
+
+        It goes along with the next call to the store (1.5 s at most), of a million calls the last alone, so it may be
+        called as often as you like, from any thread. Watchers of the run see it in the events `progress`, with the
+        first 256 characters of the message, and `status.percent` counts it. It is news and nothing else: no time limit
+        grows by it. ValueError for what is no number from 0 to 1, TypeError for a message that is no text,
+        LookupError where no item is in hand.
+        """
+        self.tell(self._items, fraction, message)
+
+    def tell(self, items: Sequence[Item], fraction: Any, message: Any) -> None:
+        """What `progress` does, for these of the items in hand."""
+        if not (isinstance(fraction, int | float) and 0 <= fraction <= 1):
+            raise ValueError(f"progress: {fraction!r} is no number from 0 to 1, the part of the item that is done")
+        if not isinstance(message, str):
+            raise TypeError(f"progress: the message {message!r} is no text")
+        if not items:
+            raise LookupError("no item is in hand: `progress` works in `process` and `process_many` only")
+        told = Told(float(fraction), items[0].id, message[:MESSAGE_LIMIT], time.monotonic())
+        for item in items:
+            self.told[item.position] = told
+
+    def wait(self, call: Coroutine[Any, Any, T]) -> T:
+        """For a plain `def`: the answer of a call that is for an `async def`: `context.wait(context.ledger.get())`.
+
+        Works in any thread. TimeoutError once the attempt is over, which ends a thread that goes on in vain.
+        RuntimeError in an `async def`: await the call there.
+        """
+        seconds = self.seconds_left
+        if self._loop is None or _is_in_a_loop():
+            call.close()
+            raise RuntimeError("`wait` is for a plain `def` of a worker: in an `async def`, await the call itself")
+        if seconds <= 0:
+            call.close()
+            raise TimeoutError("the attempt is over")
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result(None if seconds == float("inf") else seconds)
+        finally:
+            future.cancel()
 
     def reference(self, purpose: Purpose) -> Path:
         """The folder of a mounted Secret or ConfigMap; its files are named after the keys. It may be absent."""
@@ -186,3 +244,35 @@ class Context:
         called again.
         """
         return await write_manifest(files, self.run, read_parts(await patiently(self._store.parts)))
+
+
+class OneOf(Context):
+    """A context of several items as it is for one of them."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, whole: Context, item: Item, store: RunStore, references_dir: Path) -> None:
+        super().__init__(whole.run, store, references_dir, (item,))
+        self.usage_sums, self.new_parts, self.told = whole.usage_sums, whole.new_parts, whole.told
+        self._whole = whole
+
+    @property
+    def seconds_left(self) -> float:
+        """See Context."""
+        return self._whole.seconds_left
+
+    def tell(self, items: Sequence[Item], fraction: Any, message: Any) -> None:
+        """See Context."""
+        self._whole.tell(items, fraction, message)
+
+    def wait(self, call: Coroutine[Any, Any, T]) -> T:
+        """See Context."""
+        return self._whole.wait(call)
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

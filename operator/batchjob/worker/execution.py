@@ -42,6 +42,7 @@ class Attempt:
     def abandon(self) -> None:
         """Cut it off now."""
         self.abandoned = True
+        self.context.end()
         self._end()
 
     async def finish(self, coroutine: Coroutine[Any, Any, T], seconds: float) -> T:

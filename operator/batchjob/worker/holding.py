@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 
 from batchjob.api.status import ErrorClass
 from batchjob.core.items import Chunk, Item, Outcome, Retried
-from batchjob.store import Commit
+from batchjob.store import Commit, Progress
 
 if TYPE_CHECKING:
     from batchjob.worker.execution import Attempt
 
 RELEASED: Final = "given back: the worker stops"
+UNTOLD: Final = Progress(0, "", "")
 
 
 class Holding:
@@ -33,6 +34,7 @@ class Holding:
         self._outcomes: list[Outcome] = []
         self._usage: dict[str, int] = {}
         self._parts: dict[str, bytes] = {}
+        self._progress = UNTOLD  # as the store knows it
 
     @property
     def undeclared(self) -> int:
@@ -91,9 +93,21 @@ class Holding:
 
     def commit(self, *, release: bool = False) -> Commit:
         """All news as a commit that from now on must reach the store; the news here begins anew."""
-        news = Commit(self.id, self.fence, self._outcomes, self._usage, release, self._announced, self._parts)
+        news = (self._outcomes, self._usage, release, self._announced, self._parts, self._new_progress())
         self._outcomes, self._usage, self._parts = [], {}, {}
-        return news
+        return Commit(self.id, self.fence, *news)
+
+    def _new_progress(self) -> Progress | None:
+        """How far the items in flight are, where that has changed. It goes along with a commit and causes none."""
+        told = [one for attempt in self.attempts for one in attempt.context.told.copy().values()]
+        progress = UNTOLD
+        if told:
+            last = max(told, key=lambda one: one.at)
+            progress = Progress(round(1000 * sum(one.fraction for one in told)), last.item, last.message)
+        if progress == self._progress:
+            return None
+        self._progress = progress
+        return progress
 
     def confirm(self) -> None:
         """The commit arrived: what it declared may be started."""

@@ -49,9 +49,8 @@ class Processor:
     # keeps a process for each call that goes on, at most `spec.concurrency` of them. Each makes an instance of its
     # own, opens and closes it; the instance in the worker is opened too, for `seal` and `chunk_items`.
     #
-    # - `context` has there all that needs no store: run, params, item, attempt, idempotency_key, seconds_left,
-    #   deadline, random, logger, reference, usage, part. What speaks to the store (ledger, note, results,
-    #   write_manifest) raises RuntimeError. What `usage` and `part` collect arrives when the call ends.
+    # - `context` has there all but `results` and `write_manifest`, which raise RuntimeError. (`ledger` and `note` go
+    #   by way of the worker, while an item is in hand.) What `usage` and `part` collect arrives when the call ends.
     # - Nothing has to be picklable: items and results are JSON documents, and exceptions become outcomes there.
     # - Over `itemTimeoutSeconds`, or not wanted any more, a process is killed with whatever it started. One that dies
     #   (a crash, no memory) costs its items one attempt, of class infrastructure, and no others anything.

@@ -141,7 +141,7 @@ class Worker:
         self._store: RunStore = store.run(run.uid, settings.worker_name)
         self._processor = processor
         self._pulse = pulse
-        self._context = Context(run, self._store, settings.references_dir)
+        self._context = Context(run, self._store, settings.references_dir, loop=asyncio.get_running_loop())
         self._limits = Limits(self._store, run)
         self._work: Work | None = None
         self._stopping = False

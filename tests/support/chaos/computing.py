@@ -17,7 +17,7 @@ from batchjob.worker import Context, Fail, Item, Processor
 
 
 class Computing(Processor):
-    """`do` of an item: nothing, compute (until the file `until` is there), fail, exit, crash, kill, ask or spawn."""
+    """`do` of an item: nothing, compute or pages (until the file `until` is there), or how it ends, see below."""
 
     runs_in = "process"
 
@@ -33,7 +33,7 @@ class Computing(Processor):
                     self._note("hang")
                     time.sleep(600)  # noqa: ASYNC251 - as what computes would
 
-    def process(self, item: Item, context: Context) -> dict[str, Any]:
+    def process(self, item: Item, context: Context) -> Any:
         """Do it."""
         self._note("process", item.id)
         match item.data.get("do"):
@@ -41,6 +41,8 @@ class Computing(Processor):
                 until = Path(item.data["until"])
                 while not until.exists():
                     sum(range(1000))
+            case "pages":
+                return self._pages(Path(item.data["until"]), context)
             case "fail":
                 raise Fail("told to fail: \ud83d")
             case "exit":
@@ -60,6 +62,18 @@ class Computing(Processor):
         context.usage("seen", 1)
         context.logger.info("computed", pid=os.getpid())
         return {"pid": os.getpid(), "key": context.idempotency_key, "in_time": context.seconds_left > 0}
+
+    def _pages(self, until: Path, context: Context) -> str:
+        """Five pages and a crash, and in the next attempt the rest."""
+        if pages := context.wait(context.ledger.get()):
+            return f"read {pages.decode()} pages, then the rest"
+        for page in range(1000):
+            context.progress(page / 2000, "many pages")
+        context.progress(0.5, "five pages")
+        context.wait(context.ledger.mark(b"5"))
+        while not until.exists():
+            sum(range(1000))
+        raise RuntimeError(context.wait(context.note("why", b"no more paper")))
 
     async def close(self) -> None:
         """Note it."""

@@ -1,9 +1,11 @@
 -- Commit, reap, promote and grant in one step. ARGV: worker, want (items), concurrency, msgpack of the commits
--- [[chunk, fence, number, started, release, succeeded, results, others, usage, parts], …] where
+-- [[chunk, fence, number, started, release, succeeded, results, others, usage, parts, progress], …] where
 --   succeeded = [position, …]   results = [position, JSON, …]   usage, parts = {name: value}
 --   others = [["retried", position, class, message, delay ms, counts], ["failed", position, class, message],
 --             ["cancelled", position], …]
--- Writes every key but sealed, ledger and notes.
+--   progress = nil where it is no news, else [thousandths of an item that those in hand are done, id, message]: of the
+--              one that spoke last; an id of '': none did
+-- Writes every key but sealed and notes.
 -- Returns state, paused, finished, ms until something falls due, changed, lost chunks,
 -- granted chunks [[id, fence, packed field | [id, JSON, …], attempts, losses], …].
 
@@ -11,7 +13,6 @@ local REAPED = 32 -- expired leases that one call takes back, so that no call ta
 local PROMOTED = 256 -- due retries that one call takes back
 local MOST_GRANTED = 2 * CHUNK_LIMIT -- items: more than any worker asks for
 local MOST_BYTES = 4 * 1024 * 1024 -- of items, after which a grant takes no further chunk: heavy ones come a few at a time
-local PROGRESS_MS = 250 -- between two events of progress: more often nobody reads
 local IS_OPEN = {waiting = true, delayed = true, active = true} -- counters of items that are not terminal
 
 local result_bytes = 0 -- of results that this call brought
@@ -98,6 +99,9 @@ local function commit(run, c)
     for name, part in pairs(c[10]) do
       redis.call('HSET', KEY.parts, name, part)
     end
+    if c[11] then
+      hear(chunk, c[11])
+    end
     chunk.number = c[3]
     chunk.started = math.max(chunk.started, c[4])
   end
@@ -153,7 +157,7 @@ end
 
 local function lease(run, chunk, worker)
   chunk.fence = next_fence()
-  chunk.started, chunk.number, chunk.worker, chunk.open = 0, 0, worker, size(chunk)
+  chunk.started, chunk.number, chunk.worker, chunk.open, chunk.partial = 0, 0, worker, size(chunk), 0
   chunk.losses = tonumber(redis.call('HGET', KEY.losses, chunk.first) or 0)
   write_lease(run, chunk)
   move(size(chunk), 'waiting', 'active')
@@ -225,15 +229,6 @@ local function tell_waiting_workers()
   end
 end
 
--- An event of progress, once there is any and the last is a while ago: the next exchange tells what this one does not.
-local function tell_progress(counters)
-  local f = redis.call('HMGET', KEY.meta, 'version', 'told_version', 'told_ms')
-  if f[1] ~= f[2] and now - tonumber(f[3] or 0) >= PROGRESS_MS then
-    tell('progress', unpack(counters))
-    redis.call('HSET', KEY.meta, 'told_version', f[1], 'told_ms', now)
-  end
-end
-
 local function next_ms()
   local soonest = math.huge
   for _, key in ipairs({KEY.retry, KEY.lease}) do
@@ -283,6 +278,9 @@ for i = 1, #counters, 2 do
   if IS_OPEN[counters[i]] then
     open = open + tonumber(counters[i + 1])
   end
+end
+if run.claimable and (run.partial > 0 or partial_change ~= 0) then
+  save_reached(run, counters)
 end
 if run.state == 'open' and open == 0 then
   run.state = 'sealing'

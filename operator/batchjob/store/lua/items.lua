@@ -1,5 +1,6 @@
 -- Shared by the scripts that move items: chunks, leases, outcomes, losses. A chunk is a table {id, field, first, last,
--- losses}; under a lease also {fence, started, number, worker, done = {[position] = true}, open = items still in it}.
+-- losses}; under a lease also {fence, started, number, worker, done = {[position] = true}, open = items still in it,
+-- partial = thousandths of an item that those in hand are done}.
 -- Two rules keep it simple: all items of a chunk were lost equally often, and an item with attempts is alone in its.
 
 local now = now_ms()
@@ -7,6 +8,8 @@ local fields = {} -- unpacked in this call, by field
 local terminal = {} -- items that became terminal in this call, by field
 local returned = 0 -- chunks that became available in this call
 local buried = 0 -- dead letters of this call
+local partial_change = 0 -- of the run's `partial` by this call
+local has_notes = redis.call('HLEN', KEY.ledger) > 0
 local MOST_TOLD = 10 -- dead letters of a call that have an event each; `failed` counts them all
 
 local function item_of(field, position)
@@ -42,6 +45,9 @@ local function forget(chunk, position)
   end
   if chunk.losses > 0 then
     redis.call('HDEL', KEY.losses, position)
+  end
+  if has_notes then
+    redis.call('HDEL', KEY.ledger, position)
   end
 end
 
@@ -124,9 +130,11 @@ local function read_lease(id)
     return nil
   end
   local chunk = parse_chunk(id)
-  local fence, started, number, losses, worker = string.match(owner, '^(%d+)/(%d+)/(%d+)/(%d+)/(.*)$')
+  local fence, started, number, losses, rest = string.match(owner, '^(%d+)/(%d+)/(%d+)/(%d+)/(.*)$')
+  local partial, worker = string.match(rest, '^(%d+)/(.*)$')
   chunk.fence, chunk.started, chunk.number = tonumber(fence), tonumber(started), tonumber(number)
-  chunk.losses, chunk.worker, chunk.done, chunk.open = tonumber(losses), worker, {}, size(chunk)
+  chunk.losses, chunk.worker, chunk.done, chunk.open = tonumber(losses), worker or rest, {}, size(chunk)
+  chunk.partial = tonumber(partial or 0)
   local marks = redis.call('HGET', KEY.checkpoint, id)
   for i = 1, marks and math.min(#marks, size(chunk)) or 0 do
     if string.byte(marks, i) == 49 then
@@ -148,7 +156,8 @@ end
 
 local function write_lease(run, chunk)
   local numbers = string.format('%.0f/%d/%.0f/%d/', chunk.fence, chunk.started, chunk.number, chunk.losses)
-  redis.call('HSET', KEY.owner, chunk.id, numbers .. chunk.worker)
+  local partial = chunk.partial > 0 and string.format('%d/', chunk.partial) or ''
+  redis.call('HSET', KEY.owner, chunk.id, numbers .. partial .. chunk.worker)
   redis.call('ZADD', KEY.lease, now + run.lease_ms, chunk.id)
   if chunk.open < size(chunk) then
     local marks = {}
@@ -164,6 +173,7 @@ local function end_lease(chunk)
   redis.call('HDEL', KEY.owner, chunk.id)
   redis.call('ZREM', KEY.lease, chunk.id)
   redis.call('HDEL', KEY.checkpoint, chunk.id)
+  partial_change = partial_change - chunk.partial
   local held = redis.call('HGET', KEY.held, chunk.worker)
   if held and held ~= 'alone' and tonumber(held) > 1 then
     redis.call('HINCRBY', KEY.held, chunk.worker, -1)

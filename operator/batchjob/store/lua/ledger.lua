@@ -1,6 +1,10 @@
 -- Note or forget something about an item apart from its outcome. ARGV: position, and the note, if any. Writes ledger.
+-- The note goes when the item ends; of a run that has ended nothing is noted any more.
 
-read_run()
+local run = read_run()
+if run.ended then
+  return
+end
 if ARGV[2] then
   redis.call('HSET', KEY.ledger, ARGV[1], ARGV[2])
 else

@@ -13,7 +13,7 @@ end
 -- loaded: its state stays `loading`, since its end is not in sight, so it can neither be sealed nor look finished.
 local function read_run()
   local f = redis.call('HMGET', KEY.meta, 'schema', 'state', 'paused', 'max_losses', 'lease_ms', 'abandoned',
-    'early', 'destination', 'results_limit', 'result_bytes', 'breaker')
+    'early', 'destination', 'results_limit', 'result_bytes', 'breaker', 'partial')
   if not f[1] then
     stop('RUNGONE', 'the store does not know this run: it was deleted, or the store was emptied')
   end
@@ -35,6 +35,7 @@ local function read_run()
     results_limit = tonumber(f[9] or 0), -- bytes that may be here; 0: as many as there are
     result_bytes = tonumber(f[10] or 0),
     breaker = f[11],
+    partial = tonumber(f[12] or 0), -- thousandths of an item: how far those in hand are, as their processor tells
     ended = f[2] == 'closed' or f[2] == 'failed' or f[2] == 'cancelled',
   }
 end
@@ -139,7 +140,8 @@ local function conclude(run, state, reason, message)
     redis.call('HSET', KEY.meta, 'total', redis.call('HGET', KEY.meta, 'loaded') or 0)
   end
   redis.call('UNLINK', KEY.owner, KEY.lease, KEY.checkpoint, KEY.held, KEY.pending, KEY.suspects, KEY.retry,
-    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty, KEY.unsealed, KEY.window)
+    KEY.data, KEY.left, KEY.attempts, KEY.losses, KEY.duty, KEY.unsealed, KEY.window, KEY.ledger)
+  redis.call('HDEL', KEY.meta, 'partial', 'said_item', 'said')
   if reason ~= '' then
     redis.call('HSET', KEY.meta, 'reason', reason, 'message', message)
   end
