@@ -94,10 +94,16 @@ def settle(item: Item, answer: Any, effective: Effective, random: Random) -> Out
     if answer is None:  # the common case on the hot path
         return Succeeded(item.position)
     try:
-        return _settle(item, answer, effective, random)
+        outcome = _settle(item, answer, effective, random)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         message = f"the processor's answer cannot be used: {type(error).__name__}: {error}"
-        return _again(item, Retry(error_class=ErrorClass.INTERNAL), message, effective, random)
+        outcome = _again(item, Retry(error_class=ErrorClass.INTERNAL), message, effective, random)
+    return outcome if isinstance(outcome, Succeeded) else _writable(outcome)
+
+
+def _writable(outcome: Retried | Failed | Cancelled) -> Outcome:
+    """With a message that is UTF-8: an exception may carry half a surrogate pair from a file name."""
+    return msgspec.structs.replace(outcome, message=str(outcome.message).encode("utf-8", "replace").decode())
 
 
 def _settle(item: Item, answer: Any, effective: Effective, random: Random) -> Outcome:

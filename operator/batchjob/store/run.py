@@ -27,11 +27,9 @@ _numbers = itertools.count(1)
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Where the run stands; `total` is None until the source is loaded."""
+    """Where the run stands."""
 
     state: RunState
-    paused: bool
-    total: int | None
     epoch: str
 
 
@@ -64,7 +62,6 @@ class Grant(msgspec.Struct, frozen=True):
     paused: bool
     lost: list[str]  # chunks whose fence was not current: drop them, nothing of theirs was written
     next_ms: int  # until the next delayed item is due or the next lease ends; -1: neither exists
-    finished: bool  # every item is terminal
 
 
 class RunStore:
@@ -78,10 +75,10 @@ class RunStore:
     async def state(self) -> Standing:
         """Where the run stands."""
         meta = keys.run_key(self.uid, "meta")
-        epoch, state, paused, total = await self._connection.command("HMGET", meta, "epoch", "state", "paused", "total")
+        epoch, state = await self._connection.command("HMGET", meta, "epoch", "state")
         if epoch is None:
             raise RunGone(f"the store does not know run {self.uid}: it was deleted, or the store was emptied")
-        return Standing(RunState(state.decode()), paused == b"1", None if total is None else int(total), epoch.decode())
+        return Standing(RunState(state.decode()), epoch.decode())
 
     async def claim_load(self) -> LoadLease | None:
         """The right to load the source; None if another worker holds it, or the run is not loading.
@@ -108,7 +105,7 @@ class RunStore:
         exchange = call(scripts.EXCHANGE, self.uid, self.worker, want, concurrency, packed)
         marked = any(commit.outcomes or commit.release or commit.usage for commit in commits)
         answers = await self._connection.commands([exchange, mark_dirty(self.uid)] if marked else [exchange])
-        state, paused, finished, next_ms, changed, lost, granted = answered(answers[0])
+        state, paused, next_ms, changed, lost, granted = answered(answers[0])
         if changed and not marked:
             with suppress(StoreError):  # a hint must not cost us the grant
                 await self._connection.command(*mark_dirty(self.uid))
@@ -118,7 +115,6 @@ class RunStore:
             paused=bool(paused),
             lost=[chunk.decode() for chunk in lost],
             next_ms=next_ms,
-            finished=bool(finished),
         )
 
     async def wait(self, ms: int) -> None:
@@ -132,7 +128,7 @@ class RunStore:
         return iterate(self._connection, self.uid)
 
     def dead_letters(self) -> AsyncIterator[DeadLetter]:
-        """Dead letters in the order of positions, once the run has ended."""
+        """Dead letters in the order of positions, once nothing of the run changes any more."""
         return iterate_letters(self._connection, self.uid)
 
     async def parts(self) -> dict[str, bytes]:
@@ -190,19 +186,14 @@ def _pack(commit: Commit) -> list[Any]:
             case Succeeded(result=bytes() as result):
                 results += (outcome.position, result.decode())
             case Retried(position, error_class, message, delay_ms, counts):
-                others.append(["retried", position, error_class, _clean(message), delay_ms, counts])
+                others.append(["retried", position, error_class, message[:MESSAGE_LIMIT], delay_ms, counts])
             case Failed(position, error_class, message):
-                others.append(["failed", position, error_class, _clean(message)])
+                others.append(["failed", position, error_class, message[:MESSAGE_LIMIT]])
             case Cancelled(position):
                 others.append(["cancelled", position])
     head = [commit.chunk, commit.fence, commit.number, commit.started, commit.release]
     parts = {name: part.decode() for name, part in commit.parts.items()}
     return [*head, succeeded, results, others, commit.usage, parts]
-
-
-def _clean(message: str) -> str:
-    """A message that can be written as UTF-8: an exception may carry half a surrogate pair from a file name."""
-    return message[:MESSAGE_LIMIT].encode("utf-8", "replace").decode()
 
 
 def _unpack(chunk: bytes, fence: int, payload: bytes | list[bytes], attempts: int, losses: int) -> Chunk:

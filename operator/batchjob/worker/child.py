@@ -24,7 +24,7 @@ import structlog
 
 from batchjob import log
 from batchjob.api.run import Run
-from batchjob.core.items import Item, Outcome, Succeeded
+from batchjob.core.items import Item, Outcome
 from batchjob.core.retry import said, settle
 from batchjob.worker.context import Context
 from batchjob.worker.execution import per_item, renamed
@@ -127,17 +127,9 @@ class _Attempts:
         except BaseException as error:  # noqa: BLE001 - of sys.exit(), say: it would end the child without a word
             answers = [renamed(error)] * len(items)
         outcomes = [
-            _written(settle(item, answer, self._effective, self._random))
-            for item, answer in zip(items, answers, strict=True)
+            settle(item, answer, self._effective, self._random) for item, answer in zip(items, answers, strict=True)
         ]
         return Answer(outcomes, context.usage_sums, context.new_parts)
-
-
-def _written(outcome: Outcome) -> Outcome:
-    """With a message that is UTF-8: an exception may carry half a surrogate pair from a file name."""
-    if isinstance(outcome, Succeeded):
-        return outcome
-    return msgspec.structs.replace(outcome, message=outcome.message.encode("utf-8", "replace").decode())
 
 
 def _end_with_the_worker(line: socket.socket) -> None:

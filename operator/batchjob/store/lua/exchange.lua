@@ -4,14 +4,13 @@
 --   others = [["retried", position, class, message, delay ms, counts], ["failed", position, class, message],
 --             ["cancelled", position], …]
 -- Writes every key but sealed, ledger and notes.
--- Returns state, paused, finished, ms until something falls due, changed, lost chunks,
+-- Returns state, paused, ms until something falls due, changed, lost chunks,
 -- granted chunks [[id, fence, packed field | [id, JSON, …], attempts, losses], …].
 
 local REAPED = 32 -- expired leases that one call takes back, so that no call takes long
 local PROMOTED = 256 -- due retries that one call takes back
 local MOST_GRANTED = 2 * CHUNK_LIMIT -- items: more than any worker asks for
 local PROGRESS_MS = 250 -- between two events of progress: more often nobody reads
-local IS_OPEN = {waiting = true, delayed = true, active = true} -- counters of items that are not terminal
 
 local result_bytes = 0 -- of results that this call brought
 
@@ -212,10 +211,10 @@ local function tell_waiting_workers()
 end
 
 -- An event of progress, once there is any and the last is a while ago: the next exchange tells what this one does not.
-local function tell_progress(counters)
+local function tell_progress()
   local f = redis.call('HMGET', KEY.meta, 'version', 'told_version', 'told_ms')
   if f[1] ~= f[2] and now - tonumber(f[3] or 0) >= PROGRESS_MS then
-    tell('progress', unpack(counters))
+    tell('progress', unpack(redis.call('HGETALL', KEY.counters)))
     redis.call('HSET', KEY.meta, 'told_version', f[1], 'told_ms', now)
   end
 end
@@ -264,19 +263,12 @@ if result_bytes > 0 and not run.destination and not run.ended and is_over_limit(
   conclude(run, 'failed', 'ResultsTooLarge', too_large(run))
   run.state, run.claimable, changed = 'failed', false, true
 end
-local counters, open = redis.call('HGETALL', KEY.counters), 0
-for i = 1, #counters, 2 do
-  if IS_OPEN[counters[i]] then
-    open = open + tonumber(counters[i + 1])
-  end
-end
-if run.state == 'open' and open == 0 then
+if run.state == 'open' and open_items() == 0 then
   run.state = 'sealing'
   run.paused = run.paused and not put_breaker_away()
   set_state('sealing')
   changed = true
 elseif run.claimable then
-  tell_progress(counters)
+  tell_progress()
 end
-local finished = open == 0 and run.state ~= 'loading'
-return {run.state, run.paused and 1 or 0, finished and 1 or 0, next_ms(), changed and 1 or 0, lost, granted}
+return {run.state, run.paused and 1 or 0, next_ms(), changed and 1 or 0, lost, granted}
