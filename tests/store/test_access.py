@@ -61,15 +61,15 @@ async def test_a_worker_can_do_everything_it_has_to_as_the_user_of_its_run(
         Retried(3, "upstream", "503", 0),
     ]
     news = Commit(chunk.id, chunk.fence, outcomes, {"n": 1}, started=6, parts={"part-0": b"{}"})
+    await worker.ledger_mark(1, chunk.id, chunk.fence, b"x")
+    assert await worker.ledger_get(1) == b"x"
+    await worker.ledger_clear(1, chunk.id, chunk.fence)
     again = (await worker.exchange([news], 1)).chunks
     await worker.exchange([commit(again[0], release=True)], 0)
     await runs.lose_workers(uid)
-    while not (grant := await other.exchange([], 8, 8)).finished:
+    while (grant := await other.exchange([], 8, 8)).state is RunState.OPEN:
         await other.exchange([done(chunk) for chunk in grant.chunks], 0)
     await worker.wait(1)
-    await worker.ledger_mark(1, b"x")
-    assert await worker.ledger_get(1) == b"x"
-    await worker.ledger_clear(1)
     assert await worker.note("columns", b"a") == b"a"
     assert await worker.parts() == {"part-0": b"{}"}
     assert [result.position async for result in worker.results()] == [0]
@@ -95,7 +95,7 @@ async def test_the_user_of_one_run_cannot_touch_another(runs: Runs, store: Store
     before = await store.snapshot(theirs)
     for attempt in (
         worker.state(), worker.exchange([], 8), worker.claim_load(), worker.claim_seal(), worker.parts(),
-        worker.ledger_get(0), worker.ledger_mark(0, b"x"), worker.note("a", b"b"), worker.wait(5),
+        worker.ledger_get(0), worker.ledger_mark(0, "c", 1, b"x"), worker.note("a", b"b"), worker.wait(5),
         intruder.snapshot(theirs), intruder.cancel(theirs), intruder.abandon(theirs, "x"),
         intruder.dead_letters(theirs, 10), intruder.delete_run(theirs), anext(intruder.results(theirs)),
     ):  # fmt: skip
@@ -158,7 +158,7 @@ async def test_a_run_may_read_the_results_of_the_run_it_names_and_not_write_them
     before = await store.snapshot(parent)
     worker = reader.run(parent, "w1")
     for write in (
-        worker.exchange([], 8), worker.ledger_mark(0, b"x"), reader.cancel(parent), reader.delete_run(parent),
+        worker.exchange([], 8), worker.ledger_mark(0, "c", 1, b"x"), reader.cancel(parent), reader.delete_run(parent),
         reader._connection.command("HSET", run_key(parent, "results"), "0", "forged"),
         reader._connection.command("HDEL", run_key(parent, "results"), "0"),
         reader._connection.command("LPOP", run_key(parent, "pending")),

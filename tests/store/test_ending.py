@@ -25,7 +25,7 @@ async def a_bit_of_everything(runs: Runs, max_losses: int = 3) -> tuple[str, Com
     ended: list[Outcome] = [Succeeded(0, b'{"x":1}'), Failed(1, "refused", "no")]
     await worker.exchange([commit(chunk, [*ended, Retried(2, "upstream", "503", 60_000)])], 0)
     [mine] = await runs.claim(uid, "w1", want=2)
-    await worker.ledger_mark(3, b"sending")
+    await worker.ledger_mark(3, chunk.id, chunk.fence, b"sending")
     return uid, commit(mine, [Succeeded(4), Succeeded(5)])
 
 
@@ -34,7 +34,9 @@ async def test_a_paused_run_grants_nothing_and_costs_nothing(runs: Runs, store: 
     [chunk] = await runs.claim(uid, want=4)
     await store.pause(uid)
     worker = store.run(uid, "w1")
-    assert (await worker.state()).paused
+    snapshot = await store.snapshot(uid)
+    assert snapshot
+    assert snapshot.paused
     told = await worker.exchange([commit(chunk, [Succeeded(0)], started=2)], 8)
     assert (told.paused, told.chunks) == (True, [])
     given_back = await worker.exchange([commit(chunk, [Succeeded(2)], release=True)], 8)
@@ -64,7 +66,7 @@ async def test_cancel_ends_every_item_and_refuses_later_commits(runs: Runs, stor
         counts = await runs.oracle(uid).check()
         assert counts == {"waiting": 0, "delayed": 0, "active": 0, "succeeded": 1, "failed": 1, "cancelled": 10}
     grant = await store.run(uid, "w1").exchange([late], 10)
-    assert (grant.lost, grant.chunks, grant.state, grant.finished) == ([late.chunk], [], RunState.CANCELLED, True)
+    assert (grant.lost, grant.chunks, grant.state) == ([late.chunk], [], RunState.CANCELLED)
     assert (await runs.oracle(uid).check())["succeeded"] == 1
     assert [result.position async for result in store.results(uid)] == [0]
 

@@ -18,6 +18,7 @@ from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.items import Before, RunState
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
+from batchjob.store.keys import run_key
 from batchjob.worker import addresses
 from batchjob.worker.processor import make_processor, processor_name
 from tests.support import manifests
@@ -202,12 +203,12 @@ async def test_a_server_decides_what_becomes_of_a_mail(workers: Workers, neighbo
     )
 
 
-async def test_a_mail_that_the_ledger_calls_sent_is_not_sent_again(workers: Workers, neighbours: Neighbours) -> None:
+async def test_a_mail_that_the_ledger_calls_sent_is_not_sent_again(
+    workers: Workers, redis: Redis, neighbours: Neighbours
+) -> None:
     """A worker that was lost after the server's 250: its note is there, its outcome is not."""
     run = await workers.open(at(neighbours, manifests.email("m", people(3))))
-    store = workers.store.run(run.uid, "lost")
-    await store.ledger_mark(1, b"sent")
-    await store.ledger_mark(2, b"sending")
+    await redis.hset(run_key(run.uid, "ledger"), mapping={"1": "sent", "2": "sending"})
     found = await work(workers, run)
     assert (found.counts.succeeded, found.usage["emailsSent"]) == (3, 2)
     sent = sorted(row["rcpt_tos"][0] for row in neighbours.ledger("smtp"))

@@ -6,7 +6,7 @@ import pytest
 
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Cancelled, Failed, Outcome, Retried, RunState, Succeeded
-from batchjob.errors import RunGone, StoreDamaged, StoreUnavailable
+from batchjob.errors import LeaseLost, RunGone, StoreDamaged, StoreUnavailable
 from batchjob.store import Store
 from batchjob.store.keys import run_key
 from tests.support.redis_server import RedisServer
@@ -18,7 +18,7 @@ async def test_a_snapshot_shows_the_run_and_its_version_grows_with_each_change(r
     uid = await runs.open(items=4, chunk=4)
     first = await store.snapshot(uid)
     assert first
-    assert (first.epoch, first.state, first.paused, first.total) == ("one", RunState.OPEN, False, 4)
+    assert (first.epoch, first.state) == ("one", RunState.OPEN)
     assert (first.counts.waiting, first.counts.total, first.next_due_ms) == (4, 4, None)
     assert await store.snapshot(uid) == first
     [chunk] = await runs.claim(uid)
@@ -159,20 +159,41 @@ async def test_the_first_note_of_a_name_is_in_force_for_all(runs: Runs, store: S
 
 
 async def test_the_ledger_keeps_notes_apart_from_outcomes(runs: Runs, store: Store) -> None:
-    worker = store.run(await runs.open(), "w1")
+    uid = await runs.open()
+    worker = store.run(uid, "w1")
+    [chunk, *_] = await runs.claim(uid)
     assert await worker.ledger_get(3) is None
-    await worker.ledger_mark(3, b"\x00sending")
+    await worker.ledger_mark(3, chunk.id, chunk.fence, b"\x00sending")
     assert await worker.ledger_get(3) == b"\x00sending"
-    await worker.ledger_clear(3)
+    await worker.ledger_clear(3, chunk.id, chunk.fence)
     assert await worker.ledger_get(3) is None
+
+
+async def test_a_worker_that_was_taken_for_lost_notes_nothing_over_what_its_heir_noted(
+    runs: Runs, store: Store
+) -> None:
+    uid = await runs.open(items=1)
+    late, heir = store.run(uid, "late"), store.run(uid, "heir")
+    [before] = await runs.claim(uid, "late")
+    await late.ledger_mark(0, before.id, before.fence, b"sending")
+    await runs.lose_workers(uid)
+    [now] = await runs.claim(uid, "heir")
+    await heir.ledger_mark(0, now.id, now.fence, b"sent")
+    for write in (
+        late.ledger_mark(0, before.id, before.fence, b"sending"),
+        late.ledger_clear(0, before.id, before.fence),
+    ):
+        with pytest.raises(LeaseLost):
+            await write
+    assert await heir.ledger_get(0) == b"sent"
 
 
 async def test_a_note_outlives_a_retry_and_a_loss_and_goes_when_its_item_ends(runs: Runs, store: Store) -> None:
     uid = await runs.open(items=8, chunk=8)
     worker = store.run(uid, "w1")
-    for position in range(8):
-        await worker.ledger_mark(position, b"page 3")
     [chunk] = await runs.claim_started(uid)
+    for position in range(8):
+        await worker.ledger_mark(position, chunk.id, chunk.fence, b"page 3")
     again = [Retried(n, "upstream", "503", 0) for n in (4, 5)]
     ended: list[Outcome] = [Succeeded(0), Succeeded(1, b"1"), Failed(2, "refused", "no"), Cancelled(3, "no more")]
     await worker.exchange([commit(chunk, [*ended, *again])], 0)
@@ -181,7 +202,8 @@ async def test_a_note_outlives_a_retry_and_a_loss_and_goes_when_its_item_ends(ru
     assert await runs.redis.hkeys(run_key(uid, "ledger")) == [b"4", b"5", b"6", b"7"]
     assert await worker.ledger_get(retried.items[0].position) == b"page 3"
     await store.abandon(uid, "enough")
-    await worker.ledger_mark(7, b"late")
+    with pytest.raises(LeaseLost):
+        await worker.ledger_mark(7, chunk.id, chunk.fence, b"late")
     assert not await runs.redis.exists(run_key(uid, "ledger"))
 
 

@@ -102,7 +102,7 @@ async def test_a_run_that_the_version_before_made_goes_on(runs: Runs, store: Sto
     uid = await runs.open(items=4, chunk=4)
     await runs.redis.hset(run_key(uid, "meta"), "schema", OLDEST_SCHEMA)
     [chunk] = await runs.claim(uid)
-    assert (await store.run(uid, "w1").exchange([done(chunk)], 0)).finished
+    assert (await store.run(uid, "w1").exchange([done(chunk)], 0)).state is RunState.SEALING
     seal = await store.run(uid, "w1").claim_seal()
     assert seal
     await seal.finish(None, None)
@@ -122,7 +122,7 @@ async def test_a_full_server_takes_no_more_items_but_lets_those_it_has_be_worked
         await lease.put([[Item(0, "x", {})]])
     assert [await store.snapshot(uid) for uid in (full, loading)] == before
     [chunk] = await own_runs.claim(full)
-    assert (await store.run(full, "w1").exchange([done(chunk)], 0)).finished
+    assert (await store.run(full, "w1").exchange([done(chunk)], 0)).state is RunState.SEALING
     await own_runs.redis.config_set("maxmemory", "0")  # the oracle's MULTI asks for memory
     await own_runs.oracle(full).check()
 
@@ -157,7 +157,7 @@ async def test_a_server_that_forgot_its_last_second_gives_no_token_out_twice(run
     [chunk] = await runs.claim(uid, "w2")
     assert chunk.id == forgotten.id
     assert (await store.run(uid, "w1").exchange([done(forgotten)], 0)).lost == [chunk.id]
-    assert (await store.run(uid, "w2").exchange([done(chunk)], 0)).finished
+    assert (await store.run(uid, "w2").exchange([done(chunk)], 0)).state is RunState.SEALING
 
 
 async def test_a_dropped_connection_is_made_again_without_a_word(runs: Runs, store: Store) -> None:

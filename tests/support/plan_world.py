@@ -30,13 +30,12 @@ from batchjob.controller.queues import build_rules
 from batchjob.controller.status import Pace
 from batchjob.core.admission import Line
 from batchjob.core.breaker import Trip
-from batchjob.core.items import RunState
+from batchjob.core.items import ENDED, RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.snapshot import LastError, Snapshot
 
 SETTINGS = PlanSettings(PodSettings("worker:test", "IfNotPresent", 30, 86400, "info"), Pace(5, 1, 30), 2**28)
 NAME, UID = "job", "uid-1"
-ENDED = {RunState.CLOSED, RunState.FAILED, RunState.CANCELLED}
 
 
 def snapshot(state: RunState = RunState.OPEN, total: int | None = 10, **values: Any) -> Snapshot:

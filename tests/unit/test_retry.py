@@ -223,3 +223,13 @@ def test_after_an_error_of_a_class_with_limits_of_its_own_those_hold_and_fail_st
     attempt: int, answer: Any, outcome: Any
 ) -> None:
     assert settle(item(attempt), answer, PER_CLASS, RANDOM) == outcome
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [ValueError("\udc80"), Fail("\udc80"), Cancel("\udc80"), Cancelled(7, "\udc80"), Failed(7, "internal", "\udc80")],
+)
+def test_half_a_surrogate_pair_in_a_message_costs_no_outcome(answer: Any) -> None:
+    outcome = settle(item(), answer, force(), RANDOM)
+    assert not isinstance(outcome, Succeeded)
+    assert outcome.message.encode().endswith(b"?")

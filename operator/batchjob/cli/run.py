@@ -10,9 +10,8 @@ from typing import Final, NoReturn
 
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.errors import BatchJobError, ConfigurationError
+from batchjob.local.exits import EXIT_FAILED, SIGNALLED
 
-EXIT_FAILED: Final = 1
-SIGNALLED: Final = 128  # the exit code of a signal is above this by its number
 OF_THE_EXTRA: Final = ("cel", "rich", "yaml")
 EXIT_CODES: Final = """exit codes:
   0    no item failed

@@ -20,7 +20,6 @@ from batchjob.core.snapshot import Snapshot
 
 LINGER_SECONDS: Final = 60.0  # workers leave by themselves when a run ends; a slot that never got a pod does not
 WHOLE: Final = 100  # percent
-ENDED: Final = frozenset({RunState.CLOSED, RunState.FAILED, RunState.CANCELLED})
 
 
 def judge(snapshot: Snapshot, policy: SuccessPolicy | None = None) -> Verdict:

@@ -43,7 +43,7 @@ from batchjob.controller.begin import (
     waits_for_kueue,
     waits_for_queue,
 )
-from batchjob.controller.ending import ENDED, delete_job, judge, plan_edited, plan_end
+from batchjob.controller.ending import delete_job, judge, plan_edited, plan_end
 from batchjob.controller.lost import is_undecided, known_epochs, plan_rebuild, say_store_is_silent
 from batchjob.controller.manifests import History, Slots, build_job
 from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
@@ -59,7 +59,7 @@ from batchjob.controller.status import (
 )
 from batchjob.core.admission import Claim
 from batchjob.core.breaker import breaker_of
-from batchjob.core.items import RunState
+from batchjob.core.items import ENDED, RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.progress import finished
 from batchjob.core.reasons import Reason

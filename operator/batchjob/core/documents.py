@@ -1,4 +1,4 @@
-"""Documents as JSON: results, manifests. Pure.
+"""Documents as JSON: results, manifests; text and names that can be written down. Pure.
 
 JSON has no NaN and no infinity, and the encoder writes null in their place: a number that went wrong would look like
 one that was left out on purpose.
@@ -6,9 +6,22 @@ one that was left out on purpose.
 
 from collections.abc import Iterator
 from math import isfinite
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+NAME_LIMIT: Final = 128  # characters of the name of a counter or a part
+
+
+def writable(text: str) -> str:
+    """Text as UTF-8 can have it: what comes from a file name may hold half a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def check_name(what: str, name: Any) -> None:
+    """ValueError for what is no name of a `what`: text of 1 to 128 characters."""
+    if not isinstance(name, str) or not 1 <= len(name) <= NAME_LIMIT or name != writable(name):
+        raise ValueError(f"{what}: {name!r} is no name: give text of 1 to {NAME_LIMIT} characters")
 
 
 def encode(result: Any) -> bytes:

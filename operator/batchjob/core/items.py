@@ -25,6 +25,9 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"  # told to end; nothing may be claimed
 
 
+ENDED: Final = frozenset({RunState.CLOSED, RunState.FAILED, RunState.CANCELLED})  # nothing of a run changes any more
+
+
 class Item(msgspec.Struct, frozen=True):
     """One item as a worker receives it."""
 

@@ -12,7 +12,7 @@ import msgspec
 
 from batchjob.api.retry import BackoffStrategy
 from batchjob.api.status import Effective, EffectiveRetry, ErrorClass
-from batchjob.core.documents import encode
+from batchjob.core.documents import encode, writable
 from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.errors import ResultsError, StoreError
 
@@ -94,10 +94,13 @@ def settle(item: Item, answer: Any, effective: Effective, random: Random) -> Out
     if answer is None:  # the common case on the hot path
         return Succeeded(item.position)
     try:
-        return _settle(item, answer, effective, random)
+        outcome = _settle(item, answer, effective, random)
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         message = f"the processor's answer cannot be used: {type(error).__name__}: {error}"
-        return _again(item, Retry(error_class=ErrorClass.INTERNAL), message, effective, random)
+        outcome = _again(item, Retry(error_class=ErrorClass.INTERNAL), message, effective, random)
+    if isinstance(outcome, Succeeded):
+        return outcome
+    return msgspec.structs.replace(outcome, message=writable(str(outcome.message)))
 
 
 def _settle(item: Item, answer: Any, effective: Effective, random: Random) -> Outcome:

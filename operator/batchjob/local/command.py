@@ -14,6 +14,7 @@ from batchjob import log
 from batchjob.api.run import StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec
 from batchjob.errors import ConfigurationError
+from batchjob.local.exits import EXIT_SUCCEEDED
 from batchjob.local.family import Family
 from batchjob.local.manifest import local_path, read_manifest
 from batchjob.local.outcome import DEAD_LETTERS, RESULTS, read_letters
@@ -21,7 +22,7 @@ from batchjob.local.processors import check_known, find_processors, write_entry_
 from batchjob.local.references import environment, mount
 from batchjob.local.screen import Screen
 from batchjob.local.server import start_server
-from batchjob.local.session import EXIT_SUCCEEDED, GRACE_SECONDS, Ending, Session
+from batchjob.local.session import GRACE_SECONDS, Ending, Session
 from batchjob.local.workers import Workers
 
 

@@ -14,7 +14,6 @@ from batchjob.store import DeadLetter, ItemResult, Store
 RESULTS: Final = "results.jsonl"
 DEAD_LETTERS: Final = "dead-letters.jsonl"
 UNFINISHED: Final = ".unfinished"
-PAGE: Final = 50  # dead letters a round trip: each may hold a record of 1 MiB
 NOT_DONE: Final = "not-done"  # in the place of an error class: nothing was wrong with it
 STOPPED: Final = "the run was stopped before this item was done"
 
@@ -68,13 +67,9 @@ class Outcome:
         self._uid = uid
         self._folder = folder
 
-    async def letters(self) -> AsyncIterator[DeadLetter]:
+    def letters(self) -> AsyncIterator[DeadLetter]:
         """Every dead letter."""
-        cursor = 0
-        while page := await self._store.dead_letters(self._uid, PAGE, cursor):
-            for letter in page:
-                yield letter
-            cursor = page[-1].position + 1
+        return self._store.run(self._uid, "outcome").dead_letters()
 
     async def write(self, redriven: set[str], *, results: bool) -> None:
         """Replace both files; without `results`, which the run wrote elsewhere, that of the dead letters.

@@ -17,11 +17,12 @@ from batchjob.api.policies import SuccessPolicy
 from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
 from batchjob.core.breaker import breaker_of, describe
-from batchjob.core.items import RunRules, RunState
+from batchjob.core.items import ENDED, RunRules, RunState
 from batchjob.core.progress import finished, is_success
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, ResultsError, RunGone, ScriptsUnknown, StoreError, StoreUnavailable
+from batchjob.local.exits import EXIT_FAILED, EXIT_SUCCEEDED, SIGNALLED
 from batchjob.local.outcome import DEAD_LETTERS, RESULTS, STOPPED, Letter, Outcome
 from batchjob.local.redrive import load_letters
 from batchjob.local.screen import Screen
@@ -29,15 +30,11 @@ from batchjob.local.summary import summarize
 from batchjob.local.workers import END_SECONDS, Workers
 from batchjob.store import Store
 
-EXIT_SUCCEEDED: Final = 0
-EXIT_FAILED: Final = 1
-SIGNALLED: Final = 128  # the exit code of a signal is above this by its number
 LOOK_SECONDS: Final = 0.1  # between two looks at the run
 STORE_SECONDS: Final = 2.0  # between two looks at a store that is away, or at a disk that is full
 ROOM_SECONDS: Final = 600.0  # for somebody to make room on it, as long as a source may be away
 GRACE_SECONDS: Final = 10  # for items in flight after a Ctrl-C: somebody waits for the prompt
 FRUITLESS: Final = 5  # workers lost in a row while no item finished: more than one item may cost
-ENDED: Final = (RunState.CLOSED, RunState.FAILED, RunState.CANCELLED)
 BAD_INPUT: Final = (Reason.INVALID_SOURCE, Reason.WORKER_MISCONFIGURED)
 
 

@@ -51,24 +51,30 @@ async def read_parts(connection: Connection, uid: str, key: str) -> dict[str, by
     return {name.decode(): part for name, part in zip(flat[::2], flat[1::2], strict=True)}
 
 
+async def read_letters(connection: Connection, uid: str, limit: int, cursor: int) -> list[DeadLetter]:
+    """Dead letters in the order of positions, from position `cursor` on; go on at the last position + 1."""
+    bounds = (cursor, "+inf", "BYSCORE", "LIMIT", 0, limit)
+    positions = [int(position) for position in await connection.command("ZRANGE", run_key(uid, "failed"), *bounds)]
+    if not positions:
+        return []
+    packed = await connection.command("HMGET", run_key(uid, "dead"), *positions)
+    return [read_dead_letter(*letter) for letter in zip(positions, packed, strict=True) if letter[1] is not None]
+
+
 async def iterate_letters(connection: Connection, uid: str) -> AsyncIterator[DeadLetter]:
-    """Dead letters of a run that has ended, in the order of positions.
+    """Dead letters of a run that changes no more, in the order of positions.
 
     Raises RunGone when the run is unknown, is deleted or replaced on the way, or has lost some: never a silent end.
     """
-    meta, dead, failed = (run_key(uid, name) for name in ("meta", "dead", "failed"))
+    meta = run_key(uid, "meta")
     epoch = await connection.command("HGET", meta, "epoch")
     if epoch is None:
         raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
     counted = await connection.command("HGET", run_key(uid, "counters"), "failed")
     cursor, read = 0, 0
-    while page := await connection.command("ZRANGE", failed, cursor, "+inf", "BYSCORE", "LIMIT", 0, BATCH):
-        positions = [int(position) for position in page]
-        found = await connection.command("HMGET", dead, *positions)
-        for position, packed in zip(positions, found, strict=True):
-            if packed is not None:
-                yield read_dead_letter(position, packed)
-                read += 1
-        cursor = positions[-1] + 1
+    while page := await read_letters(connection, uid, BATCH, cursor):
+        for letter in page:
+            yield letter
+        read, cursor = read + len(page), page[-1].position + 1
     if read != int(counted or 0) or await connection.command("HGET", meta, "epoch") != epoch:
         raise RunGone(f"dead letters of run {uid} were lost, or it was deleted while they were read")

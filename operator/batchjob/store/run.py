@@ -27,11 +27,9 @@ _numbers = itertools.count(1)
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """Where the run stands; `total` is None until the source is loaded."""
+    """Where the run stands."""
 
     state: RunState
-    paused: bool
-    total: int | None
     epoch: str
 
 
@@ -77,7 +75,6 @@ class Grant(msgspec.Struct, frozen=True):
     paused: bool
     lost: list[str]  # chunks whose fence was not current: drop them, nothing of theirs was written
     next_ms: int  # until the next delayed item is due or the next lease ends; -1: neither exists
-    finished: bool  # every item is terminal
 
 
 class RunStore:
@@ -91,10 +88,10 @@ class RunStore:
     async def state(self) -> Standing:
         """Where the run stands."""
         meta = keys.run_key(self.uid, "meta")
-        epoch, state, paused, total = await self._connection.command("HMGET", meta, "epoch", "state", "paused", "total")
+        epoch, state = await self._connection.command("HMGET", meta, "epoch", "state")
         if epoch is None:
             raise RunGone(f"the store does not know run {self.uid}: it was deleted, or the store was emptied")
-        return Standing(RunState(state.decode()), paused == b"1", None if total is None else int(total), epoch.decode())
+        return Standing(RunState(state.decode()), epoch.decode())
 
     async def claim_load(self) -> LoadLease | None:
         """The right to load the source; None if another worker holds it, or the run is not loading.
@@ -121,7 +118,7 @@ class RunStore:
         exchange = call(scripts.EXCHANGE, self.uid, self.worker, want, concurrency, packed)
         marked = any(commit.outcomes or commit.release or commit.usage or commit.progress for commit in commits)
         answers = await self._connection.commands([exchange, mark_dirty(self.uid)] if marked else [exchange])
-        state, paused, finished, next_ms, changed, lost, granted = answered(answers[0])
+        state, paused, next_ms, changed, lost, granted = answered(answers[0])
         if changed and not marked:
             with suppress(StoreError):  # a hint must not cost us the grant
                 await self._connection.command(*mark_dirty(self.uid))
@@ -131,7 +128,6 @@ class RunStore:
             paused=bool(paused),
             lost=[chunk.decode() for chunk in lost],
             next_ms=next_ms,
-            finished=bool(finished),
         )
 
     async def wait(self, ms: int) -> None:
@@ -145,7 +141,7 @@ class RunStore:
         return iterate(self._connection, self.uid)
 
     def dead_letters(self) -> AsyncIterator[DeadLetter]:
-        """Dead letters in the order of positions, once the run has ended."""
+        """Dead letters in the order of positions, once nothing of the run changes any more."""
         return iterate_letters(self._connection, self.uid)
 
     async def parts(self) -> dict[str, bytes]:
@@ -156,18 +152,21 @@ class RunStore:
         """Parts of results that are at the destination: name → JSON."""
         return await read_parts(self._connection, self.uid, "sealed")
 
-    async def ledger_mark(self, position: int, note: bytes) -> None:
-        """Note something about an item apart from its outcome, such as "this mail is being sent"; gone with its end."""
-        await self._connection.command(*call(scripts.LEDGER, self.uid, position, note))
+    async def ledger_mark(self, position: int, chunk: str, fence: int, note: bytes) -> None:
+        """Note something about an item apart from its outcome, such as "this mail is being sent"; gone with its end.
+
+        Raises LeaseLost where the chunk is in other hands.
+        """
+        await self._connection.command(*call(scripts.LEDGER, self.uid, position, chunk, fence, note))
 
     async def ledger_get(self, position: int) -> bytes | None:
         """The note of an item."""
         note: bytes | None = await self._connection.command("HGET", keys.run_key(self.uid, "ledger"), position)
         return note
 
-    async def ledger_clear(self, position: int) -> None:
-        """Forget the note of an item."""
-        await self._connection.command(*call(scripts.LEDGER, self.uid, position))
+    async def ledger_clear(self, position: int, chunk: str, fence: int) -> None:
+        """Forget the note of an item. Raises LeaseLost where the chunk is in other hands."""
+        await self._connection.command(*call(scripts.LEDGER, self.uid, position, chunk, fence))
 
     async def take_rate(self, name: str, rate: Rate, weight: int, horizon_seconds: float) -> tuple[bool, float]:
         """Take `weight` units of the rate of that name, if that is due within the horizon.
@@ -203,21 +202,16 @@ def _pack(commit: Commit) -> list[Any]:
             case Succeeded(result=bytes() as result):
                 results += (outcome.position, result.decode())
             case Retried(position, error_class, message, delay_ms, counts):
-                others.append(["retried", position, error_class, _clean(message), delay_ms, counts])
+                others.append(["retried", position, error_class, message[:MESSAGE_LIMIT], delay_ms, counts])
             case Failed(position, error_class, message):
-                others.append(["failed", position, error_class, _clean(message)])
+                others.append(["failed", position, error_class, message[:MESSAGE_LIMIT]])
             case Cancelled(position):
                 others.append(["cancelled", position])
     head = [commit.chunk, commit.fence, commit.number, commit.started, commit.release]
     parts = {name: part.decode() for name, part in commit.parts.items()}
     told = commit.progress
-    news = [] if told is None else [[told.thousandths, _clean(told.item), _clean(told.message)]]
+    news = [] if told is None else [[told.thousandths, told.item, told.message]]
     return [*head, succeeded, results, others, commit.usage, parts, *news]
-
-
-def _clean(message: str) -> str:
-    """A message that can be written as UTF-8: an exception may carry half a surrogate pair from a file name."""
-    return message[:MESSAGE_LIMIT].encode("utf-8", "replace").decode()
 
 
 def _unpack(chunk: bytes, fence: int, payload: bytes | list[bytes], attempts: int, losses: int) -> Chunk:

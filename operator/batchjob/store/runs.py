@@ -15,9 +15,9 @@ from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call
 from batchjob.store.events import BEGINNING, Event, read_events
-from batchjob.store.results import iterate
+from batchjob.store.results import iterate, read_letters
 from batchjob.store.run import RunStore
-from batchjob.store.snapshot import DeadLetter, ItemResult, read_dead_letter, read_snapshot
+from batchjob.store.snapshot import DeadLetter, ItemResult, read_snapshot
 
 OLDEST_SERVER: Final = (7, 0)  # ACL key permissions by read and write
 ABANDON_BATCH: Final = 2000  # items a call: some milliseconds, in which nobody else is served
@@ -191,13 +191,7 @@ class Store:
 
     async def dead_letters(self, uid: str, limit: int, cursor: int = 0) -> list[DeadLetter]:
         """Dead letters in the order of positions, from position `cursor` on; go on at the last position + 1."""
-        failed = keys.run_key(uid, "failed")
-        bounds = (cursor, "+inf", "BYSCORE", "LIMIT", 0, limit)
-        positions = [int(position) for position in await self._connection.command("ZRANGE", failed, *bounds)]
-        if not positions:
-            return []
-        packed = await self._connection.command("HMGET", keys.run_key(uid, "dead"), *positions)
-        return [read_dead_letter(*letter) for letter in zip(positions, packed, strict=True) if letter[1] is not None]
+        return await read_letters(self._connection, uid, limit, cursor)
 
     async def events(self, uid: str, after: str = BEGINNING, wait_seconds: float = 0.0) -> list[Event]:
         """Events of a run after the one with the id `after`, oldest first; waits for one, at most so long and 5 s."""

@@ -25,7 +25,7 @@ import structlog
 
 from batchjob import log
 from batchjob.api.run import Run
-from batchjob.core.items import Item, Outcome, Succeeded
+from batchjob.core.items import Item, Outcome
 from batchjob.core.retry import said, settle
 from batchjob.worker.context import Context, Told
 from batchjob.worker.execution import per_item, renamed
@@ -56,6 +56,7 @@ class Task(msgspec.Struct, frozen=True):
 
     items: tuple[Item, ...]
     seconds: float
+    lease: tuple[str, int]
 
 
 class Asked(msgspec.Struct, frozen=True, tag=True):
@@ -151,8 +152,8 @@ class _ChildContext(Context):
     __slots__ = ("_line",)
 
     def __init__(self, run: Run, references_dir: Path, line: _Line, task: Task | None = None) -> None:
-        items, seconds = (task.items, task.seconds) if task else ((), None)
-        super().__init__(run, cast("RunStore", _FarStore(line)), references_dir, items, seconds)
+        items, seconds, lease = (task.items, task.seconds, task.lease) if task else ((), None, ("", 0))
+        super().__init__(run, cast("RunStore", _FarStore(line)), references_dir, items, seconds, lease=lease)
         self._line = line
 
     def tell(self, items: Sequence[Item], fraction: Any, message: Any) -> None:
@@ -218,17 +219,9 @@ class _Attempts:
         except BaseException as error:  # noqa: BLE001 - of sys.exit(), say: it would end the child without a word
             answers = [renamed(error)] * len(items)
         outcomes = [
-            _written(settle(item, answer, self._effective, self._random))
-            for item, answer in zip(items, answers, strict=True)
+            settle(item, answer, self._effective, self._random) for item, answer in zip(items, answers, strict=True)
         ]
         return Answer(outcomes, context.usage_sums, context.new_parts)
-
-
-def _written(outcome: Outcome) -> Outcome:
-    """With a message that is UTF-8: an exception may carry half a surrogate pair from a file name."""
-    if isinstance(outcome, Succeeded):
-        return outcome
-    return msgspec.structs.replace(outcome, message=outcome.message.encode("utf-8", "replace").decode())
 
 
 def _end_with_the_worker(line: socket.socket) -> None:

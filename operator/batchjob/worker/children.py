@@ -59,7 +59,7 @@ class ChildExecution(Execution):
     async def _in_a_child(self, attempt: Attempt) -> list[Outcome]:
         child = self._take_idle() or await self._begin(attempt)
         attempt.context = attempt.context.holding(attempt.items, self.seconds)  # its time begins now
-        task = msgspec.json.encode(Task(tuple(attempt.items), self.seconds))
+        task = msgspec.json.encode(Task(tuple(attempt.items), self.seconds, attempt.context.lease))
         try:
             answer = await attempt.finish(_converse(child, attempt.context, task), self.seconds)
         except BaseException as error:

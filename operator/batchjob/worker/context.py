@@ -14,11 +14,12 @@ from structlog.stdlib import BoundLogger
 from batchjob import log
 from batchjob.api.run import Purpose, Run
 from batchjob.api.source import Location
+from batchjob.core.documents import check_name, writable
 from batchjob.core.items import Item
 from batchjob.store import ItemResult, RunStore
 from batchjob.worker.claims import mounts
 from batchjob.worker.files import Files, open_files
-from batchjob.worker.ledger import Ledger
+from batchjob.worker.ledger import Lease, Ledger
 from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
@@ -51,7 +52,18 @@ class Context:
     all who share it wait.
     """
 
-    __slots__ = ("_ends", "_items", "_loop", "_references_dir", "_store", "new_parts", "run", "told", "usage_sums")
+    __slots__ = (
+        "_ends",
+        "_items",
+        "_loop",
+        "_references_dir",
+        "_store",
+        "lease",
+        "new_parts",
+        "run",
+        "told",
+        "usage_sums",
+    )
 
     def __init__(
         self,
@@ -61,20 +73,22 @@ class Context:
         items: Sequence[Item] = (),
         seconds: float | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
+        lease: Lease = ("", 0),
     ) -> None:
         self.run = run
         self.usage_sums: dict[str, int] = {}
         self.new_parts: dict[str, bytes] = {}
         self.told: dict[int, Told] = {}  # by position
         self._loop = loop
+        self.lease = lease
         self._store = store
         self._references_dir = references_dir
         self._items = items
         self._ends = None if seconds is None else time.monotonic() + seconds
 
-    def holding(self, items: Sequence[Item], seconds: float) -> "Context":
-        """The context for one attempt of these items, `seconds` long."""
-        return Context(self.run, self._store, self._references_dir, items, seconds, self._loop)
+    def holding(self, items: Sequence[Item], seconds: float, lease: Lease | None = None) -> "Context":
+        """The context for one attempt of these items, `seconds` long; `lease`: as long as they are in hand."""
+        return Context(self.run, self._store, self._references_dir, items, seconds, self._loop, lease or self.lease)
 
     def of(self, item: Item) -> "Context":
         """The same attempt, for one of several items in hand: its ledger, key, logger and random numbers, its progress.
@@ -83,7 +97,7 @@ class Context:
         """
         if item not in self._items:
             raise LookupError(f"item {item.id!r} is not in hand")
-        return OneOf(self, item, self._store, self._references_dir)
+        return OneOf(self, item, self._store, self._references_dir, self.lease)
 
     async def call_store(self, name: str, arguments: Sequence[int | str | bytes]) -> bytes | None:
         """A call of the store by its name, for a context in a process of the processor's own."""
@@ -146,7 +160,7 @@ class Context:
     @property
     def ledger(self) -> Ledger:
         """The note of the item in hand; LookupError where there is none."""
-        return Ledger(self._store, self.item)
+        return Ledger(self._store, self.item, self.lease)
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell how far the item in hand is, from 0 to 1, or all items in hand together; a retry begins anew at 0.
@@ -167,7 +181,7 @@ class Context:
             raise TypeError(f"progress: the message {message!r} is no text")
         if not items:
             raise LookupError("no item is in hand: `progress` works in `process` and `process_many` only")
-        told = Told(float(fraction), items[0].id, message[:MESSAGE_LIMIT], time.monotonic())
+        told = Told(float(fraction), items[0].id, writable(message[:MESSAGE_LIMIT]), time.monotonic())
         for item in items:
             self.told[item.position] = told
 
@@ -199,18 +213,24 @@ class Context:
 
         Counts for failed attempts too, since they cost as much; not for those that were cut off in a process. Nothing
         is taken back: what was used stays used, and a sum that only grows can be compared and billed. ValueError for
-        what is no whole number from 0 to 2^53.
+        what is no whole number from 0 to 2^53, alone or with what the attempt used before, and for a name that is no
+        text of 1 to 128 characters.
         """
+        check_name("usage", name)
         if type(amount) is not int or not 0 <= amount <= USAGE_LIMIT:
             raise ValueError(f"usage {name!r}: {amount!r} is no whole number from 0 to 2^53")
-        self.usage_sums[name] = self.usage_sums.get(name, 0) + amount
+        used = self.usage_sums.get(name, 0) + amount
+        if used > USAGE_LIMIT:
+            raise ValueError(f"usage {name!r}: the attempt would have used {used}, and may use 2^53")
+        self.usage_sums[name] = used
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
         """Vouch for a file: `fields` are rows and bytes (numbers) and sha256 (hex), and whatever else JSON can hold.
 
         It counts only if an item of the attempt succeeds. A file that nobody vouches for is removed by
-        `write_manifest`.
+        `write_manifest`. ValueError for a name that is no text of 1 to 128 characters.
         """
+        check_name("part", name)
         self.new_parts[name] = msgspec.json.encode(fields)
 
     async def note(self, name: str, value: bytes) -> bytes:
@@ -251,8 +271,8 @@ class OneOf(Context):
 
     __slots__ = ("_whole",)
 
-    def __init__(self, whole: Context, item: Item, store: RunStore, references_dir: Path) -> None:
-        super().__init__(whole.run, store, references_dir, (item,))
+    def __init__(self, whole: Context, item: Item, store: RunStore, references_dir: Path, lease: Lease) -> None:
+        super().__init__(whole.run, store, references_dir, (item,), lease=lease)
         self.usage_sums, self.new_parts, self.told = whole.usage_sums, whole.new_parts, whole.told
         self._whole = whole
 

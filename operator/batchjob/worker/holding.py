@@ -37,6 +37,11 @@ class Holding:
         self._progress = UNTOLD  # as the store knows it
 
     @property
+    def lease(self) -> tuple[str, int]:
+        """What a call of the store names to show that the chunk is in hand."""
+        return self.id, self.fence
+
+    @property
     def undeclared(self) -> int:
         """Items that may not be started yet."""
         return len(self.items) - self.declared

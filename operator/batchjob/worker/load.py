@@ -28,16 +28,13 @@ from batchjob.errors import InvalidSource, ResultsError, SourceChanged, SourceTo
 from batchjob.store import LoadLease, RunStore
 from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.parts import Kept
-from batchjob.worker.patience import kept, patiently
+from batchjob.worker.patience import PATIENCE_SECONDS, kept, patiently
 from batchjob.worker.prefix import CHANGED, Prefix
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
 PUT_ITEMS: Final = 1024  # items a call of the store
 PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk, and in a call: heavy ones travel in smaller company
-# A source that may come back is tried for at least so long: an outage of minutes must not end a run, and a typing
-# error in a host must not look like one for ever. Counted by each loader from its own first failure.
-PATIENCE_SECONDS: Final = 600.0
 
 Placed = tuple[int, Record]  # a record and its position
 FindSealed = Callable[[bool], Awaitable[Kept | None]]  # told whether the store was lost

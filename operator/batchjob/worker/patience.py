@@ -1,4 +1,7 @@
-"""Waiting for the store: a restart of it must cost no worker, and no outcome that a worker holds in its hands."""
+"""Waiting for the store: a restart of it must cost no worker, and no outcome that a worker holds in its hands.
+
+And for how long a source or a destination is waited for.
+"""
 
 import asyncio
 import contextlib
@@ -14,6 +17,9 @@ LONGEST_WAIT_SECONDS: Final = 2.0
 # The operator loads the scripts before it makes our user, and again within seconds where they were flushed: a user
 # that may sign in and has no scripts for longer has those of another version.
 SCRIPTS_SECONDS: Final = 30.0
+# A source or a destination that may come back is tried for at least so long: an outage of minutes must not end a run,
+# and a typing error in a host must not look like one for ever. Counted by each worker from its own first failure.
+PATIENCE_SECONDS: Final = 600.0
 
 T = TypeVar("T")
 logger = log.get(__name__)

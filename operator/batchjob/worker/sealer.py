@@ -20,9 +20,8 @@ from batchjob.core.retry import delay_ms, said
 from batchjob.errors import BatchJobError, ConfigurationError, ResultsError, RunGone, StoreError
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
-from batchjob.worker.load import PATIENCE_SECONDS
 from batchjob.worker.parts import PART_BYTES, Parts
-from batchjob.worker.patience import kept, patiently
+from batchjob.worker.patience import PATIENCE_SECONDS, kept, patiently
 from batchjob.worker.processor import Processor, seals_itself
 from batchjob.worker.seal import results_files
 

@@ -117,7 +117,7 @@ class Slots:
         if self.closed or (taken := self._holdings.take(self._shape.unit)) is None:
             return None
         holding, items = taken
-        attempt = Attempt(items, self._context.holding(items, self._execution.seconds))
+        attempt = Attempt(items, self._context.holding(items, self._execution.seconds, holding.lease))
         holding.attempts.add(attempt)
         return holding, attempt
 
@@ -141,7 +141,7 @@ class Slots:
 
         if not await self._limits.admit(attempt, ends_within) or attempt.abandoned:
             return False
-        attempt.context = self._context.holding(attempt.items, self._execution.seconds)  # its time begins now
+        attempt.context = attempt.context.holding(attempt.items, self._execution.seconds)  # its time begins now
         return True
 
     async def _closes_within(self, seconds: float) -> bool:

@@ -38,10 +38,7 @@ while chunk do
 end
 drop_finished_fields()
 save_counts()
-local open = 0
-for _, n in ipairs(redis.call('HMGET', KEY.counters, 'waiting', 'delayed', 'active')) do
-  open = open + tonumber(n or 0)
-end
+local open = open_items()
 if open == 0 then
   conclude(run, 'closed', 'WorkersFailed', ARGV[2])
 end

@@ -6,14 +6,13 @@
 --   progress = nil where it is no news, else [thousandths of an item that those in hand are done, id, message]: of the
 --              one that spoke last; an id of '': none did
 -- Writes every key but sealed and notes.
--- Returns state, paused, finished, ms until something falls due, changed, lost chunks,
+-- Returns state, paused, ms until something falls due, changed, lost chunks,
 -- granted chunks [[id, fence, packed field | [id, JSON, …], attempts, losses], …].
 
 local REAPED = 32 -- expired leases that one call takes back, so that no call takes long
 local PROMOTED = 256 -- due retries that one call takes back
 local MOST_GRANTED = 2 * CHUNK_LIMIT -- items: more than any worker asks for
 local MOST_BYTES = 4 * 1024 * 1024 -- of items, after which a grant takes no further chunk: heavy ones come a few at a time
-local IS_OPEN = {waiting = true, delayed = true, active = true} -- counters of items that are not terminal
 
 local result_bytes = 0 -- of results that this call brought
 
@@ -273,22 +272,15 @@ if result_bytes > 0 and not run.destination and not run.ended and is_over_limit(
   conclude(run, 'failed', 'ResultsTooLarge', too_large(run))
   run.state, run.claimable, changed = 'failed', false, true
 end
-local counters, open = redis.call('HGETALL', KEY.counters), 0
-for i = 1, #counters, 2 do
-  if IS_OPEN[counters[i]] then
-    open = open + tonumber(counters[i + 1])
-  end
-end
 if run.claimable and (run.partial > 0 or partial_change ~= 0) then
-  save_reached(run, counters)
+  save_reached(run)
 end
-if run.state == 'open' and open == 0 then
+if run.state == 'open' and open_items() == 0 then
   run.state = 'sealing'
   run.paused = run.paused and not put_breaker_away()
   set_state('sealing')
   changed = true
 elseif run.claimable then
-  tell_progress(counters)
+  tell_progress()
 end
-local finished = open == 0 and run.state ~= 'loading'
-return {run.state, run.paused and 1 or 0, finished and 1 or 0, next_ms(), changed and 1 or 0, lost, granted}
+return {run.state, run.paused and 1 or 0, next_ms(), changed and 1 or 0, lost, granted}

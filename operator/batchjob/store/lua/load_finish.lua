@@ -15,10 +15,7 @@ local before = redis.call('HMGET', KEY.meta, 'done_items', 'done_cancelled', 're
 local cancelled, sealed = tonumber(before[2] or 0), tonumber(before[4] or 0)
 local done = tonumber(before[1] or 0) + sealed
 local repeats = math.max(tonumber(before[3] or 0) - sealed, 0) -- whoever counted them did not know of the parts
-local open, ended = 0, 0 -- items may have ended already where they could be claimed
-for _, name in ipairs({'waiting', 'delayed', 'active'}) do
-  open = open + tonumber(redis.call('HGET', KEY.counters, name) or 0)
-end
+local open, ended = open_items(), 0 -- items may have ended already where they could be claimed
 for _, name in ipairs({'succeeded', 'failed', 'cancelled'}) do
   ended = ended + tonumber(redis.call('HGET', KEY.counters, name) or 0)
 end

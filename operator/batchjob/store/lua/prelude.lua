@@ -86,6 +86,17 @@ local function save_counts()
   return changed
 end
 
+local OPEN = {'waiting', 'delayed', 'active'} -- counters of items that are not terminal
+
+-- How many items are not terminal, with what this call has moved so far.
+local function open_items()
+  local open, counted = 0, redis.call('HMGET', KEY.counters, unpack(OPEN))
+  for i, name in ipairs(OPEN) do
+    open = open + tonumber(counted[i] or 0) + (delta[name] or 0)
+  end
+  return open
+end
+
 -- Tokens on the wake-up list: one for each chunk that became available, WAKE_ALL for a change of state.
 local function wake(tokens)
   for _ = 1, math.min(tokens, WAKE_ALL) do
@@ -127,7 +138,7 @@ end
 -- later commit is refused.
 local function conclude(run, state, reason, message)
   local accepted = run.state ~= 'loading' or run.claimable
-  for _, name in ipairs({'waiting', 'delayed', 'active'}) do
+  for _, name in ipairs(OPEN) do
     local n = tonumber(redis.call('HGET', KEY.counters, name) or 0)
     if accepted then
       move(n, name, 'cancelled')

@@ -11,18 +11,6 @@ local function checked(number)
   return tonumber(number) or stop('DAMAGED', 'something but BatchJob wrote into the circuit breaker of this run')
 end
 
--- Whether there is anything left to stop.
-local function is_something_open(run)
-  if run.state == 'loading' then
-    return true
-  end
-  local open = 0
-  for _, name in ipairs({'waiting', 'delayed', 'active'}) do
-    open = open + tonumber(redis.call('HGET', KEY.counters, name) or 0) + (delta[name] or 0)
-  end
-  return open > 0
-end
-
 -- The two oldest entries between which the window begins: {done, failed}, {done, failed}.
 local function oldest_entries(begins)
   for _ = 1, MOST_ENTRIES do
@@ -63,7 +51,8 @@ local function watch_failures(run)
   local size, items = after[1] - before[1], done - before[1] - skipped
   -- All in whole numbers: a fraction that is a little too large would trip where exactly `percent` have failed.
   local failed_times_size = (failed - before[2]) * size - (after[2] - before[2]) * skipped
-  if items >= least and 100 * failed_times_size > percent * items * size and is_something_open(run) then
+  local is_too_much = items >= least and 100 * failed_times_size > percent * items * size
+  if is_too_much and (run.state == 'loading' or open_items() > 0) then -- else there is nothing left to stop
     run.paused = true
     local rounded = math.ceil(failed_times_size / size) -- never down to what is allowed
     redis.call('HSET', KEY.meta, 'paused', 1, 'tripped', rounded .. '/' .. items .. '/' .. percent .. '/' .. now)
