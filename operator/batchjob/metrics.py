@@ -22,6 +22,8 @@ WORKQUEUE_DEPTH = Gauge("batchjob_workqueue_depth", "BatchJobs that wait to be r
 SCHEDULE_MISSED = Counter(
     "batchjob_schedule_missed_total", "Runs of BatchSchedules that were missed and are not made up for."
 )
+JOBS_COMPLETED = Counter("queue_jobs_completed_total", "BatchJobs that became Complete, since we lead.", ["queue"])
+JOBS_FAILED = Counter("queue_jobs_failed_total", "BatchJobs that became Failed, since we lead.", ["queue"])
 API_REQUESTS = Counter(
     "batchjob_api_requests_total", "Requests to the Kubernetes API; code 0 means no answer.", ["verb", "code"]
 )

@@ -142,7 +142,9 @@ def test_a_new_leader_counts_what_runs_before_it_lets_anything_start(
             jobs.wait_complete(name)
 
 
-def test_the_status_of_a_queue_says_what_is_in_it(admin: Kubectl, jobs: Jobs, hurry: Path) -> None:
+def test_the_status_of_a_queue_and_the_metrics_say_what_is_in_it(
+    admin: Kubectl, jobs: Jobs, operator: OperatorProcess, hurry: Path
+) -> None:
     with a_queue(admin, "told", maxActiveJobs=1) as queue:
         jobs.apply(slow("at-work", hurry, queueName=queue))
         jobs.wait_phase("at-work", "Running")
@@ -156,8 +158,15 @@ def test_the_status_of_a_queue_says_what_is_in_it(admin: Kubectl, jobs: Jobs, hu
             return tuple(status.get(name, 0) for name in ("waiting", "active", "delayed", "failed", "workers"))
 
         wait_until(numbers, "the queue to say what is in it", until=lambda seen: seen == (1, 1, 1, 0, 1))
+        states = ("waiting", "active", "delayed", "completed_total")
+        assert [operator.metric(f"queue_jobs_{state}", queue=queue) for state in states] == [1, 1, 1, 0]
         hurry.touch()
         jobs.wait_complete("in-line")
+        wait_until(
+            lambda: operator.metric("queue_jobs_completed_total", queue=queue),
+            "both to be counted",
+            until=lambda seen: seen == 2,
+        )
         wait_until(numbers, "the queue to be empty", until=lambda seen: seen == (0, 0, 1, 0, 0))
 
 
@@ -200,4 +209,4 @@ def test_who_finds_all_of_the_queues_rate_in_use_waits(admin: Kubectl, jobs: Job
         jobs.apply(slow("uses-it", hurry, queueName=queue))
         jobs.wait_phase("uses-it", "Running")
         jobs.apply(noop("waits", inline(1), queueName=queue))
-        assert "rateLimits feeds 1 pods" in jobs.wait_condition("waits", "Queued", "RateLimited")["message"]
+        assert "More than 1 worker pods would only wait" in jobs.wait_condition("waits", "Queued", "RateLimited")["message"]

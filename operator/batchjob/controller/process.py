@@ -21,12 +21,13 @@ from batchjob.controller.leader import Leader, LeaseSettings
 from batchjob.controller.manifests import SELECTOR, PodSettings
 from batchjob.controller.observe import Observer
 from batchjob.controller.probes import serve_probes
-from batchjob.controller.queue_status import QueueStatus
+from batchjob.controller.queue_status import QueueStatus, delayed
 from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
 from batchjob.controller.retention import Keeping
 from batchjob.controller.schedules import Schedules
+from batchjob.controller.series import Series
 from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
@@ -106,16 +107,21 @@ class Operator:
         self._queue.clear()
         for entry in self._known.entries():
             self._queue.add((entry.namespace, entry.name))
+        series = Series(self._queues, lambda: delayed(self._known), self._schedules.statuses)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
-                group.create_task(self._queue_status.keep_writing())
-                group.create_task(self._schedules.lead())
-                group.create_task(self._housekeeping.follow_changes())
-                group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
-                group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))
+            with series.shown():
+                await self._keep_house()
         finally:
             self._queue.clear()
+
+    async def _keep_house(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
+            group.create_task(self._queue_status.keep_writing())
+            group.create_task(self._schedules.lead())
+            group.create_task(self._housekeeping.follow_changes())
+            group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
+            group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))
 
     async def _check_store(self) -> None:
         """Refuse a store that would lose items; one that does not answer yet is waited for."""

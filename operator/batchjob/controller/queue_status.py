@@ -62,7 +62,7 @@ class QueueStatus:
             if entry.phase == Phase.QUEUED and is_news(entry.position, self._queues.position(entry.uid)):
                 self._tell((entry.namespace, entry.name))
         objects = list(self._queues.objects())
-        phases = self._count() if objects else Counter()
+        phases = count(self._known) if objects else Counter()
         for queue in objects:
             status = self._status(queue, phases)
             if self._is_worth_writing(queue, status):
@@ -74,16 +74,6 @@ class QueueStatus:
                 self._informer.remember(body)
                 self._queues.seen(body, False)
                 self._written_at[name] = time.monotonic()
-
-    def _count(self) -> Counter[tuple[str, str]]:
-        """BatchJobs by queue and what their status says of them: failed or delayed."""
-        found: Counter[tuple[str, str]] = Counter()
-        for entry in self._known.entries():
-            if entry.phase == Phase.FAILED:
-                found[entry.queue, "failed"] += 1
-            elif entry.phase == Phase.QUEUED and entry.reason in DELAYS:
-                found[entry.queue, "delayed"] += 1
-        return found
 
     def _status(self, queue: BatchQueue, found: Counter[tuple[str, str]]) -> BatchQueueStatus:
         name = queue.metadata.name
@@ -108,3 +98,19 @@ class QueueStatus:
         if old.model_copy(update={"oldest_waiting_seconds": status.oldest_waiting_seconds}) != status:
             return True
         return old != status and (since >= WAITING_SECONDS or not status.oldest_waiting_seconds)
+
+
+def count(known: KnownBatchJobs) -> Counter[tuple[str, str]]:
+    """BatchJobs by queue and what their status says of them: failed or delayed."""
+    found: Counter[tuple[str, str]] = Counter()
+    for entry in known.entries():
+        if entry.phase == Phase.FAILED:
+            found[entry.queue, "failed"] += 1
+        elif entry.phase == Phase.QUEUED and entry.reason in DELAYS:
+            found[entry.queue, "delayed"] += 1
+    return found
+
+
+def delayed(known: KnownBatchJobs) -> Counter[str]:
+    """BatchJobs that wait for their time or for another one, by queue."""
+    return Counter({queue: number for (queue, state), number in count(known).items() if state == "delayed"})

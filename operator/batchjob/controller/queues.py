@@ -51,6 +51,10 @@ class Queues:
         """Every BatchQueue."""
         return self._objects.values()
 
+    def names(self) -> list[str]:
+        """Every queue that there is: one a type, and every BatchQueue."""
+        return sorted({*JobType, *self._objects})
+
     def seen(self, body: dict[str, Any], gone: bool) -> bool:
         """A BatchQueue changed or went; returns whether that concerns its BatchJobs.
 

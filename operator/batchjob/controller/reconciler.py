@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from batchjob import log
-from batchjob.api.status import BatchJobStatus
+from batchjob.api.status import BatchJobStatus, Phase
 from batchjob.controller.actions import Plan
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
@@ -29,7 +29,7 @@ from batchjob.controller.workqueue import Workqueue
 from batchjob.core.reasons import Reason
 from batchjob.errors import BatchJobError, Conflict, Forbidden, Invalid, NotFound, StoreDamaged, StoreFull
 from batchjob.kube import BATCH_JOBS, Kube
-from batchjob.metrics import RECONCILE_ERRORS, RECONCILE_SECONDS
+from batchjob.metrics import JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
 
 # What keeps a plan from being carried out and is not ours to mend: the reason of the condition, and what to do.
 OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
@@ -93,12 +93,19 @@ class Reconciler:
             plan = await self._obstructed(entry, error)
         if plan.status is not None:
             self._pulse(entry).written()
+            self._count_end(entry, plan.status.phase)
         if plan.back_off:
             self._queue.back_off(key)
         else:
             self._queue.forget_failures(key)
         if plan.again_seconds is not None:
             self._queue.add_after(key, plan.again_seconds)
+
+    def _count_end(self, entry: Entry, phase: Phase) -> None:
+        """Count a BatchJob that has ended now; a queue that is none is no label."""
+        counter = {Phase.SUCCEEDED: JOBS_COMPLETED, Phase.FAILED: JOBS_FAILED}.get(phase)
+        if counter and entry.phase != phase and self._queues.spec(entry.queue):
+            counter.labels(queue=entry.queue).inc()
 
     async def _plan(self, entry: Entry) -> Plan:
         if entry.body is None:

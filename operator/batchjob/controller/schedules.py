@@ -5,7 +5,8 @@ somebody else has to mend becomes its condition Stalled, and the other steps of 
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -59,6 +60,13 @@ class Schedules:
         self._last_words: dict[ObjectKey, dict[str, SeenRun]] | None = None
         self._carry_out = CarryOutSchedule(kube, self._cron_jobs, self._jobs, self._runs)
         self.turns = Turns(self._runs, look_at_run)
+
+    def statuses(self) -> Iterator[BatchScheduleStatus]:
+        """What the status of each BatchSchedule says, as far as we can read it."""
+        for key in self._schedules.known_keys():
+            body = self._schedules.get(key) or {}
+            with contextlib.suppress(ValidationError):
+                yield BatchScheduleStatus.model_validate(body.get("status") or {})
 
     async def run(self) -> None:
         """Keep the copies for ever."""
