@@ -6,10 +6,10 @@ that is busy for a while is busy for all. An item is a JSON document of 200 byte
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from batchjob import log
+from tests.bench.figures import Line, medians
 from tests.bench.items import limit, recovery, store_alone
 from tests.bench.items.ours import Ours
 from tests.bench.items.peer import BullMQ, install
@@ -25,8 +25,6 @@ TUNING_ITEMS: Final = 20_000
 LATENCY_SAMPLES: Final = 200
 
 __all__ = ["measure", "table"]
-
-Line = dict[str, Any]
 
 
 def measure(scale: float) -> Iterator[Line]:
@@ -71,19 +69,10 @@ def _scaled(count: int, scale: float, least: int = 1000) -> int:
 
 
 def _summary(lines: list[Line]) -> Line:
-    """Medians of every number of the repetitions, by figure and contender."""
-    groups: dict[str, list[Line]] = {}
-    for line in lines:
-        if line["figure"] not in {"tuning", "growth"}:
-            words = (line[word] for word in ("figure", "who", "killed") if word in line)
-            groups.setdefault(" ".join(words), []).append(line)
-    medians = {
-        group: {
-            name: round(median(line[name] for line in members), 3)
-            for name, value in members[0].items()
-            if isinstance(value, int | float)
-        }
-        for group, members in groups.items()
-    }
     growth = [line for line in lines if line["figure"] == "growth"]
-    return {"figure": "summary", "repetitions": REPETITIONS, "medians": medians, "growth": growth}
+    return {
+        "figure": "summary",
+        "repetitions": REPETITIONS,
+        "medians": medians(lines, apart={"tuning", "growth"}),
+        "growth": growth,
+    }

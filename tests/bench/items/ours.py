@@ -11,14 +11,12 @@ from batchjob.core.items import Item, RunState
 from batchjob.store import Store
 from batchjob.store.keys import run_key
 from batchjob.worker import Context, Processor
+from tests.bench.figures import cpu_seconds, peak_mib, percentile
 from tests.bench.items.process import (
     TEXT,
     Broker,
-    cpu_seconds,
     fresh_broker,
-    peak_mib,
     per_item,
-    percentile,
     until,
 )
 from tests.support.workers import Workers

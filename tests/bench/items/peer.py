@@ -14,14 +14,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.bench.figures import cpu_seconds, peak_mib, percentile
 from tests.bench.items.process import (
     TEXT,
     Broker,
-    cpu_seconds,
     fresh_broker,
-    peak_mib,
     per_item,
-    percentile,
     until,
 )
 

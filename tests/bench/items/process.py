@@ -1,7 +1,6 @@
-"""What a process and a Redis take: CPU, memory; and the shape of a contender."""
+"""What a Redis takes, and the shape of a contender."""
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -74,29 +73,12 @@ async def fresh_broker() -> AsyncIterator[Broker]:
             server.kill()
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU of a process so far, of one that ended too as long as nobody waited for it."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_mib(pid: int) -> float:
-    """Most memory a process had; 0 once it ended."""
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM")), 0.0)
-
-
 async def until(look: Callable[[], Any]) -> float:
     """The moment at which an awaited look is true."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not await look():  # noqa: ASYNC110 - of another process: nothing here could set an event
             await asyncio.sleep(POLL_SECONDS)
     return time.perf_counter()
-
-
-def percentile(values: list[float], percent: int) -> float:
-    """The smallest value that so many percent do not exceed."""
-    return sorted(values)[max(-(-len(values) * percent // 100) - 1, 0)]
 
 
 def per_item(items: int, seconds: float, worker_cpu: float, broker_cpu: float) -> dict[str, float]:
