@@ -159,6 +159,8 @@ class ControlPlane:
                 "--authorization-mode=Node,RBAC",
                 f"--service-cluster-ip-range={SERVICE_CIDR}",
                 "--allow-privileged=true",
+                # As OpenShift has it: who names an owner that its child keeps from going needs a right on the owner.
+                "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
                 *self._apiserver_arguments,
             ],
         )

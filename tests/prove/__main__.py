@@ -2,25 +2,25 @@
 
 A trial that holds is a line in `.state/prove/`, so a run that was interrupted goes on where it was. Once every proof
 of the part is whole, their sums are written to `docs/proof/<part>.json`. A trial that does not hold ends the run with
-its number: the same number is the same trial.
+its number: the same number is the same trial. Its folder, with the logs, stays.
 """
 
-import importlib
+import functools
 import json
+import operator
 import os
 import platform
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from hashlib import sha256
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from tests.prove.proof import Proof
+from tests.prove.proof import Proof, at_once, proofs_of, trial
 
 REPOSITORY: Final = Path(__file__).parents[2]
 STATE: Final = REPOSITORY / ".state" / "prove"
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     if part not in CODE:
         sys.stderr.write(f"usage: python -m tests.prove {'|'.join(CODE)} [proof …]\n")
         return 64
-    proofs: Sequence[Proof] = importlib.import_module(f"tests.prove.{part}.proofs").PROOFS
+    proofs = proofs_of(part)
     if unknown := set(names) - {proof.name for proof in proofs}:
         sys.stderr.write(
             f"no such proof: {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in proofs)}\n"
@@ -67,9 +67,7 @@ def main(arguments: list[str]) -> int:
     state.parent.mkdir(parents=True, exist_ok=True)
     if code is None:
         state.unlink(missing_ok=True)
-    for proof in proofs:
-        if not names or proof.name in names:
-            prove(proof, state)
+    prove(part, [proof for proof in proofs if not names or proof.name in names], state)
     done = read(state)
     if code is None or any(len(done.get(proof.name, ())) < proof.trials for proof in proofs):
         sys.stdout.write("no result is written: that takes every proof of the part, on committed code\n")
@@ -79,30 +77,23 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def prove(proof: Proof, state: Path) -> None:
-    """Run the trials that are not done yet."""
-    done = read(state).get(proof.name, {})
-    for number in range(1, proof.trials + 1):
-        if number in done:
-            continue
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="prove-") as folder, told(proof, number):
-            facts = proof.run(number, Path(folder))
-        line = {"proof": proof.name, "trial": number, "seconds": round(time.monotonic() - began, 1), "facts": facts}
-        with state.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        sys.stdout.write(f"{proof.name} {number}/{proof.trials} {line['seconds']} s {facts}\n")
-        sys.stdout.flush()
-
-
-@contextmanager
-def told(proof: Proof, number: int) -> Iterator[None]:
-    """Says which trial it was that did not hold."""
-    try:
-        yield
-    except BaseException as error:
-        error.add_note(f"trial {number} of {proof.name}: {proof.promise}")
-        raise
+def prove(part: str, proofs: Sequence[Proof], state: Path) -> None:
+    """Run the trials that are not done yet, as many at once as the part says."""
+    done = read(state)
+    wanted = [(p.name, n) for p in proofs for n in range(1, p.trials + 1) if n not in done.get(p.name, ())]
+    with ProcessPoolExecutor(at_once(part), get_context("spawn")) as pool:
+        trials = [pool.submit(trial, part, name, number) for name, number in wanted]
+        try:
+            for held in as_completed(trials):
+                line = held.result()
+                with state.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+                facts = {name: fact for name, fact in line["facts"].items() if not isinstance(fact, list)}
+                sys.stdout.write(f"{line['proof']} {line['trial']} {line['seconds']} s {facts}\n")
+                sys.stdout.flush()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def read(state: Path) -> dict[str, dict[int, dict[str, Any]]]:
@@ -115,7 +106,7 @@ def read(state: Path) -> dict[str, dict[int, dict[str, Any]]]:
 
 
 def summary(part: str, proofs: Sequence[Proof], done: dict[str, dict[int, dict[str, Any]]]) -> dict[str, Any]:
-    """What is kept: numbers are summed over the trials."""
+    """What is kept: numbers are summed over the trials, lists are put together."""
     return {
         "part": part,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,7 +118,7 @@ def summary(part: str, proofs: Sequence[Proof], done: dict[str, dict[int, dict[s
                 "promise": proof.promise,
                 "trials": proof.trials,
                 "seconds": round(sum(entry["seconds"] for entry in done[proof.name].values())),
-                "facts": total([entry["facts"] for entry in done[proof.name].values()]),
+                "facts": total([entry["facts"] for _, entry in sorted(done[proof.name].items())]),
             }
             for proof in proofs
         ],
@@ -135,11 +126,12 @@ def summary(part: str, proofs: Sequence[Proof], done: dict[str, dict[int, dict[s
 
 
 def total(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The sum of each number that trials counted; of a name that begins with `most_`, the greatest."""
-    names = dict.fromkeys(name for fact in facts for name in fact)
-    return {
-        name: (max if name.startswith("most_") else sum)(fact.get(name, 0) for fact in facts) for name in names
-    }  # fmt: skip
+    """The sum of each number and list that trials have; of a name that begins with `most_`, the greatest."""
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for fact in facts for name in fact):
+        values = [fact[name] for fact in facts if name in fact]
+        found[name] = max(values) if name.startswith("most_") else functools.reduce(operator.add, values)
+    return found
 
 
 def version(paths: Sequence[str]) -> str | None:

@@ -37,6 +37,7 @@ class Call:
     at: float = field(default_factory=time.monotonic)
     answered_at: float | None = None  # None: the API server was not asked, or has not answered
     status: int = 0
+    said: str = ""  # of an error, the words
 
     @property
     def is_watch(self) -> bool:
@@ -169,6 +170,8 @@ class FaultProxy:
             if call.is_watch and found.status == 200:
                 return await self._stream(request, found, fault)
             body = await found.read()
+        if call.status >= 400:
+            call.said = body.decode(errors="replace")
         if fault and fault.lose_reply:
             await self._strike(fault)
             return _hang_up(request)

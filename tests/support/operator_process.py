@@ -108,7 +108,7 @@ class OperatorProcess:
         return [line for line in lines if line.get("event") == event]
 
     def _is_ready(self) -> bool:
-        if self.process is not None and self.process.poll() is not None:
+        if self.process is not None and self.process.poll() not in {None, -signal.SIGKILL}:
             raise AssertionError(f"the operator ended:\n{self.log_file.read_text()[-3000:]}")
         try:
             return self._get("/readyz") == b"ok"

@@ -34,7 +34,7 @@ from batchjob.core.items import ENDED, RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.snapshot import LastError, Snapshot
 
-SETTINGS = PlanSettings(PodSettings("worker:test", "IfNotPresent", 30, 86400, "info"), Pace(5, 1, 30), 2**28)
+SETTINGS = PlanSettings(PodSettings("worker:test", "IfNotPresent", 30, 86400, "info"), Pace(5, 1, 30), 2**28, 60.0)
 NAME, UID = "job", "uid-1"
 
 
@@ -140,7 +140,7 @@ class World:
     def plan(self) -> do.Plan:
         """What the operator would do now."""
         if is_terminal(self.status) and self.status and self.status.observed_generation == self.generation:
-            return plan_ended(Ended(NAME, UID, 3600.0, self.has_user, self.child()))
+            return plan_ended(Ended(NAME, UID, 3600.0, self.has_user, self.child()), SETTINGS.linger_seconds)
         return make_plan(self.observe(), SETTINGS)
 
     def look(self, crash_after: int | None = None) -> do.Plan:

@@ -101,3 +101,26 @@ async def test_a_lease_that_somebody_else_took_is_left_to_them(leases: Leases) -
     leases.version += 1
     await end(first)
     assert leases.spec["holderIdentity"] == "second"
+
+
+async def test_who_stands_by_looks_twice_in_the_time_of_a_renewal(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So one that leaves is followed within two seconds, with the usual settings."""
+    leases.spec = {"holderIdentity": "first", "leaseDurationSeconds": 60}
+    pauses: list[float] = []
+    slept = asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        slept.set()
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        raise AssertionError("somebody else leads")
+
+    monkeypatch.setattr("asyncio.sleep", pause)
+    second = asyncio.ensure_future(candidate(leases, "second").run(work))
+    await asyncio.wait_for(slept.wait(), 5)
+    await end(second)
+    assert pauses == [0.01]

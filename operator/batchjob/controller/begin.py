@@ -28,6 +28,7 @@ class PlanSettings:
     pods: PodSettings
     pace: Pace
     results_limit_bytes: int  # of a run, in the store
+    linger_seconds: float  # what workers need stays for so long after the end of a run
 
 
 def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:

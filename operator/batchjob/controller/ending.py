@@ -18,7 +18,6 @@ from batchjob.core.reasons import Reason
 from batchjob.core.retention import keep_results
 from batchjob.core.snapshot import Snapshot
 
-LINGER_SECONDS: Final = 60.0  # workers leave by themselves when a run ends; a slot that never got a pod does not
 WHOLE: Final = 100  # percent
 
 
@@ -97,17 +96,21 @@ def plan_edited(job: BatchJob, now: datetime) -> Plan:
     return Plan(status=status.model_copy(update={"observed_generation": generation}))
 
 
-def plan_ended(ended: Ended) -> Plan:
-    """What is left to do for a BatchJob that has ended: nothing, once its workers are gone."""
+def plan_ended(ended: Ended, linger_seconds: float) -> Plan:
+    """What is left to do for a BatchJob that has ended: nothing, once its workers are gone.
+
+    They leave by themselves when they hear of the end; a slot that never got a pod does not. So a Job that has not
+    ended goes after `linger_seconds`, and where the Job was deleted, what its pods need stays for so long.
+    """
     child = ended.child
     if child and not child.ended:
-        if ended.seconds >= LINGER_SECONDS:
+        if ended.seconds >= linger_seconds:
             return Plan(delete_job(child))
-        return Plan(again_seconds=LINGER_SECONDS - ended.seconds)
+        return Plan(again_seconds=linger_seconds - ended.seconds)
     if not ended.has_user:
         return Plan()
-    if child is None and ended.seconds < LINGER_SECONDS:  # deleted, and its pods may not have heard of the end yet
-        return Plan(again_seconds=LINGER_SECONDS - ended.seconds)
+    if child is None and ended.seconds < linger_seconds:  # deleted, and its pods may not have heard of the end yet
+        return Plan(again_seconds=linger_seconds - ended.seconds)
     return Plan((Dismiss(secret_name(ended.name, ended.uid)),))
 
 

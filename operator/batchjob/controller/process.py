@@ -219,4 +219,4 @@ def _plan_settings(settings: Settings) -> PlanSettings:
         log_level=settings.log_level,
     )
     pace = Pace(settings.progress_seconds, settings.progress_percent, settings.progress_max_seconds)
-    return PlanSettings(pods, pace, settings.results_limit_bytes)
+    return PlanSettings(pods, pace, settings.results_limit_bytes, settings.linger_seconds)

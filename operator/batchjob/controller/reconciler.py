@@ -110,7 +110,7 @@ class Reconciler:
     async def _plan(self, entry: Entry) -> Plan:
         if entry.body is None:
             self._forget(entry.uid)
-            return plan_ended(self._observer.ended(entry))
+            return plan_ended(self._observer.ended(entry), self._settings.linger_seconds)
         try:
             seen = await self._observer.observe(entry, self._pulse(entry))
         except ValidationError as error:

@@ -32,6 +32,9 @@ class Settings(BaseSettings):
         "IfNotPresent", pattern="^(Always|IfNotPresent|Never)$", description="imagePullPolicy of worker pods."
     )
     grace_seconds: int = Field(30, ge=1, description="terminationGracePeriodSeconds of worker pods.")
+    linger_seconds: float = Field(
+        60, ge=0, description="How long after its end a BatchJob keeps what workers need that have not heard of it."
+    )
     job_ttl_seconds: int = Field(86400, ge=60, description="When Kubernetes removes an ended child Job and its pods.")
 
     results_limit_bytes: int = Field(
@@ -59,7 +62,7 @@ class Settings(BaseSettings):
     lease_name: str = Field("batchjob-operator", description="Name of the Lease that elects the leader.")
     lease_seconds: float = Field(15, gt=0, description="How long a silent leader keeps the Lease.")
     lease_renew_seconds: float = Field(10, gt=0, description="Without a renewal for so long, a leader steps down.")
-    lease_retry_seconds: float = Field(2, gt=0, description="Time between two looks at the Lease.")
+    lease_retry_seconds: float = Field(2, gt=0, description="Time between renewals; a standby looks twice as often.")
 
     pod_name: str = Field(default_factory=socket.gethostname, description="Our identity in the Lease.")
     pod_namespace: str = Field("default", description="Namespace of the Lease.")

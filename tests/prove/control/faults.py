@@ -1,21 +1,28 @@
 """One fault a trial, at each write and each watch of a scenario: the operator neither ends nor gives up, and the end
 is the clean run's. Afterwards it is idle: not a write in a minute.
+
+Faults of writes strike one world each, so several worlds are tried side by side; those of the Lease and of watches
+strike the operator, and go one after the other.
 """
 
 import json
+import re
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from tests.prove.control import scenarios
 from tests.prove.control.kills import TRIES, learn, operators
-from tests.prove.control.scenarios import Scenario, lease_of
-from tests.prove.control.stage import Actor, Place, Step, World, a_place, a_world
+from tests.prove.control.scenarios import Scenario, settings_of
+from tests.prove.control.stage import Actor, Place, Step, World, a_world, the_place
 from tests.prove.control.state import State
 from tests.support.fault_proxy import HALF_A_LINE, status
 from tests.support.kubectl import wait_until
 
+RETRY_AFTER_SECONDS: Final = 2
 WRITE_FAULTS: Final[dict[str, dict[str, Any]]] = {
     "lost reply": {"lose_reply": True},
     "hang": {"hang": True},
@@ -23,13 +30,20 @@ WRITE_FAULTS: Final[dict[str, dict[str, Any]]] = {
     "409": {"answer": status(409, "Conflict")},
     "410": {"answer": status(410, "Expired")},
     "422": {"answer": status(422, "Invalid")},
-    "429": {"answer": status(429, "TooManyRequests", retry_after=1)},
+    "429": {"answer": status(429, "TooManyRequests", retry_after=RETRY_AFTER_SECONDS)},
     "500": {"answer": status(500, "InternalError")},
     "503": {"answer": status(503, "ServiceUnavailable")},
 }
 REFUSALS: Final = frozenset({"409", "410", "422"})
 IDLE_SECONDS: Final = 60.0
-IN_COMMON: Final = {"scale": ("create", "finish"), "cancel": ("create",)}  # steps that `resume` has too
+SIDE_BY_SIDE: Final = 4  # worlds: each waits most of the time
+# Steps that several scenarios have are spoilt in one of them.
+SHARED: Final[dict[str, Scenario]] = {
+    "create": scenarios.create,
+    "finish": scenarios.create,
+    "suspend": scenarios.resume,
+    "resume": scenarios.resume,
+}
 
 
 def error_event(code: int) -> bytes:
@@ -47,34 +61,62 @@ WATCH_FAULTS: Final[dict[str, dict[str, Any]]] = {
     "duplicates": {"twice": True},
     "stale snapshot": {"end": error_event(410)},  # and the list that follows is an old one
 }
+# The scenario in which what is watched moves. Of queues nothing does.
+WATCHES: Final[dict[str, Scenario]] = {
+    "/apis/batchjob.dev/v1alpha1/batchjobs": scenarios.create,
+    "/apis/batch/v1/jobs": scenarios.create,
+    "/apis/batchjob.dev/v1alpha1/batchqueues": scenarios.create,
+    "/apis/batchjob.dev/v1alpha1/batchschedules": scenarios.schedule,
+    "/apis/batch/v1/cronjobs?schedule": scenarios.schedule,
+    "/apis/batch/v1/jobs?schedule": scenarios.schedule,
+    "/apis/batchjob.dev/v1alpha1/batchjobs?schedule": scenarios.schedule,
+}
 
 
-def trial_of_writes(scenario: Scenario, folder: Path, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
-    """A scenario, each of its writes spoilt in each way; steps to `leave_out` are another scenario's too."""
-    with a_place(folder) as place, operators(place, **lease_of(scenario)) as actors:
+def trial_of_writes(scenario: Scenario, folder: Path) -> dict[str, Any]:
+    """A scenario, each of its writes spoilt in each way, unless another one has it too."""
+    place = the_place()._replace(folder=folder)
+    with operators(place, **settings_of(scenario)) as actors:
         clean = learn(place, actors, scenario)
-        writes = [(step.name, write) for step in clean if step.name not in leave_out for write in step.writes]
-        for step, write in writes:
-            for how in WRITE_FAULTS:
-                spoil_write(place, actors, scenario, clean, (step, write), how)
-                say(scenario, f"{step}: {how} at {write}")
+        writes = [
+            (step.name, write) for step in clean if SHARED.get(step.name, scenario) is scenario for write in step.writes
+        ]
+
+        def spoil(one: tuple[tuple[str, str], str]) -> None:
+            at, how = one
+            spoil_write(place, actors, scenario, clean, at, how)
+            say(scenario, f"{at[0]}: {how} at {at[1]}")
+
+        at_once = 1 if scenario is scenarios.takeover else SIDE_BY_SIDE
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(spoil, [(at, how) for at in writes for how in WRITE_FAULTS]))
         idle(place, actors, scenario, clean, IDLE_SECONDS)
-    trials = len(writes) * len(WRITE_FAULTS)
-    return {"writes": len(writes), "faults": trials, "exits": 0, "other_ends": 0, "idle_writes": 0}
+    return told(scenario, [": ".join(at) for at in writes], WRITE_FAULTS)
 
 
-def trial_of_watches(scenario: Scenario, folder: Path, number: int, of: int) -> dict[str, Any]:
-    """Every `of`th watch, spoilt in each way."""
-    with a_place(folder) as place, operators(place) as actors:
+def trial_of_watches(watch: str, folder: Path) -> dict[str, Any]:
+    """A watch, spoilt in each way."""
+    place, scenario = the_place()._replace(folder=folder), WATCHES[watch]
+    with operators(place) as actors:
+        assert watches_of(actors[0]) == sorted(WATCHES), "another watch than is spoilt"
         clean = learn(place, actors, scenario)
-        watches = watches_of(actors[0])[number - 1 :: of]
-        for watch in watches:
-            for how in WATCH_FAULTS:
-                spoil_watch(place, actors, scenario, clean, watch, how)
-                say(scenario, f"{how} of {watch}")
+        for how in WATCH_FAULTS:
+            spoil_watch(place, actors, scenario, clean, watch, how)
+            say(scenario, f"{how} of {watch}")
         idle(place, actors, scenario, clean, IDLE_SECONDS)
-    trials = len(watches) * len(WATCH_FAULTS)
-    return {"watches": len(watches), "faults": trials, "exits": 0, "other_ends": 0, "idle_writes": 0}
+    return told(scenario, [watch], WATCH_FAULTS)
+
+
+def told(scenario: Scenario, places: Sequence[str], faults: Sequence[str] | dict[str, Any]) -> dict[str, Any]:
+    """What a trial found: where it struck, each time with the same end and then a minute without a write."""
+    return {
+        "places": len(places),
+        "faults": len(places) * len(faults),
+        "exits": 0,
+        "other_ends": 0,
+        "idle_writes": 0,
+        "points": [f"{scenario.__name__}: {place}: {', '.join(faults)}: the same end" for place in places],
+    }
 
 
 def spoil_write(
@@ -83,9 +125,9 @@ def spoil_write(
     """One trial; AssertionError where the end is another one, or the operator ends."""
     _, write = at
     wanted = [without(step, write, how) for step in clean]
-    told = WRITE_FAULTS[how]
+    fault = WRITE_FAULTS[how]
     if how == "409" and write.startswith("POST"):
-        told = {"answer": status(409, "AlreadyExists")}
+        fault = {"answer": status(409, "AlreadyExists")}
     for _ in range(TRIES):
         with a_world(place, actors, wanted) as world:
             world.unwanted = lambda state: explained(state, write, how)
@@ -93,7 +135,7 @@ def spoil_write(
                 actor.proxy.inject(
                     "^(POST|PUT|PATCH|DELETE) ",
                     where=lambda call: (world.at, world.label(call)) == at,
-                    **told,
+                    **fault,
                 )
                 for actor in actors
             ]
@@ -102,8 +144,16 @@ def spoil_write(
             finally:
                 over(faults)
             if any(fault.hits for fault in faults):
+                if how == "429":
+                    must_wait(world, write)
                 return
     raise AssertionError(f"never came to {at}")
+
+
+def must_wait(world: World, write: str) -> None:
+    """What was told when to come again did not come sooner."""
+    times = [call.at for actor in world.actors for call in actor.proxy.calls if world.label(call) == write]
+    assert times[1] - times[0] >= RETRY_AFTER_SECONDS, f"{write} came again after {times[1] - times[0]:.1f} s"
 
 
 def spoil_watch(
@@ -113,13 +163,12 @@ def spoil_watch(
     actor = actors[0]
     actor.kill()
     actor.start()
-    told = dict(WATCH_FAULTS[how])
+    fault = dict(WATCH_FAULTS[how])
     if how != "duplicates":
-        # BatchJobs and their Jobs are seen moving first; of the others nothing moves.
-        told["lines"] = 1 if watch.endswith(("/batchjobs", "/jobs")) else 0
-    faults = [actor.proxy.inject(f"^WATCH {watch_pattern(watch)}$", **told)]
+        fault["lines"] = 0 if watch.endswith("/batchqueues") else 1  # it is seen moving first
+    faults = [actor.proxy.inject(f"^WATCH {re.escape(watch)}$", **fault)]
     if how == "stale snapshot":
-        faults.append(actor.proxy.inject(f"^GET {watch_pattern(watch)}$", stale=True))
+        faults.append(actor.proxy.inject(f"^GET {re.escape(watch)}$", stale=True))
     wait_until(lambda: actor.proxy.open_watches, "watches to be open")
     actor.proxy.cut_watches(last=b"")
     wait_until(lambda: faults[0].hits, "the watch to be opened again")
@@ -152,11 +201,6 @@ def last_write(world: World, actors: Sequence[Actor], since: float) -> float:
 def watches_of(actor: Actor) -> list[str]:
     """The path of each watch that it has opened."""
     return sorted({call.path for call in actor.proxy.calls if call.is_watch})
-
-
-def watch_pattern(path: str) -> str:
-    """As a regular expression."""
-    return path.replace("?", r"\?").replace(".", r"\.")
 
 
 def explained(state: State, write: str, how: str) -> State:

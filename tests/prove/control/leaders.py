@@ -6,11 +6,13 @@ The times of the proxies' logs tell who wrote when: once the second has written,
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.prove.control.stage import Actor, Place, World, a_place, a_world
+from tests.prove.control.stage import LEASE, Actor, Place, World, a_world, the_place
+from tests.support.accounts import SYSTEM
 from tests.support.fault_proxy import Call
 from tests.support.kubectl import wait_until
 
@@ -28,11 +30,13 @@ def two(place: Place, **settings: Any) -> Iterator[tuple[Actor, Actor]]:
         first.wait_until_it_leads()
         second.start()
         yield first, second
+    place.admin.within(SYSTEM)("delete", "lease", LEASE, "--ignore-not-found")
 
 
 def trial_of_partitions(folder: Path, cuts: int) -> dict[str, Any]:
     """The leader is cut off from its Lease, again and again, while there is always something to write."""
-    with a_place(folder) as place, two(place, **SHORT) as (first, second), a_world(place, (first, second)) as world:
+    place = the_place()._replace(folder=folder)
+    with two(place, **SHORT) as (first, second), a_world(place, (first, second)) as world:
         world.apply(parallelism=1)
         world.running()
         facts = [
@@ -87,7 +91,7 @@ def trial_of_takeovers(folder: Path, turns: int) -> dict[str, Any]:
     killed: list[float] = []
     left: list[float] = []
     usual = {"lease_seconds": 15, "lease_renew_seconds": 10, "lease_retry_seconds": 2}
-    with a_place(folder) as place, two(place, **usual) as (one, other):
+    with two(the_place()._replace(folder=folder), **usual) as (one, other):
         pairs = itertools.cycle([(one, other), (other, one)])
         for _ in range(turns):
             for seconds, is_killed in ((killed, True), (left, False)):
@@ -105,12 +109,15 @@ def trial_of_takeovers(folder: Path, turns: int) -> dict[str, Any]:
 def take_over(first: Actor, second: Actor, end: Callable[[], None]) -> float:
     """The seconds from the end of the one until the other leads."""
     first.wait_until_it_leads()
-    began = time.monotonic()
-    end()
-    wait_until(
-        lambda: second.process.metric("batchjob_is_leader"),
-        f"{second.name} to lead",
-        timeout=LIMIT_SECONDS,
-        every=0.05,
-    )
-    return time.monotonic() - began
+    with ThreadPoolExecutor(1) as pool:
+        began = time.monotonic()
+        ended = pool.submit(end)
+        wait_until(
+            lambda: second.process.metric("batchjob_is_leader"),
+            f"{second.name} to lead",
+            timeout=LIMIT_SECONDS,
+            every=0.05,
+        )
+        seconds = time.monotonic() - began
+        ended.result()
+    return seconds

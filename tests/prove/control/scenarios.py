@@ -25,12 +25,12 @@ def suspend(world: World) -> None:
 
 def resume(world: World) -> None:
     """It is created paused, resumed, paused in mid-run and resumed again."""
-    with world.step("create"):
+    with world.step("create paused"):
         world.apply(suspend=True)
         world.jobs.wait_phase("run", "Suspended")
     go_on(world)
     pause(world)
-    go_on(world)
+    go_on(world, "resume again")
     finish(world)
 
 
@@ -40,6 +40,7 @@ def cancel(world: World) -> None:
     with world.step("cancel"):
         world.change(cancel=True)
         world.jobs.wait_condition("run", "Failed", "Cancelled")
+        world.dismissed()
 
 
 def delete(world: World) -> None:
@@ -75,7 +76,7 @@ def fail(world: World) -> None:
     with world.step("create"):
         world.apply(source=world.failing_items())
         world.running()
-    with world.step("finish"):
+    with world.step("fail"):
         world.hurry()
         world.jobs.wait_condition("run", "Failed", "ItemsFailed")
         world.dismissed()
@@ -85,6 +86,7 @@ def redrive(world: World) -> None:
     """What failed of another one is run again."""
     with world.step("parent"):
         world.apply("parent", source=world.failing_items())
+        world.running("parent")
         world.hurry()
         world.jobs.wait_condition("parent", "Failed", "ItemsFailed")
         world.dismissed()
@@ -95,11 +97,13 @@ def redrive(world: World) -> None:
 
 
 def takeover(world: World) -> None:
-    """The leader leaves in mid-run, and the next one goes on."""
+    """The first of two makes the Lease; it leaves in mid-run, and the other one goes on."""
     first, second = world.actors
     with world.step("lead"):
-        first.start()
         second.leave()
+        first.leave()
+        world.forget_leader()
+        first.start()
         first.wait_until_it_leads()
     start(world)
     with world.step("leave"):
@@ -119,6 +123,7 @@ def deadline(world: World) -> None:
     with world.step("deadline"):
         world.change(activeDeadlineSeconds=1)
         world.jobs.wait_condition("run", "Failed", "DeadlineExceeded")
+        world.dismissed()
 
 
 def retention(world: World) -> None:
@@ -126,34 +131,36 @@ def retention(world: World) -> None:
     with world.step("create"):
         world.apply(retention={"completedSeconds": 0})
         world.running()
-    with world.step("finish"):
+    with world.step("expire"):
         world.hurry()
         world.jobs.wait_phase("run", "Succeeded")
         world.dismissed()
-        wait_until(lambda: world.jobs.kubectl.items("jobs"), "its Job to go", until=lambda jobs: not jobs)
-    with world.step("delete"):
+        wait_until(lambda: world.names("jobs"), "its Job to go", until=lambda jobs: not jobs)
+    with world.step("go"):
         world.change(ttlSecondsAfterFinished=0)
         world.gone()
 
 
 def schedule(world: World) -> None:
     """Its time comes, its run begins and is cancelled, and its Job hears of it."""
-    with world.step("create"):
+    with world.step("schedule"):
         world.jobs.kubectl.apply(batch_schedule("run", template={"spec": noop("run", inline(1), suspend=True)["spec"]}))
         world.schedules.wait_seen("run")
     with world.step("fire"):
         run = world.schedules.fire("run", TIMES[0])
-        wait_until(lambda: world.jobs.kubectl.exists("batchjob", run), "the run of its time")
+        wait_until(lambda: run in world.names("batchjobs"), "the run of its time")
         world.know(run)
         world.jobs.wait_phase(run, "Suspended")
-    with world.step("cancel"):
+    with world.step("end"):
         world.change(run, cancel=True)
         world.schedules.wait_job(world.schedules.job_of(run)["metadata"]["name"], "Failed")
 
 
-def lease_of(scenario: Scenario) -> dict[str, float]:
-    """Settings: where one waits for its end the Lease is short; elsewhere a busy machine must not lose it."""
-    return {"lease_seconds": 4, "lease_renew_seconds": 2} if scenario is takeover else {}
+def settings_of(scenario: Scenario) -> dict[str, float]:
+    """Times of the operator are short where a scenario waits for them; elsewhere a busy machine must not meet them."""
+    if scenario is takeover:
+        return {"lease_seconds": 4, "lease_renew_seconds": 2}
+    return {"linger_seconds": 3} if scenario in {cancel, deadline} else {}
 
 
 def start(world: World) -> None:
@@ -170,9 +177,9 @@ def pause(world: World) -> None:
         world.jobs.wait_condition("run", "Suspended", "SuspendedByUser")
 
 
-def go_on(world: World) -> None:
+def go_on(world: World, step: str = "resume") -> None:
     """The pods come back."""
-    with world.step("resume"):
+    with world.step(step):
         world.change(suspend=False)
         world.running()
 

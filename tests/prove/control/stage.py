@@ -4,19 +4,24 @@ A scenario acts on a `World`, a namespace of its own. After each of its steps th
 nothing is spoilt, until nothing moves any more, and keeps the state; every other time, until the state is that one.
 """
 
+import atexit
 import json
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple, Self
 
 from kubernetes.client import CustomObjectsApi
+from kubernetes.client.exceptions import NotFoundException
 from redis import Redis
 
 from tests.localcluster import ControlPlane
 from tests.localcluster.tools import kubectl
-from tests.prove.control.state import State, difference, take
+from tests.prove.control.state import State, difference, read, take
 from tests.support.accounts import SYSTEM, operator_kubeconfig
 from tests.support.cluster_jobs import BATCH_JOBS, LOOK_SECONDS, Jobs, api_client, own_namespace
 from tests.support.cluster_schedules import Schedules
@@ -29,8 +34,12 @@ from tests.support.pods import PodRunner
 from tests.support.redis_server import RedisServer
 
 SETTLED_SECONDS: Final = 1.5  # the operator looks at a run that moves once a second
+STABLE_SECONDS: Final = 1.0  # how long an end must stay: whoever came back has looked at everything by then
 REACH_SECONDS: Final = 60.0  # a start of the operator, some back-offs and a pod on two busy cores
 # Only what changes the phase is written: how far a run is differs from one to the next.
+PATHS: Final = {"batchjobs": "/apis/batchjob.dev/v1alpha1", "jobs": "/apis/batch/v1", "secrets": "/api/v1"}
+MERGE: Final = "application/merge-patch+json"
+LEASE: Final = "batchjob-operator"
 NO_PROGRESS: Final = {"progress_percent": 1000, "progress_max_seconds": 100_000}
 
 
@@ -55,6 +64,14 @@ def a_place(folder: Path) -> Iterator[Place]:
             yield Place(admin, operator_kubeconfig(running.kubeconfig, admin, folder), server.url, folder)
     finally:
         server.kill()
+
+
+@cache
+def the_place() -> Place:
+    """One for all trials of this process, until that ends: to start it takes longer than most of them."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(a_place(Path(stack.enter_context(TemporaryDirectory(prefix="stage-")))))
 
 
 class Actor:
@@ -151,8 +168,11 @@ class World:
         self.in_between: Callable[[], None] = lambda: None  # what happens while a killed operator is down
         self.all_back: Callable[[], None] = lambda: None  # waits for whoever was killed in the step
         self._clean = clean
+        self._system = place.admin.within(SYSTEM)
         self._hurry = folder / "hurry"
         self._uids: dict[str, str] = {}
+        self._api = CustomObjectsApi(api_client(place.admin.kubeconfig))
+        self._batch_jobs = (*BATCH_JOBS, jobs.kubectl.namespace, "batchjobs")
         self._redis = Redis.from_url(place.store_url, decode_responses=True)
         self._from = [len(actor.proxy.calls) for actor in actors]
         self.unwanted: Callable[[State], State] = lambda state: state  # leaves out what a fault explains
@@ -171,8 +191,7 @@ class World:
         ]
         job = batch_job(name, "custom", source or {"items": items}, {"processor": "chaos"}, concurrency=1, **spec)
         self._uids[name] = name  # a write may come before the answer to ours
-        api = CustomObjectsApi(api_client(self.jobs.kubectl.kubeconfig))
-        made: Any = api.create_namespaced_custom_object(*BATCH_JOBS, self.jobs.kubectl.namespace, "batchjobs", job)
+        made: Any = self._api.create_namespaced_custom_object(*self._batch_jobs, job)
         self._uids[name] = made["metadata"]["uid"]
 
     def know(self, name: str) -> None:
@@ -187,16 +206,16 @@ class World:
 
     def change(self, name: str = "run", **spec: Any) -> None:
         """Edit the spec."""
-        self.jobs.kubectl("patch", "batchjob", name, "--type=merge", "-p", json.dumps({"spec": spec}))
+        self._api.patch_namespaced_custom_object(*self._batch_jobs, name, {"spec": spec}, _content_type=MERGE)
 
     def delete(self, name: str = "run") -> None:
         """Delete the BatchJob."""
-        self.jobs.kubectl("delete", "batchjob", name, "--ignore-not-found", "--wait=false")
+        with suppress(NotFoundException):
+            self._api.delete_namespaced_custom_object(*self._batch_jobs, name)
 
     def gone(self, name: str = "run") -> None:
         """Wait until the BatchJob is no longer there."""
-        kubectl = self.jobs.kubectl
-        wait_until(lambda: kubectl.exists("batchjob", name), f"{name} to be gone", until=lambda there: not there)
+        wait_until(lambda: name in self.names("batchjobs"), f"{name} to be gone", until=lambda there: not there)
 
     def hurry(self) -> None:
         """Let the items be done at once."""
@@ -212,7 +231,16 @@ class World:
 
     def dismissed(self, count: int = 0) -> None:
         """Wait until the Secrets of runs that have ended are gone."""
-        wait_until(lambda: self.jobs.kubectl.items("secrets"), "the Secrets to go", until=lambda s: len(s) == count)
+        wait_until(lambda: self.names("secrets"), "the Secrets to go", until=lambda found: len(found) == count)
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the batchjobs, jobs or secrets that there are."""
+        path = f"{PATHS[kind]}/namespaces/{self.jobs.kubectl.namespace}/{kind}"
+        return [item["metadata"]["name"] for item in read(self.jobs.kubectl, path)]
+
+    def forget_leader(self) -> None:
+        """Delete the Lease."""
+        self._system("delete", "lease", LEASE, "--ignore-not-found")
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -228,7 +256,10 @@ class World:
             assert wanted.name == name
             self._reach(wanted.state)
             self.all_back()
+            self._reach(wanted.state)  # whoever came back may not change it
             self.steps.append(wanted)
+            if len(self.steps) == len(self._clean):
+                self._reach(wanted.state, stable_seconds=STABLE_SECONDS)
 
     # ---- what trials look at ----
 
@@ -271,18 +302,24 @@ class World:
         wait_until(look, f"{self.at} to settle", every=2 * LOOK_SECONDS)
         return seen[-1][0]
 
-    def _reach(self, wanted: State) -> None:
+    def _reach(self, wanted: State, stable_seconds: float = 0.0) -> None:
+        """Wait until the state is the wanted one; from then on it must be for so long."""
         last: list[State] = []
+        since: list[float] = []  # when it was first seen
 
         def look() -> bool:
             for actor in self.actors:
                 actor.must_live()
             last[:] = [self.unwanted(self.state())]
-            return last[0] == wanted
+            if last[0] == wanted:
+                since.append(time.monotonic())
+            elif since:
+                raise TimeoutError
+            return bool(since) and time.monotonic() - since[0] >= stable_seconds
 
         try:
             wait_until(
-                look, f"the state after {self.at} to be the clean run's", every=LOOK_SECONDS, timeout=REACH_SECONDS
+                look, f"the state after {self.at} to be the clean run's", every=2 * LOOK_SECONDS, timeout=REACH_SECONDS
             )
         except TimeoutError:
             raise AssertionError("\n".join([f"after {self.at}", *difference(last[0], wanted)])) from None
@@ -322,6 +359,11 @@ def label_write(call: Call, uids: dict[str, str]) -> str:
         true = [c["type"] for c in status.get("conditions", ()) if c["status"] == "True"]
         reasons = {c["reason"] for c in status.get("conditions", ())}
         words += [status.get("phase", ""), *sorted(reasons), *true]
+    elif kind == "batchschedules":
+        words += [
+            f"{body['status']['activeRuns']} active",
+            *sorted({c["reason"] for c in body["status"]["conditions"]}),
+        ]
     elif kind == "events":
         words.append(body.get("reason", ""))
     elif call.method == "PATCH":

@@ -2,7 +2,7 @@
 
 What differs from one run to the next in any case is masked: uids and what is named after them, times, versions, random
 words; while a run goes on, also how far its items are. What is left must be equal. Of a run that was stopped, the Job
-is deleted or its workers were faster, and ended it; that decides whether its Secret stays for another minute.
+is deleted or its workers were faster, and ended it.
 """
 
 import base64
@@ -39,11 +39,10 @@ def take(admin: Kubectl, store: Redis, uids: Iterable[str]) -> State:
     jobs = read(admin, f"/apis/batchjob.dev/v1alpha1/{namespace}/batchjobs")
     stopped = {job["metadata"]["uid"] for job in jobs if _was_stopped(job.get("status", {}))}
     children = [job for job in read(admin, f"/apis/batch/v1/{namespace}/jobs") if not _is_over(job, stopped)]
-    secrets = [item for item in read(admin, f"/api/v1/{namespace}/secrets") if not _owners(item) & stopped]
     found: State = {
         "batchjobs": {job["metadata"]["name"]: _batch_job(job) for job in jobs},
         "jobs": sorted((_job(job) for job in children), key=json.dumps),
-        "secrets": [_secret(secret) for secret in secrets],
+        "secrets": [_secret(secret) for secret in read(admin, f"/api/v1/{namespace}/secrets")],
         "events": sorted(
             [
                 event["type"],
@@ -141,8 +140,7 @@ def _in_store(store: Redis, uid: str, jobs: list[dict[str, Any]]) -> dict[str, A
     if phases.get(uid, "gone") not in ENDED and phases.get(uid, "gone") != "gone":
         keys = ["some"] if keys else []
     if any(job["metadata"]["uid"] == uid and _was_stopped(job.get("status", {})) for job in jobs):
-        # Whether an item was done is chance, and so is the minute in which the user goes.
-        return {"keys": [key for key in keys if not key.endswith(":results")]}
+        keys = [key for key in keys if not key.endswith(":results")]  # whether an item was done is chance
     return {"users": len(users), "keys": keys}
 
 

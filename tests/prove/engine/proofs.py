@@ -68,6 +68,7 @@ def spoil(number: int, folder: Path) -> dict[str, Any]:
         return asyncio.run(within(server))
 
 
+AT_ONCE: Final = 1  # trials: each has workers of its own, as many as two cores can bear
 PROOFS: Final = (
     Proof("walks", "every invariant holds after every step of a random walk through the lives of runs", 14, walk),
     Proof(
