@@ -17,6 +17,7 @@ from tests.support.pods import pod_status
 pytestmark = pytest.mark.usefixtures("operator")
 
 CANNOT_PULL = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "worker:test"'}
+NO_KEY = {"reason": "CreateContainerConfigError", "message": "couldn't find key token in Secret team/keys"}
 NO_NODE = {
     "type": "PodScheduled",
     "status": "False",
@@ -59,11 +60,12 @@ def trouble(admin: Kubectl, operator: OperatorProcess) -> Iterator[Trouble]:
     """All that the operator learns only when it looks at a Job ten seconds old, brought about at once."""
     assert operator.process is not None
     with own_namespace(admin) as jobs:
-        names = ("no-image", "no-node", "bereft")
+        names = ("no-image", "no-node", "no-key", "bereft")
         jobs.apply(*(noop(name, inline(1)) for name in names))
         pods = {name: a_pod(jobs, name) for name in names}
         say(jobs, pods["no-image"], pod_status("Pending", {"waiting": CANNOT_PULL}, ready=False))
         say(jobs, pods["no-node"], {"conditions": [NO_NODE]})
+        say(jobs, pods["no-key"], pod_status("Pending", {"waiting": NO_KEY}, ready=False))
         jobs.wait_phase("bereft", "Running")
         [secret] = secrets_of(jobs, "bereft")
         jobs.kubectl("delete", "secret", secret["metadata"]["name"])
@@ -84,6 +86,14 @@ def test_an_image_that_cannot_be_pulled_stalls_and_heals(trouble: Trouble) -> No
 def test_a_pod_that_no_node_takes_is_said(trouble: Trouble) -> None:
     found = trouble.jobs.wait_condition("no-node", "Stalled", "PodUnschedulable")
     assert NO_NODE["message"] in found["message"]
+
+
+def test_a_pod_that_cannot_start_is_named_with_what_kubernetes_says(trouble: Trouble) -> None:
+    found = trouble.jobs.wait_condition("no-key", "Stalled", "PodNotStarting")
+    assert (
+        found["message"]
+        == f"Pod {trouble.pods['no-key']} cannot start: CreateContainerConfigError: {NO_KEY['message']}"
+    )
 
 
 def test_pods_that_kubernetes_refuses_are_said_in_its_own_words(trouble: Trouble) -> None:

@@ -209,4 +209,7 @@ def test_who_finds_all_of_the_queues_rate_in_use_waits(admin: Kubectl, jobs: Job
         jobs.apply(slow("uses-it", hurry, queueName=queue))
         jobs.wait_phase("uses-it", "Running")
         jobs.apply(noop("waits", inline(1), queueName=queue))
-        assert "rateLimits feeds 1 pods" in jobs.wait_condition("waits", "Queued", "RateLimited")["message"]
+        assert (
+            "More than 1 worker pods would only wait"
+            in jobs.wait_condition("waits", "Queued", "RateLimited")["message"]
+        )

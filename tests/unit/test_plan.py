@@ -319,6 +319,20 @@ def test_cancel_before_the_start_makes_nothing() -> None:
     assert plan.status.phase is Phase.CANCELLED
 
 
+def test_conditions_that_do_not_hold_say_what_goes_on_instead() -> None:
+    world = started()
+    world.work(succeeded=1)
+    world.pass_time(40)
+    world.look()
+    assert condition(world.status, ConditionType.QUEUED) == ("False", Reason.RUNNING, "")
+    world.work(succeeded=9)
+    world.settle()
+    assert condition(world.status, ConditionType.QUEUED) == ("False", Reason.FINALIZING, "")
+    world.seal()
+    world.settle()
+    assert condition(world.status, ConditionType.COMPLETE)[:2] == ("True", Reason.SUCCEEDED)
+
+
 def test_items_that_failed_make_the_end_a_failure() -> None:
     world = started()
     world.work(succeeded=8, failed=2)

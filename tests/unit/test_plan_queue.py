@@ -136,7 +136,7 @@ def test_who_would_only_add_pods_that_the_rate_of_the_queue_cannot_feed_waits_fo
     assert condition(world.status, ConditionType.QUEUED) == (
         "True",
         "RateLimited",
-        "The queue is full: its workers use all of the queue's rate (rateLimits feeds 2 pods). Waits until others end.",
+        "More than 2 worker pods would only wait for the queue's rateLimits. Waits until others end.",
     )
     world.line.leave(OTHER.uid)
     assert do.CreateJob in kinds(world.look())
@@ -169,6 +169,7 @@ def test_no_pods_are_there_while_every_item_is_delayed_for_long() -> None:
     assert world.look().again_seconds == 190
     assert world.status
     assert world.status.phase is Phase.RUNNING
+    assert condition(world.status, ConditionType.QUEUED) == ("False", "AllDelayed", "")
     assert world.run
     assert not world.run.paused, "whoever is there may go on"
     world.change(next_due_ms=9_000)

@@ -307,8 +307,8 @@ def test_without_catch_up_missed_runs_are_counted_and_given_up() -> None:
     found.settle()
     assert list(found.runs) == [run(5)]
     assert found.look().missed == 0, "once"
-    [note] = [note for note in found.said if note.reason == Reason.RUNS_MISSED]
-    assert note.type == "Warning"
+    note = found.said[0]
+    assert (note.type, note.reason) == ("Warning", "RunsMissed")
     assert f"not made up for: 4 of '{HOURLY}' from 2026-01-01T01:00:00Z to 2026-01-01T04:00:00Z." in note.message
 
 
@@ -327,8 +327,7 @@ def test_missed_runs_are_made_oldest_first_up_to_the_most(most: int, hours: list
     found.settle()
     assert times_of_jobs(found) == [found.hour(hour) for hour in hours]
     assert sorted(found.runs) == [*map(run, hours)]
-    caught_up = [note.message for note in found.said if note.reason == Reason.RUN_CAUGHT_UP]
-    assert caught_up == [
+    assert [note.message for note in found.said if note.reason == Reason.RUN_CAUGHT_UP] == [
         f"Made BatchJob {run(hour)} for 2026-01-01T0{hour}:00:00Z, which had been missed." for hour in hours[:-1]
     ]
     found.settle()

@@ -183,8 +183,8 @@ class Line:
             limit = f"limits.maxActiveJobsPerOwner is {rules.max_active_per_owner}"
             return Reason.OWNER_LIMIT, f"As many BatchJobs of the same owner run as the queue allows: {limit}."
         if self.active < rules.max_active and rules.max_fed < rules.max_workers:
-            fed = f"its workers use all of the queue's rate (rateLimits feeds {rules.max_fed} pods)"
-            return Reason.RATE_LIMITED, f"The queue is full: {fed}. Waits until others end."
+            message = f"More than {rules.max_fed} worker pods would only wait for the queue's rateLimits."
+            return Reason.RATE_LIMITED, f"{message} Waits until others end."
         jobs, pods = f"maxActiveJobs is {rules.max_active}", f"maxWorkers is {rules.max_workers}"
         limit = jobs if self.active >= rules.max_active else pods
         return Reason.CONCURRENCY_LIMIT, f"The queue is full: {limit}. Waits until others end."

@@ -1,0 +1,43 @@
+"""Which transitions become Events."""
+
+import pytest
+
+from batchjob.api.status import Condition, ConditionType
+from batchjob.controller.notes import NOTABLE, notes_of
+
+
+def conditions(**reasons: str) -> list[Condition]:
+    """Those that are named are True, for this reason; the others are False for another."""
+    return [
+        Condition(
+            type=kind,
+            status="True" if kind in reasons else "False",
+            reason=reasons.get(kind, "Running"),
+            message="why",
+            last_transition_time="2026-01-01T00:00:00Z",
+        )
+        for kind in ConditionType
+    ]
+
+
+def told(old: list[Condition], new: list[Condition]) -> list[tuple[str, str, str]]:
+    return [(note.type, note.reason, note.message) for note in notes_of(old, new)]
+
+
+@pytest.mark.parametrize(("kind", "mood"), NOTABLE)
+def test_what_comes_true_is_told_once_and_again_for_another_reason(kind: ConditionType, mood: str) -> None:
+    first, second = conditions(**{kind: "Because"}), conditions(**{kind: "NowBecause"})
+    assert told([], first) == told(conditions(), first) == [(mood, "Because", "why")]
+    assert told(first, first) == []
+    assert told(first, second) == [(mood, "NowBecause", "why")]
+    assert told(first, conditions()) == [], "an end of trouble is none"
+
+
+def test_the_end_is_told_and_not_that_somebody_has_to_mend_it() -> None:
+    assert told(conditions(), conditions(Failed="ItemsFailed", Stalled="ItemsFailed")) == [
+        ("Warning", "ItemsFailed", "why")
+    ]
+
+
+def test_a_wait_is_no_event() -> None:
+    assert told(conditions(), conditions(Queued="QueuePaused", Reconciling="Running")) == []

@@ -1,0 +1,43 @@
+"""What keeps a plan from being carried out, and is somebody else's to mend, becomes a condition with advice."""
+
+import pytest
+
+from batchjob.api.status import ConditionType
+from batchjob.controller.plan import plan_obstructed
+from batchjob.controller.reconciler import OBSTACLES, build_trouble
+from batchjob.controller.users import NameTaken
+from batchjob.errors import Forbidden, Invalid, StoreDamaged, StoreFull
+from tests.support.plan_world import SETTINGS, World, condition
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "message"),
+    [
+        (NameTaken("Job a belongs to somebody else"), "NameTaken", "Job a belongs to somebody else."),
+        (
+            Invalid("cpu is more than its limit."),
+            "Refused",
+            "cpu is more than its limit. Correct it, in a new BatchJob where it is immutable.",
+        ),
+        (
+            Forbidden("exceeded quota"),
+            "Refused",
+            "exceeded quota. Change the quota, policy or right that forbids it.",
+        ),
+        (
+            StoreFull("the store is full"),
+            "StoreFull",
+            "the store is full. Raise the memory of the store, or delete BatchJobs that have ended.",
+        ),
+        (StoreDamaged("meta is a list"), "StoreDamaged", "meta is a list. Cancel it, and create it again."),
+    ],
+)
+def test_an_obstacle_is_a_condition_with_advice(error: Exception, reason: str, message: str) -> None:
+    plan = plan_obstructed(World().observe(), build_trouble(error), SETTINGS.pace)
+    assert condition(plan.status, ConditionType.STALLED) == ("True", reason, message)
+    assert plan.back_off
+    assert [note.reason for note in plan.notes] == [reason]
+
+
+def test_each_obstacle_is_one_of_these() -> None:
+    assert set(OBSTACLES) == {NameTaken, Invalid, Forbidden, StoreFull, StoreDamaged}
