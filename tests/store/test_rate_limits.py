@@ -131,15 +131,15 @@ async def test_the_slower_of_the_runs_own_rate_and_the_queues_holds(workers: Wor
 
 
 async def test_tokens_that_were_used_are_waited_for(workers: Workers) -> None:
-    def use(_: Item, context: Context) -> None:
-        context.usage("promptTokens", 80)
-        context.usage("completionTokens", 20)
+    def use(item: Item, context: Context) -> None:
+        context.usage("promptTokens", 10)
+        context.usage("completionTokens", 170 if item.position % 2 else 10)  # nobody can tell beforehand
 
     limits = [RateLimit(key="tokens", tokens=60_000)]  # a thousand at once, then one a millisecond
     run = await workers.open(plain(30, queueName="talks", concurrency=2), rate_limits=limits)
     noting = Noting(use)
     assert await workers.work(run, noting) == EXIT_CLOSED
-    assert noting.begun[-1][1] - noting.begun[0][1] >= 0.001 * (2900 - 1000 - 200)
+    assert noting.begun[-1][1] - noting.begun[0][1] >= 0.001 * (30 * 100 - 1000 - 2 * 180)
     [rate] = queue_rates(run)
     _, wait = await workers.store.run(run.uid, "looks").take_rate(rate.key, Rate(rate.rate.interval_us, 1), 0, 0)
     assert wait > 0.5, "what the last ones used counts too"
