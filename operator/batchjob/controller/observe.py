@@ -133,9 +133,14 @@ class Observer:
         return self._in_line(seen)
 
     def _in_line(self, seen: Observed) -> Observed:
-        """With its place in its queue, which hears of it here: whether it wants to run, and with how many workers."""
-        name, uid = seen.job.spec.queue, seen.job.metadata.uid
-        place = self._queues.place(name, uid, claim_of(seen), rate=seen.rate)
+        """With its place in its queue, which hears of it here: whether it wants to run, and with how many workers.
+
+        Who wants to run no more keeps the place until its Job has no pods: two would be more than the queue allows.
+        """
+        name, uid, claim = seen.job.spec.queue, seen.job.metadata.uid, claim_of(seen)
+        if claim is None and seen.child and not seen.child.ended and not seen.child.suspended:
+            return seen
+        place = self._queues.place(name, uid, claim, rate=seen.rate)
         waits = place and place.position and self._queues.wait_seconds(name, place.position)
         return replace(seen, place=place, wait_seconds=waits or None)
 

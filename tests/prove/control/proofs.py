@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
-from tests.prove.control import faults, kills, leaders, scenarios
+from tests.prove.control import faults, kills, leaders, limits, scenarios
+from tests.prove.control.stage import a_place
 from tests.prove.proof import Proof
 
 # The first has the writes that all have in common; of the others only what they have of their own is spoilt.
@@ -32,6 +33,11 @@ def take_over(_: int, folder: Path) -> dict[str, Any]:
     return leaders.trial_of_takeovers(folder, TAKEOVERS)
 
 
+def keep_limits(number: int, folder: Path) -> dict[str, Any]:
+    with a_place(folder) as place:
+        return limits.trial(place, limits.FULL, seed=number)
+
+
 PROOFS: Final = (
     Proof(
         "kills",
@@ -43,6 +49,9 @@ PROOFS: Final = (
     Proof("watches", "a watch that breaks or lies in any way changes nothing of the end", 3, spoil_watches),
     Proof(
         "partitions", "of two operators never do two write, though the leader is cut off from its Lease", 1, partition
+    ),
+    Proof(
+        "limits", "no limit of a queue is broken in any version of 300 BatchJobs, and nobody jumps it", 2, keep_limits
     ),
     Proof("takeovers", "a leader that is killed or asked to go is followed", 1, take_over),
 )
