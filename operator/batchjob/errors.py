@@ -24,8 +24,9 @@ BatchJobError
     ├── Conflict              409 on a precondition
     ├── Gone                  410: list again
     ├── Invalid               400, 422: the object is wrong
-    ├── Forbidden             401, 403
-    └── ApiUnavailable        429, 5xx, or no answer in time
+    ├── Forbidden             403, or refused by a webhook with whatever code
+    └── ApiUnavailable        401 (the token is read again), 429, 5xx, or no answer in time
+        └── WebhookUnavailable  one that somebody put before the API does not answer it
 """
 
 
@@ -139,14 +140,18 @@ class Invalid(KubernetesError):
 
 
 class Forbidden(KubernetesError):
-    """401 or 403."""
+    """403, or a webhook refused it with whatever code."""
 
 
 class ApiUnavailable(KubernetesError):
-    """429, 5xx, or no answer in time; `retry_after_seconds` where the server named it."""
+    """401, 429, 5xx, or no answer in time; `retry_after_seconds` where the server named it."""
 
     def __init__(
         self, message: str, *, status: int = 0, reason: str = "", retry_after_seconds: float | None = None
     ) -> None:
         super().__init__(message, status=status, reason=reason)
         self.retry_after_seconds = retry_after_seconds
+
+
+class WebhookUnavailable(ApiUnavailable):
+    """A webhook that the API server has to ask does not answer; the message names it."""

@@ -23,7 +23,7 @@ from tests.support.operator_process import OperatorProcess
 from tests.support.pods import PodRunner
 from tests.support.redis_server import RedisServer
 
-__all__ = ["SYSTEM", "AskStore", "own_namespace"]  # what tests here import from here
+__all__ = ["SYSTEM", "AskStore", "Operators", "own_namespace", "runs_and_users"]  # what tests here import from here
 
 AskStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 
@@ -71,6 +71,11 @@ def ask_store(redis_server: RedisServer) -> AskStore:
     return lambda question: asyncio.run(asked(question))
 
 
+async def runs_and_users(store: Store) -> set[str]:
+    """The uids of which the store has a run or a user."""
+    return (await store.runs()).keys() | await store.user_names()
+
+
 @pytest.fixture
 def jobs(admin: Kubectl) -> Iterator[Jobs]:
     """BatchJobs in a namespace of this test alone."""
@@ -86,6 +91,35 @@ def operator(
     folder = tmp_path_factory.mktemp("operator")
     with OperatorProcess(operator_account, redis_server.url, folder, pod_namespace=SYSTEM) as running:
         yield running
+
+
+class Operators:
+    """Several operators of one installation."""
+
+    def __init__(self, account: Path, redis: RedisServer, folder: Path) -> None:
+        self._account = account
+        self._redis = redis
+        self._folder = folder
+        self._made: list[OperatorProcess] = []
+
+    def make(self, name: str = "operator", **settings: Any) -> OperatorProcess:
+        """One that is not started yet."""
+        told = {"pod_name": name, "pod_namespace": SYSTEM} | settings
+        self._made.append(OperatorProcess(self._account, self._redis.url, self._folder, **told))
+        return self._made[-1]
+
+    def kill_all(self) -> None:
+        """SIGKILL."""
+        for operator in self._made:
+            operator.kill()
+
+
+@pytest.fixture
+def operators(operator_account: Path, redis_server: RedisServer, tmp_path: Path) -> Iterator[Operators]:
+    """Operators to start; all that still run are killed at the end."""
+    started = Operators(operator_account, redis_server, tmp_path)
+    yield started
+    started.kill_all()
 
 
 @pytest.fixture

@@ -1,29 +1,55 @@
 """What the operator makes of pods that do not start or do not work; here their status is written by hand."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import own_namespace
+from batchjob.controller.manifests import child_name
+from tests.cluster.conftest import SYSTEM, own_namespace
 from tests.support.cluster_jobs import Jobs
+from tests.support.fault_proxy import FaultProxy
 from tests.support.kubectl import Kubectl, wait_until
 from tests.support.manifests import inline, noop
 from tests.support.operator_process import OperatorProcess
 from tests.support.pods import pod_status
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.usefixtures("operator")
 
 CANNOT_PULL = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "worker:test"'}
 NO_KEY = {"reason": "CreateContainerConfigError", "message": "couldn't find key token in Secret team/keys"}
+GREEDY = {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}
 NO_NODE = {
     "type": "PodScheduled",
     "status": "False",
     "reason": "Unschedulable",
     "message": "0/3 nodes are available: 3 Insufficient memory.",
 }
+
+
+LOOKED_AT_SECONDS = 10.0
+CALLS_EACH = 6  # of what stands still, in that time: two tries, each a few reads and a create; a hot loop makes 500
+
+
+@pytest.fixture(scope="module")
+def proxy(operator_account: Path) -> Iterator[FaultProxy]:
+    """It spoils nothing here: it counts."""
+    with FaultProxy(operator_account) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def operator(
+    proxy: FaultProxy, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    folder = tmp_path_factory.mktemp("operator")
+    with OperatorProcess(proxy.kubeconfig(folder), redis_server.url, folder, pod_namespace=SYSTEM) as running:
+        yield running
 
 
 def a_pod(jobs: Jobs, name: str) -> str:
@@ -60,7 +86,7 @@ def trouble(admin: Kubectl, operator: OperatorProcess) -> Iterator[Trouble]:
     """All that the operator learns only when it looks at a Job ten seconds old, brought about at once."""
     assert operator.process is not None
     with own_namespace(admin) as jobs:
-        names = ("no-image", "no-node", "no-key", "bereft")
+        names = ("no-image", "no-node", "no-key", "bereft", "killed")
         jobs.apply(*(noop(name, inline(1)) for name in names))
         pods = {name: a_pod(jobs, name) for name in names}
         say(jobs, pods["no-image"], pod_status("Pending", {"waiting": CANNOT_PULL}, ready=False))
@@ -69,6 +95,11 @@ def trouble(admin: Kubectl, operator: OperatorProcess) -> Iterator[Trouble]:
         jobs.wait_phase("bereft", "Running")
         [secret] = secrets_of(jobs, "bereft")
         jobs.kubectl("delete", "secret", secret["metadata"]["name"])
+        killed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+        say(jobs, pods["killed"], pod_status("Failed", killed, ready=False))
+        jobs.apply(noop("greedy", inline(1), worker=GREEDY), noop("taken", inline(1), suspend=True))
+        take_name(jobs, "taken")
+        jobs.apply(noop("taken", inline(1)))
         set_quota(jobs, "pods")
         jobs.apply(noop("refused", inline(1)))
         yield Trouble(jobs, pods, secret)
@@ -81,6 +112,25 @@ def test_an_image_that_cannot_be_pulled_stalls_and_heals(trouble: Trouble) -> No
     assert jobs.status("no-image")["phase"] == "Running"
     say(jobs, pod, pod_status("Running", {"running": {}}, ready=True))
     wait_until(lambda: jobs.condition("no-image", "Stalled"), "it to heal", until=lambda c: c["status"] == "False")
+
+
+def test_pods_that_are_killed_for_their_memory_are_said_with_what_to_change(trouble: Trouble) -> None:
+    found = trouble.jobs.wait_condition("killed", "Stalled", "OutOfMemory")
+    assert f"Pod {trouble.pods['killed']} was killed" in found["message"]
+    assert "Raise spec.worker.resources.limits.memory" in found["message"]
+
+
+def test_what_stands_still_costs_a_call_now_and_then(trouble: Trouble, proxy: FaultProxy) -> None:
+    """Never a hot loop: each is tried again after a pause that grows to half a minute."""
+    reasons = {"killed": "OutOfMemory", "greedy": "Refused", "taken": "NameTaken", "refused": "PodRefused"}
+    for name, reason in reasons.items():
+        trouble.jobs.wait_condition(name, "Stalled", reason)
+    stuck = [*reasons, "no-image", "no-node", "bereft"]
+    before, began = len(proxy.calls), time.monotonic()
+    wait_until(lambda: time.monotonic() - began >= LOOKED_AT_SECONDS, "some seconds to count calls in")
+    ours = f"/namespaces/{trouble.jobs.kubectl.namespace}/"
+    calls = [f"{call.method} {call.path}" for call in proxy.calls[before:] if ours in call.path]
+    assert len(calls) <= CALLS_EACH * len(stuck), calls
 
 
 def test_a_pod_that_no_node_takes_is_said(trouble: Trouble) -> None:
@@ -109,7 +159,7 @@ def test_a_secret_that_somebody_deletes_comes_back_with_the_same_password(troubl
 
 
 def test_a_job_that_kubernetes_refuses_is_said_in_its_own_words(jobs: Jobs) -> None:
-    jobs.apply(noop("greedy", inline(1), worker={"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}}))
+    jobs.apply(noop("greedy", inline(1), worker=GREEDY))
     found = jobs.wait_condition("greedy", "Stalled", "Refused")
     assert "must be less than or equal to cpu limit" in found["message"]
 
@@ -153,6 +203,13 @@ def say(jobs: Jobs, pod: str, status: dict[str, Any]) -> None:
     """Write a pod's status, in the place of a kubelet or the scheduler."""
     written = json.dumps({"status": status})
     jobs.kubectl("patch", "pod", pod, "--subresource=status", "--type=merge", "-p", written)
+
+
+def take_name(jobs: Jobs, name: str) -> None:
+    """Somebody else's Job has the name that the BatchJob's needs."""
+    metadata = {"name": child_name(name, jobs.uid(name), 0)}
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "none"}]}}
+    jobs.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template}})
 
 
 def secrets_of(jobs: Jobs, name: str) -> list[dict[str, Any]]:

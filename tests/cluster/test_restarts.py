@@ -1,54 +1,23 @@
 """The operator is stopped, killed and started again. Nothing is lost, and finished means free."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchjob.kube import BATCH_JOBS, Access, Kube, Throttle
-from tests.cluster.conftest import SYSTEM, AskStore
+from tests.cluster.conftest import AskStore, Operators, runs_and_users
 from tests.cluster.test_lifecycle import slow
 from tests.localcluster import ControlPlane
 from tests.support.cluster_jobs import Jobs
-from tests.support.kubectl import Kubectl, wait_until
+from tests.support.kubectl import wait_until
 from tests.support.manifests import inline, noop
-from tests.support.operator_process import OperatorProcess
 from tests.support.pods import PodRunner
-from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.usefixtures("free_lease")
 
 FINISHED = 200
-LEASE = ("lease", "batchjob-operator")
-
-
-@pytest.fixture
-def operators(operator_account: Path, redis_server: RedisServer, tmp_path: Path) -> Iterator["Operators"]:
-    """Operators to start; all that still run are killed at the end."""
-    started = Operators(operator_account, redis_server, tmp_path)
-    yield started
-    started.kill_all()
-
-
-class Operators:
-    """Several operators of one installation."""
-
-    def __init__(self, account: Path, redis: RedisServer, folder: Path) -> None:
-        self._account = account
-        self._redis = redis
-        self._folder = folder
-        self._made: list[OperatorProcess] = []
-
-    def make(self, name: str = "operator", **settings: Any) -> OperatorProcess:
-        told = {"pod_name": name, "pod_namespace": SYSTEM} | settings
-        self._made.append(OperatorProcess(self._account, self._redis.url, self._folder, **told))
-        return self._made[-1]
-
-    def kill_all(self) -> None:
-        for operator in self._made:
-            operator.kill()
 
 
 def test_a_restart_over_200_finished_batch_jobs_writes_nothing(
@@ -115,56 +84,6 @@ def test_an_operator_killed_in_mid_run_is_followed_by_one_that_goes_on(
     assert workers, "the worker did not notice"
 
 
-def test_a_leader_that_stops_gives_the_lease_to_the_next(operators: Operators, jobs: Jobs, admin: Kubectl) -> None:
-    for_ever = {"lease_seconds": 3600, "lease_renew_seconds": 3000}  # nobody waits for its end
-    first = operators.make("first", **for_ever).start()
-    wait_for_holder(admin, "first")
-    second = operators.make("second", **for_ever).start()
-    assert second.metric("batchjob_is_leader") == 0
-    assert first.stop() == 0
-    wait_for_holder(admin, "second")
-    jobs.apply(noop("led-by-second", inline(1)))
-    jobs.wait_phase("led-by-second", "Running")
-
-
-def test_a_leader_that_dies_is_followed_when_its_lease_is_over(
-    operators: Operators, admin: Kubectl, jobs: Jobs
-) -> None:
-    times = {"lease_seconds": 3, "lease_renew_seconds": 2}
-    first = operators.make("first", **times).start()
-    wait_for_holder(admin, "first")
-    operators.make("second", **times).start()
-    first.kill()
-    wait_for_holder(admin, "second")
-    jobs.apply(noop("after-death", inline(1)))
-    jobs.wait_phase("after-death", "Running")
-
-
-def wait_for_holder(admin: Kubectl, name: str) -> None:
-    def holder() -> str:
-        found = admin.within(SYSTEM)("get", *LEASE, "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
-        return found.strip()
-
-    wait_until(holder, f"{name} to hold the Lease", until=name.__eq__)
-
-
-def test_what_was_left_while_no_operator_ran_is_swept(operators: Operators, jobs: Jobs, ask_store: AskStore) -> None:
-    operators.make().start()
-    jobs.apply(noop("left-behind", inline(1)), noop("alive", inline(1)))
-    uids = {name: jobs.uid(name) for name in ("left-behind", "alive")}
-    for name in uids:
-        jobs.wait_phase(name, "Running")
-    operators.kill_all()
-    jobs.delete("left-behind")
-    operators.make().start()
-
-    def left() -> set[str]:
-        found: set[str] = ask_store(runs_and_users)
-        return found & set(uids.values())
-
-    wait_until(left, "the orphan to be swept", until={uids["alive"]}.__eq__)
-
-
 def test_the_last_orphan_is_swept_where_no_batch_job_is_left(
     operators: Operators, jobs: Jobs, ask_store: AskStore
 ) -> None:
@@ -177,8 +96,3 @@ def test_the_last_orphan_is_swept_where_no_batch_job_is_left(
     jobs.delete("last")
     operators.make(watch_namespaces=jobs.kubectl.namespace).start()
     wait_until(lambda: uid in ask_store(runs_and_users), "the orphan to be swept", until=lambda left: not left)
-
-
-async def runs_and_users(store: Any) -> set[str]:
-    found: set[str] = (await store.runs()).keys() | await store.user_names()
-    return found

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.prove.control import faults, kills, leaders, scenarios
+from tests.prove.control import faults, kills, leaders, limits, scenarios
 from tests.prove.control.kills import Point
 from tests.prove.control.stage import Actor, Place, a_world
 from tests.support.kubectl import Kubectl
@@ -14,6 +14,7 @@ from tests.support.redis_server import RedisServer
 pytestmark = pytest.mark.usefixtures("free_lease")
 
 QUIET_SECONDS = 5.0
+SOME = limits.Sizes(fair=21, capped=16, narrow=8, shut=4)
 
 
 @pytest.fixture
@@ -49,3 +50,10 @@ def test_a_leader_that_is_cut_off_from_its_lease_never_writes_after_the_next_one
         world.running()
         before, after, _ = leaders.cut(world, *pair)
     assert (before >= leaders.WRITES, after >= leaders.WRITES) == (True, True)
+
+
+def test_no_limit_of_a_queue_is_broken_in_any_version_and_owners_take_turns(place: Place) -> None:
+    facts = limits.trial(place, SOME, seed=1)
+    assert facts["batchjobs"] == sum(SOME)
+    most = [facts[f"most_running_{queue}"] for queue in limits.QUEUES]
+    assert min(most) >= 3, "the queues were never full"  # maxActiveJobs of the smallest

@@ -9,6 +9,7 @@ import pytest
 
 from batchjob.controller.manifests import child_name
 from tests.cluster.conftest import AskStore
+from tests.cluster.test_pods_in_trouble import take_name
 from tests.support.cluster_jobs import Jobs
 from tests.support.kubectl import Kubectl, KubectlError, wait_until
 from tests.support.manifests import S3_SECRET, batch_job, config_map, export, inline, noop
@@ -121,10 +122,7 @@ def test_a_batch_job_of_a_newer_version_is_a_condition_and_the_others_do_not_not
 def test_a_name_that_somebody_else_has_is_said_and_taken_once_it_is_free(jobs: Jobs) -> None:
     jobs.apply(noop("taken", inline(2), suspend=True))
     name = child_name("taken", jobs.uid("taken"), 0)
-    container = {"name": "c", "image": "none"}
-    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-    foreign = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"template": template}}
-    jobs.apply(foreign)
+    take_name(jobs, "taken")
     resume(jobs, "taken")
     condition = jobs.wait_condition("taken", "Stalled", "NameTaken")
     assert f"Job {name}" in condition["message"]

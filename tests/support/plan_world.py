@@ -117,7 +117,7 @@ class World:
             parent=self.parent,
             circle=self.circle,
             certain=self.certain,
-            pods=self.pods if child and child.is_starting else None,
+            pods=self.pods if child and (child.is_starting or child.is_losing) else None,
             since_write_seconds=(self.now - self.written_at).total_seconds() if self.written_at else float("inf"),
             queue=self.queue,
             rate=self.rate,
@@ -214,6 +214,11 @@ class World:
         """The current Job ends."""
         if (child := self.child()) and not child.ended:
             self.jobs[child.name] = replace(child, ended=True, ready=0, active=0, failure=failure)
+
+    def fail_pods(self, number: int) -> None:
+        """So many pods of the current Job have failed, and none works."""
+        if child := self.child():
+            self.jobs[child.name] = replace(child, failed=number, ready=0)
 
     def kueue_says(self, *, suspend: bool) -> None:
         """Kueue lets the Job's pods start, or takes them back."""

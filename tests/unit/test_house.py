@@ -121,6 +121,14 @@ def test_every_reason_is_explained() -> None:
     assert [row[0] for row in rows] == list(Reason)
 
 
+def test_each_trap_of_kopf_has_a_row_and_a_test() -> None:
+    page = text("docs", "decisions", "0007-kopf-watches-and-nothing-more.md")
+    traps = [row[0] for row in table(page, "and writes the status once.")]
+    assert traps == [f"T{number}" for number in range(1, 11)]
+    named = re.findall(r"^def test_(t\d+)_", text("tests", "cluster", "test_traps.py"), re.MULTILINE)
+    assert list(dict.fromkeys(named)) == [trap.lower() for trap in traps], "in this order"
+
+
 def test_every_setting_of_the_operator_is_documented_with_its_default() -> None:
     rows = table(text("docs", "reference", "settings.md"), "# Settings of the operator")
     assert rows == [

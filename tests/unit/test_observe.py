@@ -4,8 +4,10 @@ from typing import Any, cast
 
 import pytest
 
+from batchjob.controller.actions import PauseRun, Plan, SetSlots
 from batchjob.controller.known import Entry, KnownBatchJobs, build_entry
-from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, Observer, Pulse
+from batchjob.controller.manifests import child_name
+from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, Observer, Pulse
 from batchjob.controller.queues import Queues
 from batchjob.errors import StoreUnavailable
 from tests.support.plan_world import NAME, UID
@@ -68,3 +70,46 @@ async def test_where_a_run_that_is_read_has_its_results_is_known_though_it_has_e
     assert seen.parent
     assert seen.parent.results
     assert (seen.parent.results.destination.url, seen.parent.results.folder) == ("s3://b/out", "p-01234567")
+
+
+def test_a_change_of_a_job_that_somebody_undid_is_made_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, wish, pulse = 1000.0, SetSlots("job", 2, None), Pulse()
+    monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: clock)
+    plan = Plan((PauseRun(), wish), again_seconds=60)
+    assert pulse.patient(plan) == plan
+    pulse.carried_out(plan)
+    clock += 1
+    assert pulse.patient(plan) == Plan((PauseRun(),), again_seconds=UNDONE_SECONDS - 1)
+    other = Plan((SetSlots("job", 3, None),))
+    assert pulse.patient(other) == other, "who changes their mind is not kept waiting"
+    clock += UNDONE_SECONDS
+    assert pulse.patient(plan) == plan
+
+
+class OneJob(Nothing):
+    """A Job of two slots, as the informer has it."""
+
+    suspend = False
+
+    def owned_by(self, *_: str) -> tuple[dict[str, Any], ...]:  # type: ignore[override]
+        metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        spec = {"parallelism": 2, "suspend": self.suspend}
+        return ({"metadata": metadata, "spec": spec, "status": {"ready": 2, "active": 2}},)
+
+
+async def test_who_is_told_to_stop_keeps_its_place_until_its_job_has_no_pods() -> None:
+    nothing, jobs, queues = cast("Any", Nothing()), OneJob(), Queues(lambda _: None)
+    observer = Observer(
+        nothing, cast("Any", HungStore()), nothing, cast("Any", jobs), KnownBatchJobs(), queues, nothing
+    )
+    entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
+    await observer.observe(entry, Pulse())
+    assert queues.line("custom").active == 1
+    stopped = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
+    assert stopped.body
+    stopped.body["spec"]["suspend"] = True
+    await observer.observe(stopped, Pulse())
+    assert queues.line("custom").active == 1
+    jobs.suspend = True
+    await observer.observe(stopped, Pulse())
+    assert queues.line("custom").active == 0

@@ -256,6 +256,18 @@ def test_three_jobs_in_a_row_without_an_item_end_the_run_but_progress_starts_the
     assert condition(world.status, ConditionType.FAILED)[1] == "WorkersFailed"
 
 
+def test_a_run_whose_workers_had_too_little_memory_says_so_while_none_works_and_when_it_is_given_up() -> None:
+    world = started()
+    world.fail_pods(1)
+    world.pods = Trouble(Reason.OUT_OF_MEMORY, "Pod p was killed. Raise the limit.")
+    assert condition(world.look().status, ConditionType.STALLED)[:2] == ("True", "OutOfMemory")
+    for _ in range(3):
+        world.end_job(("FailedIndexes", "index 0"))
+        world.look()
+    world.settle()
+    assert "The last one: Pod p was killed. Raise the limit." in condition(world.status, ConditionType.FAILED)[2]
+
+
 def test_a_worker_that_cannot_work_ends_the_run_at_once_with_its_own_words() -> None:
     world = started()
     world.end_job(("PodFailurePolicy", "exit code 64"))

@@ -10,6 +10,7 @@ from batchjob.controller.observed import EPOCH, FINISHED_BEFORE, FRUITLESS_BEFOR
 from batchjob.core.reasons import Reason
 
 _PULL: Final = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+_OUT_OF_MEMORY: Final = "OOMKilled"
 _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
@@ -62,6 +63,21 @@ def why_not_starting(pods: Iterable[dict[str, Any]]) -> Trouble | None:
             if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
                 message = f"No node takes pod {_name(pod)}: {condition.get('message', '')}"
                 return Trouble(Reason.POD_UNSCHEDULABLE, message)
+    return None
+
+
+def why_killed(pods: Iterable[dict[str, Any]]) -> Trouble | None:
+    """Why workers do not last: the newest that failed had too little memory; None if it was something else."""
+    failed = [pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"]
+    newest = max(failed, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+    for container in newest["status"].get("containerStatuses", ()) if newest else ():
+        ended = container.get("state", {}).get("terminated") or {}
+        if newest and ended.get("reason") == _OUT_OF_MEMORY:
+            message = (
+                f"Pod {_name(newest)} was killed because it needed more memory than its limit allows. Raise "
+                "spec.worker.resources.limits.memory, or lower spec.concurrency, in a new BatchJob."
+            )
+            return Trouble(Reason.OUT_OF_MEMORY, message)
     return None
 
 

@@ -104,7 +104,8 @@ class Housekeeping:
     async def _compare_users(self) -> None:
         present = await self._users.refresh()
         for entry in self._known.entries():
-            if entry.needs_user != (entry.uid in present):
+            # One that has a user and is not started yet is on its way there: what is in its way has a pause of its own.
+            if entry.ended if entry.uid in present else entry.needs_user:
                 self._queue.add((entry.namespace, entry.name))
 
     def _look_at_running(self) -> None:

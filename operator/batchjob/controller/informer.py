@@ -8,6 +8,7 @@ on an older picture than its own deed.
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Final
@@ -22,6 +23,7 @@ Index = Callable[[dict[str, Any]], str | None]
 
 FIRST_DELAY_SECONDS: Final = 0.25
 MAX_DELAY_SECONDS: Final = 30.0
+SHORT_SECONDS: Final = 10.0  # whoever ends watches earlier than this gets longer and longer pauses
 WATCH_SECONDS: Final = 50.0  # a watch that silently lost its connection is noticed after this and a little more
 
 logger = log.get(__name__)
@@ -122,6 +124,7 @@ class Informer:
     async def _watch(self, namespace: str | None, since: str) -> None:
         failures = 0
         while True:
+            began = time.monotonic()
             seconds = WATCH_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load
             stream = self._kube.watch(self._resource, namespace, since, labels=self._labels, seconds=seconds)
             try:
@@ -133,6 +136,8 @@ class Informer:
             except ApiUnavailable as error:
                 failures += 1
                 logger.info("watch broke", kind=self._resource.kind, error=str(error))
+            else:
+                failures = 0 if time.monotonic() - began > SHORT_SECONDS else failures + 1
             await asyncio.sleep(_delay_seconds(failures))
 
     def _apply(self, kind: str, item: dict[str, Any]) -> None:

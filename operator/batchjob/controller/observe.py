@@ -16,9 +16,11 @@ from batchjob.api.blocks import Destination
 from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.run import ParentResults, run_folder
 from batchjob.api.v1alpha1 import BatchJob
+from batchjob.controller.actions import Plan, SetSlots
 from batchjob.controller.children import (
     newest_child,
     what_misconfigured_pod_said,
+    why_killed,
     why_not_created,
     why_not_starting,
 )
@@ -41,6 +43,7 @@ from batchjob.store import Store
 
 RATE_WINDOW_SECONDS: Final = 20.0  # long enough to be steady, short enough to be "lately"
 CHECKPOINT_SECONDS: Final = 5.0
+UNDONE_SECONDS: Final = 10.0  # who changes our Job back each time gets no answer at once: nobody wins such a race
 # A store that hangs costs each call its time limit: while it is silent, one look in so many seconds asks it.
 SILENCE_PAUSE_SECONDS: Final = 5.0
 
@@ -53,8 +56,22 @@ class Pulse:
     def __init__(self) -> None:
         self._written_at = float("-inf")
         self._samples: deque[tuple[float, int]] = deque()
+        self._slots: tuple[SetSlots | None, float] = None, float("-inf")  # as we set them last, and when
         self.certain: list[Pair] | None = None
         self.certain_at = float("-inf")  # when that was asked for
+
+    def carried_out(self, done: Plan) -> None:
+        """What a plan set a Job's slots to is remembered."""
+        self._slots = next(((a, time.monotonic()) for a in done.actions if isinstance(a, SetSlots)), self._slots)
+
+    def patient(self, plan: Plan) -> Plan:
+        """Without what we set just now and somebody has set back: that is set later once more."""
+        wish, at = self._slots
+        left = at + UNDONE_SECONDS - time.monotonic()
+        if wish not in plan.actions or left <= 0:
+            return plan
+        again = min(left, plan.again_seconds or left)
+        return replace(plan, actions=tuple(a for a in plan.actions if a != wish), again_seconds=again)
 
     def written(self) -> None:
         """The status was written now."""
@@ -124,7 +141,7 @@ class Observer:
             parent=parent,
             previous=None if started else self._turns.before(entry),
             circle=self._known.circle((entry.namespace, entry.name)),
-            pods=await self._pod_trouble(entry, child) if stuck and child else None,
+            pods=await self._pod_trouble(entry, child, stuck=stuck) if child else None,
             misconfigured=await self._misconfigured(entry, child),
             since_write_seconds=pulse.since_write_seconds(),
             rate=pulse.rate(finished(snapshot.counts)) if snapshot else None,
@@ -133,9 +150,14 @@ class Observer:
         return self._in_line(seen)
 
     def _in_line(self, seen: Observed) -> Observed:
-        """With its place in its queue, which hears of it here: whether it wants to run, and with how many workers."""
-        name, uid = seen.job.spec.queue, seen.job.metadata.uid
-        place = self._queues.place(name, uid, claim_of(seen), rate=seen.rate)
+        """With its place in its queue, which hears of it here: whether it wants to run, and with how many workers.
+
+        Who wants to run no more keeps the place until its Job has no pods: two would be more than the queue allows.
+        """
+        name, uid, claim = seen.job.spec.queue, seen.job.metadata.uid, claim_of(seen)
+        if claim is None and seen.child and not seen.child.ended and not seen.child.suspended:
+            return seen
+        place = self._queues.place(name, uid, claim, rate=seen.rate)
         waits = place and place.position and self._queues.wait_seconds(name, place.position)
         return replace(seen, place=place, wait_seconds=waits or None)
 
@@ -203,11 +225,14 @@ class Observer:
             return False
         return not stuck or await self._users.has_secret(entry.namespace, entry.name, entry.uid)
 
-    async def _pod_trouble(self, entry: Entry, child: ChildJob) -> Trouble | None:
-        if child.active == 0 and child.failed == 0:  # not even created; after a failure it waits for its back-off
+    async def _pod_trouble(self, entry: Entry, child: ChildJob, *, stuck: bool) -> Trouble | None:
+        if stuck and child.active == 0 and child.failed == 0:  # not even created; after a failure there is a back-off
             fields = f"involvedObject.uid={child.uid}"
             return why_not_created((await self._kube.list(CORE_EVENTS, entry.namespace, fields=fields)).items)
-        return why_not_starting(await self._pods(entry))
+        if not (stuck or child.is_losing):
+            return None
+        pods = await self._pods(entry)
+        return (why_not_starting(pods) if stuck else None) or why_killed(pods)
 
     async def _misconfigured(self, entry: Entry, child: ChildJob | None) -> str | None:
         if child is None or child.failure is None or child.failure[0] != POD_FAILURE_POLICY:

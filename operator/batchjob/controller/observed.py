@@ -48,6 +48,11 @@ class ChildJob:
         return not self.ended and not self.suspended and self.ready == 0
 
     @property
+    def is_losing(self) -> bool:
+        """Whether pods of it, or the Job before it, have failed and none works now."""
+        return not self.suspended and self.ready == 0 and bool(self.failed or self.index)
+
+    @property
     def next_check_seconds(self) -> float:
         """When to look why no pod runs: after 10 s, then less and less often."""
         return max(POD_CHECK_SECONDS - self.age_seconds, min(POD_CHECK_SECONDS + self.age_seconds / 2, 60.0))

@@ -218,7 +218,7 @@ def _replace_job(seen: Observed, snapshot: Snapshot, settings: PlanSettings, act
         message = seen.misconfigured or child.failure[1]
         return Plan((*actions, FailRun(Reason.WORKER_MISCONFIGURED, message)), again_seconds=0)
     if child and fruitless >= MAX_FRUITLESS_JOBS:
-        return Plan((*actions, AbandonRun(_hopeless(child))), again_seconds=0)
+        return Plan((*actions, AbandonRun(_hopeless(child, seen.pods))), again_seconds=0)
     index = next_index(seen)
     manifest = build_job(
         seen.job,
@@ -242,8 +242,9 @@ def _fruitless(child: ChildJob | None, snapshot: Snapshot) -> int:
     return child.fruitless_before + 1
 
 
-def _hopeless(child: ChildJob) -> str:
-    said = f" The last one: {child.failure[1]}" if child.failure else ""
+def _hopeless(child: ChildJob, trouble: Trouble | None) -> str:
+    why = trouble.message if trouble else child.failure[1] if child.failure else ""
+    said = f" The last one: {why}" if why else ""
     return (
         f"{MAX_FRUITLESS_JOBS} Jobs in a row ended without finishing an item.{said} "
         f"See the logs of the pods of Job {child.name}."

@@ -27,7 +27,16 @@ from batchjob.controller.status import build_invalid_status
 from batchjob.controller.users import NameTaken
 from batchjob.controller.workqueue import Workqueue
 from batchjob.core.reasons import Reason
-from batchjob.errors import BatchJobError, Conflict, Forbidden, Invalid, NotFound, StoreDamaged, StoreFull
+from batchjob.errors import (
+    BatchJobError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    StoreDamaged,
+    StoreFull,
+    WebhookUnavailable,
+)
 from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
 
@@ -35,7 +44,8 @@ from batchjob.metrics import JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECO
 OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
     NameTaken: (Reason.NAME_TAKEN, ""),
     Invalid: (Reason.REFUSED, " Correct it, in a new BatchJob where it is immutable."),
-    Forbidden: (Reason.REFUSED, " Change the quota, policy or right that forbids it."),
+    Forbidden: (Reason.REFUSED, " Change the quota, policy, webhook or right that forbids it."),
+    WebhookUnavailable: (Reason.REFUSED, " Tell those who run that webhook; they can mend or remove it."),
     StoreFull: (Reason.STORE_FULL, " Raise the memory of the store, or delete BatchJobs that have ended."),
     StoreDamaged: (Reason.STORE_DAMAGED, " Cancel it, and create it again."),
 }
@@ -89,6 +99,8 @@ class Reconciler:
         plan = await self._plan(entry)
         try:
             self._look_at(await self._carry_out(entry, plan))
+            if entry.body is not None:
+                self._pulse(entry).carried_out(plan)
         except tuple(OBSTACLES) as error:
             plan = await self._obstructed(entry, error)
         if plan.status is not None:
@@ -115,7 +127,7 @@ class Reconciler:
             seen = await self._observer.observe(entry, self._pulse(entry))
         except ValidationError as error:
             return _invalid(entry.body, error)
-        return make_plan(seen, self._settings)
+        return self._pulse(entry).patient(make_plan(seen, self._settings))
 
     async def _obstructed(self, entry: Entry, error: Exception) -> Plan:
         if entry.body is None:

@@ -26,14 +26,15 @@ from batchjob.controller.schedule_observed import SeenSchedule
 from batchjob.controller.schedule_plan import SchedulePlan
 from batchjob.controller.users import NameTaken
 from batchjob.core.reasons import Reason
-from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, Invalid
+from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, Invalid, WebhookUnavailable
 from batchjob.kube import BATCH_JOBS, CRON_JOBS, JOBS, Kube, Resource
 
 # What keeps a step from being taken and is not ours to mend: the reason of the condition, and what to do.
 OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
     NameTaken: (Reason.NAME_TAKEN, ""),
     Invalid: (Reason.REFUSED, " Correct the spec: runs that wait for it are made then."),
-    Forbidden: (Reason.REFUSED, " Change the quota, policy or right that forbids it."),
+    Forbidden: (Reason.REFUSED, " Change the quota, policy, webhook or right that forbids it."),
+    WebhookUnavailable: (Reason.REFUSED, " Tell those who run that webhook; they can mend or remove it."),
 }
 
 logger = log.get(__name__)

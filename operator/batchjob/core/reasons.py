@@ -39,6 +39,7 @@ class Reason(StrEnum):
     POD_UNSCHEDULABLE = "PodUnschedulable"
     POD_NOT_STARTING = "PodNotStarting"
     POD_REFUSED = "PodRefused"
+    OUT_OF_MEMORY = "OutOfMemory"
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"
     STORE_UNAVAILABLE = "StoreUnavailable"

@@ -1,7 +1,7 @@
 """Calls to the Kubernetes API: a time limit on each, retries where they are safe, typed errors.
 
-A call that the server refused for the moment (429, 5xx) or did not answer is tried again a few times with jitter, but
-a create only after 429: whether it was carried out is not known otherwise, and the next reconcile finds out.
+A call that the server refused for the moment (429, 5xx, a token that was replaced) or did not answer is tried again a
+few times with jitter, but a create only where it was surely not carried out: else the next reconcile finds out.
 """
 
 import asyncio
@@ -14,17 +14,9 @@ from typing import Any, Final, NamedTuple, Self
 
 import aiohttp
 
-from batchjob.errors import (
-    AlreadyExists,
-    ApiUnavailable,
-    Conflict,
-    Forbidden,
-    Gone,
-    Invalid,
-    KubernetesError,
-    NotFound,
-)
+from batchjob.errors import ApiUnavailable, Conflict, KubernetesError, NotFound
 from batchjob.kube.access import Access
+from batchjob.kube.answers import NOT_DONE, build_error
 from batchjob.kube.resources import Resource
 from batchjob.kube.throttle import Throttle
 from batchjob.metrics import API_REQUESTS
@@ -40,15 +32,6 @@ MAX_LINE_BYTES: Final = 8 * 1024 * 1024  # one watch event; etcd holds objects t
 
 _NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _MERGE: Final = "application/merge-patch+json"
-_BY_STATUS: Final[dict[int, type[KubernetesError]]] = {
-    400: Invalid,
-    401: Forbidden,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    410: Gone,
-    422: Invalid,
-}
 
 
 class Listing(NamedTuple):
@@ -210,7 +193,7 @@ class Kube:
             try:
                 return await self._once(verb, method, path, query, body, headers or {}, seconds)
             except ApiUnavailable as error:
-                if attempt == MAX_TRIES or (method == "POST" and error.status != 429):  # noqa: PLR2004 - HTTP's own
+                if attempt == MAX_TRIES or (method == "POST" and error.status not in NOT_DONE):
                     raise
                 await asyncio.sleep(_delay_seconds(attempt, error.retry_after_seconds))
         raise AssertionError("unreachable: the last try returns or raises")
@@ -264,21 +247,6 @@ class Kube:
         if answer.status == 401:  # noqa: PLR2004 - HTTP's own
             self._access.forget_token()
         return build_error(answer.status, text, method, answer.headers.get("Retry-After"))
-
-
-def build_error(status: int, text: str, method: str, retry_after: str | None) -> KubernetesError:
-    """The typed error of an answer; `text` is its body, a Status object if the API server wrote it."""
-    try:
-        found = json.loads(text)
-        message, reason = str(found["message"]), str(found.get("reason", ""))
-    except (ValueError, KeyError, TypeError):
-        message, reason = text[:256] or f"HTTP {status}", ""
-    if status == 429 or status >= 500:  # noqa: PLR2004 - HTTP's own
-        after = float(retry_after) if retry_after and retry_after.isdigit() else None
-        return ApiUnavailable(message, status=status, reason=reason, retry_after_seconds=after)
-    if status == 409 and method == "POST" and reason == "AlreadyExists":  # noqa: PLR2004 - HTTP's own
-        return AlreadyExists(message, status=status, reason=reason)
-    return _BY_STATUS.get(status, KubernetesError)(message, status=status, reason=reason)
 
 
 def _watch_event(line: bytes) -> WatchEvent:

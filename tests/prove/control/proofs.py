@@ -4,8 +4,9 @@ import itertools
 from pathlib import Path
 from typing import Any, Final
 
-from tests.prove.control import faults, kills, leaders
+from tests.prove.control import faults, kills, leaders, limits
 from tests.prove.control.scenarios import SCENARIOS, delete, delete_while_down
+from tests.prove.control.stage import a_place
 from tests.prove.proof import Proof
 
 KILLED: Final = list(itertools.product(SCENARIOS, kills.SIDES))
@@ -35,6 +36,11 @@ def take_over(_: int, folder: Path) -> dict[str, Any]:
     return leaders.trial_of_takeovers(folder, TAKEOVERS)
 
 
+def keep_limits(number: int, folder: Path) -> dict[str, Any]:
+    with a_place(folder) as place:
+        return limits.trial(place, limits.FULL, seed=number)
+
+
 PROOFS: Final = (
     Proof(
         "kills",
@@ -52,5 +58,8 @@ PROOFS: Final = (
         "a leader that is killed is followed within 20 seconds, and one that is asked to go within 2",
         1,
         take_over,
+    ),
+    Proof(
+        "limits", "no limit of a queue is broken in any version of 300 BatchJobs, and nobody jumps it", 2, keep_limits
     ),
 )
