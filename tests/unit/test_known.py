@@ -40,6 +40,13 @@ def test_an_older_picture_does_not_replace_a_newer_one() -> None:
     assert entry.version == 10
 
 
+def test_what_a_write_of_ours_returned_is_no_news_when_the_watch_tells_of_it() -> None:
+    known = KnownBatchJobs()
+    known.seen(body(version=9))
+    assert known.seen(body(version=10)) == {A}, "what the write returned"
+    assert known.seen(body(version=10)) == set(), "the same from the watch"
+
+
 def test_late_news_of_a_deleted_namesake_does_not_replace_the_new_one() -> None:
     known = KnownBatchJobs()
     known.seen(body(version=10, uid="new"))

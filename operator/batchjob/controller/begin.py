@@ -10,9 +10,9 @@ from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, SetBreaker
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, Slots, build_job
-from batchjob.controller.observed import Observed, Parent, Trouble
+from batchjob.controller.observed import POD_CHECK_SECONDS, Observed, Parent, Trouble
 from batchjob.controller.queueing import inline_bytes, refused_by_queue, source_limits
-from batchjob.controller.status import Pace, Verdict, build_status, format_time, in_force, says_more, told
+from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
 from batchjob.core.admission import Place
 from batchjob.core.breaker import breaker_of
 from batchjob.core.items import Before, RunRules
@@ -85,7 +85,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
         # What a lost store knew is matched with the whole source, so only a run without a past starts early.
         OpenRun(
             epoch,
-            in_force(seen).max_losses,
+            seen.in_force.max_losses,
             before or Before(),
             RunRules(
                 job.spec.has_destination,
@@ -106,7 +106,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
         progress=format_progress(Counts(), None),
         start_time=(old.start_time if old else None) or format_time(seen.now),
     )
-    return told(seen, Plan(actions, status))
+    return told(seen, Plan(actions, status, again_seconds=POD_CHECK_SECONDS))
 
 
 def build_run(seen: Observed, epoch: str) -> Run:
@@ -120,7 +120,7 @@ def build_run(seen: Observed, epoch: str) -> Run:
         name=job.metadata.name,
         epoch=epoch,
         spec=job.spec,
-        effective=in_force(seen),
+        effective=seen.in_force,
         limits=source_limits(seen),
         rate_limits=seen.queue.rate_limits if seen.queue else [],
         parent_uid=parent.uid if parent else None,

@@ -93,7 +93,7 @@ def plan_edited(job: BatchJob, now: datetime) -> Plan:
     if job.status is None or job.status.observed_generation == generation:
         return Plan()
     status = keep_results(job.status, job.spec.retention, now)
-    return Plan(status=status.model_copy(update={"observed_generation": generation}))
+    return Plan(status=status.model_copy(update={"observed_generation": generation}), again_seconds=0)
 
 
 def plan_ended(ended: Ended, linger_seconds: float) -> Plan:

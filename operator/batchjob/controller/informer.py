@@ -143,11 +143,17 @@ class Informer:
     def _apply(self, kind: str, item: dict[str, Any]) -> None:
         if kind == "BOOKMARK":
             return
-        if kind == "DELETED":
+        known, gone = self._objects.get(object_key(item)), kind == "DELETED"
+        if gone:
             self._remove(item)
-        elif not is_newer(self._objects.get(object_key(item)), item):
+        elif not is_newer(known, item):
             self._put(item)
-        self._listener(item, kind == "DELETED")
+        if gone or self._is_news(known, item):
+            self._listener(item, gone)
+
+    def _is_news(self, _known: dict[str, Any] | None, _item: dict[str, Any]) -> bool:
+        """Whether the listener is told of a change."""
+        return True
 
     def _put(self, item: dict[str, Any]) -> None:
         key = object_key(item)

@@ -84,7 +84,8 @@ class KnownBatchJobs:
         entry = build_entry(body)
         key = entry.namespace, entry.name
         old = self._entries.get(key)
-        if old and old.version > entry.version:  # of the same object, or late news of one that it replaced
+        # Of the same object (a write of ours that the watch tells of), or late news of one that it replaced.
+        if old and old.version >= entry.version:
             return set()
         if old and old.uid != entry.uid:
             self._drop(key, old)

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from batchjob.api.base import GROUP
-from batchjob.api.queue import BatchQueueSpec
+from batchjob.api.defaults import effective
+from batchjob.api.queue import BatchQueueSpec, QueueDefaults
 from batchjob.api.run import ParentResults
+from batchjob.api.status import Effective
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.admission import Place
 from batchjob.core.ranges import Pair
@@ -114,3 +117,13 @@ class Observed:
     wait_seconds: float | None = None  # until its turn, at the pace of late
     since_write_seconds: float = float("inf")  # since we last wrote the status
     rate: float | None = None  # items finished a second, lately
+
+    @cached_property
+    def in_force(self) -> Effective:
+        """The values in force: of a run that has started those of its start, whatever its queue says by now."""
+        found = effective(self.job.spec, self.queue.defaults if self.queue else QueueDefaults())
+        status = self.job.status
+        if status is None or status.effective is None or not status.store_epoch:
+            return found
+        origins = status.effective.origins | {"priority": found.origins["priority"]}
+        return status.effective.model_copy(update={"priority": found.priority, "origins": origins})

@@ -14,6 +14,7 @@ from batchjob import log
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
+from batchjob.controller.child_jobs import ChildJobs
 from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import KnownBatchJobs
@@ -54,7 +55,7 @@ class Operator:
         self._queue: Workqueue[ObjectKey] = Workqueue()
         self._known = KnownBatchJobs()
         self._relist = Relist(kube, namespaces, self._known)
-        self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved)
+        self._jobs = ChildJobs(kube, JOBS, namespaces, SELECTOR, self._job_moved)
         self._queues = Queues(self._run_moved)
         self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queue_moved)
         self._schedules = Schedules(kube, namespaces, settings.worker_image, self._queue.add)

@@ -6,7 +6,6 @@ from typing import Final
 from batchjob.api.run import SourceLimits
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.observed import Observed, Trouble
-from batchjob.controller.status import in_force
 from batchjob.core.admission import Claim
 from batchjob.core.rates import items_per_minute
 from batchjob.core.reasons import Reason
@@ -31,7 +30,7 @@ def refused_by_queue(seen: Observed) -> Trouble | None:
     limits = queue.limits
     for field, value, limit in (
         ("spec.parallelism", job.spec.parallelism, limits.max_parallelism),
-        ("spec.retry.maxAttempts", in_force(seen).max_attempts, limits.max_attempts),
+        ("spec.retry.maxAttempts", seen.in_force.max_attempts, limits.max_attempts),
         ("the number of spec.source.items", len(job.spec.source.items or ()), limits.max_items),
         ("the bytes of spec.source.items", inline_bytes(job), limits.max_payload_bytes),
     ):
@@ -59,7 +58,7 @@ def build_claim(seen: Observed) -> Claim:
     """What a BatchJob that wants to run asks of its queue."""
     job = seen.job
     return Claim(
-        priority=in_force(seen).priority,
+        priority=seen.in_force.priority,
         created=job.metadata.creation_timestamp,
         uid=job.metadata.uid,
         owner=owner_of(job),

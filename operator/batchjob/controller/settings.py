@@ -48,8 +48,8 @@ class Settings(BaseSettings):
         (), description="Namespaces to serve, separated by commas; default: all."
     )
     workers: int = Field(16, ge=1, description="BatchJobs reconciled at the same time.")
-    kube_qps: float = Field(50, gt=0, description="Calls a second to the Kubernetes API, watches and Lease left out.")
-    kube_burst: int = Field(100, ge=1, description="Calls at once after a quiet time.")
+    kube_qps: float = Field(500, gt=0, description="Calls a second to the Kubernetes API, watches and Lease left out.")
+    kube_burst: int = Field(1000, ge=1, description="Calls at once after a quiet time.")
 
     progress_seconds: float = Field(5, gt=0, description="Shortest time between two progress writes of a BatchJob.")
     progress_percent: float = Field(1, ge=0, description="Smallest progress worth a write of its own.")

@@ -9,13 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from batchjob.api.defaults import effective
-from batchjob.api.queue import QueueDefaults
 from batchjob.api.status import (
     BatchJobStatus,
     Condition,
     ConditionType,
-    Effective,
     ItemError,
     JobReference,
     Phase,
@@ -74,7 +71,7 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
     values: dict[str, Any] = {
         "observed_generation": seen.job.metadata.generation,
         "phase": verdict.phase,
-        "effective": in_force(seen),
+        "effective": seen.in_force,
         "duration": _duration(start, seen.now),
         "active_seconds": old.active_seconds if verdict.phase in COUNTED else int(active_seconds(old, seen.now)),
         "active_workers": 0 if ended or seen.child is None else seen.child.ready,
@@ -97,16 +94,6 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
         values["results"] = expiring(results, seen.job.spec.retention, verdict.phase, seen.now)
         values["rate"] = _mean_rate(seen.snapshot, start, seen.now)
     return old.model_copy(update=values | changes)
-
-
-def in_force(seen: Observed) -> Effective:
-    """The values in force: of a run that has started those of its start, whatever its queue says by now."""
-    found = effective(seen.job.spec, seen.queue.defaults if seen.queue else QueueDefaults())
-    status = seen.job.status
-    if status is None or status.effective is None or not status.store_epoch:
-        return found
-    origins = status.effective.origins | {"priority": found.origins["priority"]}
-    return status.effective.model_copy(update={"priority": found.priority, "origins": origins})
 
 
 def _position(seen: Observed, old: BatchJobStatus) -> int | None:

@@ -54,7 +54,11 @@ class NoProgress(kopf.ProgressStorage):
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
-    """As NoProgress, for the last seen spec."""
+    """As NoProgress, for the last seen spec: not even built, which would copy each object in each of its events."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Nothing is compared."""
+        return kopf.BodyEssence()
 
     def fetch(self, **_: Any) -> None:
         """Nothing is remembered."""

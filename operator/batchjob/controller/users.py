@@ -12,7 +12,7 @@ from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.controller.informer import controller_uid
 from batchjob.controller.manifests import build_secret, decode, encode, secret_name
 from batchjob.core.rates import keys_of
-from batchjob.errors import AlreadyExists, BatchJobError, NotFound
+from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, NotFound
 from batchjob.kube import SECRETS, Kube
 from batchjob.store import Store, user_name
 
@@ -93,11 +93,18 @@ class Users:
         self.present.discard(uid)
 
     async def _secret(self, run: Run) -> Credentials:
+        """The Secret is made, and read only where that is refused: most runs have none yet."""
         name = secret_name(run.name, run.uid)
+        fresh = Credentials(self._password(run), run)
         try:
-            found = await self._kube.get(SECRETS, run.namespace, name)
-        except NotFound:
-            return await self._create(run)
+            await self._kube.create(SECRETS, run.namespace, build_secret(run, self._access(run, fresh)))
+        except (AlreadyExists, Forbidden) as refused:  # forbidden it may be by a quota that it fills itself
+            try:
+                found = await self._kube.get(SECRETS, run.namespace, name)
+            except NotFound:
+                raise refused from None
+        else:
+            return fresh
         if controller_uid(found) != run.uid:
             raise NameTaken(
                 f"Secret {name} exists and belongs to somebody else; this BatchJob needs that name. "
@@ -107,14 +114,6 @@ class Users:
         if credentials and credentials.run.epoch == run.epoch:
             return credentials
         return await self._rewrite(run, credentials)
-
-    async def _create(self, run: Run) -> Credentials:
-        credentials = Credentials(self._password(run), run)
-        try:
-            await self._kube.create(SECRETS, run.namespace, build_secret(run, self._access(run, credentials)))
-        except AlreadyExists:  # an answer was lost, and this is ours after all
-            return await self._secret(run)
-        return credentials
 
     async def _rewrite(self, run: Run, old: Credentials | None) -> Credentials:
         """Another epoch, or somebody emptied or broke the Secret. Pods that run read a new password by themselves."""

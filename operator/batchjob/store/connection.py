@@ -223,10 +223,6 @@ class Connection:
         answer, _ = await self.commands([call(script, uid, *arguments), mark_dirty(uid)])
         return answered(answer)
 
-    async def load(self, scripts: Sequence[Script]) -> None:
-        """Give every server scripts; idempotent."""
-        await self.everywhere(*(("SCRIPT", "LOAD", script.source) for script in scripts))
-
 
 def answered(answer: Any) -> Any:
     """An answer of `Connection.commands`, raised if it is an error."""
@@ -238,6 +234,11 @@ def answered(answer: Any) -> Any:
 def call(script: Script, uid: str, *arguments: Any) -> tuple[Any, ...]:
     """The command that runs a script on a run: all keys of the run, then the arguments."""
     return ("EVALSHA", script.sha, len(keys.NAMES), *keys.run_keys(uid), *arguments)
+
+
+def load(script: Script) -> Command:
+    """The command that gives a server a script; idempotent."""
+    return ("SCRIPT", "LOAD", script.source)
 
 
 def mark_dirty(uid: str) -> tuple[Any, ...]:

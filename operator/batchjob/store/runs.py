@@ -13,7 +13,7 @@ from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
 from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
-from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call
+from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, load
 from batchjob.store.events import BEGINNING, Event, read_events
 from batchjob.store.results import iterate, read_letters
 from batchjob.store.run import RunStore
@@ -62,7 +62,7 @@ class Store:
 
     async def load_scripts(self) -> None:
         """Give the server our scripts; idempotent."""
-        await self._connection.load(scripts.ALL)
+        await self._connection.everywhere(*map(load, scripts.ALL))
 
     async def open_run(
         self,
@@ -91,9 +91,8 @@ class Store:
 
         Loads the scripts too, since that user may not. Idempotent; to be repeated after a restart of the server.
         """
-        await self.load_scripts()
-        rules = user_rules(uid, password, reads, rates)
-        await self._connection.everywhere(("ACL", "SETUSER", keys.user_name(uid), *rules))
+        user = ("ACL", "SETUSER", keys.user_name(uid), *user_rules(uid, password, reads, rates))
+        await self._connection.everywhere(*map(load, scripts.ALL), user)
 
     async def revoke(self, uid: str) -> None:
         """Remove the user of a run; its connections close."""

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from tests.bench.control.stage import Stage
+from batchjob.controller.manifests import SELECTOR
+from batchjob.kube import SECRETS
+from tests.bench.control.stage import NAMESPACE, Stage
 from tests.bench.figures import Line, cpu_seconds, rss_mib
 
 EMPTY: Final = "tests.bench.control.empty"
@@ -22,6 +24,8 @@ async def finished(stage: Stage, scale: float) -> list[Line]:
     """A line for the operator and one for an empty handler of kopf's."""
     seconds = max(10.0, IDLE_SECONDS * min(1.0, 10 * scale))
     objects = len(stage.admin("get", "batchjobs", "-o", "name").splitlines())
+    while (await stage.kube.list(SECRETS, NAMESPACE, labels=SELECTOR)).items:
+        await _cores(stage.operator_pid, QUIET_SECONDS)  # the last ones are still being tidied up
     stage.operator.stop()
     writes = stage.writes()
     stage.operator.start()

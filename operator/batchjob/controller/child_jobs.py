@@ -1,0 +1,42 @@
+"""Our copy of the runs' Jobs: only what is read of them, so that thousands that ended take little room.
+
+A change of the rest is no news. While a Job starts and ends, Kubernetes keeps books of its own in the status; a look
+at each of its lines would cost more than the looks that decide something.
+"""
+
+from typing import Any, Final
+
+from batchjob.controller.informer import Informer
+
+KEPT: Final = {
+    "metadata": (
+        *("name", "namespace", "uid", "resourceVersion", "annotations", "ownerReferences"),
+        *("creationTimestamp", "deletionTimestamp"),
+    ),
+    "spec": ("suspend", "parallelism"),
+    "status": ("startTime", "active", "ready", "failed", "conditions"),
+}
+
+
+class ChildJobs(Informer):
+    """The Jobs of all runs, in short."""
+
+    def _put(self, item: dict[str, Any]) -> None:
+        super()._put(shorten(item))
+
+    def _is_news(self, known: dict[str, Any] | None, item: dict[str, Any]) -> bool:
+        return known is None or _without_version(known) != _without_version(shorten(item))
+
+
+def shorten(job: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a Job."""
+    return {
+        part: {name: job[part][name] for name in names if name in job[part]}
+        for part, names in KEPT.items()
+        if part in job
+    }
+
+
+def _without_version(job: dict[str, Any]) -> dict[str, Any]:
+    metadata = {name: value for name, value in job["metadata"].items() if name != "resourceVersion"}
+    return {**job, "metadata": metadata}

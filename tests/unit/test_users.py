@@ -1,0 +1,68 @@
+"""The credentials of a run: made once, and read where Kubernetes refuses to make them again."""
+
+from typing import Any, cast
+
+import pytest
+
+from batchjob.api.defaults import effective
+from batchjob.api.run import Run
+from batchjob.controller.users import Users
+from batchjob.errors import AlreadyExists, Forbidden, KubernetesError, NotFound
+from batchjob.kube import Resource
+from tests.support.plan_world import batch_job
+
+SPEC = batch_job().spec
+RUN = Run(uid="u1", namespace="team", name="run", epoch="e1", spec=SPEC, effective=effective(SPEC))
+
+
+class Cluster:
+    """Keeps Secrets, and refuses new ones when told to."""
+
+    def __init__(self) -> None:
+        self.refusal: KubernetesError | None = None
+        self.secrets: dict[str, Any] = {}
+
+    async def create(self, _: Resource, _namespace: str, body: dict[str, Any]) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.secrets[body["metadata"]["name"]] = body
+
+    async def get(self, _: Resource, _namespace: str, name: str) -> dict[str, Any]:
+        if name not in self.secrets:
+            raise NotFound(name)
+        found: dict[str, Any] = self.secrets[name]
+        return found
+
+
+class Passwords:
+    """A store that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def grant(self, _: str, password: str, **_more: Any) -> None:
+        self.told.append(password)
+
+
+def users(cluster: Cluster, store: Passwords) -> Users:
+    """An operator's, at its start."""
+    return Users(cast("Any", cluster), cast("Any", store), "redis://store/0")
+
+
+@pytest.mark.parametrize(
+    "refusal", [AlreadyExists("there"), Forbidden("exceeded quota: one Secret, and that is this one")]
+)
+async def test_after_a_restart_a_run_keeps_the_password_that_its_secret_has(refusal: KubernetesError) -> None:
+    cluster, store = Cluster(), Passwords()
+    await users(cluster, store).admit(RUN)
+    cluster.refusal = refusal
+    await users(cluster, store).admit(RUN)
+    assert len(store.told) == 2
+    assert len(set(store.told)) == 1
+
+
+async def test_where_there_is_no_secret_the_refusal_is_the_answer() -> None:
+    cluster = Cluster()
+    cluster.refusal = Forbidden("exceeded quota")
+    with pytest.raises(Forbidden, match="exceeded quota"):
+        await users(cluster, Passwords()).admit(RUN)
