@@ -160,7 +160,7 @@ async def test_an_object_goes_when_its_time_is_over_and_only_as_it_was_seen() ->
     world = World()
     world.has(
         ended("due", end=-100, ttlSecondsAfterFinished=100),
-        ended("later", end=-100, ttlSecondsAfterFinished=200),
+        ended("later", end=-100, ttlSecondsAfterFinished=3600),
         ended("never"),
     )
     await world.keeping().sweep()
