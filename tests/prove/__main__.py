@@ -60,6 +60,7 @@ def main(arguments: list[str]) -> int:
             f"no such proof: {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in proofs)}\n"
         )
         return 64
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes are started: each would compile anew
     code = version(CODE[part])
     if code is None:
         sys.stdout.write("the code is not committed: trials are run, and nothing of them is kept\n")

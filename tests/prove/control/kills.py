@@ -15,6 +15,7 @@ from tests.prove.control.stage import LEASE, Actor, Place, Step, a_world, the_pl
 from tests.support.accounts import SYSTEM
 from tests.support.cluster_jobs import LOOK_SECONDS
 from tests.support.kubectl import wait_until
+from tests.support.rights import refused
 
 SIDES: Final = ("before", "after")
 TRIES: Final = 3  # a run may take another way to the same end and never come to the point
@@ -30,11 +31,13 @@ class Point(NamedTuple):
 
 @contextmanager
 def operators(place: Place, **settings: Any) -> Iterator[tuple[Actor, Actor]]:
-    """The one that leads, and another that does not run. The Lease goes with them."""
+    """The one that leads, and another that does not run; neither lacks a right. The Lease goes with them."""
     with Actor(place, "first", **settings) as first, Actor(place, "second", **settings) as second:
         first.start()
         first.wait_until_it_leads()
         yield first, second
+        lacking = [words for actor in (first, second) for words in refused(actor.proxy.calls)]
+        assert not lacking, f"the chart grants too little: {lacking[0]}"
     place.admin.within(SYSTEM)("delete", "lease", LEASE, "--ignore-not-found")
 
 

@@ -352,6 +352,8 @@ def label_write(call: Call, uids: dict[str, str]) -> str:
     parts = call.path.partition("/namespaces/")[2].split("/")
     kind, name = parts[1], parts[2] if len(parts) > 2 else ""
     name = name or body.get("metadata", {}).get("name", "")
+    if kind == "events":
+        name = name.rpartition(".")[0]  # what follows is a hash of the object as it was
     whose = next((own for own in uids if name.startswith(own)), name)
     words = [call.method, kind, whose]
     if kind == "batchjobs":
@@ -369,4 +371,4 @@ def label_write(call: Call, uids: dict[str, str]) -> str:
     elif call.method == "PATCH":
         said = [c["type"] for c in body.get("status", {}).get("conditions") or () if c["status"] == "True"]
         words.append(" ".join([json.dumps(body.get("spec", {}), sort_keys=True), *said]))
-    return " ".join(words)
+    return " ".join(word for word in words if word)
