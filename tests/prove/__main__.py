@@ -1,8 +1,8 @@
 """`python -m tests.prove engine|control [proof …]`: the trials of each proof that this commit has not passed yet.
 
 A trial that holds is a line in `.state/prove/`, so a run that was interrupted goes on where it was. Once every proof
-of the part is whole, their sums are written to `docs/proof/<part>.json`. A trial that does not hold ends the run with
-its number: the same number is the same trial. Its folder, with the logs, stays.
+of the part is whole, their sums are written to `docs/proof/<part>.json`, and the table there anew. A trial that does
+not hold ends the run with its number: the same number is the same trial. Its folder, with the logs, stays.
 """
 
 import functools
@@ -20,6 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
+from tests.prove import table
 from tests.prove.proof import Proof, at_once, proofs_of, trial
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ SUPPORT: Final = (
     *("chaos", "crowd.py", "redis_server.py", "sealed.py", "workers.py"),
     *("store_machine.py", "store_oracle.py", "store_proxy.py", "store_runs.py"),
 )
-TOOLS: Final = ("tests/prove/__init__.py", "tests/prove/__main__.py", "tests/prove/proof.py", "uv.lock")
+TOOLS: Final = (*(f"tests/prove/{name}.py" for name in ("__init__", "__main__", "proof", "table")), "uv.lock")
 # What a result of a part is a result of: the product, the trials, what both import, and nothing else.
 CODE: Final = {
     "engine": (
@@ -75,6 +76,7 @@ def main(arguments: list[str]) -> int:
         return 0
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{part}.json").write_text(json.dumps(summary(part, proofs, done), indent=2) + "\n")
+    table.write(RESULTS)
     return 0
 
 
