@@ -114,7 +114,7 @@ CASES: Final = [
     Case(
         "jsonl-led-to-the-metadata-service",
         b"",
-        "169.254.169.254 is the link-local address",
+        "169.254.169.254 is a link-local address",
         {"action": "redirect", "location": "https://169.254.169.254/latest/meta-data"},
     ),
     Case(

@@ -141,7 +141,7 @@ async def test_a_file_on_a_claim_is_read_and_nothing_beside_the_claim(workers: W
     run = await workers.open(spec({"uri": {"url": f"file://{claim}/absent.jsonl"}}, **mounted, **ONE_TRY))
     assert "absent.jsonl does not exist" in await refused(workers, run, "SourceUnreachable")
     run = await workers.open(spec({"uri": {"url": f"file://{claim}"}}, **mounted, **ONE_TRY))
-    assert "is a folder and no file" in await refused(workers, run, "SourceUnreachable")
+    assert "is no regular file" in await refused(workers, run, "SourceUnreachable")
 
 
 async def test_a_worker_that_takes_over_the_loading_mixes_no_two_versions_of_a_file(

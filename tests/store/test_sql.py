@@ -115,7 +115,7 @@ async def test_bad_rows_are_left_out_where_the_spec_says_so(workers: Workers, po
         ("just secret words", "is no connection string of PostgreSQL: write postgresql://", "InvalidSource"),
         ("dbname=shop password=secret", "key dsn of Secret shop names no host", "InvalidSource"),
         ("host=/run password=secret", "key dsn of Secret shop names no host", "InvalidSource"),
-        ("host=169.254.169.254 password=secret", "is the link-local address 169.254.169.254", "InvalidSource"),
+        ("host=169.254.169.254 password=secret", "169.254.169.254 is a link-local address", "InvalidSource"),
         ("host=db.invalid hostaddr=169.254.0.1", "is the link-local address 169.254.0.1", "InvalidSource"),
         ("postgresql://u:secret@127.0.0.1:1/x", "the database cannot be reached: nothing answers", "SourceUnreachable"),
         ("postgresql://postgres:secrets@127.0.0.1:{}/x", "password authentication failed", "SourceUnreachable"),

@@ -1,5 +1,6 @@
 """Where a worker may reach: addresses, and paths on claims."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,14 @@ def test_link_local_addresses_are_forbidden_and_private_ones_are_not(address: st
 
 def test_one_forbidden_address_among_several_is_enough() -> None:
     assert refusal("h", ["10.0.0.1"]) is None
-    assert refusal("h", ["10.0.0.1", "169.254.169.254"]) is not None
+    assert refusal("h", ["10.0.0.1", "169.254.169.254"]) == (
+        "h is the link-local address 169.254.169.254, where workers may not go"
+    )
+
+
+def test_an_address_that_is_written_as_one_is_said_once() -> None:
+    said = refusal("169.254.169.254", ["169.254.169.254"])
+    assert said == "169.254.169.254 is a link-local address, where workers may not go"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +98,14 @@ async def test_a_sign_that_would_cut_a_url_may_be_written_escaped(tmp_path: Path
 def test_a_source_whose_url_would_be_cut_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidSource, match=r"spec.source.uri.url must not contain .*%3F or %23"):
         open_source(run(worker=DATA, source={"uri": {"url": url}}), tmp_path, None, "w")  # type: ignore[arg-type]
+
+
+async def test_what_is_no_regular_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for a writer
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(SourceUnreachable, match=f"{path} is no regular file: check the path") as refused:
+            _ = [block async for block in PathReader(path, str(path)).blocks()]
+        assert refused.value.lasts
 
 
 async def test_a_claim_that_fails_in_the_middle_of_a_file_is_named() -> None:

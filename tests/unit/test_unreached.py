@@ -37,9 +37,13 @@ def test_a_failed_connection_says_what_to_do_and_whether_waiting_may_help(text: 
 
 
 @pytest.mark.parametrize(
-    ("status", "final"), [(400, True), (403, True), (404, True), (408, False), (429, False), (500, False), (503, False)]
+    ("status", "final"),
+    [
+        *((status, True) for status in (204, 206, 304, 400, 403, 404)),
+        *((status, False) for status in (408, 429, 500, 503)),
+    ],
 )
-def test_an_answer_that_blames_the_request_is_final(status: int, final: bool) -> None:
+def test_an_answer_is_final_unless_it_says_that_it_may_pass(status: int, final: bool) -> None:
     assert is_final(status) is final
 
 

@@ -49,7 +49,22 @@ Name = Annotated[
 ]  # a DNS subdomain, as Kubernetes names its objects (RFC 1123)
 Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]  # key of a ConfigMap or Secret
 ItemId = Annotated[str, Field(min_length=1, max_length=128)]
-Url = Annotated[str, Field(min_length=1, max_length=2048)]
+Url = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2048,
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "!self.matches('^[^/?#]*://[^/?#]*@')",
+                    "a URL must not hold a login (user:password@), for whoever may read the object reads it too: "
+                    "remove it, and name a Secret where there is a field for one",
+                )
+            ]
+        },
+    ),
+]
 Quantity = Annotated[
     str,
     Field(

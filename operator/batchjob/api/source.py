@@ -122,7 +122,12 @@ class UriSource(Location):
                     "['s3://', 'gs://', 'az://', 'https://', 'file:///'].exists(x, self.url.startsWith(x))",
                     "source.uri.url must begin with s3://, gs://, az://, https:// or file:///",
                     field=".url",
-                )
+                ),
+                cel(
+                    "self.url.startsWith('file:') || !self.url.matches('://([/?#:]|$)')",
+                    "source.uri.url has no host and no bucket: write https://host/path or s3://bucket/key",
+                    field=".url",
+                ),
             ]
         }
     )

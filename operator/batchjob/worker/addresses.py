@@ -35,7 +35,10 @@ def is_forbidden(address: str) -> bool:
 def refusal(host: str, addresses: list[str]) -> str | None:
     """A sentence where one of the addresses is forbidden; None where all are fine."""
     bad = next((address for address in addresses if is_forbidden(address)), None)
-    return None if bad is None else f"{host} is the link-local address {bad}, where workers may not go"
+    if bad is None:
+        return None
+    said = "a link-local address" if bad == host else f"the link-local address {bad}"
+    return f"{host} is {said}, where workers may not go"
 
 
 async def check_host(host: str, field: str) -> None:

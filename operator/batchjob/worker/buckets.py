@@ -17,6 +17,7 @@ from batchjob.errors import ConfigurationError
 from batchjob.worker.addresses import refusal, resolve
 from batchjob.worker.logins import sign_in
 from batchjob.worker.unreached import TRUST_THE_BUNDLE, Unreached, brief, explain_unreached, is_final
+from batchjob.worker.urls import masked
 
 if TYPE_CHECKING:  # names for types only: the library has none of them at run time
     from obstore.store import ClientConfig, RetryConfig
@@ -54,7 +55,7 @@ def open_bucket(place: Location, credentials: Path, authority: Path) -> Bucket:
     """
     url = urlsplit(place.url)
     if url.scheme not in _STORES or not url.netloc:
-        raise ConfigurationError(f"{place.url} is no URL of a bucket: write s3://, gs:// or az://bucket/key")
+        raise ConfigurationError(f"{masked(place.url)} is no URL of a bucket: write s3://, gs:// or az://bucket/key")
     options: ClientConfig = {"read_timeout": timedelta(seconds=_TIMEOUT_SECONDS), "timeout": "1h"}
     if place.endpoint:
         options["allow_http"] = place.endpoint.startswith("http://")
@@ -67,7 +68,7 @@ def open_bucket(place: Location, credentials: Path, authority: Path) -> Bucket:
         store = _STORES[url.scheme](url.netloc, config=config, client_options=options, retry_config=_RETRY)
     except (BaseError, ValueError) as error:
         hint = next((hint for words, hint in _HINTS.items() if words in str(error)), "")
-        raise ConfigurationError(f"{place.url} cannot be opened: {brief(str(error))}{hint}") from None
+        raise ConfigurationError(f"{masked(place.url)} cannot be opened: {brief(str(error))}{hint}") from None
     return Bucket(store, unquote(url.path.lstrip("/")))
 
 
@@ -85,7 +86,7 @@ async def endpoint_refusal(place: Location) -> str | None:
 
 def explain(url: str, place: Location, error: Exception) -> Unreached:
     """What the store's error means, and what to do; names the URL and the endpoint."""
-    where = f"{url} at {place.endpoint}" if place.endpoint else url
+    where = f"{url} at {masked(place.endpoint)}" if place.endpoint else url
     text = str(error)
     if found := _STATUS.search(text):
         return _explain_status(where, int(found[1]), _said(text))

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.errors import ConfigurationError
+from batchjob.worker.urls import masked
 
 
 def mounts(spec: BatchJobSpec) -> list[Path]:
@@ -24,5 +25,5 @@ def path_on_claim(url: str, mounted: Iterable[Path], folder: str = "") -> Path:
     places = [mount.resolve() for mount in mounted]
     if parts.scheme != "file" or parts.netloc or not any(path.is_relative_to(place) for place in places):
         has = ", ".join(str(place) for place in places) or "nothing is mounted"
-        raise ConfigurationError(f"{url} is not below a mount of spec.worker.volumes ({has})")
+        raise ConfigurationError(f"{masked(url)} is not below a mount of spec.worker.volumes ({has})")
     return path

@@ -48,7 +48,7 @@ def explain_unreached(text: str, trust: str = TRUST_THE_IMAGE) -> Unreached:
 
 def is_final(status: int) -> bool:
     """Whether an HTTP status will hardly change by itself."""
-    return 400 <= status < 500 and status not in _PASSING  # noqa: PLR2004 - RFC 9110 §15.5
+    return status < 500 and status not in _PASSING  # noqa: PLR2004 - RFC 9110 §15.6
 
 
 def brief(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import stat
 import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
@@ -93,6 +94,9 @@ class PathReader:
     async def blocks(self) -> AsyncIterator[bytes]:
         """The bytes, read in threads: a claim may be a network away."""
         try:
+            found = await asyncio.to_thread(self._path.stat)
+            if not stat.S_ISREG(found.st_mode):  # to open a pipe would wait for its writer
+                raise SourceUnreachable(f"{self.name} is no regular file: check the path", lasts=True)
             with await asyncio.to_thread(self._path.open, "rb") as file:
                 version = _version(file.fileno())
                 while block := await asyncio.to_thread(file.read, BLOCK_BYTES):
@@ -101,7 +105,5 @@ class PathReader:
                     raise SourceUnreachable(f"{self.name} changed while it was read")
         except FileNotFoundError:
             raise SourceUnreachable(f"{self.name} does not exist: check the path and the claim", lasts=True) from None
-        except IsADirectoryError:
-            raise SourceUnreachable(f"{self.name} is a folder and no file: check the path", lasts=True) from None
         except OSError as error:
             raise SourceUnreachable(f"{self.name} cannot be read: {error.strerror}") from None

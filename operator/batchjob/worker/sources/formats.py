@@ -15,7 +15,7 @@ import msgspec
 from batchjob.api.source import SourceFormat
 from batchjob.errors import BadItem, InvalidSource
 from batchjob.worker.sources.limits import ARRAY_BYTES, RECORD_BYTES
-from batchjob.worker.sources.records import BadItems, Ids, Record, decode_object, record_id
+from batchjob.worker.sources.records import BadItems, Ids, Record, decode_object, explain_json, record_id
 
 csv.field_size_limit(RECORD_BYTES)  # its own default is 128 KiB
 _OTHER_SIGNS: Final = (";", "\t", "|")  # that some programs write between fields
@@ -211,7 +211,7 @@ class JsonArray(Parser):
         except msgspec.ValidationError:
             raise InvalidSource("the file is not a JSON array of objects: [{…}, …]") from None
         except msgspec.DecodeError as error:
-            raise InvalidSource(f"the file: not JSON: {error}") from None
+            raise InvalidSource(f"the file: {explain_json(body, error)}") from None
         except RecursionError:
             raise InvalidSource("the file: nested too deeply") from None
         for raw in records:

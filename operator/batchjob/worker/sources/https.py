@@ -16,12 +16,14 @@ from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.addresses import refusal, resolve
 from batchjob.worker.sources.limits import BLOCK_BYTES, SILENCE_SECONDS
 from batchjob.worker.unreached import TRUST_THE_BUNDLE, explain_unreached, is_final
+from batchjob.worker.urls import masked
 
 REDIRECTS: Final = 5
 TIMEOUT: Final = httpx2.Timeout(SILENCE_SECONDS)
 HTTPS_PORT: Final = 443
 MEANINGS: Final = {
-    401: "a login is asked for: only public files and those with the login in the URL's query can be read",
+    206: "a part of the file, though the whole was asked for: check the server",
+    401: "a login is asked for, and https:// has none to give: sign the URL, or use a bucket and credentialsSecretRef",
     403: "reading it is not allowed",
     404: "it does not exist: check the URL",
 }
@@ -31,7 +33,8 @@ class HttpsReader:
     """A file by https:// URL."""
 
     def __init__(self, place: Location, authority: Path) -> None:
-        self.name = place.url
+        self.name = masked(place.url)
+        self._url = place.url
         self.etag: str | None = None
         self._tls = ssl.create_default_context()
         if place.ca_bundle_ref:
@@ -50,7 +53,7 @@ class HttpsReader:
             headers={"Accept-Encoding": "identity"},
         )
         try:
-            async with client, client.stream("GET", self.name) as response:
+            async with client, client.stream("GET", self._url) as response:
                 if response.status_code != httpx2.codes.OK:
                     meaning = MEANINGS.get(response.status_code, response.reason_phrase)
                     said = f"{self.name} answered {response.status_code}: {meaning}"
@@ -75,8 +78,10 @@ class CheckedTransport(httpx2.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Check scheme and addresses, then connect to the first."""
         url = request.url
+        if not url.host:
+            raise InvalidSource("it has no host: write https://host/path")
         if url.scheme != "https":
-            raise InvalidSource(f"it leads to {url}, and only https:// is read")
+            raise InvalidSource(f"it leads to {masked(str(url))}, and only https:// is read")
         try:
             addresses = await resolve(url.host, url.port or HTTPS_PORT)
         except OSError as error:

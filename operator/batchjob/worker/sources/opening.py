@@ -15,7 +15,7 @@ from batchjob.worker.sources.inline import InlineSource
 from batchjob.worker.sources.redrive import RedriveSource
 from batchjob.worker.sources.results import ResultsSource
 from batchjob.worker.sources.source import Source
-from batchjob.worker.urls import check_whole
+from batchjob.worker.urls import check_whole, masked
 
 
 def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> Source:
@@ -98,4 +98,6 @@ def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:
                 return PathReader(path_on_claim(place.url, mounts(run.spec)), place.url)
     except ConfigurationError as error:
         raise InvalidSource(str(error)) from None
-    raise InvalidSource(f"{place.url}: source.uri.url must begin with s3://, gs://, az://, https:// or file:///")
+    raise InvalidSource(
+        f"{masked(place.url)}: source.uri.url must begin with s3://, gs://, az://, https:// or file:///"
+    )

@@ -1,5 +1,6 @@
 """Records: what a source is made of. Their ids, their JSON, and what becomes of those that are wrong. Pure."""
 
+import re
 from struct import Struct
 from typing import Any, Final
 
@@ -13,6 +14,10 @@ ID_LIMIT: Final = 128  # characters, as of items in a manifest
 _BUCKETS: Final = 2**14  # 1 MB where there are few ids; at 10 million a search takes 3 µs
 _MARK: Final = Struct("=qI")  # a hash and a place
 _HASH_BYTES: Final = 8
+# Other escapes and whole pairs are stepped over; the group is the half of one.
+_SURROGATES: Final = re.compile(
+    rb"\\[^u]|\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(\\u[dD][89a-fA-F][\da-fA-F]{2})"
+)
 _NAMES: Final = (str, int)
 _KINDS: Final = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -90,7 +95,7 @@ def decode_object(body: bytes, where: str) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        said = f"not JSON: {error}" if _is_text(body) else "not UTF-8"
+        said = explain_json(body, error) if _is_text(body) else "not UTF-8"
         raise BadItem(f"{where}: {said}") from None
     except RecursionError:
         raise BadItem(f"{where}: nested deeper than {DEPTH} levels") from None
@@ -100,6 +105,12 @@ def decode_object(body: bytes, where: str) -> dict[str, Any]:
     if len(body) > 2 * DEPTH and body.count(b"[") + body.count(b"{") > DEPTH and _is_deeper(found, DEPTH):
         raise BadItem(f"{where}: nested deeper than {DEPTH} levels")
     return found
+
+
+def explain_json(body: bytes, error: Exception) -> str:
+    """Why a text is not JSON, in the decoder's words but for half a surrogate pair, of which it says too little."""
+    half = next((found[1] for found in _SURROGATES.finditer(body) if found[1]), None)
+    return f"holds {half.decode()}, half of a surrogate pair and so no character" if half else f"not JSON: {error}"
 
 
 def _is_text(body: bytes) -> bool:

@@ -1,0 +1,125 @@
+"""URLs of sources: no login in one, and nothing of it in what is said."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from batchjob.api.source import Location, UriSource
+from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
+from batchjob.local.rules import complaints
+from batchjob.worker.buckets import explain, open_bucket
+from batchjob.worker.claims import path_on_claim
+from batchjob.worker.sources import https
+from batchjob.worker.sources.file import FileSource
+from batchjob.worker.urls import check_whole, masked
+from tests.support import manifests
+
+SECRET: Final = "sekret"
+URL: Final = f"https://user:{SECRET}@files.example/x.jsonl?token={SECRET}#{SECRET}"
+SHOWN: Final = "https://…@files.example/x.jsonl?…"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (URL, SHOWN),
+        (f"s3://{SECRET}@bucket/key@2", "s3://…@bucket/key@2"),
+        (f"https://host?{SECRET}\n{SECRET}", "https://host?…"),
+        (f"https://host#{SECRET}", "https://host?…"),
+        ("https://host/a@b", "https://host/a@b"),
+        ("file:///data/x", "file:///data/x"),
+        ("https://", "https://"),
+    ],
+)
+def test_a_url_is_shown_without_login_and_query(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+async def said(monkeypatch: pytest.MonkeyPatch, answer: httpx2.Response | Exception, url: str = URL) -> Exception:
+    """What a source says of a server that answers so to every request."""
+
+    async def handle(transport: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> httpx2.Response:
+        del transport, request
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def resolve(host: str, port: int) -> list[str]:
+        del host, port
+        return ["192.0.2.1"]
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", handle)
+    monkeypatch.setattr(https, "resolve", resolve)
+    place = UriSource(url=url)
+    source = FileSource(https.HttpsReader(place, Path()), place.format, "id", "spec.source.uri")
+    with pytest.raises((InvalidSource, SourceUnreachable)) as refused:
+        _ = [records async for records in source.records()]
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (httpx2.ConnectError("All connection attempts failed"), f"{SHOWN} cannot be reached: nothing answers there"),
+        (httpx2.Response(401), f"{SHOWN} answered 401: a login is asked for, and https:// has none to give"),
+        (httpx2.Response(206), f"{SHOWN} answered 206: a part of the file, though the whole was asked for"),
+        (httpx2.Response(200, stream=httpx2.ByteStream(b"{}")), f"{SHOWN}: line 1: the field 'id'"),
+        (
+            httpx2.Response(302, headers={"location": URL.replace("https", "http")}),
+            f"it leads to {SHOWN.replace('https', 'http')}, and only https:// is read",
+        ),
+    ],
+)
+async def test_nothing_of_a_login_is_in_what_is_said_of_a_source(
+    answer: httpx2.Response | Exception, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = str(await said(monkeypatch, answer))
+    assert sentence in error
+    assert SECRET not in error
+
+
+async def test_a_part_of_a_file_is_no_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    error: Any = await said(monkeypatch, httpx2.Response(206))
+    assert error.lasts
+
+
+async def test_a_url_without_a_host_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = await said(monkeypatch, httpx2.Response(200), "https://")
+    assert str(error).endswith("it has no host: write https://host/path")
+
+
+def test_nothing_of_a_login_is_in_what_is_said_of_other_places() -> None:
+    endpoint = f"http://user:{SECRET}@minio:9000"
+    errors = [explain("s3://b/k", Location(url="s3://b/k", endpoint=endpoint), OSError("")).why]
+    for call in (
+        lambda: path_on_claim(f"file://user:{SECRET}@host/x", []),
+        lambda: check_whole(f"s3://b/k?token={SECRET}", "spec.source.uri.url"),
+        lambda: open_bucket(Location(url=f"s4://{SECRET}@b/k"), Path(), Path()),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            call()
+        errors.append(str(refused.value))
+    assert not [error for error in errors if SECRET in error or "://" not in error]
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ({"url": URL}, "spec.source.uri.url: a URL must not hold a login (user:password@)"),
+        ({"url": "s3://b/k", "endpoint": "http://user@minio"}, "spec.source.uri.endpoint: a URL must not hold a login"),
+        ({"url": "https://"}, "spec.source.uri.url: source.uri.url has no host and no bucket: write https://host"),
+        ({"url": "s3:///key"}, "spec.source.uri.url: source.uri.url has no host and no bucket"),
+        ({"url": "https://:443/x"}, "spec.source.uri.url: source.uri.url has no host and no bucket"),
+    ],
+)
+def test_a_url_with_a_login_or_without_a_host_is_refused_with_the_spec(place: dict[str, str], sentence: str) -> None:
+    [complaint] = complaints(manifests.noop("m", {"uri": place}))
+    assert complaint.startswith(sentence)
+    assert SECRET not in complaint
+
+
+@pytest.mark.parametrize("url", ["https://h/a@b", "https://h?mail=a@b", "https://[::1]:8443/x", "file:///data/a@b"])
+def test_an_at_sign_behind_the_host_is_no_login(url: str) -> None:
+    assert not complaints(manifests.noop("m", {"uri": {"url": url}}))
