@@ -271,6 +271,7 @@ class World:
                 active=1,
                 ready=0,
                 failed=0,
+                begun=True,
                 age_seconds=0,
                 ended=False,
                 failure=None,

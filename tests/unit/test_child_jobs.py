@@ -61,3 +61,9 @@ def test_what_our_own_write_returned_is_no_news_when_the_watch_tells_of_it() -> 
     jobs.remember(shorten(job(5)))
     jobs._apply("ADDED", job(5))
     assert heard == []
+
+
+def test_a_job_that_kubernetes_has_not_come_to_is_not_asked_why_it_has_no_pods() -> None:
+    waiting = read_child(job(5), 0, NOW)
+    begun = read_child(job(6, startTime="2026-01-01T00:00:00Z"), 0, NOW)
+    assert (waiting.is_starting, begun.is_starting) == (False, True)

@@ -10,7 +10,7 @@ from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, SetBreaker
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, Slots, build_job
-from batchjob.controller.observed import POD_CHECK_SECONDS, Observed, Parent, Trouble
+from batchjob.controller.observed import Observed, Parent, Trouble
 from batchjob.controller.queueing import inline_bytes, refused_by_queue, source_limits
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
 from batchjob.core.admission import Place
@@ -106,7 +106,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
         progress=format_progress(Counts(), None),
         start_time=(old.start_time if old else None) or format_time(seen.now),
     )
-    return told(seen, Plan(actions, status, again_seconds=POD_CHECK_SECONDS))
+    return told(seen, Plan(actions, status))
 
 
 def build_run(seen: Observed, epoch: str) -> Run:

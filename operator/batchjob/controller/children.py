@@ -33,7 +33,7 @@ def read_child(job: dict[str, Any], index: int, now: datetime) -> ChildJob:
     annotations = metadata.get("annotations", {})
     conditions = {c["type"]: c for c in status.get("conditions", ()) if c["status"] == "True"}
     failed = conditions.get("Failed")
-    since = status.get("startTime") or metadata["creationTimestamp"]
+    begun = status.get("startTime")
     return ChildJob(
         index=index,
         name=metadata["name"],
@@ -43,7 +43,8 @@ def read_child(job: dict[str, Any], index: int, now: datetime) -> ChildJob:
         active=status.get("active", 0),
         ready=status.get("ready", 0),
         failed=status.get("failed", 0),
-        age_seconds=(now - datetime.fromisoformat(since)).total_seconds(),
+        begun=begun is not None,
+        age_seconds=(now - datetime.fromisoformat(begun or metadata["creationTimestamp"])).total_seconds(),
         ended="Complete" in conditions or failed is not None,
         failure=(failed.get("reason", ""), failed.get("message", "")) if failed else None,
         epoch=annotations.get(EPOCH, ""),

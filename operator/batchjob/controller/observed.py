@@ -38,7 +38,8 @@ class ChildJob:
     active: int
     ready: int
     failed: int  # pods
-    age_seconds: float  # since pods could run: its startTime, else its creation
+    begun: bool  # Kubernetes has come to it: it made pods, or tried to
+    age_seconds: float  # since then, else since its creation
     ended: bool
     failure: tuple[str, str] | None  # reason and message of its condition Failed
     epoch: str  # of the store, for which it was made
@@ -47,8 +48,8 @@ class ChildJob:
 
     @property
     def is_starting(self) -> bool:
-        """Whether pods should run and none does yet."""
-        return not self.ended and not self.suspended and self.ready == 0
+        """Whether pods should run and none does yet; while Kubernetes has not come to it, nothing can be wrong."""
+        return self.begun and not self.ended and not self.suspended and self.ready == 0
 
     @property
     def is_losing(self) -> bool:

@@ -46,7 +46,7 @@ from batchjob.controller.begin import (
 from batchjob.controller.ending import delete_job, judge, plan_edited, plan_end
 from batchjob.controller.lost import is_undecided, known_epochs, plan_rebuild, say_store_is_silent
 from batchjob.controller.manifests import History, Slots, build_job
-from batchjob.controller.observed import MAX_FRUITLESS_JOBS, POD_CHECK_SECONDS, ChildJob, Observed, Trouble
+from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
 from batchjob.controller.policies import held_before, hold, in_time, plan_overdue, plan_trip
 from batchjob.controller.queueing import build_claim
 from batchjob.controller.status import (
@@ -232,7 +232,7 @@ def _replace_job(seen: Observed, snapshot: Snapshot, settings: PlanSettings, act
     status = build_status(
         replace(seen, child=None), _standing(seen, snapshot), store_epoch=snapshot.epoch, jobs_created=index + 1
     )
-    return told(seen, Plan((*actions, CreateJob(manifest)), status, again_seconds=POD_CHECK_SECONDS))
+    return told(seen, Plan((*actions, CreateJob(manifest)), status))
 
 
 def _fruitless(child: ChildJob | None, snapshot: Snapshot) -> int:
