@@ -1,5 +1,6 @@
 """The resource models: tolerant at the door, exact inside, and the same words as the examples use."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ def test_an_example_brings_every_secret_and_configmap_that_its_job_reads(path: P
         for reference in references(BatchJobSpec.model_validate(found["spec"])):
             assert (reference.kind, reference.name) in present, reference.field
             assert reference.key is None or reference.key in keys[reference.kind, reference.name], reference.field
+
+
+def test_all_examples_can_be_applied_beside_each_other() -> None:
+    names = Counter((found["kind"], found["metadata"]["name"]) for path in EXAMPLES for found in documents(path))
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_the_examples_show_every_type_and_every_source() -> None:

@@ -106,6 +106,7 @@ def test_a_url_without_a_scheme_is_a_path_beside_the_manifest(tmp_path: Path) ->
     ("source", "words"),
     [
         ({"uri": {"url": "absent.jsonl"}}, "there is no file .*absent.jsonl on this machine"),
+        ({"uri": {"url": "file:///dev/zero"}}, "/dev/zero is no regular file"),
         ({"uri": {"url": "file://items.jsonl"}}, "write file:///absolute/path, or items.jsonl"),
         ({"resultsOf": {"batchJobName": "other"}}, "spec.source.uri.url: other-results/results.jsonl"),
     ],
@@ -221,6 +222,8 @@ def test_a_module_makes_its_own_processors_known(module: Path) -> None:
     [
         ("absent_module", "there is no module absent_module"),
         ("{}.py", r"write \w+, without .py"),
+        ("{}:Base", r"module_\w+:Base is a Processor without `process` or `process_many`"),
+        ("../{}.py", "takes module, module:Class or name=module:Class"),
         ("{}:Absent", "has no Processor of the name Absent"),
         ("mine={}", "takes module, module:Class or name=module:Class"),
         ("batchjob.log", "has no class that is a Processor"),

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchjob.api.status import Counts
-from batchjob.core.progress import format_duration, format_percent, format_progress, format_rate
+from batchjob.core.items import RunState
+from batchjob.core.progress import format_duration, format_percent, format_progress, format_rate, reckoned
+from tests.support.plan_world import snapshot
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,22 @@ def test_progress_counts_everything_that_is_terminal() -> None:
     counts = Counts(total=30, waiting=4, active=2, succeeded=20, failed=3, cancelled=1)
     assert (format_progress(counts, 30), format_percent(counts, 30)) == ("24/30", "80%")
     assert (format_progress(Counts(), None), format_percent(Counts(), None)) == ("0/?", "")
+
+
+@pytest.mark.parametrize(
+    ("state", "progress", "percent"),
+    [
+        (RunState.CANCELLED, "1069/2000", "53%"),
+        (RunState.FAILED, "1069/2000", "53%"),
+        (RunState.CLOSED, "2000/2000", "100%"),
+    ],
+)
+def test_items_that_were_cancelled_with_their_run_are_not_finished(
+    state: RunState, progress: str, percent: str
+) -> None:
+    found = snapshot(state, 2000, counts={"succeeded": 1060, "failed": 9, "cancelled": 931})
+    counts = reckoned(found)
+    assert (format_progress(counts, found.total), format_percent(counts, found.total)) == (progress, percent)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,11 @@ class Counts(Model):
     total: Count = Field(0, description="Items in the run; 0 until the source is loaded.")
     waiting: Count = Field(0, description="Items that wait for a worker.")
     delayed: Count = Field(0, description="Items that wait for their next attempt.")
-    active: Count = Field(0, description="Items in the hands of a worker.")
+    active: Count = Field(
+        0,
+        description="Items leased to a worker, which may hold more than it processes; after a pause, "
+        "until they are given back.",
+    )
     succeeded: Count = Field(0, description="Items done.")
     failed: Count = Field(0, description="Items given up (dead-lettered).")
     cancelled: Count = Field(0, description="Items not done because the run was cancelled.")
@@ -183,7 +187,9 @@ class BatchJobStatus(Model):
     observed_generation: Count = Field(0, description="metadata.generation this status was computed from.")
     phase: Phase = Field(Phase.PENDING, description="Summary of the conditions in one word.")
     progress: Annotated[str, Field(max_length=32)] = Field(
-        "", description="Finished items of all, such as 1200/1500; 0/? until the source is loaded."
+        "",
+        description="Finished items of all, such as 1200/1500; 0/? until the source is loaded. Items that "
+        "are cancelled with their run are not finished.",
     )
     percent: Annotated[str, Field(max_length=8)] = Field(
         "", description="Finished items in percent, with what their processor says is done of those in hand."

@@ -32,6 +32,7 @@ from batchjob.core.progress import (
     format_percent,
     format_progress,
     format_rate,
+    reckoned,
 )
 from batchjob.core.ranges import format_pairs, format_positions
 from batchjob.core.reasons import Reason
@@ -213,10 +214,10 @@ def _condition(
 
 
 def _from_store(snapshot: Snapshot) -> dict[str, Any]:
-    counts, positions = snapshot.counts, snapshot.failed_positions
+    counts, positions, told = snapshot.counts, snapshot.failed_positions, reckoned(snapshot)
     return {
-        "progress": format_progress(counts, snapshot.total),
-        "percent": format_percent(counts, snapshot.total, snapshot.reached),
+        "progress": format_progress(told, snapshot.total),
+        "percent": format_percent(told, snapshot.total, snapshot.reached),
         "counts": counts,
         "failed_items": format_positions(positions, complete=counts.failed <= len(positions)),
         "last_errors": [_item_error(error) for error in snapshot.last_errors],

@@ -4,7 +4,10 @@ from typing import Final
 
 from batchjob.api.policies import SuccessPolicy
 from batchjob.api.status import Counts
+from batchjob.core.items import RunState
+from batchjob.core.snapshot import Snapshot
 
+_CUT_SHORT: Final = frozenset({RunState.FAILED, RunState.CANCELLED})
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
@@ -13,6 +16,12 @@ _DAY: Final = 86400
 def finished(counts: Counts) -> int:
     """Items that are terminal."""
     return counts.succeeded + counts.failed + counts.cancelled
+
+
+def reckoned(snapshot: Snapshot) -> Counts:
+    """The counts that progress is told by: items that were cancelled with their run are not finished."""
+    counts = snapshot.counts
+    return counts.model_copy(update={"cancelled": 0}) if snapshot.state in _CUT_SHORT else counts
 
 
 def is_success(counts: Counts, policy: SuccessPolicy) -> bool:

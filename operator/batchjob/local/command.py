@@ -113,7 +113,8 @@ def check(job: BatchJob) -> None:
     if job.spec.source.uri is not None:
         path = local_path(job.spec.source.uri.url)
         if path is not None and not path.is_file():
-            raise ConfigurationError(f"spec.source.uri.url: there is no file {path} on this machine")
+            said = f"{path} is no regular file" if path.exists() else f"there is no file {path} on this machine"
+            raise ConfigurationError(f"spec.source.uri.url: {said}")
 
 
 def _slots(options: Options, spec: BatchJobSpec) -> int:

@@ -54,13 +54,18 @@ def _check_names(folder: Path) -> None:
 def _named(option: str) -> Iterator[tuple[str, str]]:
     name, _, target = option.rpartition("=")
     module_name, _, class_name = target.partition(":")
-    if not module_name or (name and not class_name):
+    if not module_name or module_name.startswith(".") or (name and not class_name):
         raise ConfigurationError(f"--processors {option}: {_FORM}")
     module = _import(module_name)
     if not class_name:
         yield from ((kebab_case(each), f"{module_name}:{each}") for each in _classes(module))
         return
-    if not _is_processor(getattr(module, class_name, None)):
+    found = getattr(module, class_name, None)
+    if not _is_processor(found):
+        if isinstance(found, type) and issubclass(found, Processor):
+            raise ConfigurationError(
+                f"--processors {option}: {target} is a Processor without `process` or `process_many`: define one"
+            )
         raise ConfigurationError(f"--processors {option}: {module_name} has no Processor of the name {class_name}")
     yield name or kebab_case(class_name), target
 
