@@ -421,6 +421,22 @@ def test_a_run_that_was_being_given_up_when_the_operator_died_is_given_up_to_the
     )
 
 
+def test_a_run_that_ended_before_its_first_status_was_written_says_how_it_began() -> None:
+    world = World()
+    plan = world.look(crash_after=9)
+    assert world.writes == 0
+    assert any(isinstance(action, do.CreateJob) for action in plan.actions)
+    world.pass_time(90)
+    world.load(2)
+    world.work(succeeded=2)
+    world.change(state=RunState.CLOSED)
+    world.look()
+    assert world.status
+    assert world.status.phase is Phase.SUCCEEDED
+    assert (world.status.jobs_created, world.status.store_epoch) == (1, world.run.epoch if world.run else None)
+    assert world.status.duration == "1m30s"
+
+
 def test_what_workers_say_at_too_great_length_does_not_keep_a_run_from_ending() -> None:
     world = started()
     said = {"source_sha256": "s" * 99, "source_etag": "e" * 300, "manifest_sha256": "sha256:" + "f" * 64}

@@ -2,16 +2,16 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from batchjob.api.policies import SuccessPolicy
-from batchjob.api.status import Phase
+from batchjob.api.status import BatchJobStatus, Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Action, DeleteJob, Dismiss, Plan
 from batchjob.controller.manifests import secret_name
 from batchjob.controller.observed import ChildJob, Ended, Observed
-from batchjob.controller.status import Verdict, build_status, told
+from batchjob.controller.status import Verdict, build_status, format_time, told
 from batchjob.core.items import RunState
 from batchjob.core.progress import is_success
 from batchjob.core.reasons import Reason
@@ -84,7 +84,19 @@ def _items(number: int) -> str:
 def plan_end(seen: Observed, verdict: Verdict, *, stop: bool = False) -> Plan:
     """Write the final status; with `stop`, the Job goes at once instead of leaving by itself."""
     actions = delete_job(seen.child) if stop else ()
-    return told(seen, Plan(actions, build_status(seen, verdict), again_seconds=0))
+    return told(seen, Plan(actions, build_status(seen, verdict, **_as_begun(seen)), again_seconds=0))
+
+
+def _as_begun(seen: Observed) -> dict[str, Any]:
+    """What its first status would have said of a run that ended before that was written."""
+    old, found = seen.job.status or BatchJobStatus(), dict[str, Any]()
+    if seen.snapshot is not None:
+        found["store_epoch"] = seen.snapshot.epoch
+    if seen.child is not None:
+        began = format_time(seen.now - timedelta(seconds=seen.child.age_seconds))
+        found["jobs_created"] = max(old.jobs_created, seen.child.index + 1)
+        found["start_time"] = old.start_time or began
+    return found
 
 
 def plan_edited(job: BatchJob, now: datetime) -> Plan:

@@ -19,7 +19,7 @@ from tests.support.kubectl import Kubectl
 State = dict[str, Any]
 
 CLOCKS: Final = frozenset({
-    "duration", "rate", "startTime", "completionTime", "lastTransitionTime", "estimatedCompletionTime",
+    "duration", "rate", "lastTransitionTime", "estimatedCompletionTime",
     "estimatedStartTime", "activeSeconds", "checkpoint",  # of a run that has ended nobody asks for it
 })  # fmt: skip
 NEXT: Final = frozenset({"nextScheduleTime", "lastScheduleTime", "lastSuccessfulTime"})
@@ -47,7 +47,7 @@ def take(admin: Kubectl, store: Redis, uids: Iterable[str]) -> State:
             [
                 event["type"],
                 event["reason"],
-                re.sub(r"\d+ of \d+ items", "<n>", event.get("note", "")),
+                re.sub(r"\d+ of \d+ items|active for \w+", "<n>", event.get("note", "")),
                 event["regarding"]["name"],
             ]
             for event in read(admin, f"/apis/events.k8s.io/v1/{namespace}/events")
