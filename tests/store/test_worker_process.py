@@ -30,9 +30,10 @@ from batchjob.store import Store
 from batchjob.store.keys import run_key
 from batchjob.worker import patience
 from batchjob_processors.noop import Noop
+from tests.support.neighbours.client import Neighbours
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.store_runs import started_items
-from tests.support.workers import Workers, a_file_that_never_ends, ended, wait_for
+from tests.support.workers import Workers, ended, wait_for
 
 LEASE = {"BATCHJOB_LEASE_SECONDS": "1.5"}
 LEASE_MS = 1500
@@ -190,18 +191,20 @@ async def large_run(workers: Workers, folder: Path, count: int) -> Run:
     return await workers.open(custom, lease_ms=LEASE_MS)
 
 
-async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, tmp_path: Path) -> None:
+async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, neighbours: Neighbours) -> None:
     """The first loader stops in the middle of a file; the second begins anew, and no item is there twice."""
-    run = await large_run(workers, tmp_path, 20_000)
-    data = tmp_path / "claim" / "items.jsonl"
-    whole = data.read_bytes()
-    data.unlink()
-    with a_file_that_never_ends(data, whole), workers.process(run, "first", **LEASE) as first:
+    neighbours.put_file("items.jsonl", "".join(f'{{"id": "i{n}"}}\n' for n in range(20_000)).encode())
+    neighbours.set_faults("https", [{"action": "stall"}])
+    url = f"https://localhost:{neighbours.ports['https']}/files/items.jsonl"
+    source = {"uri": {"url": url, "caBundleRef": {"name": "ca", "key": "ca.crt"}}}
+    run = await workers.open({"type": "custom", "custom": {"processor": "noop"}, "source": source}, lease_ms=LEASE_MS)
+    workers.reference(run, "source-ca", ca__crt=neighbours.ca_certificate())
+    with workers.process(run, "first", **LEASE) as first:
         await workers.wait(run, lambda s: s.counts.waiting > 0, "the load to begin")
         first.kill()
     found = await workers.snapshot(run)
     assert (found.state, found.total) == (RunState.LOADING, None), "it was killed in the middle"
-    data.write_bytes(whole)
+    neighbours.clear_faults()
     with workers.process(run, "second", **LEASE) as second:
         assert await ended(second) == EXIT_CLOSED
     found = await workers.snapshot(run)

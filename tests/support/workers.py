@@ -1,7 +1,6 @@
 """Workers as pods have them, on this machine: the operator's half played by hand, the worker real."""
 
 import asyncio
-import fcntl
 import itertools
 import json
 import os
@@ -165,20 +164,6 @@ class Workers:
     def _write(self, path: Path, document: Model) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(document.model_dump_json(by_alias=True, exclude_none=True))
-
-
-@contextmanager
-def a_file_that_never_ends(path: Path, begin: bytes) -> Iterator[None]:
-    """A pipe in the place of a file: who reads it gets `begin` and then waits."""
-    os.mkfifo(path)
-    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    try:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2**20)
-        assert os.write(pipe, begin) == len(begin)
-        yield
-    finally:
-        os.close(pipe)
-        path.unlink(missing_ok=True)
 
 
 async def wait_for(look: Callable[[], Awaitable[T | None]], what: str, seconds: float = PATIENCE_SECONDS) -> T:

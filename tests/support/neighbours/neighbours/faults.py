@@ -15,7 +15,7 @@ ACTIONS: Final = {
     "chat": ("status", "delay", "disconnect", "invalid_json", "wrong_answer"),
     "smtp": ("smtp_code", "delay", "disconnect"),
     "s3": ("status", "delay", "disconnect"),
-    "https": ("status", "delay", "disconnect", "redirect", "endless", "short", "gzip"),
+    "https": ("status", "delay", "disconnect", "redirect", "endless", "short", "stall", "gzip"),
 }
 DEFAULT_STATUS: Final = {"smtp_code": 451}
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from .faults import Faults, Rule
 from .ledger import Ledger
 
+STALL_TENTHS: Final = 1200  # of a second: longer than any test waits
 NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -77,6 +78,10 @@ async def _misbehave(rule: Rule, request: web.Request, path: Path) -> web.Stream
     response = web.StreamResponse(headers={"Content-Length": str(len(body))})
     await response.prepare(request)
     await response.write(body[: len(body) // 2])
+    for _ in range(STALL_TENTHS if rule.action == "stall" else 0):
+        if request.transport is None:  # the client has had enough
+            break
+        await asyncio.sleep(0.1)
     if request.transport is not None:
         request.transport.close()  # after what is written: the client sees a body that ends half-way
     return response
