@@ -73,7 +73,7 @@ CASES: Final = [
     Case("jsonl-single-quotes", GOOD + b"{'id': 'a'}\n", "line 2: not JSON"),
     Case("jsonl-trailing-comma", GOOD + b'{"id": "a",}\n', "line 2: not JSON"),
     Case("jsonl-two-on-a-line", GOOD + b'{"id": "a"}{"id": "b"}\n', "line 2: not JSON"),
-    Case("jsonl-half-a-surrogate", GOOD + b'{"id": "\\ud800"}\n', "line 2: not JSON"),
+    Case("jsonl-half-a-surrogate", GOOD + b'{"id": "\\ud800"}\n', "line 2: holds .ud800, half of a"),
     Case("jsonl-mark-in-the-middle", GOOD + b'\xef\xbb\xbf{"id": "a"}\n', "line 2: not JSON"),
     Case("jsonl-cut-in-the-last-line", GOOD + b'{"id": "a", "te', "line 2: not JSON"),
     Case("jsonl-a-number", GOOD + b"7\n", "line 2: not a JSON object but a number"),

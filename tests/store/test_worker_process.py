@@ -193,7 +193,9 @@ async def large_run(workers: Workers, folder: Path, count: int) -> Run:
 
 async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, neighbours: Neighbours) -> None:
     """The first loader stops in the middle of a file; the second begins anew, and no item is there twice."""
-    neighbours.put_file("items.jsonl", "".join(f'{{"id": "i{n}"}}\n' for n in range(20_000)).encode())
+    neighbours.put_file(
+        "items.jsonl", "".join(f'{{"id": "i{n}", "text": "{"x" * 32}"}}\n' for n in range(20_000)).encode()
+    )
     neighbours.set_faults("https", [{"action": "stall"}])
     url = f"https://localhost:{neighbours.ports['https']}/files/items.jsonl"
     source = {"uri": {"url": url, "caBundleRef": {"name": "ca", "key": "ca.crt"}}}
