@@ -116,7 +116,7 @@ async def test_bad_rows_are_left_out_where_the_spec_says_so(workers: Workers, po
         ("dbname=shop password=secret", "key dsn of Secret shop names no host", "InvalidSource"),
         ("host=/run password=secret", "key dsn of Secret shop names no host", "InvalidSource"),
         ("host=169.254.169.254 password=secret", "169.254.169.254 is a link-local address", "InvalidSource"),
-        ("host=db.invalid hostaddr=169.254.0.1", "is the link-local address 169.254.0.1", "InvalidSource"),
+        ("host=db.invalid hostaddr=169.254.0.1", "169.254.0.1 is a link-local address, where", "InvalidSource"),
         ("postgresql://u:secret@127.0.0.1:1/x", "the database cannot be reached: nothing answers", "SourceUnreachable"),
         ("postgresql://postgres:secrets@127.0.0.1:{}/x", "password authentication failed", "SourceUnreachable"),
         ("postgresql://postgres:secret@127.0.0.1:{}/x", 'database "x" does not exist', "SourceUnreachable"),
