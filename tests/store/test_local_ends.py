@@ -6,8 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.support.local_runs import Place, custom, until
+from tests.support.redis_server import RedisServer
 
 MINE = ("--processors", "mine")
 
@@ -134,10 +136,74 @@ def test_results_may_be_given_up_where_they_cannot_be_written(place: Place) -> N
     with place.begin(*MINE) as process:
         until(process.stderr, "make room")
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate()
-    assert process.returncode == 1
+        out, err = process.communicate()
+    assert (process.returncode, "in flight" in err) == (130, False)
     assert "1 of 1 succeeded" in out
     assert "nothing was written: tell-results cannot be written: Is a directory" in out
+
+
+def test_a_store_of_the_run_that_dies_says_that_nothing_is_kept(place: Place) -> None:
+    place.write(custom({}, {"do": "wait"}, concurrency=1))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "looking at i1")
+        (server,) = (path for path in Path("/proc").glob("[0-9]*/cmdline") if is_server_of(place, path))
+        os.kill(int(server.parent.name), signal.SIGKILL)
+        out, _ = process.communicate()
+    assert process.returncode == 1
+    assert out.startswith("tell: the store of this run died: ")
+    assert out.endswith(
+        "Nothing was written to tell-results. Run the same command again: what was done is done once more.\n"
+    )
+
+
+def is_server_of(place: Place, cmdline: Path) -> bool:
+    try:
+        said = cmdline.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return False
+    return b"redis-server" in said and str(place.folder).encode() in said
+
+
+def test_a_store_that_is_away_may_be_given_up(place: Place, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path).start()
+    place.write(custom({}, *({"do": "rest"} for _ in range(100)), concurrency=1))
+    try:
+        with place.begin(*MINE, "--store", server.url) as process:
+            until(process.stderr, "looking at i1")
+            server.kill()
+            until(process.stderr, "tell: waiting for the store, until it is back: ")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+    finally:
+        server.kill()
+    assert process.returncode == 130
+    assert "Nothing was written to tell-results. Run the same command again" in out
+    assert "may be left in the store" in err
+
+
+async def test_a_store_that_lost_the_run_says_that_nothing_is_kept(
+    place: Place, redis: Redis, redis_server: RedisServer
+) -> None:
+    place.write(custom({}, {"do": "wait"}, concurrency=1))
+    with place.begin(*MINE, "--store", redis_server.url) as process:
+        until(process.stderr, "looking at i1")
+        await redis.flushall()
+        out, _ = process.communicate()
+    assert process.returncode == 1
+    assert out.startswith("tell: the store lost the run: somebody deleted its keys. A store of its own is safest.\n")
+    assert "Nothing was written to tell-results" in out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_before_it_begins_says_so(place: Place, number: int, code: int) -> None:
+    begins = "import sys, time\nprint('at the beginning', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    (place.folder / "mine.py").write_text(begins)
+    place.write(custom({}))
+    with place.begin(*MINE) as process:
+        until(process.stderr, "at the beginning")
+        process.send_signal(number)
+        _, err = process.communicate()
+    assert (process.returncode, err) == (code, "batchjob run: stopped before anything began\n")
 
 
 def test_two_runs_do_not_write_to_one_folder(place: Place) -> None:

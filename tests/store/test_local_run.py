@@ -106,11 +106,13 @@ def test_a_run_heeds_its_policies(place: Place, spec: dict[str, Any], code: int,
     assert (done.returncode, said in done.stdout) == (code, True), done.stdout + done.stderr
 
 
-def test_a_kill_of_the_command_takes_server_and_workers_along(place: Place) -> None:
-    place.write(custom({"do": "wait"}))
+def test_a_kill_of_the_command_takes_server_workers_and_secrets_along(place: Place) -> None:
+    secret = {"kind": "Secret", "metadata": {"name": "members"}, "stringData": {"items": '{"id": "i0", "do": "wait"}'}}
+    place.write(custom(source={"secretRef": {"name": "members", "key": "items"}}), secret)
     with place.begin(*MINE) as process:
         until(process.stderr, "looking at i0")
         assert len(place.processes()) >= 3
+        assert list(place.folder.glob("tmp/batchjob-*/references/source/items"))
         process.kill()
         process.wait()
     assert place.processes() == []
@@ -139,6 +141,7 @@ def test_a_line_of_the_source_that_is_wrong_is_bad_input(place: Place) -> None:
     done = place.run(*MINE)
     assert done.returncode == 64, done.stderr
     assert "line 2: id 'a' is already used by line 1" in done.stdout
+    assert "line 2" not in done.stderr  # it is said once
     assert list((place.folder / "tell-results").iterdir()) == []
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -120,11 +119,11 @@ class Place:
         with process:
             try:
                 yield process
-                was_killed = process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+                process.wait(PATIENCE_SECONDS)
             finally:
                 process.kill()
                 self._wait_until_nothing_is_left(others)
-        assert was_killed or set(self._temporary.iterdir()) <= theirs
+        assert set(self._temporary.iterdir()) <= theirs
 
     def begin(
         self, *arguments: str, prefix: Sequence[str] = (), output: int = subprocess.PIPE

@@ -1,6 +1,8 @@
 """`batchjob run` before anything is started: manifests, references, processors; and what it says at the end."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +11,20 @@ import pytest
 import yaml
 
 from batchjob.api.crd import crd
+from batchjob.api.run import StoreAccess
 from batchjob.api.status import Counts
 from batchjob.cli import run as batchjob
 from batchjob.core.items import RunState
 from batchjob.core.snapshot import Snapshot
-from batchjob.errors import ConfigurationError
+from batchjob.errors import ConfigurationError, StoreUnavailable
 from batchjob.local.command import check
 from batchjob.local.manifest import Manifest, read_manifest
-from batchjob.local.outcome import read_letters
+from batchjob.local.outcome import Outcome, read_letters
 from batchjob.local.processors import find_processors, kebab_case, write_entry_points
 from batchjob.local.references import environment, mount
 from batchjob.local.session import _where
 from batchjob.local.summary import summarize
-from batchjob.store import DeadLetter
+from batchjob.store import DeadLetter, Store
 from batchjob.worker.processor import make_processor
 from tests.support.manifests import S3_SECRET, ai_batch, batch_job, config_map, email, export, inline, noop
 
@@ -81,6 +84,11 @@ def test_a_date_in_an_item_is_a_text_as_with_kubernetes(tmp_path: Path) -> None:
 def test_exactly_one_batchjob_is_run(tmp_path: Path, jobs: int) -> None:
     with pytest.raises(ConfigurationError, match=f"one BatchJob is run, and there are {jobs}"):
         manifest(tmp_path, config_map("other"), *(noop(f"job-{n}", inline(1)) for n in range(jobs)))
+
+
+def test_a_schedule_alone_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="write the spec of its jobTemplate as a BatchJob to run it now"):
+        manifest(tmp_path, {"apiVersion": "batchjob.dev/v1alpha1", "kind": "BatchSchedule"})
 
 
 @pytest.mark.parametrize(
@@ -321,6 +329,20 @@ def test_a_damaged_dead_letter_is_named_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "dead-letters.jsonl").write_bytes(msgspec.json.encode(letter) + b'\n{"id": 7}\n')
     with pytest.raises(ConfigurationError, match=r"dead-letters.jsonl, line 2: is no dead letter"):
         read_letters(tmp_path)
+
+
+def test_a_store_that_dies_while_files_are_written_leaves_no_half_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def letters(_: Outcome) -> AsyncIterator[DeadLetter]:
+        yield letter(1, "internal", "")
+        raise StoreUnavailable("the store does not answer")
+
+    monkeypatch.setattr(Outcome, "letters", letters)
+    store = Store.connect(StoreAccess(url="redis://127.0.0.1:1"), name="x")
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(Outcome(store, "uid", tmp_path).write(set(), results=False))
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- the summary

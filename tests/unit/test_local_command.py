@@ -7,6 +7,8 @@ import pytest
 
 from batchjob.cli import run as batchjob
 from batchjob.cli.run import EXIT_CODES
+from batchjob.errors import ScriptsUnknown, StoreError, StoreFull, StoreNotReady, StoreUnavailable
+from batchjob.local.absence import TELL_SECONDS, Absence, in_words
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "run-without-a-cluster.md"
 
@@ -36,3 +38,45 @@ def test_a_wrong_command_line_is_2(wrong: list[str], capsys: pytest.CaptureFixtu
         batchjob(["run", *wrong])
     assert left.value.code == 2
     assert "usage: batchjob run" in capsys.readouterr().err
+
+
+def test_the_version_is_asked_for_as_with_other_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (batchjob(["version"]), batchjob(["--version"])) == (0, 0)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            StoreNotReady("the store has not been prepared for this user: NOAUTH no login."),
+            "the login is missing, wrong or lacks rights (NOAUTH no login): write redis://user:password@host:port",
+        ),
+        (
+            StoreFull("the store is full: OOM command not allowed. script: 5379fe, on @user_script:155."),
+            "the store is full: raise its maxmemory, or delete what else it holds",
+        ),
+        (
+            StoreUnavailable("the store does not answer: [Errno 111] refused"),
+            "the store does not answer: [Errno 111] refused: see that a Redis or Valkey runs there",
+        ),
+        (ScriptsUnknown("the store does not know our scripts: NOSCRIPT"),) * 2,
+    ],
+)
+def test_a_fault_of_the_store_says_what_to_do(error: StoreError, said: str | StoreError) -> None:
+    assert in_words(error) == str(said)
+
+
+def test_a_store_that_stays_away_is_told_of_at_once_and_then_by_how_long_it_has_been() -> None:
+    said: list[str] = []
+    absence, error = Absence("tell", said.append), StoreUnavailable("the store does not answer")
+    for now in (7.0, 9.0, 8 + TELL_SECONDS, 10 + TELL_SECONDS):
+        absence.tell(error, now)
+    first, second = said
+    assert first.startswith("tell: waiting for the store, until it is back: the store does not answer")
+    assert "Ctrl-C: give the run up" in first
+    assert second == "tell: waiting for the store, for 1m1s now"
+    absence.end()
+    absence.tell(error, 1000.0)
+    assert said[2:] == [first]

@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
             from batchjob.cli.init_secret import main as init_secret
 
             return init_secret(namespace, name)
-        case ["version"]:
+        case ["version" | "--version"]:
             from importlib.metadata import version
 
             print(version("batchjob"))

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.errors import BatchJobError, ConfigurationError
-from batchjob.local.exits import EXIT_FAILED, SIGNALLED
+from batchjob.local.exits import EXIT_FAILED, SIGNALLED, SIGNALS
 
 OF_THE_EXTRA: Final = ("cel", "rich", "yaml")
 EXIT_CODES: Final = """exit codes:
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     parsed = _parser().parse_args(arguments)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - None where somebody closed it (>&-)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as above
-    for number in (signal.SIGTERM, signal.SIGHUP):  # as a Ctrl-C: what was begun is cleared away
+    for number in SIGNALS:  # what was begun is cleared away
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             signal.signal(number, _leave)
     try:
@@ -42,12 +42,22 @@ def main(arguments: Sequence[str]) -> int:
         return _refuse(error, EXIT_CONFIGURATION)
     except BatchJobError as error:
         return _refuse(error, EXIT_FAILED)
+    except _Stopped as stopped:
+        return _refuse("stopped before anything began", stopped.code)
     _print(ending.text)
     return ending.code
 
 
+class _Stopped(KeyboardInterrupt):
+    """By a signal, before the run heard signals itself."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
 def _leave(number: int, _: object) -> NoReturn:
-    sys.exit(SIGNALLED + number)
+    raise _Stopped(SIGNALLED + number)
 
 
 def _refuse(why: object, code: int) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from batchjob import log
 from batchjob.api.run import StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec
 from batchjob.errors import ConfigurationError
-from batchjob.local.exits import EXIT_SUCCEEDED
+from batchjob.local.exits import EXIT_SUCCEEDED, SIGNALS
 from batchjob.local.family import Family
 from batchjob.local.manifest import local_path, read_manifest
 from batchjob.local.outcome import DEAD_LETTERS, RESULTS, read_letters
@@ -53,7 +54,7 @@ def run(options: Options) -> Ending:
         return Ending(
             EXIT_SUCCEEDED, f"{job.metadata.name}: {out / DEAD_LETTERS} is empty: nothing is to be done again"
         )
-    with _alone_in(out), tempfile.TemporaryDirectory(prefix="batchjob-") as name, Family() as family:
+    with _alone_in(out), tempfile.TemporaryDirectory(prefix="batchjob-") as name, Family(Path(name)) as family:
         folder = Path(name)
         mount(manifest, folder / "references")
         write_entry_points(given, folder / "processors")
@@ -68,7 +69,11 @@ def run(options: Options) -> Ending:
             log.configure(options.log_level, screen)
             workers = Workers(_slots(options, job.spec), folder, variables, family, screen)
             session = Session(job, StoreAccess(url=url), folder, workers, screen)
-            return asyncio.run(session.run(out, letters, is_ours=options.store is None))
+            try:
+                return asyncio.run(session.run(out, letters, is_ours=options.store is None))
+            finally:
+                for number in SIGNALS:  # it has ended, and what is left to do is clearing up
+                    signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

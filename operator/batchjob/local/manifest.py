@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from batchjob.api.base import API_VERSION
+from batchjob.api.schedule import SCHEDULE_KIND
 from batchjob.api.v1alpha1 import KIND, BatchJob
 from batchjob.core.documents import encode
 from batchjob.errors import ConfigurationError
@@ -73,6 +74,8 @@ def read_manifest(paths: Sequence[Path]) -> Manifest:
     if len(jobs) != 1:
         names = ", ".join(_name(job) for _, job in jobs) or "none"
         way_out = "keep one of them" if jobs else f"add a document with kind: {KIND}"
+        if not jobs and any(document.get("kind") == SCHEDULE_KIND for _, document in documents):
+            way_out = f"a {SCHEDULE_KIND} is not run; write the spec of its jobTemplate as a {KIND} to run it now"
         raise ConfigurationError(f"{where}: one BatchJob is run, and there are {len(jobs)} ({names}): {way_out}")
     [(path, job)] = jobs
     return Manifest(

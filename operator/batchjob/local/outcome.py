@@ -93,10 +93,11 @@ class Outcome:
             for name, path in fresh.items():
                 path.replace(self._folder / name)
         except OSError as error:
+            raise ResultsError(f"{self._folder} cannot be written: {error.strerror}") from None
+        finally:  # the store may die meanwhile
             with contextlib.suppress(OSError):
                 for path in fresh.values():
                     path.unlink(missing_ok=True)
-            raise ResultsError(f"{self._folder} cannot be written: {error.strerror}") from None
 
     async def _write_results(self, file: IO[bytes], redriven: set[str]) -> None:
         """Write results, after those that are there of other items than the redriven."""

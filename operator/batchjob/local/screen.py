@@ -31,6 +31,7 @@ LINE_SECONDS: Final = 5.0  # between two lines where there is no terminal
 SAME_WARNINGS: Final = 10  # of the engine's, shown of one kind: the summary counts them all
 _ENGINE: Final = "batchjob.worker"
 _NOT_SHOWN: Final = ("event", "level", "timestamp", "logger", "job", "exception")  # the rest of a log line is details
+_TOLD_AT_THE_END: Final = "the run cannot be loaded"  # with its reason, in the summary
 _STYLES: Final = {"warning": "yellow", "error": "red"}
 _STATES: Final = {RunState.LOADING: "loading", RunState.SEALING: "finishing the results"}
 
@@ -133,7 +134,10 @@ class Screen:
         self._traces.add(trace)
         event, style = str(entry["event"]), _STYLES.get(entry["level"], "")
         said = f"{entry['level']:8} {event}"
-        if str(entry.get("logger")).startswith(_ENGINE) and not self._all_warnings:
+        is_engine = str(entry.get("logger")).startswith(_ENGINE)
+        if is_engine and event == _TOLD_AT_THE_END:
+            return
+        if is_engine and not self._all_warnings:
             self._shown[event] += 1
             if self._shown[event] == SAME_WARNINGS + 1:
                 self.say(f"{said}: more of these are not shown (--log-level info shows all)", style)

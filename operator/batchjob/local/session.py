@@ -22,13 +22,15 @@ from batchjob.core.progress import finished, is_success
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, ResultsError, RunGone, ScriptsUnknown, StoreError, StoreUnavailable
-from batchjob.local.exits import EXIT_FAILED, EXIT_SUCCEEDED, SIGNALLED
+from batchjob.local.absence import Absence, in_words
+from batchjob.local.exits import EXIT_FAILED, EXIT_SUCCEEDED, SIGNALLED, SIGNALS
 from batchjob.local.outcome import DEAD_LETTERS, RESULTS, STOPPED, Letter, Outcome
 from batchjob.local.redrive import load_letters
 from batchjob.local.screen import Screen
 from batchjob.local.summary import summarize
 from batchjob.local.workers import END_SECONDS, Workers
 from batchjob.store import Store
+from batchjob.store.keys import run_key
 
 LOOK_SECONDS: Final = 0.1  # between two looks at the run
 STORE_SECONDS: Final = 2.0  # between two looks at a store that is away, or at a disk that is full
@@ -69,14 +71,14 @@ class Session:
 
     async def run(self, out: Path, redriven: Sequence[Letter] | None, *, is_ours: bool) -> Ending:
         """Work, write the files, and leave nothing in the store."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a Ctrl-C, a kill, a terminal that is closed
+        for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or in the background of a script
                 asyncio.get_running_loop().add_signal_handler(number, self._stop, SIGNALLED + number)
         async with self._connect() as store:
             if not is_ours:
                 await _check(store)
-            await store.load_scripts()
             try:
+                await store.load_scripts()
                 run = await self._open(store)
                 if redriven is not None:
                     await load_letters(store, run, redriven)
@@ -89,8 +91,28 @@ class Session:
                 finally:
                     await self._workers.end()
                 return await self._finish(store, out, redriven)
+            except StoreError as error:
+                return self._lost(error, out, is_ours=is_ours)
             finally:
-                await store.delete_run(self._uid)
+                await self._clear(store, is_ours=is_ours)
+
+    def _lost(self, error: StoreError, out: Path, *, is_ours: bool) -> Ending:
+        """The end of a run of which nobody knows any more, or can ask, what was done."""
+        died = is_ours and isinstance(error, StoreUnavailable)
+        why = f"the store of this run died: {error}" if died else in_words(error)
+        return Ending(
+            self._exit_code or EXIT_FAILED,
+            f"{self._job.metadata.name}: {why}.\nNothing was written to {out}. Run the same command again: what was "
+            "done is done once more.",
+        )
+
+    async def _clear(self, store: Store, *, is_ours: bool) -> None:
+        """Delete the run's keys; where that fails, the run has ended as it has."""
+        try:
+            await store.delete_run(self._uid)
+        except StoreError as error:
+            if not is_ours:
+                self._screen.say(f"the keys {run_key(self._uid, '*')} may be left in the store: {in_words(error)}")
 
     def _connect(self) -> Store:
         try:
@@ -99,9 +121,12 @@ class Session:
             raise ConfigurationError(f"--store: {error}") from None
 
     def _stop(self, code: int) -> None:
-        again = self._exit_code is not None
-        self._exit_code = code
+        again, self._exit_code = self._exit_code is not None, code
         self._asked.set()
+        if self._workers.gone:  # or none is there yet: those that come will go
+            self._screen.say("stopping")
+            self._workers.stop()
+            return
         if again:
             self._screen.say("cut off")
             self._workers.kill()
@@ -144,18 +169,20 @@ class Session:
     async def _watch(self, store: Store, *, is_ours: bool) -> None:
         """Look at the run until it has ended, or until it was stopped and every worker is gone."""
         done = lost = 0
+        absence = Absence(self._job.metadata.name, self._screen.say)
         while True:
             try:
                 snapshot = await self._snapshot(store)
             except StoreUnavailable as error:
                 if is_ours or self._exit_code is not None:  # ours keeps nothing: it would come back empty
                     raise
-                self._screen.say(f"{self._job.metadata.name}: waiting for the store: {error}")
-                await asyncio.sleep(STORE_SECONDS)
+                absence.tell(error, time.monotonic())
+                await self._rest()
                 continue
             except ScriptsUnknown:  # it was restarted
                 await store.load_scripts()
                 continue
+            absence.end()
             self._screen.show(snapshot)
             self._workers.check()
             if self._workers.unopened and not finished(snapshot.counts):  # its author waits, and nothing is lost
@@ -193,7 +220,7 @@ class Session:
                 await self._write(lambda: outcome.write({letter.id for letter in redriven or ()}, results=here))
                 lines += _where(snapshot, out, here=here)
             except ResultsError as error:
-                code = code or EXIT_FAILED
+                code = self._exit_code or code or EXIT_FAILED
                 lines.append(f"nothing was written: {error}")
         return Ending(code, "\n".join(lines))
 
@@ -208,8 +235,12 @@ class Session:
                 if self._asked.is_set() or time.monotonic() > ends:
                     raise
                 self._screen.say(f"{error}: make room. It is tried again for a while (Ctrl-C: give the results up)")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), STORE_SECONDS)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait before another look at what is away or full, unless a signal comes."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._asked.wait(), STORE_SECONDS)
 
     def _has_enough(self, snapshot: Snapshot) -> bool:
         return is_success(snapshot.counts, self._job.spec.success_policy or SuccessPolicy())
@@ -226,9 +257,7 @@ async def _check(store: Store) -> None:
     try:
         await store.check()
     except StoreError as error:
-        raise ConfigurationError(
-            f"--store: {error}. Does a Redis or Valkey run there, and is the login right?"
-        ) from None
+        raise ConfigurationError(f"--store: {in_words(error)}") from None
 
 
 def _where(snapshot: Snapshot, out: Path, *, here: bool) -> Iterator[str]:
