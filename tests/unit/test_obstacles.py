@@ -6,7 +6,7 @@ from batchjob.api.status import ConditionType
 from batchjob.controller.plan import plan_obstructed
 from batchjob.controller.reconciler import OBSTACLES, build_trouble
 from batchjob.controller.users import NameTaken
-from batchjob.errors import Forbidden, Invalid, StoreDamaged, StoreFull
+from batchjob.errors import Forbidden, Invalid, StoreDamaged, StoreFull, WebhookUnavailable
 from tests.support.plan_world import SETTINGS, World, condition
 
 
@@ -22,7 +22,7 @@ from tests.support.plan_world import SETTINGS, World, condition
         (
             Forbidden("exceeded quota"),
             "Refused",
-            "exceeded quota. Change the quota, policy or right that forbids it.",
+            "exceeded quota. Change the quota, policy, webhook or right that forbids it.",
         ),
         (
             StoreFull("the store is full"),
@@ -40,4 +40,4 @@ def test_an_obstacle_is_a_condition_with_advice(error: Exception, reason: str, m
 
 
 def test_each_obstacle_is_one_of_these() -> None:
-    assert set(OBSTACLES) == {NameTaken, Invalid, Forbidden, StoreFull, StoreDamaged}
+    assert set(OBSTACLES) == {NameTaken, Invalid, Forbidden, WebhookUnavailable, StoreFull, StoreDamaged}
