@@ -54,8 +54,8 @@ def load_image(name: str, folder: Path) -> None:
 
 
 def block(language: str) -> str:
-    """The README's one block of that language."""
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    """The README's first block of that language."""
+    found, *_ = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     return str(found)
 
 
