@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,8 @@ def trouble(admin: Kubectl, operator: OperatorProcess) -> Iterator[Trouble]:
         jobs.wait_phase("bereft", "Running")
         [secret] = secrets_of(jobs, "bereft")
         jobs.kubectl("delete", "secret", secret["metadata"]["name"])
-        killed = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        killed = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "startedAt": at, "finishedAt": at}}
         say(jobs, pods["killed"], pod_status("Failed", killed, ready=False))
         jobs.apply(noop("greedy", inline(1), worker=GREEDY), noop("taken", inline(1), suspend=True))
         take_name(jobs, "taken")

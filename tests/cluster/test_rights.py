@@ -12,8 +12,9 @@ import pytest
 from redis import Redis
 
 from tests.chart.rendering import objects
+from tests.cluster.conftest import SYSTEM
 from tests.prove.control import scenarios
-from tests.prove.control.stage import Actor, Place, World, a_world
+from tests.prove.control.stage import LEASE, Actor, Place, World, a_world
 from tests.support.cluster_jobs import Jobs, own_namespace
 from tests.support.cluster_schedules import batch_schedule
 from tests.support.fault_proxy import status
@@ -38,7 +39,8 @@ def place(admin: Kubectl, operator_account: Path, redis_server: RedisServer, tmp
 
 
 @pytest.fixture
-def actor(place: Place) -> Iterator[Actor]:
+def actor(place: Place, admin: Kubectl) -> Iterator[Actor]:
+    admin.within(SYSTEM)("delete", "lease", LEASE, "--ignore-not-found")  # what an earlier test left: it makes its own
     with Actor(place, "operator") as found:
         found.start()
         yield found

@@ -226,13 +226,15 @@ class Observer:
         return not stuck or await self._users.has_secret(entry.namespace, entry.name, entry.uid)
 
     async def _pod_trouble(self, entry: Entry, child: ChildJob, *, stuck: bool) -> Trouble | None:
-        if stuck and child.active == 0 and child.failed == 0:  # not even created; after a failure there is a back-off
-            fields = f"involvedObject.uid={child.uid}"
-            return why_not_created((await self._kube.list(CORE_EVENTS, entry.namespace, fields=fields)).items)
         if not (stuck or child.is_losing):
             return None
         pods = await self._pods(entry)
-        return (why_not_starting(pods) if stuck else None) or why_killed(pods)
+        found = (why_not_starting(pods) if stuck else None) or why_killed(pods)
+        if found or not stuck or child.active or child.failed:  # after a failure there is a back-off
+            return found
+        # Not created, or not again: of a Job with a limit for each index, a pod counts as failed once it is replaced.
+        fields = f"involvedObject.uid={child.uid}"
+        return why_not_created((await self._kube.list(CORE_EVENTS, entry.namespace, fields=fields)).items)
 
     async def _misconfigured(self, entry: Entry, child: ChildJob | None) -> str | None:
         if child is None or child.failure is None or child.failure[0] != POD_FAILURE_POLICY:
