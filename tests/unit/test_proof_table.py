@@ -29,5 +29,4 @@ def test_the_table_that_is_kept_is_that_of_the_results_that_are_kept(tmp_path: P
     for path in kept.glob("*.json"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     table.write(tmp_path)
-    if kept.exists():
-        assert (kept / table.NAME).read_text() == (tmp_path / table.NAME).read_text()
+    assert (kept / table.NAME).read_text() == (tmp_path / table.NAME).read_text()
