@@ -174,9 +174,11 @@ async def chunks(records: Groups, parallelism: int, items: int | None) -> AsyncI
         ahead, size = await _look_ahead(records, parallelism)
     else:
         ahead, size = [], min(items, CHUNK_LIMIT)
+    groups = _chain(ahead, records)
+    del ahead
     chunk: list[Item] = []
     weight = 0
-    async for some in _chain(ahead, records):
+    async for some in groups:
         for position, record in some:
             if chunk and (len(chunk) >= size or weight >= PUT_BYTES or position != chunk[-1].position + 1):
                 yield chunk, weight
@@ -200,5 +202,6 @@ async def _look_ahead(records: Groups, parallelism: int) -> tuple[list[Placed], 
 
 async def _chain(ahead: list[Placed], records: Groups) -> Groups:
     yield ahead
+    del ahead
     async for some in records:
         yield some

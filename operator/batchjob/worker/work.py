@@ -28,7 +28,7 @@ from batchjob.worker.settings import FLUSH_SECONDS
 from batchjob.worker.slots import Shape, Slots
 
 LOADING_WAIT_MS: Final = 1000  # without anything to do, between looks at a load that another worker does
-LONGEST_REACH: Final = 4096  # items declared ahead: what fast items need, and what memory and a crash can bear
+LONGEST_REACH: Final = 2048  # items declared ahead: what fast items need, and what memory and a crash can bear
 ABANDON_SECONDS: Final = 2.0  # for attempts to end once they are cut off
 
 logger = log.get(__name__)
