@@ -4,7 +4,7 @@
 |---|---|
 | 410, 401 and other errors of a watch or list; half lines; silent watches | test_traps: T1, T2, T10 |
 | a token that was replaced, an API server that is away | here |
-| a namespace that goes | test_owners |
+| a namespace that goes | here, test_owners |
 | webhooks of others that refuse or do not answer, a Job that somebody changes | here |
 | quota on Jobs, a Job that Kubernetes refuses, a deleted Job or Secret | test_pods_in_trouble |
 | pods: no image, no node, a quota, too little memory, exit 64; and what all of that costs | test_pods_in_trouble |
@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.conftest import SYSTEM
+from tests.cluster.conftest import SYSTEM, AskStore, runs_and_users
 from tests.cluster.test_lifecycle import child_jobs, events
 from tests.support.cluster_jobs import Jobs
 from tests.support.fault_proxy import FaultProxy, status
@@ -168,6 +168,29 @@ def test_a_job_that_somebody_changes_is_as_it_was_and_who_keeps_changing_it_is_n
         edited()
     assert proxy.count(f"PATCH .*/jobs/{name}$") <= EDITS / 3
     wait_until(now, "the Job to be as it was", until=mine.__eq__)
+
+
+def test_a_namespace_that_goes_takes_its_batchjobs_along_and_leaves_nothing_in_the_store(
+    operator: OperatorProcess, proxy: FaultProxy, jobs: Jobs, admin: Kubectl, ask_store: AskStore
+) -> None:
+    names = ("running", "suspended", "waiting")
+    jobs.apply(
+        noop("running", inline(2)),
+        noop("suspended", inline(2), suspend=True),
+        noop("waiting", {"configMapRef": {"name": "none", "key": "none"}}),
+    )
+    jobs.wait_phase("running", "Running")
+    uids = {jobs.uid(name) for name in names}
+    with no_hot_loop(proxy, of=jobs.kubectl.namespace):
+        admin("delete", "namespace", jobs.kubectl.namespace, "--wait=false")
+        left = ("get", "namespace", jobs.kubectl.namespace, "--ignore-not-found", "-o", "jsonpath={.status}")
+        wait_until(lambda: admin(*left), "the namespace to be gone", until=lambda found: not found)
+        wait_until(
+            lambda: ask_store(runs_and_users) & uids, "the store to forget the runs", until=lambda uids: not uids
+        )
+    assert operator.process is not None
+    assert operator.process.poll() is None
+    assert not operator.logged("Traceback")
 
 
 def bound_token(system: Kubectl, secret: str) -> str:

@@ -57,7 +57,8 @@ def queue(admin: Kubectl) -> Iterator[str]:
 def test_the_operator_has_the_rights_that_it_uses_and_no_others(
     place: Place, actor: Actor, admin: Kubectl, queue: str
 ) -> None:
-    with own_namespace(admin) as troubled, a_world(place, [actor]) as world:
+    with own_namespace(admin) as troubled, own_namespace(admin) as leaving, a_world(place, [actor]) as world:
+        leave(leaving, admin)
         come_to_nothing(troubled, queue)
         break_secret(troubled, place)
         spoil(actor, world)
@@ -68,6 +69,13 @@ def test_the_operator_has_the_rights_that_it_uses_and_no_others(
         assert sorted(used(calls) - chart) == [], "used, and not granted"
         assert refused(calls) == []
     assert REASONS.keys() <= chart - used(calls), "a reason for what needs none"
+
+
+def leave(jobs: Jobs, admin: Kubectl) -> None:
+    """Where pods stay that were deleted, the namespace may be the reason."""
+    jobs.apply(noop("leaving", inline(1)))
+    wait_until(lambda: jobs.pods("leaving"), "its pod")
+    admin("delete", "namespace", jobs.kubectl.namespace, "--wait=false")
 
 
 def come_to_nothing(jobs: Jobs, queue: str) -> None:

@@ -8,12 +8,13 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from kubernetes.client import ApiClient, CoreV1Api, CustomObjectsApi, V1Namespace, V1ObjectMeta
+from kubernetes.client.exceptions import NotFoundException
 from kubernetes.config import new_client_from_config
 
 from tests.support.kubectl import PATIENCE_SECONDS, Kubectl, names, wait_until
@@ -127,7 +128,8 @@ def own_namespace(admin: Kubectl) -> Iterator[Jobs]:
     api = CoreV1Api(api_client(team.kubeconfig))
     api.create_namespace(V1Namespace(metadata=V1ObjectMeta(name=team.namespace)))
     yield Jobs(team)
-    api.delete_namespace(team.namespace)
+    with suppress(NotFoundException):  # a test may have deleted it
+        api.delete_namespace(team.namespace)
 
 
 def kill_worker(pod: dict[str, Any]) -> None:

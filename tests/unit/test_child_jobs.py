@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from batchjob.controller.child_jobs import ChildJobs, shorten
-from batchjob.controller.children import read_child
+from batchjob.controller.children import is_held, read_child
 from batchjob.kube import JOBS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -67,3 +67,9 @@ def test_a_job_that_kubernetes_has_not_come_to_is_not_asked_why_it_has_no_pods()
     waiting = read_child(job(5), 0, NOW)
     begun = read_child(job(6, startTime="2026-01-01T00:00:00Z"), 0, NOW)
     assert (waiting.is_starting, begun.is_starting) == (False, True)
+
+
+def test_a_pod_is_held_that_failed_and_was_deleted_and_is_still_there() -> None:
+    deleted, failed = {"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"phase": "Failed"}
+    assert is_held([{"metadata": {}}, {"metadata": deleted, "status": failed}])
+    assert not is_held([{"metadata": deleted, "status": {"phase": "Running"}}, {"metadata": {}, "status": failed}])

@@ -311,6 +311,15 @@ def test_an_object_in_foreground_deletion_gets_no_new_children() -> None:
 # ---- the end -------------------------------------------------------------------------------------------
 
 
+def test_the_job_of_a_namespace_that_is_being_deleted_goes_so_that_its_pods_can() -> None:
+    world = started()
+    [name] = world.jobs
+    seen = world.observe()
+    assert seen.child is not None
+    assert make_plan(replace(seen, leaving=True), SETTINGS) == do.Plan((do.DeleteJob(name, seen.child.uid),))
+    assert make_plan(replace(seen, leaving=True, child=None), SETTINGS) == do.Plan()
+
+
 def test_cancel_marks_the_items_first_and_then_takes_the_job() -> None:
     world = started()
     world.work(succeeded=2)

@@ -53,6 +53,15 @@ def read_child(job: dict[str, Any], index: int, now: datetime) -> ChildJob:
     )
 
 
+def is_held(pods: Iterable[dict[str, Any]]) -> bool:
+    """Whether a pod has failed and been deleted, and is still there.
+
+    With a limit for each index, the Job controller keeps it until it has made the next one of that index. A namespace
+    that is being deleted lets it make none, and its Jobs are deleted after its pods: it would never go.
+    """
+    return any("deletionTimestamp" in pod["metadata"] and _has_failed(pod) for pod in pods)
+
+
 def why_not_starting(pods: Iterable[dict[str, Any]]) -> Trouble | None:
     """Why pods of a run do not start, as their container or the scheduler says; None if nothing is said."""
     for pod in pods:
@@ -69,8 +78,7 @@ def why_not_starting(pods: Iterable[dict[str, Any]]) -> Trouble | None:
 
 def why_killed(pods: Iterable[dict[str, Any]]) -> Trouble | None:
     """Why workers do not last: the newest that failed had too little memory; None if it was something else."""
-    failed = [pod for pod in pods if pod.get("status", {}).get("phase") == "Failed"]
-    newest = max(failed, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
+    newest = max(filter(_has_failed, pods), key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
     for container in newest["status"].get("containerStatuses", ()) if newest else ():
         ended = container.get("state", {}).get("terminated") or {}
         if newest and ended.get("reason") == _OUT_OF_MEMORY:
@@ -113,6 +121,10 @@ def _waiting(pod: dict[str, Any], container: dict[str, Any]) -> Trouble | None:
     if reason in _CONFIG:
         return Trouble(Reason.POD_NOT_STARTING, f"Pod {_name(pod)} cannot start: {reason}: {said}")
     return None
+
+
+def _has_failed(pod: dict[str, Any]) -> bool:
+    return bool(pod.get("status", {}).get("phase") == "Failed")
 
 
 def _name(pod: dict[str, Any]) -> str:

@@ -7,9 +7,10 @@ starts, the parent where there is one.
 import secrets
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from batchjob import log
 from batchjob.api.blocks import Destination
@@ -18,6 +19,7 @@ from batchjob.api.run import ParentResults, run_folder
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Plan, SetSlots
 from batchjob.controller.children import (
+    is_held,
     newest_child,
     what_misconfigured_pod_said,
     why_killed,
@@ -38,7 +40,7 @@ from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import StoreDamaged, StoreNotReady, StoreUnavailable
-from batchjob.kube import CORE_EVENTS, PODS, Kube
+from batchjob.kube import CORE_EVENTS, NAMESPACES, PODS, Kube
 from batchjob.store import Store
 
 RATE_WINDOW_SECONDS: Final = 20.0  # long enough to be steady, short enough to be "lately"
@@ -125,6 +127,8 @@ class Observer:
         created = job.status.jobs_created if job.status else 0
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
+        troubled = child if child and (stuck or child.is_losing) else None
+        pods = await self._pods(entry) if troubled else []
         started = child is not None or bool(job.status and job.status.store_epoch)
         parent, queue = self._parent(job, now), self._queues.spec(entry.queue)
         seen = Observed(
@@ -141,7 +145,8 @@ class Observer:
             parent=parent,
             previous=None if started else self._turns.before(entry),
             circle=self._known.circle((entry.namespace, entry.name)),
-            pods=await self._pod_trouble(entry, child, stuck=stuck) if child else None,
+            pods=await self._pod_trouble(entry.namespace, troubled, pods, stuck=stuck) if troubled else None,
+            leaving=is_held(pods) and await self._is_leaving(entry.namespace),
             misconfigured=await self._misconfigured(entry, child),
             since_write_seconds=pulse.since_write_seconds(),
             rate=pulse.rate(finished(snapshot.counts)) if snapshot else None,
@@ -225,23 +230,25 @@ class Observer:
             return False
         return not stuck or await self._users.has_secret(entry.namespace, entry.name, entry.uid)
 
-    async def _pod_trouble(self, entry: Entry, child: ChildJob, *, stuck: bool) -> Trouble | None:
-        if not (stuck or child.is_losing):
-            return None
-        pods = await self._pods(entry)
+    async def _is_leaving(self, namespace: str) -> bool:
+        return "deletionTimestamp" in (await self._kube.get(NAMESPACES, None, namespace))["metadata"]
+
+    async def _pod_trouble(
+        self, namespace: str, child: ChildJob, pods: Sequence[dict[str, Any]], *, stuck: bool
+    ) -> Trouble | None:
         found = (why_not_starting(pods) if stuck else None) or why_killed(pods)
         if found or not stuck or child.active or child.failed:  # after a failure there is a back-off
             return found
         # Not created, or not again: of a Job with a limit for each index, a pod counts as failed once it is replaced.
         fields = f"involvedObject.uid={child.uid}"
-        return why_not_created((await self._kube.list(CORE_EVENTS, entry.namespace, fields=fields)).items)
+        return why_not_created((await self._kube.list(CORE_EVENTS, namespace, fields=fields)).items)
 
     async def _misconfigured(self, entry: Entry, child: ChildJob | None) -> str | None:
         if child is None or child.failure is None or child.failure[0] != POD_FAILURE_POLICY:
             return None
         return what_misconfigured_pod_said(await self._pods(entry))
 
-    async def _pods(self, entry: Entry) -> list[dict[str, object]]:
+    async def _pods(self, entry: Entry) -> list[dict[str, Any]]:
         return (await self._kube.list(PODS, entry.namespace, labels=f"{UID_LABEL}={entry.uid}")).items
 
 

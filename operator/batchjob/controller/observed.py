@@ -112,6 +112,7 @@ class Observed:
     previous: str | None = None  # the BatchJob that has its turn before this one, in the queue of a BatchSchedule
     circle: Sequence[str] = ()  # names of BatchJobs that wait for each other, beginning with this one
     pods: Trouble | None = None  # why no worker starts; looked for where none does
+    leaving: bool = False  # its namespace is being deleted, and the child is in the way
     misconfigured: str | None = None  # what the pod said that ended with EXIT_CONFIGURATION
     queue: BatchQueueSpec | None = BatchQueueSpec()  # noqa: RUF009 - frozen; None: there is no such queue
     place: Place | None = None  # in its queue; None: it does not want to run now

@@ -79,6 +79,8 @@ def make_plan(seen: Observed, settings: PlanSettings) -> Plan:
         return Plan()  # in foreground deletion the children go first; making new ones would never end
     if is_terminal(job.status):
         return plan_edited(job, seen.now)
+    if seen.leaving:
+        return Plan(delete_job(seen.child))  # its pods go with it; then this object too
     if seen.store_silent_seconds is not None:
         return _without_store(seen, seen.store_silent_seconds)
     if seen.damage is not None and not job.spec.cancel:
