@@ -18,6 +18,10 @@ IN_EXCHANGE = {
     "no fencing": ("not chunk or chunk.fence ~= c[2]", "not chunk"),
     "a commit counts each time it is sent": ("c[3] > chunk.number", "true"),
     "an outcome counts again": ("or chunk.done[position] then", "then"),
+    "an item that goes back stays in its chunk too": (
+        "if leave(chunk, position) then\n        extend",
+        "if not chunk.done[position] then\n        extend",
+    ),
     "finished items come back with a lost chunk": ("if not chunk.done[position] then", "if true then"),
     "a loss spends two lives": ("chunk.losses + 1", "chunk.losses + 2"),
     "a lease is left behind": ("  redis.call('ZREM', KEY.lease, chunk.id)\n", ""),
