@@ -150,6 +150,13 @@ class RunStore:
         """What commits wrote as `parts`: name → JSON."""
         return await read_parts(self._connection, self.uid, "parts")
 
+    async def missing(self) -> str:
+        """Positions of items that are done and whose results a lost store took, as ranges."""
+        missing: bytes | None = await self._connection.command(
+            "HGET", keys.run_key(self.uid, "meta"), "missing_positions"
+        )
+        return (missing or b"").decode()
+
     async def sealed(self) -> dict[str, bytes]:
         """Parts of results that are at the destination: name → JSON."""
         return await read_parts(self._connection, self.uid, "sealed")
