@@ -356,6 +356,7 @@ class StoreMachine(RuleBasedStateMachine):
         counts = check(seen)
         assert sum(counts.values()) == self.loaded, "an item was accepted twice, or not at all"
         assert (seen["meta"]["state"] == "loading") == (self.lease is not None), "a run ended before its source did"
+        assert seen["meta"]["state"] != "sealing" or "tripped" not in seen["meta"], "a run is held after its last item"
         results, failed = seen["results"], {int(position) for position in seen["failed"]}
         assert results.items() >= self.results.items(), "a result was changed or lost"
         assert failed >= self.failed, "a dead letter came back"
