@@ -150,12 +150,14 @@ class RunStore:
         """What commits wrote as `parts`: name → JSON."""
         return await read_parts(self._connection, self.uid, "parts")
 
-    async def missing(self) -> str:
-        """Positions of items that are done and whose results a lost store took, as ranges."""
-        missing: bytes | None = await self._connection.command(
-            "HGET", keys.run_key(self.uid, "meta"), "missing_positions"
-        )
-        return (missing or b"").decode()
+    async def origin(self) -> tuple[str, str]:
+        """The source's SHA-256, by which its positions are known again, and those whose results a lost store took.
+
+        The latter as ranges. Both may be empty.
+        """
+        meta = keys.run_key(self.uid, "meta")
+        sha256, missing = await self._connection.command("HMGET", meta, "source_sha256", "missing_positions")
+        return (sha256 or b"").decode(), (missing or b"").decode()
 
     async def sealed(self) -> dict[str, bytes]:
         """Parts of results that are at the destination: name → JSON."""

@@ -44,7 +44,8 @@ class ResultsSource(Source):
                 yield records
             return
         try:
-            self._tell_missing(await self._parent.missing())
+            _, missing = await self._parent.origin()
+            self._tell_missing(missing)
             async for records in self._of_parts(read_parts(await self._parent.sealed())):
                 yield records
             async for found in self._parent.results():
