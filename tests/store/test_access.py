@@ -75,7 +75,7 @@ async def test_a_worker_can_do_everything_it_has_to_as_the_user_of_its_run(
     assert [result.position async for result in worker.results()] == [0]
     seal = await other.claim_seal()
     assert seal
-    assert ((await seal.unsealed()).bytes, await seal.origin()) == (3, ("a" * 64, ""))
+    assert ((await seal.unsealed()).bytes, await worker.origin()) == (3, ("a" * 64, ""))
     await seal.record("part-0", b'{"positions":"0"}', await seal.take(8))
     assert await worker.sealed() == {"part-0": b'{"positions":"0"}'}
     await seal.renew()
@@ -95,6 +95,7 @@ async def test_the_user_of_one_run_cannot_touch_another(runs: Runs, store: Store
     before = await store.snapshot(theirs)
     for attempt in (
         worker.state(), worker.exchange([], 8), worker.claim_load(), worker.claim_seal(), worker.parts(),
+        worker.origin(),
         worker.ledger_get(0), worker.ledger_mark(0, "c", 1, b"x"), worker.note("a", b"b"), worker.wait(5),
         intruder.snapshot(theirs), intruder.cancel(theirs), intruder.abandon(theirs, "x"),
         intruder.dead_letters(theirs, 10), intruder.delete_run(theirs), anext(intruder.results(theirs)),
@@ -157,6 +158,7 @@ async def test_a_run_may_read_the_results_of_the_run_it_names_and_not_write_them
     ]
     before = await store.snapshot(parent)
     worker = reader.run(parent, "w1")
+    assert await worker.origin() == ("0" * 64, "")
     for write in (
         worker.exchange([], 8), worker.ledger_mark(0, "c", 1, b"x"), reader.cancel(parent), reader.delete_run(parent),
         reader._connection.command("HSET", run_key(parent, "results"), "0", "forged"),

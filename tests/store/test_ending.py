@@ -1,7 +1,9 @@
 """Pause, cancel, abandon, fail, seal, delete: each keeps the counts, and the end is final."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
+import msgspec
 import pytest
 
 from batchjob.core.items import Failed, Outcome, Retried, RunRules, RunState, Succeeded
@@ -9,6 +11,8 @@ from batchjob.errors import LeaseLost, RunGone
 from batchjob.store import Commit, Snapshot, Store
 from batchjob.store.keys import KEYS, run_key
 from tests.support.store_runs import Runs, commit, done, positions
+
+COUNTS: Final = dict.fromkeys(("waiting", "delayed", "active", "succeeded", "failed", "cancelled"), 0)
 
 
 async def look(store: Store, uid: str) -> Snapshot:
@@ -57,6 +61,38 @@ async def test_released_items_go_back_to_the_head_in_their_order(runs: Runs, sto
     await store.run(uid, "w1").exchange(released, 0)
     assert positions(await runs.claim(uid, "w2")) == [0, 2, 3, 4, 5, 6, 7]
     assert (await look(store, uid)).counts.retried_after_loss == 0
+
+
+async def test_what_was_not_started_goes_back_in_one_piece_while_the_rest_is_done(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=8, chunk=8)
+    [chunk] = await runs.claim(uid, "w1")
+    worker = store.run(uid, "w1")
+    news = msgspec.structs.replace(commit(chunk, [Succeeded(1)], started=8), returned=[7, 6, 5, 4, 3, 1])
+    for _ in range(2):  # the answer to the first was lost
+        assert (await worker.exchange([news], 0)).lost == []
+    assert await runs.oracle(uid).check() == COUNTS | {"waiting": 5, "active": 2, "succeeded": 1}
+    back = await runs.claim(uid, "w2")
+    assert [(positions([chunk]), chunk.items[0].attempt, chunk.items[0].losses) for chunk in back] == [
+        ([3, 4, 5, 6, 7], 1, 0)
+    ]
+    late = await worker.exchange([commit(chunk, [Succeeded(4, b'"late"')])], 0)
+    assert late.lost == [], "the rest is in hand still"
+    assert (await runs.oracle(uid).check())["succeeded"] == 1
+    await store.run(uid, "w2").exchange([done(chunk) for chunk in back], 0)
+    await runs.lose_workers(uid)
+    left = await runs.claim(uid, "w3")
+    assert [(positions([chunk]), chunk.items[0].losses) for chunk in left] == [([0], 1), ([2], 1)]
+    assert (await look(store, uid)).counts.retried_after_loss == 2
+
+
+async def test_a_chunk_that_goes_back_piece_by_piece_ends_with_the_last(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=4, chunk=4)
+    [chunk] = await runs.claim(uid)
+    for some in ([0, 1], [2, 3]):
+        news = msgspec.structs.replace(commit(chunk), returned=some)
+        assert (await store.run(uid, "w1").exchange([news], 0)).lost == []
+    assert await runs.oracle(uid).check() == COUNTS | {"waiting": 4}
+    assert (await store.run(uid, "w1").exchange([commit(chunk)], 0)).lost == [chunk.id]
 
 
 async def test_cancel_ends_every_item_and_refuses_later_commits(runs: Runs, store: Store) -> None:

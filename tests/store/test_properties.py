@@ -18,6 +18,10 @@ IN_EXCHANGE = {
     "no fencing": ("not chunk or chunk.fence ~= c[2]", "not chunk"),
     "a commit counts each time it is sent": ("c[3] > chunk.number", "true"),
     "an outcome counts again": ("or chunk.done[position] then", "then"),
+    "an item that goes back stays in its chunk too": (
+        "if leave(chunk, position) then\n        extend",
+        "if not chunk.done[position] then\n        extend",
+    ),
     "finished items come back with a lost chunk": ("if not chunk.done[position] then", "if true then"),
     "a loss spends two lives": ("chunk.losses + 1", "chunk.losses + 2"),
     "a lease is left behind": ("  redis.call('ZREM', KEY.lease, chunk.id)\n", ""),
@@ -27,6 +31,7 @@ IN_EXCHANGE = {
     "the pause is ignored": ("run.claimable and not run.paused and", "run.claimable and"),
     "failures are not watched": ("  watch_failures(run)\n", ""),
     "a trip lets the same call grant": ("    run.paused = true\n", ""),
+    "the breaker holds a run after its last item": ("  run.paused = run.paused and not put_breaker_away()\n", ""),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
     "results are not announced to the sealer": (
         "    if run.destination then\n      redis.call",

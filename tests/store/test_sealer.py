@@ -27,6 +27,7 @@ from tests.support.workers import Workers, wait_for
 QUICK = {"retry": {"backoff": {"initialDelaySeconds": 0}, "maxAttempts": 2}}
 SIZE = 100  # bytes of a result
 SMALL = 20 * SIZE  # bytes of a part
+NOTHING = Ranges()
 
 
 @pytest.fixture
@@ -383,6 +384,10 @@ async def test_items_that_are_certain_never_run_again_and_those_whose_results_we
     lost = certain - sealed
     assert lost
     await check_missing(workers, claim, run, lost)
+    for forget in (False, True):  # of the manifest it hears the same
+        if forget:
+            await workers.store.delete_run(run.uid)
+        assert len(await read_by_child(workers, claim, run, lost)) == 100 - len(lost)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -422,7 +427,7 @@ async def test_parts_of_another_source_are_not_mixed_with_this_one(workers: Work
 # ---- another run reads them
 
 
-async def read_by_child(workers: Workers, claim: Path, parent: Run) -> list[str]:
+async def read_by_child(workers: Workers, claim: Path, parent: Run, lost: Ranges = NOTHING) -> list[str]:
     source = {"resultsOf": {"batchJobName": "parent"}}
     child = await workers.open(spec(claim, 0, source=source, results=None), parent=parent)
     seen: list[str] = []
@@ -434,7 +439,10 @@ async def read_by_child(workers: Workers, claim: Path, parent: Run) -> list[str]
             seen.append(item.id)
 
     assert await workers.work(child, Reader()) == EXIT_CLOSED
-    assert (await workers.snapshot(child)).state is RunState.CLOSED, (await workers.snapshot(child)).message
+    found = await workers.snapshot(child)
+    assert found.state is RunState.CLOSED, found.message
+    said = f"the store lost the results of items that BatchJob parent has done; their places in its source: {lost}"
+    assert (found.bad_items, found.bad_item_messages) == (len(lost), [said] if lost else [])
     return seen
 
 

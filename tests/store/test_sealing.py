@@ -7,7 +7,7 @@ import pytest
 
 from batchjob.core.items import Before, Chunk, Item, RunRules, RunState, Succeeded
 from batchjob.errors import LeaseLost, StoreError, StoreFull
-from batchjob.local.outcome import Outcome, read_letters
+from batchjob.local.output import Output, read_letters
 from batchjob.store import SealLease, Store, Taken
 from batchjob.store import seal as seal_module
 from batchjob.store.keys import run_key
@@ -152,7 +152,7 @@ async def test_an_item_whose_result_has_left_is_no_dead_letter_of_a_run_that_was
     lease = await claim(runs, uid)
     await record(lease, "part-0", await lease.take(10**6))
     await store.abandon(uid, "stopped")
-    await Outcome(store, uid, tmp_path).write(set(), results=False)
+    await Output(store, uid, tmp_path).write(set(), results=False)
     assert [letter.id for letter in read_letters(tmp_path)] == ["item-2", "item-3"]
 
 

@@ -45,6 +45,7 @@ TOKEN = re.compile(r"token (\d+)")  # each result and error names the token it w
 PAST = 1.0  # a deadline that is over
 WORKERS = st.sampled_from(["a", "b", "c"])
 ENDINGS = st.sampled_from(["succeeded", "retried", "retried", "failed", "cancelled", *["unfinished"] * 4])
+RETURNS = st.sampled_from([(0, 0)] * 5 + [(0, 8), (1, 8), (0, 2), (2, 4)])  # a slice of a chunk that was not started
 Breaker = tuple[int, int, int]
 BREAKERS: list[Breaker | None] = [None, (0, 4, 1), (30, 3, 3), (50, 5, 2), (60, 2, 1)]
 EARLY = st.sampled_from([False, False, True])
@@ -224,7 +225,9 @@ class StoreMachine(RuleBasedStateMachine):
             started = data.draw(st.integers(0, len(chunk.items)))
             said = [outcome for outcome in outcomes if outcome]
             progress = Progress(300 * started, "", "") if started else None
-            commits.append(Commit(chunk.id, chunk.fence, said, {"n": 1}, release, started, progress=progress))
+            returned = [item.position for item in chunk.items[slice(*data.draw(RETURNS))]]
+            news = Commit(chunk.id, chunk.fence, said, {"n": 1}, release, started, {}, progress, returned)
+            commits.append(news)
         self.sent += [(worker, news) for news in commits]
         self.exchange(worker, commits, want)
 
@@ -353,6 +356,7 @@ class StoreMachine(RuleBasedStateMachine):
         counts = check(seen)
         assert sum(counts.values()) == self.loaded, "an item was accepted twice, or not at all"
         assert (seen["meta"]["state"] == "loading") == (self.lease is not None), "a run ended before its source did"
+        assert seen["meta"]["state"] != "sealing" or "tripped" not in seen["meta"], "a run is held after its last item"
         results, failed = seen["results"], {int(position) for position in seen["failed"]}
         assert results.items() >= self.results.items(), "a result was changed or lost"
         assert failed >= self.failed, "a dead letter came back"

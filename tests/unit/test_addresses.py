@@ -13,7 +13,7 @@ from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
 from batchjob.worker import Context
 from batchjob.worker.addresses import is_forbidden, refusal
-from batchjob.worker.claims import path_on_claim
+from batchjob.worker.mounts import path_on_mount
 from batchjob.worker.sources.file import PathReader
 from batchjob.worker.sources.opening import open_source
 
@@ -64,8 +64,8 @@ def test_a_path_beside_the_claims_is_refused(url: str, tmp_path: Path) -> None:
     mount = tmp_path / "data"
     mount.mkdir()
     with pytest.raises(ConfigurationError, match="not below a mount"):
-        path_on_claim(url.replace("/data", str(mount)), [mount])
-    assert path_on_claim(f"file://{mount}/a%20b", [mount]) == mount / "a b"
+        path_on_mount(url.replace("/data", str(mount)), [mount])
+    assert path_on_mount(f"file://{mount}/a%20b", [mount]) == mount / "a b"
 
 
 @pytest.mark.parametrize("url", ["file:///data/out#1", "file:///data/out?v=2", "s3://bucket/out#", "s3://bucket/?out"])

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from batchjob.core.items import Chunk, Item, Retried, Succeeded
+from batchjob.core.items import Chunk, Item, Succeeded
 from batchjob.store import Progress
 from batchjob.worker.context import Told
 from batchjob.worker.holding import Holding, Holdings
@@ -63,19 +63,28 @@ def test_items_are_declared_by_the_unit_as_long_as_there_is_room() -> None:
     assert [holding.commit().started for holding in holdings] == [4, 4, 0]
 
 
-def test_what_is_given_back_spends_no_attempt() -> None:
-    holding = Holding(chunk(0, 3))
-    holding.announce(1)
+def test_what_was_not_started_goes_back_once_and_without_an_outcome() -> None:
+    holding = Holding(chunk(0, 4))
+    holding.announce(2)
     holding.commit()
     holding.confirm()
-    assert [item.position for item in holding.take(1)] == [0]
-    holding.give_back()
-    outcomes = holding.commit().outcomes
-    assert [(o.position, o.counts, o.delay_ms) for o in outcomes if isinstance(o, Retried)] == [
-        (1, False, 0),
-        (2, False, 0),
-    ]
-    assert holding.open == 1
+    first, second = holding.take(1), holding.take(1)
+    holding.give_back_rest()
+    holding.give_back(second)
+    assert (holding.has_news, holding.open) == (True, 1)
+    news = holding.commit()
+    assert (news.outcomes, sorted(news.returned)) == ([], [1, 2, 3])
+    assert (holding.has_news, holding.open) == (False, 1)
+    holding.record([Succeeded(first[0].position)], {}, {})
+    assert not holding.commit().returned
+    assert holding.is_done
+
+
+def test_a_release_says_nothing_of_what_goes_back_anyway() -> None:
+    holding = Holding(chunk(0, 4))
+    holding.give_back_rest()
+    news = holding.commit(release=True)
+    assert (news.release, news.returned) == (True, [])
 
 
 def test_items_that_were_taken_and_not_started_are_taken_again_as_long_as_they_are_the_last() -> None:

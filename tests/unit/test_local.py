@@ -19,7 +19,7 @@ from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, StoreUnavailable
 from batchjob.local.command import check
 from batchjob.local.manifest import Manifest, read_manifest
-from batchjob.local.outcome import Outcome, read_letters
+from batchjob.local.output import Output, read_letters
 from batchjob.local.processors import find_processors, kebab_case, write_entry_points
 from batchjob.local.references import environment, mount
 from batchjob.local.session import _where
@@ -334,14 +334,14 @@ def test_a_damaged_dead_letter_is_named_by_its_line(tmp_path: Path) -> None:
 def test_a_store_that_dies_while_files_are_written_leaves_no_half_of_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def letters(_: Outcome) -> AsyncIterator[DeadLetter]:
+    async def letters(_: Output) -> AsyncIterator[DeadLetter]:
         yield letter(1, "internal", "")
         raise StoreUnavailable("the store does not answer")
 
-    monkeypatch.setattr(Outcome, "letters", letters)
+    monkeypatch.setattr(Output, "letters", letters)
     store = Store.connect(StoreAccess(url="redis://127.0.0.1:1"), name="x")
     with pytest.raises(StoreUnavailable):
-        asyncio.run(Outcome(store, "uid", tmp_path).write(set(), results=False))
+        asyncio.run(Output(store, "uid", tmp_path).write(set(), results=False))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from batchjob.controller.actions import PauseRun, Plan, SetSlots
 from batchjob.controller.known import Entry, KnownBatchJobs, build_entry
 from batchjob.controller.manifests import child_name
-from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, Observer, Pulse
+from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, Memory, Observer
 from batchjob.controller.queues import Queues
 from batchjob.errors import StoreUnavailable
 from tests.support.plan_world import NAME, UID
@@ -51,10 +51,10 @@ async def test_while_the_store_is_silent_one_look_in_a_while_asks_it(monkeypatch
     queues = Queues(lambda _: None)
     observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), queues, nothing)
     entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1")
-    silences = [(await observer.observe(entry, Pulse())).store_silent_seconds for _ in range(5)]
+    silences = [(await observer.observe(entry, Memory())).store_silent_seconds for _ in range(5)]
     assert (silences, store.asked) == ([0.0] * 5, 1)
     clock += SILENCE_PAUSE_SECONDS
-    assert (await observer.observe(entry, Pulse())).store_silent_seconds == SILENCE_PAUSE_SECONDS
+    assert (await observer.observe(entry, Memory())).store_silent_seconds == SILENCE_PAUSE_SECONDS
     assert store.asked == 2
 
 
@@ -66,24 +66,24 @@ async def test_where_a_run_that_is_read_has_its_results_is_known_though_it_has_e
         "status": {"phase": "Succeeded", "observedGeneration": 1},
     })  # fmt: skip
     observer = Observer(nothing, cast("Any", HungStore()), nothing, nothing, known, Queues(lambda _: None), nothing)
-    seen = await observer.observe(reads({"resultsOf": {"batchJobName": "p"}}), Pulse())
+    seen = await observer.observe(reads({"resultsOf": {"batchJobName": "p"}}), Memory())
     assert seen.parent
     assert seen.parent.results
     assert (seen.parent.results.destination.url, seen.parent.results.folder) == ("s3://b/out", "p-01234567")
 
 
 def test_a_change_of_a_job_that_somebody_undid_is_made_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, wish, pulse = 1000.0, SetSlots("job", 2, None), Pulse()
+    clock, wish, memory = 1000.0, SetSlots("job", 2, None), Memory()
     monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: clock)
     plan = Plan((PauseRun(), wish), again_seconds=60)
-    assert pulse.patient(plan) == plan
-    pulse.carried_out(plan)
+    assert memory.patient(plan) == plan
+    memory.carried_out(plan)
     clock += 1
-    assert pulse.patient(plan) == Plan((PauseRun(),), again_seconds=UNDONE_SECONDS - 1)
+    assert memory.patient(plan) == Plan((PauseRun(),), again_seconds=UNDONE_SECONDS - 1)
     other = Plan((SetSlots("job", 3, None),))
-    assert pulse.patient(other) == other, "who changes their mind is not kept waiting"
+    assert memory.patient(other) == other, "who changes their mind is not kept waiting"
     clock += UNDONE_SECONDS
-    assert pulse.patient(plan) == plan
+    assert memory.patient(plan) == plan
 
 
 class OneJob(Nothing):
@@ -103,13 +103,13 @@ async def test_who_is_told_to_stop_keeps_its_place_until_its_job_has_no_pods() -
         nothing, cast("Any", HungStore()), nothing, cast("Any", jobs), KnownBatchJobs(), queues, nothing
     )
     entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
-    await observer.observe(entry, Pulse())
+    await observer.observe(entry, Memory())
     assert queues.line("custom").active == 1
     stopped = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
     assert stopped.body
     stopped.body["spec"]["suspend"] = True
-    await observer.observe(stopped, Pulse())
+    await observer.observe(stopped, Memory())
     assert queues.line("custom").active == 1
     jobs.suspend = True
-    await observer.observe(stopped, Pulse())
+    await observer.observe(stopped, Memory())
     assert queues.line("custom").active == 0

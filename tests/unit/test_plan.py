@@ -459,7 +459,7 @@ def test_what_workers_say_at_too_great_length_does_not_keep_a_run_from_ending() 
     assert status.phase is Phase.SUCCEEDED
     assert status == BatchJobStatus.model_validate(status.to_json()), "it fits its own schema"
     assert condition(status, ConditionType.COMPLETE)[2] == (
-        "10 items succeeded. Bad records that were left out: 12. status.source says which."
+        "10 items succeeded. Records that were left out: 12. status.source says which."
     )
     assert status.source
     assert (status.source.bad_items, len(status.source.bad_item_messages or ())) == (12, 10)

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from batchjob.api.status import BatchJobStatus, Phase
 from batchjob.controller.observed import Parent, Trouble
 from batchjob.core.deadline import COUNTED
-from batchjob.core.phases import CONDITIONS, MOVES, is_terminal
+from batchjob.core.phases import CONDITIONS, TERMINAL, is_terminal
 from batchjob.core.reasons import Reason
 from tests.support.plan_world import World
 
@@ -21,8 +21,31 @@ TYPES = {
     "export": {"destination": {"url": "file:///data/out"}},
 }
 
-
 POLICIES = [None, {"maxFailedPercent": 20}, {"maxFailedPercent": 20, "action": "Fail"}]
+
+NOT_STARTED = frozenset({Phase.PENDING, Phase.QUEUED, Phase.SUSPENDED, Phase.RUNNING}) | TERMINAL
+STARTED = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED}) | TERMINAL
+
+# Phase → what may follow. A suspended BatchJob may not have begun, so it may go back to waiting.
+# Running → Queued: only where Kueue takes the pods back. Finalizing → Running: only where the store was lost and the
+# run begins again.
+MOVES = {
+    Phase.PENDING: NOT_STARTED,
+    Phase.QUEUED: NOT_STARTED,
+    Phase.SUSPENDED: NOT_STARTED | STARTED,
+    Phase.RUNNING: STARTED | {Phase.QUEUED},
+    Phase.FINALIZING: STARTED,
+    Phase.SUCCEEDED: frozenset({Phase.SUCCEEDED}),
+    Phase.FAILED: frozenset({Phase.FAILED}),
+    Phase.CANCELLED: frozenset({Phase.CANCELLED}),
+}
+
+
+def test_an_end_is_final_and_can_be_reached_from_everywhere() -> None:
+    assert set(MOVES) == set(Phase)
+    for phase, after in MOVES.items():
+        assert phase in after
+        assert (after == {phase}) if phase in TERMINAL else after >= TERMINAL
 
 
 def user_cancels(world: World) -> None:

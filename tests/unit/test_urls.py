@@ -10,7 +10,7 @@ from batchjob.api.source import Location, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
 from batchjob.local.rules import complaints
 from batchjob.worker.buckets import explain, open_bucket
-from batchjob.worker.claims import path_on_claim
+from batchjob.worker.mounts import path_on_mount
 from batchjob.worker.sources import https
 from batchjob.worker.sources.file import FileSource
 from batchjob.worker.urls import check_whole, masked
@@ -94,7 +94,7 @@ def test_nothing_of_a_login_is_in_what_is_said_of_other_places() -> None:
     endpoint = f"http://user:{SECRET}@minio:9000"
     errors = [explain("s3://b/k", Location(url="s3://b/k", endpoint=endpoint), OSError("")).why]
     for call in (
-        lambda: path_on_claim(f"file://user:{SECRET}@host/x", []),
+        lambda: path_on_mount(f"file://user:{SECRET}@host/x", []),
         lambda: check_whole(f"s3://b/k?token={SECRET}", "spec.source.uri.url"),
         lambda: open_bucket(Location(url=f"s4://{SECRET}@b/k"), Path(), Path()),
     ):

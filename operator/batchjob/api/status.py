@@ -124,10 +124,12 @@ class SourceStatus(Model):
     sha256: Annotated[str, Field(max_length=64)] | None = Field(None, description="SHA-256 of the source's bytes.")
     etag: Text | None = Field(None, description="ETag of the source, where it has one.")
     bad_items: Count | None = Field(
-        None, description="Records that were left out (source.onBadItem: skip); they are not in counts.total."
+        None,
+        description="Records that were left out: bad ones (source.onBadItem: skip), or results of the BatchJob of "
+        "source.resultsOf that a store lost. They are not in counts.total.",
     )
     bad_item_messages: Annotated[list[Text], Field(max_length=10)] | None = Field(
-        None, description="Line and fault of the first of them."
+        None, description="Line and fault of the first of them, or which results are lost."
     )
 
 

@@ -43,11 +43,11 @@ def _judge(snapshot: Snapshot, policy: SuccessPolicy) -> Verdict:
     if snapshot.counts.failed:
         return _with_failures(snapshot, policy)
     cancelled = f", {snapshot.counts.cancelled} cancelled" if snapshot.counts.cancelled else ""
-    if not snapshot.counts.total:
-        return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, "The source had no items.")
     message = f"{_items(snapshot.counts.succeeded)} succeeded{cancelled}."
+    if not snapshot.counts.total:
+        message = "The source had no items."
     if snapshot.bad_items:
-        message += f" Bad records that were left out: {snapshot.bad_items}. status.source says which."
+        message += f" Records that were left out: {snapshot.bad_items}. status.source says which."
     return Verdict(Phase.SUCCEEDED, Reason.SUCCEEDED, message)
 
 

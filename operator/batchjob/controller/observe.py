@@ -52,7 +52,7 @@ SILENCE_PAUSE_SECONDS: Final = 5.0
 logger = log.get(__name__)
 
 
-class Pulse:
+class Memory:
     """What an operator remembers of a run between two looks. Losing it at a restart costs one early write."""
 
     def __init__(self) -> None:
@@ -116,12 +116,12 @@ class Observer:
         self._silent_since: float | None = None
         self._ask_again_at = 0.0
 
-    async def observe(self, entry: Entry, pulse: Pulse) -> Observed:
+    async def observe(self, entry: Entry, memory: Memory) -> Observed:
         """Everything that decides about a BatchJob. Errors: ValidationError, BatchJobError."""
         job, now = entry.parsed, datetime.now(UTC)
         snapshot, silent, damage = await self._snapshot(entry.uid)
         try:
-            certain = await self._certain(job, snapshot, pulse)
+            certain = await self._certain(job, snapshot, memory)
         except StoreDamaged as error:
             certain, damage = None, str(error)
         created = job.status.jobs_created if job.status else 0
@@ -148,8 +148,8 @@ class Observer:
             pods=await self._pod_trouble(entry.namespace, troubled, pods, stuck=stuck) if troubled else None,
             leaving=is_held(pods) and await self._is_leaving(entry.namespace),
             misconfigured=await self._misconfigured(entry, child),
-            since_write_seconds=pulse.since_write_seconds(),
-            rate=pulse.rate(finished(snapshot.counts)) if snapshot else None,
+            since_write_seconds=memory.since_write_seconds(),
+            rate=memory.rate(finished(snapshot.counts)) if snapshot else None,
             queue=queue,
         )
         return self._in_line(seen)
@@ -200,14 +200,14 @@ class Observer:
         self._silent_since = None
         return snapshot, None, None
 
-    async def _certain(self, job: BatchJob, snapshot: Snapshot | None, pulse: Pulse) -> list[Pair] | None:
+    async def _certain(self, job: BatchJob, snapshot: Snapshot | None, memory: Memory) -> list[Pair] | None:
         """What the status should remember in case the store is lost, some seconds old at most."""
         if snapshot is None or not job.spec.has_effects_outside:
             return None
         now = time.monotonic()
-        if now - pulse.certain_at >= CHECKPOINT_SECONDS:
-            pulse.certain, pulse.certain_at = await self._store.finished(job.metadata.uid), now
-        return pulse.certain
+        if now - memory.certain_at >= CHECKPOINT_SECONDS:
+            memory.certain, memory.certain_at = await self._store.finished(job.metadata.uid), now
+        return memory.certain
 
     async def _missing(self, entry: Entry, job: BatchJob, parent: Parent | None) -> Trouble | None:
         return await find_missing(self._kube, entry.namespace, job.spec, parent.results if parent else None)

@@ -19,7 +19,7 @@ from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.ending import plan_ended
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, KnownBatchJobs
-from batchjob.controller.observe import Observer, Pulse
+from batchjob.controller.observe import Memory, Observer
 from batchjob.controller.observed import Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
 from batchjob.controller.queues import Queues
@@ -73,7 +73,7 @@ class Reconciler:
         self._carry_out = carry_out
         self._queues = queues
         self._settings = settings
-        self._pulses: dict[str, Pulse] = {}
+        self._memories: dict[str, Memory] = {}
 
     async def look(self, key: ObjectKey) -> None:
         """One look at a BatchJob by its key."""
@@ -100,11 +100,11 @@ class Reconciler:
         try:
             self._look_at(await self._carry_out(entry, plan))
             if entry.body is not None:
-                self._pulse(entry).carried_out(plan)
+                self._memory(entry).carried_out(plan)
         except tuple(OBSTACLES) as error:
             plan = await self._obstructed(entry, error)
         if plan.status is not None:
-            self._pulse(entry).written()
+            self._memory(entry).written()
             self._count_end(entry, plan.status.phase)
         if plan.back_off:
             self._queue.back_off(key)
@@ -124,16 +124,16 @@ class Reconciler:
             self._forget(entry.uid)
             return plan_ended(self._observer.ended(entry), self._settings.linger_seconds)
         try:
-            seen = await self._observer.observe(entry, self._pulse(entry))
+            seen = await self._observer.observe(entry, self._memory(entry))
         except ValidationError as error:
             return _invalid(entry.body, error)
-        return self._pulse(entry).patient(make_plan(seen, self._settings))
+        return self._memory(entry).patient(make_plan(seen, self._settings))
 
     async def _obstructed(self, entry: Entry, error: Exception) -> Plan:
         if entry.body is None:
             raise error  # it has ended: nobody waits for it
         try:
-            seen = await self._observer.observe(entry, self._pulse(entry))
+            seen = await self._observer.observe(entry, self._memory(entry))
         except ValidationError:
             raise error from None  # none of ours: its condition could not be written
         plan = plan_obstructed(seen, build_trouble(error), self._settings.pace)
@@ -169,10 +169,10 @@ class Reconciler:
     def _forget(self, uid: str) -> None:
         """It has ended or is gone: nothing more of it moves."""
         self._queues.forget(uid)
-        self._pulses.pop(uid, None)
+        self._memories.pop(uid, None)
 
-    def _pulse(self, entry: Entry) -> Pulse:
-        return self._pulses.setdefault(entry.uid, Pulse())
+    def _memory(self, entry: Entry) -> Memory:
+        return self._memories.setdefault(entry.uid, Memory())
 
 
 def build_trouble(error: Exception) -> Trouble:

@@ -1,4 +1,4 @@
-"""The phases of a BatchJob: which conditions each one has, and which may follow. One table; the docs repeat it.
+"""The phases of a BatchJob and the conditions that each one has. One table; the docs repeat it.
 
 The conditions are the truth and the phase their summary. kstatus reads Reconciling and Stalled: `Reconciling` is True
 only until the spec is accepted, so that `flux --wait` and `helm --wait` do not hang for a long run; `Stalled` is True
@@ -28,23 +28,6 @@ CONDITIONS: Final[dict[tuple[Phase, bool], frozenset[ConditionType]]] = {
 }
 
 TERMINAL: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED})
-
-_NOT_STARTED: Final = frozenset({Phase.PENDING, Phase.QUEUED, Phase.SUSPENDED, Phase.RUNNING}) | TERMINAL
-_STARTED: Final = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED}) | TERMINAL
-
-# Phase → what may follow. A suspended BatchJob may not have begun, so it may go back to waiting.
-# Running → Queued: only where Kueue takes the pods back. Finalizing → Running: only where the store was lost and the
-# run begins again.
-MOVES: Final[dict[Phase, frozenset[Phase]]] = {
-    Phase.PENDING: _NOT_STARTED,
-    Phase.QUEUED: _NOT_STARTED,
-    Phase.SUSPENDED: _NOT_STARTED | _STARTED,
-    Phase.RUNNING: _STARTED | {Phase.QUEUED},
-    Phase.FINALIZING: _STARTED,
-    Phase.SUCCEEDED: frozenset({Phase.SUCCEEDED}),
-    Phase.FAILED: frozenset({Phase.FAILED}),
-    Phase.CANCELLED: frozenset({Phase.CANCELLED}),
-}
 
 
 def is_terminal(status: BatchJobStatus | None) -> bool:

@@ -18,7 +18,7 @@ from batchjob.errors import ConfigurationError
 from batchjob.local.exits import EXIT_SUCCEEDED, SIGNALS
 from batchjob.local.family import Family
 from batchjob.local.manifest import local_path, read_manifest
-from batchjob.local.outcome import DEAD_LETTERS, RESULTS, read_letters
+from batchjob.local.output import DEAD_LETTERS, RESULTS, read_letters
 from batchjob.local.processors import check_known, find_processors, write_entry_points
 from batchjob.local.references import environment, mount
 from batchjob.local.screen import Screen

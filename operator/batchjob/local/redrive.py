@@ -7,7 +7,7 @@ import msgspec
 from batchjob.api.run import Run
 from batchjob.core.items import LEASE_MS
 from batchjob.errors import RunGone
-from batchjob.local.outcome import Letter
+from batchjob.local.output import Letter
 from batchjob.store import Store
 from batchjob.worker.load import fill
 from batchjob.worker.patience import kept

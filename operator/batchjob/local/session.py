@@ -24,7 +24,7 @@ from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, ResultsError, RunGone, ScriptsUnknown, StoreError, StoreUnavailable
 from batchjob.local.absence import Absence, in_words
 from batchjob.local.exits import EXIT_FAILED, EXIT_SUCCEEDED, SIGNALLED, SIGNALS
-from batchjob.local.outcome import DEAD_LETTERS, RESULTS, STOPPED, Letter, Outcome
+from batchjob.local.output import DEAD_LETTERS, RESULTS, STOPPED, Letter, Output
 from batchjob.local.redrive import load_letters
 from batchjob.local.screen import Screen
 from batchjob.local.summary import summarize
@@ -207,8 +207,8 @@ class Session:
 
     async def _finish(self, store: Store, out: Path, redriven: Sequence[Letter] | None) -> Ending:
         snapshot = await self._snapshot(store)
-        outcome = Outcome(store, self._uid, out)
-        failed = [letter async for letter in outcome.letters()]
+        output = Output(store, self._uid, out)
+        failed = [letter async for letter in output.letters()]
         code = self._code(snapshot)
         lines = [summarize(self._job.metadata.name, snapshot, failed, time.monotonic() - self._begun)]
         if snapshot.message:
@@ -217,7 +217,7 @@ class Session:
             await store.abandon(self._uid, STOPPED)  # if it was: what is not done becomes a letter, for a redrive
             here = snapshot.results_uri is None and self._job.spec.type is not JobType.EXPORT
             try:
-                await self._write(lambda: outcome.write({letter.id for letter in redriven or ()}, results=here))
+                await self._write(lambda: output.write({letter.id for letter in redriven or ()}, results=here))
                 lines += _where(snapshot, out, here=here)
             except ResultsError as error:
                 code = self._exit_code or code or EXIT_FAILED

@@ -50,7 +50,8 @@ class Commit(msgspec.Struct, frozen=True):
 
     `started`: how many items of the chunk, in its order, may have been started before the next exchange; a chunk is
     granted with 0, and the worker starts no item beyond what it has declared. If the lease is lost, only these count
-    as lost. `release` gives the unfinished items back: no loss, no attempt.
+    as lost. `returned`: positions that were not started after all; they go back as they are, neighbours as one chunk,
+    and cost no loss and no attempt. `release` does so with all that is unfinished, and gives the lease up.
     `parts` (name → JSON) are written in the same step as the outcomes. `progress`: None where it has not changed.
     `number` makes a commit that is sent twice count once; leave it alone, and send the same object again after
     StoreUnavailable.
@@ -64,6 +65,7 @@ class Commit(msgspec.Struct, frozen=True):
     started: int = 0
     parts: dict[str, bytes] = {}
     progress: Progress | None = None
+    returned: Sequence[int] = ()
     number: int = msgspec.field(default_factory=lambda: next(_numbers))
 
 
@@ -116,7 +118,7 @@ class RunStore:
         """
         packed = msgspec.msgpack.encode([_pack(commit) for commit in commits])
         exchange = call(scripts.EXCHANGE, self.uid, self.worker, want, concurrency, packed)
-        marked = any(commit.outcomes or commit.release or commit.usage or commit.progress for commit in commits)
+        marked = any(_tells(commit) for commit in commits)
         answers = await self._connection.commands([exchange, mark_dirty(self.uid)] if marked else [exchange])
         state, paused, next_ms, changed, lost, granted = answered(answers[0])
         if changed and not marked:
@@ -147,6 +149,15 @@ class RunStore:
     async def parts(self) -> dict[str, bytes]:
         """What commits wrote as `parts`: name → JSON."""
         return await read_parts(self._connection, self.uid, "parts")
+
+    async def origin(self) -> tuple[str, str]:
+        """The source's SHA-256, by which its positions are known again, and those whose results a lost store took.
+
+        The latter as ranges. Both may be empty.
+        """
+        meta = keys.run_key(self.uid, "meta")
+        sha256, missing = await self._connection.command("HMGET", meta, "source_sha256", "missing_positions")
+        return (sha256 or b"").decode(), (missing or b"").decode()
 
     async def sealed(self) -> dict[str, bytes]:
         """Parts of results that are at the destination: name → JSON."""
@@ -190,6 +201,11 @@ class RunStore:
         return in_force
 
 
+def _tells(commit: Commit) -> bool:
+    """Whether it is more than a heartbeat."""
+    return bool(commit.outcomes or commit.returned or commit.release or commit.usage or commit.progress)
+
+
 def _pack(commit: Commit) -> list[Any]:
     """A commit as exchange.lua reads it: successes without a result, the common case on the hot path, as bare ints."""
     succeeded: list[int] = []
@@ -211,7 +227,7 @@ def _pack(commit: Commit) -> list[Any]:
     parts = {name: part.decode() for name, part in commit.parts.items()}
     told = commit.progress
     news = [] if told is None else [[told.thousandths, told.item, told.message]]
-    return [*head, succeeded, results, others, commit.usage, parts, *news]
+    return [*head, succeeded, results, others, sorted(commit.returned), commit.usage, parts, *news]
 
 
 def _unpack(chunk: bytes, fence: int, payload: bytes | list[bytes], attempts: int, losses: int) -> Chunk:

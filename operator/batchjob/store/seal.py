@@ -50,15 +50,6 @@ class SealLease(Duty):
         size, limit = await self._connection.command("HMGET", meta, "result_bytes", "results_limit")
         return Unsealed(int(size or 0), int(limit or 0))
 
-    async def origin(self) -> tuple[str, str]:
-        """The source's SHA-256, by which its positions are known again, and those whose results a lost store took.
-
-        The latter as ranges. Both may be empty.
-        """
-        meta = run_key(self._uid, "meta")
-        sha256, missing = await self._connection.command("HMGET", meta, "source_sha256", "missing_positions")
-        return (sha256 or b"").decode(), (missing or b"").decode()
-
     async def take(self, most_bytes: int) -> Taken:
         """The results that were committed first, up to `most_bytes` and 10,000, or those of one commit."""
         results: list[ItemResult] = []

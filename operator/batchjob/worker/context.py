@@ -17,10 +17,10 @@ from batchjob.api.source import Location
 from batchjob.core.documents import check_name, writable
 from batchjob.core.items import Item
 from batchjob.store import ItemResult, RunStore
-from batchjob.worker.claims import mounts
 from batchjob.worker.files import Files, open_files
 from batchjob.worker.ledger import Lease, Ledger
 from batchjob.worker.manifest import read_parts, write_manifest
+from batchjob.worker.mounts import mount_paths
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
 
@@ -255,7 +255,7 @@ class Context:
         """
         field = f"spec.{'results' if credentials is Purpose.RESULTS_CREDENTIALS else 'export'}.destination"
         references = self.reference(credentials), self.reference(authority)
-        return open_files(place, self.run.folder, field, mounts(self.run.spec), references)
+        return open_files(place, self.run.folder, field, mount_paths(self.run.spec), references)
 
     async def write_manifest(self, files: Files) -> Sealed:
         """Write the manifest of every committed part, last, after removing part files that none vouches for.

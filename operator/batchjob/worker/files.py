@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from batchjob.api.source import Location
 from batchjob.errors import ResultsError
-from batchjob.worker.claims import path_on_claim
+from batchjob.worker.mounts import path_on_mount
 from batchjob.worker.urls import check_whole
 
 TEMPORARY_SUFFIX: Final = ".unfinished"
@@ -48,7 +48,7 @@ class Files(ABC):
         """Remove a file; nothing happens where there is none."""
 
 
-class ClaimFiles(Files):
+class MountedFiles(Files):
     """Files on a mounted claim."""
 
     def __init__(self, url: str, field: str, folder: Path) -> None:
@@ -116,7 +116,7 @@ def open_files(
     check_whole(place.url, f"{field}.url")
     url = f"{place.url.rstrip('/')}/{folder}"
     if place.url.startswith("file:"):
-        return ClaimFiles(url, field, path_on_claim(place.url, mounted, folder))
+        return MountedFiles(url, field, path_on_mount(place.url, mounted, folder))
     from batchjob.worker.bucket_files import BucketFiles  # noqa: PLC0415 - its library would cost every pod 5 MB
 
     return BucketFiles(url, field, place, folder, references)

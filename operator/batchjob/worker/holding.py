@@ -8,14 +8,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from batchjob.api.status import ErrorClass
-from batchjob.core.items import Chunk, Item, Outcome, Retried
+from batchjob.core.items import Chunk, Item, Outcome
 from batchjob.store import Commit, Progress
 
 if TYPE_CHECKING:
     from batchjob.worker.execution import Attempt
 
-RELEASED: Final = "given back: the worker stops"
 UNTOLD: Final = Progress(0, "", "")
 
 
@@ -29,9 +27,10 @@ class Holding:
         self.attempts: set[Attempt] = set()  # in flight
         self.declared = 0  # items that the store knows may be started
         self._next = 0  # index of the first item not started
-        self._finished = 0  # items whose outcome is known, told or not
+        self._finished = 0  # items whose outcome is known, or that go back, told or not
         self._announced = 0  # `declared` once the commit at hand has arrived
         self._outcomes: list[Outcome] = []
+        self._returned: list[int] = []  # positions
         self._usage: dict[str, int] = {}
         self._parts: dict[str, bytes] = {}
         self._progress = UNTOLD  # as the store knows it
@@ -64,7 +63,8 @@ class Holding:
     @property
     def has_news(self) -> bool:
         """Whether a commit would tell more than that the worker lives."""
-        return bool(self._outcomes or self._usage or self._parts) or self._announced > self.declared
+        is_any = self._outcomes or self._returned or self._usage or self._parts
+        return bool(is_any) or self._announced > self.declared
 
     @property
     def is_done(self) -> bool:
@@ -98,8 +98,9 @@ class Holding:
 
     def commit(self, *, release: bool = False) -> Commit:
         """All news as a commit that from now on must reach the store; the news here begins anew."""
-        news = (self._outcomes, self._usage, release, self._announced, self._parts, self._new_progress())
-        self._outcomes, self._usage, self._parts = [], {}, {}
+        returned = [] if release else self._returned  # else all goes back, in one piece
+        news = (self._outcomes, self._usage, release, self._announced, self._parts, self._new_progress(), returned)
+        self._outcomes, self._returned, self._usage, self._parts = [], [], {}, {}
         return Commit(self.id, self.fence, *news)
 
     def _new_progress(self) -> Progress | None:
@@ -118,16 +119,16 @@ class Holding:
         """The commit arrived: what it declared may be started."""
         self.declared = self._announced
 
-    def give_back(self) -> None:
-        """Return what was not started, without an attempt, while what is in flight keeps the lease."""
-        rest = given_back(self.items[self._next :])
+    def give_back_rest(self) -> None:
+        """Return what was not started, while what is in flight keeps the lease."""
+        rest = self.items[self._next :]
         self._next = self.declared = self._announced = len(self.items)
-        self.record(rest, {}, {})
+        self.give_back(rest)
 
-
-def given_back(items: Sequence[Item]) -> list[Outcome]:
-    """Items return as they are, without an attempt."""
-    return [Retried(item.position, ErrorClass.INFRASTRUCTURE, RELEASED, 0, counts=False) for item in items]
+    def give_back(self, items: Sequence[Item]) -> None:
+        """Return items as they are, without an attempt."""
+        self._returned.extend(item.position for item in items)
+        self._finished += len(items)
 
 
 class Holdings:

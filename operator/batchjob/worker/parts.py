@@ -56,7 +56,7 @@ class Parts:
     async def open(cls, files: Files, run: Run, store: RunStore, lease: SealLease) -> Self:
         """Go on after the parts that are recorded."""
         recorded = await patiently(store.sealed)
-        return cls(files, run, lease, read_parts(recorded), await patiently(lease.origin))
+        return cls(files, run, lease, read_parts(recorded), await patiently(store.origin))
 
     async def write(self, taken: Taken) -> None:
         """One part more. Raises ResultsError where the destination cannot be used: nothing has changed then."""

@@ -33,6 +33,7 @@ from batchjob.errors import (
 )
 from batchjob.store import RunStore, Standing, Store
 from batchjob.worker.children import ChildExecution
+from batchjob.worker.closing import check_destination, close_run, find_sealed
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Heartbeat, Pulse
@@ -43,7 +44,6 @@ from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
 from batchjob.worker.processor import Processor, log_trace, make_processor, processor_name
 from batchjob.worker.rate import Limits
-from batchjob.worker.seal import check_destination, find_sealed, seal
 from batchjob.worker.sealer import sealing
 from batchjob.worker.settings import Settings, read_run, read_settings, read_store_access
 from batchjob.worker.slots import Shape
@@ -221,7 +221,7 @@ class Worker:
                 case RunState.OPEN:
                     return await self._do_items()
                 case RunState.SEALING:
-                    await seal(self._run, self._store, self._processor, self._context, renew)
+                    await close_run(self._run, self._store, self._processor, self._context, renew)
                 case RunState.CLOSED | RunState.FAILED | RunState.CANCELLED:
                     return EXIT_CLOSED
         except LeaseLost as error:

@@ -1,8 +1,8 @@
 """Sealing on the way: while the run is open, one of its workers takes results out of the store into parts.
 
-It does so beside its items, as a task of its own on the same loop, under the seal lease. Where that worker is lost or
-goes, the lease ends and another one takes over: what is unsealed is in the store. While the destination cannot be
-used, results wait there; above the run's limit nothing new is granted until it can.
+It does so beside its items, as a task of its own on the same loop, under the seal lease; the end is closing.py's. Where
+that worker is lost or goes, the lease ends and another one takes over: what is unsealed is in the store. While the
+destination cannot be used, results wait there; above the run's limit nothing new is granted until it can.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from batchjob.core.reasons import Reason
 from batchjob.core.retry import delay_ms, said
 from batchjob.errors import BatchJobError, ConfigurationError, ResultsError, RunGone, StoreError
 from batchjob.store import RunStore, SealLease
+from batchjob.worker.closing import results_files
 from batchjob.worker.context import Context
 from batchjob.worker.parts import PART_BYTES, Parts
 from batchjob.worker.patience import PATIENCE_SECONDS, kept, patiently
 from batchjob.worker.processor import Processor, seals_itself
-from batchjob.worker.seal import results_files
 
 PART_SECONDS: Final = 30.0  # after which a part is written however small it is: what a lost store repeats at most
 LOOK_SECONDS: Final = 1.0  # between looks at how much waits

@@ -11,7 +11,7 @@ from batchjob import log, metrics
 from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
-from batchjob.worker.holding import Holding, Holdings, given_back
+from batchjob.worker.holding import Holding, Holdings
 from batchjob.worker.rate import Limits
 
 TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
@@ -154,7 +154,7 @@ class Slots:
         holding.attempts.discard(attempt)
         self.news.set()
         if not attempt.abandoned and not self._holdings.untake(holding, attempt.items):
-            holding.record(given_back(attempt.items), {}, {})
+            holding.give_back(attempt.items)
 
     def _record(self, holding: Holding, attempt: Attempt) -> None:
         holding.attempts.discard(attempt)

@@ -133,7 +133,7 @@ class Work:
             self._drain_ends = time.monotonic() + self._pace.grace_seconds
             for holding in self._holdings:
                 if holding.attempts:
-                    holding.give_back()
+                    holding.give_back_rest()
         elif time.monotonic() >= self._drain_ends:
             await self._end_attempts()
 

@@ -6,7 +6,7 @@ local function next_chunk(run)
   if leased then
     local chunk = must_read_lease(leased)
     end_lease(chunk)
-    give_back(run, chunk, chunk.first)
+    give_back(run, chunk, open_ranges(chunk, chunk.first, chunk.last))
   end
   local due = redis.call('ZPOPMIN', KEY.retry)[1]
   if due then

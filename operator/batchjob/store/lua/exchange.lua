@@ -1,8 +1,9 @@
 -- Commit, reap, promote and grant in one step. ARGV: worker, want (items), concurrency, msgpack of the commits
--- [[chunk, fence, number, started, release, succeeded, results, others, usage, parts, progress], …] where
+-- [[chunk, fence, number, started, release, succeeded, results, others, returned, usage, parts, progress], …] where
 --   succeeded = [position, …]   results = [position, JSON, …]   usage, parts = {name: value}
 --   others = [["retried", position, class, message, delay ms, counts], ["failed", position, class, message],
 --             ["cancelled", position], …]
+--   returned = [position, …], ascending: not started after all
 --   progress = nil where it is no news, else [thousandths of an item that those in hand are done, id, message]: of the
 --              one that spoke last; an id of '': none did
 -- Writes every key but sealed and notes.
@@ -91,15 +92,22 @@ local function commit(run, c)
         settle[outcome[1]](chunk, outcome)
       end
     end
-    for name, n in pairs(c[9]) do
+    local back = {}
+    for _, position in ipairs(c[9]) do
+      if leave(chunk, position) then
+        extend(back, position)
+      end
+    end
+    give_back(run, chunk, back)
+    for name, n in pairs(c[10]) do
       redis.pcall('HINCRBY', KEY.usage, name, n) -- a sum beyond 64 bits stays where it was
       touch()
     end
-    for name, part in pairs(c[10]) do
+    for name, part in pairs(c[11]) do
       redis.call('HSET', KEY.parts, name, part)
     end
-    if c[11] then
-      hear(chunk, c[11])
+    if c[12] then
+      hear(chunk, c[12])
     end
     chunk.number = c[3]
     chunk.started = math.max(chunk.started, c[4])
@@ -108,7 +116,7 @@ local function commit(run, c)
     end_lease(chunk)
   elseif c[5] then
     end_lease(chunk)
-    give_back(run, chunk, chunk.first)
+    give_back(run, chunk, open_ranges(chunk, chunk.first, chunk.last))
   else
     write_lease(run, chunk)
   end

@@ -97,25 +97,29 @@ local function put_back(run, push, field, first, last)
   returned = returned + 1
 end
 
--- The items from `first` to `last` that are still in the chunk, as ranges {first, last}.
+-- One position more, of ranges {first, last} in ascending order.
+local function extend(ranges, position)
+  local range = ranges[#ranges]
+  if range and range[2] == position - 1 then
+    range[2] = position
+  else
+    ranges[#ranges + 1] = {position, position}
+  end
+end
+
+-- The items from `first` to `last` that are still in the chunk, as ranges.
 local function open_ranges(chunk, first, last)
   local ranges = {}
   for position = first, last do
     if not chunk.done[position] then
-      local range = ranges[#ranges]
-      if range and range[2] == position - 1 then
-        range[2] = position
-      else
-        ranges[#ranges + 1] = {position, position}
-      end
+      extend(ranges, position)
     end
   end
   return ranges
 end
 
--- What is still in the chunk from `first` on goes back to the head of the queue, in order.
-local function give_back(run, chunk, first)
-  local ranges = open_ranges(chunk, first, chunk.last)
+-- Items of a leased chunk go back to the head of the queue, in order, each range as one chunk.
+local function give_back(run, chunk, ranges)
   for i = #ranges, 1, -1 do
     local from, to = unpack(ranges[i])
     put_back(run, 'LPUSH', chunk.field, from, to)
@@ -217,7 +221,7 @@ local function expire(run, id)
   local chunk = must_read_lease(id)
   end_lease(chunk)
   local untouched = math.min(chunk.first + chunk.started, chunk.last + 1)
-  give_back(run, chunk, untouched)
+  give_back(run, chunk, open_ranges(chunk, untouched, chunk.last))
   for _, lost in ipairs(open_ranges(chunk, chunk.first, untouched - 1)) do
     lose(run, chunk, lost[1], lost[2])
   end

@@ -8,8 +8,8 @@ from batchjob.api.run import Purpose, Run
 from batchjob.api.source import MEMBERS, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource
 from batchjob.store import RunStore, Store
-from batchjob.worker.claims import mounts, path_on_claim
 from batchjob.worker.files import Files, open_files
+from batchjob.worker.mounts import mount_paths, path_on_mount
 from batchjob.worker.sources.file import FileSource, PathReader, Reader
 from batchjob.worker.sources.inline import InlineSource
 from batchjob.worker.sources.redrive import RedriveSource
@@ -54,7 +54,7 @@ def _parent_files(run: Run, references_dir: Path) -> Files | None:
         return None
     references = references_dir / Purpose.SOURCE_CREDENTIALS, references_dir / Purpose.SOURCE_CA
     try:
-        return open_files(parent.destination, parent.folder, "spec.source.resultsOf", mounts(run.spec), references)
+        return open_files(parent.destination, parent.folder, "spec.source.resultsOf", mount_paths(run.spec), references)
     except ConfigurationError as error:
         is_claim = parent.destination.url.startswith("file:")
         hint = ": its results are there, so mount the same claim at the same path" if is_claim else ""
@@ -95,7 +95,7 @@ def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:
 
                 return BucketReader(place, references_dir / Purpose.SOURCE_CREDENTIALS, authority)
             case "file":
-                return PathReader(path_on_claim(place.url, mounts(run.spec)), place.url)
+                return PathReader(path_on_mount(place.url, mount_paths(run.spec)), place.url)
     except ConfigurationError as error:
         raise InvalidSource(str(error)) from None
     raise InvalidSource(

@@ -46,6 +46,11 @@ class BadItems:
         if len(self.messages) < BAD_ITEMS_SHOWN:
             self.messages.append(" ".join(str(error).split())[:BAD_ITEM_CHARACTERS])
 
+    def add_lost(self, count: int, what: str) -> None:
+        """Records that are nobody's fault, and cannot be had any more: said whatever the policy."""
+        self.count += count
+        self.messages.append(what[:BAD_ITEM_CHARACTERS])
+
     def check(self, good: int) -> None:
         """InvalidSource where no record at all is good: a run of nothing must not look like a success."""
         if self.count and not good:

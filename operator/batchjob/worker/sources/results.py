@@ -6,9 +6,11 @@ source. Parts need no store: where that has forgotten the run, its manifest tell
 
 from collections.abc import AsyncIterator, Callable
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
+from batchjob.core.ranges import Ranges, format_pairs
 from batchjob.errors import ResultsError, RunGone, SourceUnreachable
 from batchjob.store import RunStore
 from batchjob.worker.files import Files
@@ -16,9 +18,14 @@ from batchjob.worker.manifest import MANIFEST, Manifest, Part, as_row, read_part
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
+SHOWN: Final = 64  # characters about which results are missing
+
 
 class ResultsSource(Source):
-    """`spec.source.resultsOf`. Items that had no result (failed, cancelled, or done without one) are left out."""
+    """`spec.source.resultsOf`. Items that had no result (failed, cancelled, or done without one) are left out.
+
+    So are those whose results the store lost, and these are told.
+    """
 
     def __init__(self, parent: RunStore, name: str, open_destination: Callable[[], Files | None]) -> None:
         super().__init__()
@@ -31,10 +38,14 @@ class ResultsSource(Source):
         try:
             await self._parent.state()
         except RunGone:
-            async for records in self._of_parts(await self._listed()):
+            manifest = await self._manifest()
+            self._tell_missing(manifest.missing)
+            async for records in self._of_parts(manifest.parts):
                 yield records
             return
         try:
+            _, missing = await self._parent.origin()
+            self._tell_missing(missing)
             async for records in self._of_parts(read_parts(await self._parent.sealed())):
                 yield records
             async for found in self._parent.results():
@@ -62,8 +73,15 @@ class ResultsSource(Source):
         self._digest.update(body)
         return body
 
-    async def _listed(self) -> list[Part]:
-        """The parts of a run that the store has forgotten, if it was sealed."""
+    def _tell_missing(self, positions: str) -> None:
+        if missing := Ranges(positions):
+            said = (
+                f"the store lost the results of items that BatchJob {self._name} has done; their places in its source: "
+            )
+            self.bad.add_lost(len(missing), said + format_pairs(missing, limit=SHOWN))
+
+    async def _manifest(self) -> Manifest:
+        """What tells of the parts of a run that the store has forgotten, if it was sealed."""
         files = self._open_destination()
         body = files and await self._get(files, MANIFEST)
         if not body:
@@ -71,7 +89,7 @@ class ResultsSource(Source):
         manifest = msgspec.json.decode(body, type=Manifest)
         if manifest.uid != self._parent.uid or not all(part.positions for part in manifest.parts):
             raise self._gone()
-        return manifest.parts
+        return manifest
 
     async def _get(self, files: Files, name: str) -> bytes | None:
         try:

@@ -1,4 +1,4 @@
-"""The seal: when every item is terminal, one worker finishes the results and closes the run.
+"""The end: when every item is terminal, one worker finishes the results and closes the run (before that: sealer.py).
 
 Whether the results will have a place is looked at before the first item: an hour of a model is no price for a typing
 error in a bucket's name.
@@ -57,7 +57,7 @@ async def find_sealed(run: Run, context: Context, *, is_rebuilt: bool) -> Kept |
         return Kept()  # it was said already
 
 
-async def seal(run: Run, store: RunStore, processor: Processor, context: Context, renew_seconds: float) -> None:
+async def close_run(run: Run, store: RunStore, processor: Processor, context: Context, renew_seconds: float) -> None:
     """Finish the run, or wait a moment where another worker does.
 
     Raises StoreError where the store is away, or another worker took over: that says nothing about the results, so it

@@ -9,13 +9,13 @@ from batchjob.errors import ConfigurationError
 from batchjob.worker.urls import masked
 
 
-def mounts(spec: BatchJobSpec) -> list[Path]:
+def mount_paths(spec: BatchJobSpec) -> list[Path]:
     """Where the run's claims are mounted."""
     volumes = (spec.worker.volumes if spec.worker else None) or []
     return [Path(volume.mount_path) for volume in volumes]
 
 
-def path_on_claim(url: str, mounted: Iterable[Path], folder: str = "") -> Path:
+def path_on_mount(url: str, mounted: Iterable[Path], folder: str = "") -> Path:
     """The path that a file URL names, or a folder below it, links followed.
 
     Raises ConfigurationError where it is on no mounted claim.

@@ -59,7 +59,7 @@ def _letter(line: bytes, where: str) -> Letter:
     return letter
 
 
-class Outcome:
+class Output:
     """What a run left in the store, on its way into the folder."""
 
     def __init__(self, store: Store, uid: str, folder: Path) -> None:
@@ -69,7 +69,7 @@ class Outcome:
 
     def letters(self) -> AsyncIterator[DeadLetter]:
         """Every dead letter."""
-        return self._store.run(self._uid, "outcome").dead_letters()
+        return self._store.run(self._uid, "output").dead_letters()
 
     async def write(self, redriven: set[str], *, results: bool) -> None:
         """Replace both files; without `results`, which the run wrote elsewhere, that of the dead letters.
