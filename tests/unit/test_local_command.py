@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchjob.cli import run as batchjob
+from batchjob.cli import execute as batchjob
 from batchjob.cli.run import EXIT_CODES
 from batchjob.errors import ScriptsUnknown, StoreError, StoreFull, StoreNotReady, StoreUnavailable
 from batchjob.local.absence import TELL_SECONDS, Absence, in_words

@@ -17,13 +17,13 @@ USAGE: Final = """usage: batchjob <command>
 def main() -> None:
     """Entry point; exits with the command's code, 2 for a wrong command line, 130 after a Ctrl-C."""
     try:
-        code = run(sys.argv[1:])
+        code = execute(sys.argv[1:])
     except KeyboardInterrupt:  # at any moment, such as while a command is imported
         code = EXIT_INTERRUPTED
     sys.exit(code)
 
 
-def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
+def execute(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
     """Run one command line and return its exit code."""
     match arguments:
         case ["operator"]:
