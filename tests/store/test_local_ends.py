@@ -79,6 +79,15 @@ def test_a_redrive_does_what_a_stopped_run_did_not_do(place: Place) -> None:
     assert place.lines("dead-letters.jsonl") == []
 
 
+def test_a_worker_is_replaced_though_what_it_started_lives_on(place: Place) -> None:
+    place.write(custom({"do": "crash once"}))
+    done = place.run(*MINE)
+    assert done.returncode == 0, done.stderr
+    assert "a worker was lost: it was ended by SIGABRT" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line["id"] for line in place.lines("results.jsonl")] == ["i0"]
+
+
 def test_a_run_that_is_stopped_before_any_item_is_done_leaves_earlier_files_alone(place: Place) -> None:
     place.write(custom({}))
     assert place.run(*MINE).returncode == 0
