@@ -215,6 +215,25 @@ def test_a_run_that_is_stopped_before_it_begins_says_so(place: Place, number: in
     assert (process.returncode, err) == (code, "batchjob run: stopped before anything began\n")
 
 
+def test_a_ctrl_c_while_a_library_is_imported_ends_the_command_before_the_library_hears_it(place: Place) -> None:
+    libraries = place.folder / "libraries"
+    libraries.mkdir()
+    panics = "    raise RuntimeError('the library panicked')\n"
+    (libraries / "pydantic.py").write_text(
+        f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n{panics}"
+    )
+    place.write(custom({}))
+    done = place.run(*MINE, environment={"PYTHONPATH": str(libraries)})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_run_that_had_nothing_to_write_leaves_no_empty_folder(place: Place) -> None:
+    place.write(custom({}, source={"uri": {"url": "items.jsonl"}}))
+    (place.folder / "items.jsonl").write_text("no JSON\n")
+    assert place.run(*MINE).returncode == 64
+    assert not (place.folder / "tell-results").exists()
+
+
 def test_two_runs_do_not_write_to_one_folder(place: Place) -> None:
     place.write(custom({"do": "wait"}))
     with place.begin(*MINE) as process:
