@@ -79,6 +79,15 @@ def test_a_redrive_does_what_a_stopped_run_did_not_do(place: Place) -> None:
     assert place.lines("dead-letters.jsonl") == []
 
 
+def test_a_worker_is_replaced_though_what_it_started_lives_on(place: Place) -> None:
+    place.write(custom({"do": "crash once"}))
+    done = place.run(*MINE)
+    assert done.returncode == 0, done.stderr
+    assert "a worker was lost: it was ended by SIGABRT" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line["id"] for line in place.lines("results.jsonl")] == ["i0"]
+
+
 def test_a_run_that_is_stopped_before_any_item_is_done_leaves_earlier_files_alone(place: Place) -> None:
     place.write(custom({}))
     assert place.run(*MINE).returncode == 0
@@ -204,6 +213,25 @@ def test_a_run_that_is_stopped_before_it_begins_says_so(place: Place, number: in
         process.send_signal(number)
         _, err = process.communicate()
     assert (process.returncode, err) == (code, "batchjob run: stopped before anything began\n")
+
+
+def test_a_ctrl_c_while_a_library_is_imported_ends_the_command_before_the_library_hears_it(place: Place) -> None:
+    libraries = place.folder / "libraries"
+    libraries.mkdir()
+    panics = "    raise RuntimeError('the library panicked')\n"
+    (libraries / "pydantic.py").write_text(
+        f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n{panics}"
+    )
+    place.write(custom({}))
+    done = place.run(*MINE, environment={"PYTHONPATH": str(libraries)})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_run_that_had_nothing_to_write_leaves_no_empty_folder(place: Place) -> None:
+    place.write(custom({}, source={"uri": {"url": "items.jsonl"}}))
+    (place.folder / "items.jsonl").write_text("no JSON\n")
+    assert place.run(*MINE).returncode == 64
+    assert not (place.folder / "tell-results").exists()
 
 
 def test_two_runs_do_not_write_to_one_folder(place: Place) -> None:

@@ -106,7 +106,7 @@ def test_the_example_for_a_bucket_runs_with_one_and_with_a_folder(place: Place, 
     assert done.returncode == 0, done.stderr
     (part,) = (place.folder / "out").glob("export-stock-*/part-*.jsonl")
     assert json.loads(part.read_text().splitlines()[0]) == {"name": "Teapot", "amount": "12"}
-    assert "left out: 1 bad records" in done.stdout
+    assert "left out: 1 bad record (" in done.stdout
 
 
 def test_the_example_for_a_claim_runs_with_a_file(place: Place) -> None:

@@ -20,7 +20,7 @@ from tests.support.manifests import API_VERSION
 PATIENCE_SECONDS: Final = 60
 RUN: Final = ("run", "-f", "batchjob.yaml")
 CODE: Final = r"""
-import os, sys, time
+import os, subprocess, sys, time
 from batchjob.worker import ConfigurationError, Context, Fail, Item, Processor
 
 class TellLength(Processor):
@@ -46,6 +46,10 @@ class TellLength(Processor):
             case "divide":
                 return {"share": float("nan")}
             case "crash":
+                os.abort()
+            case "crash once" if not os.path.exists("crashed"):
+                open("crashed", "w").close()
+                subprocess.Popen(["sleep", "600"])
                 os.abort()
         context.usage("characters", len(item.data["text"]))
         return {"length": len(item.data["text"])}

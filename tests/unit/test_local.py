@@ -13,7 +13,7 @@ import yaml
 from batchjob.api.crd import crd
 from batchjob.api.run import StoreAccess
 from batchjob.api.status import Counts
-from batchjob.cli import run as batchjob
+from batchjob.cli import execute as batchjob
 from batchjob.core.items import RunState
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, StoreUnavailable

@@ -2,13 +2,26 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from batchjob.cli import run as batchjob
+from batchjob.api.run import StoreAccess
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.cli import execute as batchjob
 from batchjob.cli.run import EXIT_CODES
-from batchjob.errors import ScriptsUnknown, StoreError, StoreFull, StoreNotReady, StoreUnavailable
+from batchjob.errors import (
+    ResultsError,
+    ScriptsUnknown,
+    StoreError,
+    StoreFull,
+    StoreNotReady,
+    StoreUnavailable,
+)
+from batchjob.local import session
 from batchjob.local.absence import TELL_SECONDS, Absence, in_words
+from tests.support.manifests import inline, noop
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "run-without-a-cluster.md"
 
@@ -80,3 +93,19 @@ def test_a_store_that_stays_away_is_told_of_at_once_and_then_by_how_long_it_has_
     absence.end()
     absence.tell(error, 1000.0)
     assert said[2:] == [first]
+
+
+async def test_a_disk_that_stays_full_is_told_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "STORE_SECONDS", 0.0)
+    said: list[str] = []
+    nobody: Any = None
+    screen: Any = SimpleNamespace(say=said.append)
+    job = BatchJob.model_validate(noop("n", inline(1)))
+    refusals = ["it is full", "it is full", "it is full", "it is read-only"]
+
+    async def write() -> None:
+        if refusals:
+            raise ResultsError(refusals.pop(0))
+
+    await session.Session(job, StoreAccess(url="redis://127.0.0.1"), tmp_path, nobody, screen)._write(write)
+    assert [line.partition(":")[0] for line in said] == ["it is full", "it is read-only"]

@@ -36,7 +36,7 @@ def refused(folder: Path, text: str) -> str:
         ("", "metadata.name: '' is no name"),
         ("a.b", "metadata.name must not contain a dot"),
         ("a" * 53, "metadata.name must be at most 52 characters"),
-        (5, "metadata.name: should be a valid string (it is 5)"),
+        (5, "metadata.name: should be a valid string: put it in quotes (it is 5)"),
         (None, "metadata.name: should be a valid string (it is None)"),
     ],
 )
@@ -44,6 +44,21 @@ def test_a_name_that_no_cluster_would_take_is_refused(tmp_path: Path, name: Any,
     job = noop("fine", inline(1))
     job["metadata"]["name"] = name
     assert words in refused(tmp_path, yaml.safe_dump(job))
+
+
+@pytest.mark.parametrize(
+    ("spec", "line"),
+    [
+        ({"startAfter": "soon"}, "spec.startAfter: must be a time with its zone, such as 2026-01-31T09:00:00Z"),
+        ({"custom": {"processor": "Mine"}}, "spec.custom.processor: should match pattern"),
+        (
+            {"custom": {"processor": "noop", "params": {"seconds": 1}}},
+            "spec.custom.params.seconds: should be a valid string: put",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_our_words(tmp_path: Path, spec: dict[str, Any], line: str) -> None:
+    assert f"\n  {line}" in refused(tmp_path, yaml.safe_dump(noop("wrong", inline(1), **spec)))
 
 
 def test_a_namespace_is_a_name_too(tmp_path: Path) -> None:

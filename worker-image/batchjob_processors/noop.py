@@ -1,20 +1,28 @@
 """The processor that does nothing, for trying things out and for measuring the engine alone."""
 
 import asyncio
+import math
+from typing import Final
 
 from batchjob.worker import ConfigurationError, Context, Item, Processor
+
+SECONDS: Final = "seconds"
 
 
 class Noop(Processor):
     """Type custom, `processor: noop`; the parameter `seconds` makes each item take that long."""
 
     async def open(self, context: Context) -> None:
-        """Read the parameter."""
-        text = context.params.get("seconds", "0")
+        """Read the parameter, and tell of those that are none."""
+        text = context.params.get(SECONDS, "0")
         try:
             self._seconds = float(text)
         except ValueError:
-            raise ConfigurationError(f"spec.custom.params.seconds is not a number: {text!r}") from None
+            self._seconds = math.nan
+        if not 0 <= self._seconds < math.inf:
+            raise ConfigurationError(f"spec.custom.params.seconds is no number of seconds, from 0: {text!r}")
+        for name in sorted(set(context.params) - {SECONDS}):
+            context.logger.warning("a parameter has no effect: noop knows `seconds` alone", param=name)
 
     async def process(self, item: Item, context: Context) -> None:
         """Wait, if told to."""

@@ -30,9 +30,15 @@ class FormField(Model):
         json_schema_extra={
             VALIDATIONS: [
                 cel(
-                    "(self.type == 'enum') == has(self.enum)",
-                    "formSchema.fields[].enum lists the choices of a field of type enum, and of no other",
-                    field=".type",
+                    "self.type != 'enum' || has(self.enum)",
+                    "a field of type enum needs its choices: list them in formSchema.fields[].enum",
+                    field=".enum",
+                ),
+                cel(
+                    "self.type == 'enum' || !has(self.enum)",
+                    "formSchema.fields[].enum lists choices, which a field of type enum alone has: "
+                    "remove it, or set type: enum",
+                    field=".enum",
                 ),
                 cel(
                     "!(has(self.minimum) || has(self.maximum)) || self.type in ['number', 'integer']",

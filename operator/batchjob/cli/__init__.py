@@ -1,7 +1,9 @@
 """The command `batchjob`. It imports what a command needs only when that command runs."""
 
+import os
+import signal
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
 USAGE: Final = """usage: batchjob <command>
@@ -16,14 +18,20 @@ USAGE: Final = """usage: batchjob <command>
 
 def main() -> None:
     """Entry point; exits with the command's code, 2 for a wrong command line, 130 after a Ctrl-C."""
-    try:
-        code = run(sys.argv[1:])
-    except KeyboardInterrupt:  # at any moment, such as while a command is imported
-        code = EXIT_INTERRUPTED
-    sys.exit(code)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored, as with nohup
+        signal.signal(signal.SIGINT, _leave)
+    sys.exit(execute(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
+def _leave(_number: int, _frame: object) -> NoReturn:
+    """End at once: nothing has begun. Whoever begins something sets a handler of its own.
+
+    A KeyboardInterrupt would be raised within whatever is imported now, and a library in Rust panics then.
+    """
+    os._exit(EXIT_INTERRUPTED)
+
+
+def execute(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
     """Run one command line and return its exit code."""
     match arguments:
         case ["operator"]:

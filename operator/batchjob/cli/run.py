@@ -27,12 +27,12 @@ def main(arguments: Sequence[str]) -> int:
     parsed = _parser().parse_args(arguments)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - None where somebody closed it (>&-)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as above
-    for number in SIGNALS:  # what was begun is cleared away
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, _leave)
     try:
         from batchjob.local.command import Options, run
 
+        for number in SIGNALS:  # what is begun from here on is cleared away
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, _leave)
         ending = run(Options(**vars(parsed)))
     except ModuleNotFoundError as error:
         if error.name not in OF_THE_EXTRA:

@@ -79,6 +79,7 @@ def run(options: Options) -> Ending:
 @contextlib.contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
     """The folder of the results, made and locked now, and not after hours of work."""
+    is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -94,6 +95,9 @@ def _alone_in(out: Path) -> Iterator[None]:
     except BlockingIOError:
         raise ConfigurationError(f"--out: another run writes to {out}: wait for its end, or name another") from None
     finally:
+        if is_new:
+            with contextlib.suppress(OSError):  # such as where there are results in it
+                out.rmdir()
         os.close(folder)
 
 

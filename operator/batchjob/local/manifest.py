@@ -23,6 +23,7 @@ from batchjob.core.documents import encode
 from batchjob.errors import ConfigurationError
 from batchjob.local.rules import complaints
 
+_OPENINGS: Final = re.compile("^(Input |String |List |Dictionary |Value error, )")  # of pydantic's sentences
 SHOWN: Final = 20  # mistakes: who wrote a field wrong in a thousand items sees which one
 # Where a URL may be a path of this machine.
 _PLACES: Final = (("source", "uri"), ("results", "destination"), ("export", "destination"))
@@ -134,7 +135,7 @@ def _parse(document: dict[str, Any], path: Path) -> BatchJob:
 
 def _in_words(error: Any) -> str:
     *steps, last = error["loc"]
-    said = error["msg"].replace("Input should", "should").replace("Field", "field")
+    said = _OPENINGS.sub("", error["msg"]).replace("Field", "field")
     if last in {"str", "int"}:  # a choice of pydantic's between two types, and not a field
         said = "should be a text or an integer; anything deeper goes into json, as the text of a JSON object"
     else:
@@ -143,6 +144,8 @@ def _in_words(error: Any) -> str:
     for step in steps:
         field += f"[{step}]" if isinstance(step, int) else f".{step}" if field else step
     given = error["input"]
+    if error["type"] == "string_type" and isinstance(given, int | float):
+        said += ": put it in quotes"
     return f"{field}: {said}" if isinstance(given, dict | list) else f"{field}: {said} (it is {given!r:.60})"
 
 

@@ -227,14 +227,16 @@ class Session:
     async def _write(self, write: Callable[[], Awaitable[None]]) -> None:
         """Write the files: what is in the store ends with us, so a full disk is given the time to be cleared."""
         self._asked.clear()
-        ends = time.monotonic() + ROOM_SECONDS
+        ends, told = time.monotonic() + ROOM_SECONDS, ""
         while True:
             try:
                 return await write()
             except ResultsError as error:
                 if self._asked.is_set() or time.monotonic() > ends:
                     raise
-                self._screen.say(f"{error}: make room. It is tried again for a while (Ctrl-C: give the results up)")
+                if str(error) != told:
+                    told = str(error)
+                    self._screen.say(f"{told}: make room. It is tried again for a while (Ctrl-C: give the results up)")
             await self._rest()
 
     async def _rest(self) -> None:

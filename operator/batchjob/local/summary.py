@@ -18,7 +18,8 @@ def summarize(name: str, snapshot: Snapshot, letters: Sequence[DeadLetter], seco
         f"{name}: {_counts(snapshot.counts, snapshot.total)} in {_duration(seconds)}{_rate(snapshot.counts, seconds)}"
     ]
     if snapshot.bad_items:
-        lines += ["", f"left out: {snapshot.bad_items} bad records (spec.source.onBadItem is skip)"]
+        records = "record" if snapshot.bad_items == 1 else "records"
+        lines += ["", f"left out: {snapshot.bad_items} bad {records} (spec.source.onBadItem is skip)"]
         lines += [f"  {printable(message)}" for message in snapshot.bad_item_messages]
     if letters:
         lines += ["", *_failures(letters)]

@@ -20,6 +20,7 @@ COMMAND: Final = (sys.executable, "-P", "-c", _PROGRAM, "worker")
 LAST_WORDS: Final = b"batchjob worker: "  # begins a line that says what the termination file says too
 BLOCK_BYTES: Final = 65536
 END_SECONDS: Final = 5.0  # for a worker to close what it opened, once the run has ended
+REST_SECONDS: Final = 1.0  # for the last lines of a worker that has ended: what it started may hold its output open
 AGAIN_SECONDS: Final = 1.0  # before a worker that was lost is replaced: it may be lost at once again
 
 
@@ -77,7 +78,7 @@ class Workers:
         await asyncio.wait(self._tasks, timeout=END_SECONDS)
         self.kill()
         await asyncio.wait(self._tasks, timeout=END_SECONDS)
-        for task in self._tasks:  # a process that a processor started may hold the pipe open
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -111,30 +112,43 @@ class Workers:
             "BATCHJOB_PROBE_PORT": "0",
             "BATCHJOB_TERMINATION_LOG": str(self._termination(number)),
         }
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            env={**os.environ, **self._variables, **told},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            process_group=self._family.group,
-        )
+        # A pipe of our own: one of asyncio's would have us wait for whatever a processor started, which holds it open.
+        output, its = os.pipe()
+        relay = asyncio.create_task(self._relay(output))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *COMMAND,
+                env={**os.environ, **self._variables, **told},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=its,
+                stderr=its,
+                process_group=self._family.group,
+            )
+        finally:
+            os.close(its)
         self._processes.add(process)
         if self._stopping.is_set():
             self.stop()
         try:
-            await self._relay(process.stdout)
-            return await process.wait()
+            code = await process.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(relay, REST_SECONDS)
+            return code
         finally:
             self._processes.discard(process)
+            relay.cancel()
 
-    async def _relay(self, output: asyncio.StreamReader | None) -> None:
+    async def _relay(self, output: int) -> None:
         """Show what it says, line by line."""
-        rest = b""
-        while output is not None and (block := await output.read(BLOCK_BYTES)):
-            *lines, rest = (rest + block).split(b"\n")
-            self._show(lines)
-        self._show([rest] if rest else [])
+        reader, rest = asyncio.StreamReader(), b""
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb")
+        )
+        with contextlib.closing(transport):
+            while block := await reader.read(BLOCK_BYTES):
+                *lines, rest = (rest + block).split(b"\n")
+                self._show(lines)
+            self._show([rest] if rest else [])
 
     def _show(self, lines: list[bytes]) -> None:
         for line in lines:

@@ -7,6 +7,7 @@ the caller's to wait for.
 
 import asyncio
 import random
+import re
 import ssl
 import time
 from collections import defaultdict
@@ -59,24 +60,25 @@ _NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
 _UNAVAILABLE_CODES: Final = ("BUSY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ASK")
 _ELSEWHERE: Final = ("MOVED ", "READONLY ")  # a cluster or a sentinel has made another server the one to ask
 _TOO_MANY: Final = "ERR max number of clients"
+_PLACE: Final = re.compile(r" script: \w+, on @\w+:\d+\.?$")  # in a script of ours, where one ended with this error
 
 
 def translate(error: Exception) -> Exception:
     """The error of ours that a refusal or a failed connection means."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return StoreUnavailable(f"the store's certificate is not trusted: {error.verify_message}")
-    text = str(error)
+    text = _PLACE.sub("", str(error)).rstrip(".")
     code, _, rest = text.partition(" ")
     if not isinstance(error, hiredis.ReplyError) or code in _UNAVAILABLE_CODES or text.startswith(_TOO_MANY):
         return StoreUnavailable(f"the store does not answer: {text or type(error).__name__}")
     if code in _BY_CODE:
-        return _BY_CODE[code](rest.partition(" script: ")[0])
+        return _BY_CODE[code](rest)
     if code in _IN_WORDS:
         kind, what = _IN_WORDS[code]
         return kind(f"{what}: {text}")
     if code in _NOT_READY_CODES or text.startswith("ERR AUTH"):  # which a server without passwords answers
         return StoreNotReady(f"the store has not been prepared for this user: {text}")
-    return StoreError(f"the store refused: {text}")
+    return StoreError(f"the store refused: {error}")  # perhaps a mistake of ours, whose place is worth knowing
 
 
 class Connection:
