@@ -95,6 +95,17 @@ async def test_a_poison_item_ends_as_a_dead_letter_and_its_neighbours_succeed(
     assert (await runs.oracle(uid).check())["succeeded"] == 11
 
 
+async def test_an_item_that_may_be_lost_once_is_given_up_then(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=1, max_losses=1)
+    worker = store.run(uid, "w")
+    grant = await worker.exchange([], 1, 1)
+    await worker.exchange([commit(chunk, started=1) for chunk in grant.chunks], 0)
+    await runs.lose_workers(uid)
+    await worker.exchange([], 1, 1)
+    [letter] = await store.dead_letters(uid, 10)
+    assert letter.message == "its worker was lost once while it ran (maxLosses 1)"
+
+
 async def lose_twice(runs: Runs, uid: str) -> None:
     for worker in ("a", "b"):
         await runs.claim_started(uid, worker)

@@ -79,7 +79,11 @@ CASES: Final = [
     Case("jsonl-a-number", GOOD + b"7\n", "line 2: not a JSON object but a number"),
     Case("jsonl-no-id", GOOD + b'{"ID": "a"}\n', "line 2: the field 'id'.* is missing"),
     Case("jsonl-id-null", GOOD + b'{"id": null}\n', "line 2: .* must be a text or a whole number, not null"),
-    Case("jsonl-id-a-fraction", GOOD + b'{"id": 1.5}\n', "line 2: .* must be a text or a whole number, not a number"),
+    Case(
+        "jsonl-id-a-fraction",
+        GOOD + b'{"id": 1.5}\n',
+        "line 2: .* must be a text or a whole number, not a number with a fraction",
+    ),
     Case("jsonl-id-an-object", GOOD + b'{"id": {}}\n', "line 2: .* must be a text or a whole number, not an object"),
     Case("jsonl-id-empty", GOOD + b'{"id": ""}\n', "line 2: .* must be a text or a whole number, not an empty text"),
     Case("jsonl-id-of-129", GOOD + b'{"id": "' + b"x" * 129 + b'"}\n', "line 2: the id has 129 characters"),

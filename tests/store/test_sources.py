@@ -122,7 +122,7 @@ async def test_a_source_whose_records_are_all_bad_fails_though_they_may_be_left_
     items = [{"id": "a", "json": "{"}, {"id": "b", "json": "[]"}]
     run = await workers.open(spec({"items": items, "onBadItem": "skip"}))
     message = await refused(workers, run, "InvalidSource")
-    assert message.startswith("spec.source.items: none of its records can be used (2 are bad)")
+    assert message.startswith("spec.source.items: none of its records can be used (bad: 2)")
 
 
 async def test_a_file_on_a_claim_is_read_and_nothing_beside_the_claim(workers: Workers, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_ten_faults_are_told_and_all_are_counted() -> None:
 def test_a_file_of_nothing_but_bad_records_is_an_error() -> None:
     _, bad = skip("jsonl", b"<html>\n</html>\n")
     with pytest.raises(
-        InvalidSource, match=r"^none of its records can be used \(2 are bad\); the first: line 1: not JSON"
+        InvalidSource, match=r"^none of its records can be used \(bad: 2\); the first: line 1: not JSON"
     ):
         bad.check(0)
     bad.check(1)

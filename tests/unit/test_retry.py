@@ -100,6 +100,13 @@ def test_an_error_is_tried_again_until_the_attempts_are_spent(
     assert settle(item(3), error, force(), RANDOM) == Failed(7, error_class, message)
 
 
+def test_a_wait_that_is_no_number_is_an_error_of_the_processor_and_named() -> None:
+    outcome = settle(item(3), Retry("later", after="3"), force(), RANDOM)  # type: ignore[arg-type]  # as users do
+    assert isinstance(outcome, Failed)
+    assert outcome.error_class == ErrorClass.INTERNAL
+    assert "Retry's `after` must be a number of seconds, not '3'" in outcome.message
+
+
 def test_a_result_that_is_no_json_is_an_error_of_the_processor() -> None:
     outcome = settle(item(3), {"when": object()}, force(), RANDOM)
     assert isinstance(outcome, Failed)

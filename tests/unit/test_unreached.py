@@ -14,6 +14,7 @@ BUCKET = Location(url="s3://b/k", endpoint="http://minio:9000")
     [
         ("Error connecting to mail on port 25: [Errno -2] Name or service not known", "host name is not known", True),
         ("[Errno -3] Temporary failure in name resolution", "cannot be looked up now", False),
+        ("illegal status line: bytearray(b'SSH-2.0-OpenSSH_9.2')", "does not speak HTTP", True),
         ("All connection attempts failed", "nothing answers there", False),
         ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", "does not speak TLS", True),
         (

@@ -152,6 +152,8 @@ def _failed(item: Item, error_class: Any, message: str) -> Failed:
 
 
 def _again(item: Item, retry: Retry, message: str, effective: Effective, random: Random) -> Outcome:
+    if not isinstance(retry.after, int | float | None):
+        raise TypeError(f"Retry's `after` must be a number of seconds, not {retry.after!r:.40}")
     error_class, message = _classified(retry.error_class, message)
     force = effective.after(error_class)
     if retry.counts and item.attempt >= force.max_attempts:

@@ -19,6 +19,7 @@ TRUST_THE_BUNDLE: Final = "name its authority in caBundleRef"
 TRUST_THE_IMAGE: Final = "it must come from an authority that the worker image trusts"
 _NO_NAME: Final = Unreached("the host name is not known: check it", lasts=True)
 _NO_TLS: Final = Unreached("what answers there does not speak TLS: check scheme and port", lasts=True)
+_NO_HTTP: Final = Unreached("what answers there does not speak HTTP: check scheme and port", lasts=True)
 _NO_ANSWER: Final = Unreached("nothing answers there: check host and port", lasts=False)
 _MEANINGS: Final = {
     "Name or service not known": _NO_NAME,
@@ -26,6 +27,8 @@ _MEANINGS: Final = {
     "Temporary failure in name resolution": Unreached("the host name cannot be looked up now", lasts=False),
     "WRONG_VERSION_NUMBER": _NO_TLS,
     "InvalidContentType": _NO_TLS,
+    "illegal status line": _NO_HTTP,  # h11's words
+    "Receive buffer too long": _NO_HTTP,
     "Connection refused": _NO_ANSWER,
     "Connect call failed": _NO_ANSWER,
     "All connection attempts failed": _NO_ANSWER,

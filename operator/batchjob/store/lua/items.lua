@@ -187,7 +187,8 @@ local function end_lease(chunk)
 end
 
 local function end_life(run, chunk, position, losses)
-  local message = 'its worker was lost ' .. losses .. ' times while it ran (maxLosses ' .. run.max_losses .. ')'
+  local often = losses == 1 and 'once' or losses .. ' times'
+  local message = 'its worker was lost ' .. often .. ' while it ran (maxLosses ' .. run.max_losses .. ')'
   bury(chunk, position, 'infrastructure', message, 0)
   redis.call('HDEL', KEY.losses, position)
   finish(chunk, 1, 'failed')

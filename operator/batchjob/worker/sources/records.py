@@ -54,9 +54,7 @@ class BadItems:
     def check(self, good: int) -> None:
         """InvalidSource where no record at all is good: a run of nothing must not look like a success."""
         if self.count and not good:
-            raise InvalidSource(
-                f"none of its records can be used ({self.count} are bad); the first: {self.messages[0]}"
-            )
+            raise InvalidSource(f"none of its records can be used (bad: {self.count}); the first: {self.messages[0]}")
 
 
 class Ids:
@@ -87,7 +85,8 @@ def record_id(data: dict[str, Any], field: str, where: str) -> str:
     """The id in a record's field `field`; raises BadItem, naming `where`."""
     value = data.get(field)
     if isinstance(value, bool) or not isinstance(value, _NAMES) or value == "":
-        said = "is missing" if field not in data else f"must be a text or a whole number, not {kind_of(value)}"
+        kind = "a number with a fraction or an exponent" if isinstance(value, float) else kind_of(value)
+        said = "is missing" if field not in data else f"must be a text or a whole number, not {kind}"
         raise BadItem(f"{where}: the field {field!r}, which names the item (spec.source.idField), {said}")
     found = str(value)
     if len(found) > ID_LIMIT:
