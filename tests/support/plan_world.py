@@ -143,12 +143,12 @@ class World:
             return plan_ended(Ended(NAME, UID, 3600.0, self.has_user, self.child()), SETTINGS.linger_seconds)
         return make_plan(self.observe(), SETTINGS)
 
-    def look(self, crash_after: int | None = None) -> do.Plan:
-        """One look; with `crash_after`, the operator dies after so many actions."""
+    def look(self, crash_after: int | None = None, *, in_burst: bool = False) -> do.Plan:
+        """One look; with `crash_after`, the operator dies after so many actions; in a burst, words may wait."""
         plan = self.plan()
         for action in plan.actions[:crash_after]:
             self._do(action)
-        if crash_after is None and plan.status is not None:
+        if crash_after is None and plan.status is not None and not (in_burst and plan.patient):
             child = self.child()
             made = any(isinstance(action, do.CreateJob) for action in plan.actions)
             named = {"jobs": [JobReference(name=child.name, uid=child.uid)]} if child and made else {}

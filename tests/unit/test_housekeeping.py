@@ -9,6 +9,8 @@ from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.errors import StoreUnavailable
 
+NAMES = ("running", "left", "expected", "tidied")
+
 
 class Script:
     """Answers of the store's changes, one a call; the last call waits for ever."""
@@ -42,3 +44,20 @@ async def test_every_run_is_looked_at_once_the_store_is_back_since_changes_may_b
     await asyncio.sleep(0)
     loop.cancel()
     queue.add.assert_called_once_with(("team", "running"))
+
+
+async def test_one_that_has_ended_is_looked_at_for_its_user_unless_a_look_is_to_come_anyway() -> None:
+    entries = [Mock(namespace="team", uid=name, ended=name != "running", needs_user=False) for name in NAMES]
+    for entry in entries:
+        entry.name = entry.uid
+    known, queue, users = Mock(spec=KnownBatchJobs), Mock(), AsyncMock()
+    known.entries.return_value = entries
+    users.refresh.return_value = {"running", "left", "expected"}
+    queue.expects.side_effect = lambda key: key == ("team", "expected")
+    looked = asyncio.Event()
+    queue.add.side_effect = lambda _: looked.set()
+    loop = asyncio.create_task(Housekeeping(Mock(), users, known, Mock(), queue, Mock()).keep_users(60))
+    await asyncio.wait_for(looked.wait(), 5)
+    await asyncio.sleep(0)
+    loop.cancel()
+    queue.add.assert_called_once_with(("team", "left"))

@@ -145,6 +145,10 @@ class Lives(RuleBasedStateMachine):
         self.world.look(crash_after=steps)
         self.world.written_at = None  # the next operator remembers nothing
 
+    @rule()
+    def look_in_a_burst(self) -> None:
+        self.world.look(in_burst=True)
+
     @rule(suspend=st.booleans(), slots=st.integers(1, 3), policy=st.sampled_from(POLICIES))
     def edit(self, suspend: bool, slots: int, policy: dict[str, Any] | None) -> None:
         self.world.edit(suspend=suspend, parallelism=slots, failurePolicy=policy)

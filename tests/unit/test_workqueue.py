@@ -117,3 +117,79 @@ async def test_a_slow_key_does_not_hold_the_others_unless_it_is_alone(workers: i
     assert others.is_set() == (workers > 1)
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
+
+
+async def order(queue: Workqueue[str], looks: int) -> list[str]:
+    """The keys in the order in which a single worker looks at them."""
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        if len(seen) == looks:
+            done.set()
+
+    await run(queue, look, done, workers=1)
+    return seen
+
+
+async def test_what_is_to_be_started_goes_before_the_rest_which_has_its_share_of_looks() -> None:
+    queue: Workqueue[str] = Workqueue()
+    for number in range(2):
+        queue.add(f"rest {number}")
+    for number in range(7):
+        queue.add(f"first {number}", first=True)
+    assert queue.has_first
+    firsts = [f"first {number}" for number in range(7)]
+    assert await order(queue, 9) == [*firsts[:3], "rest 0", *firsts[3:6], "rest 1", firsts[6]]
+    assert not queue.has_first
+
+
+async def test_a_key_that_waits_is_moved_before_the_others_and_is_looked_at_once() -> None:
+    depths: list[float] = []
+    queue: Workqueue[str] = Workqueue(depths.append)
+    queue.add("a")
+    queue.add("b")
+    queue.add("b", first=True)
+    queue.add("b")
+    assert await order(queue, 2) == ["b", "a"]
+    assert depths == [1, 2, 1, 0]
+
+
+async def test_a_hint_that_goes_first_does_so_too_when_it_comes_during_a_look() -> None:
+    queue: Workqueue[str] = Workqueue()
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        if seen == ["a"]:
+            queue.add("b")
+            queue.add("a", first=True)
+            queue.add("a")
+        elif len(seen) == 3:
+            done.set()
+
+    queue.add("a")
+    await run(queue, look, done, workers=1)
+    assert seen == ["a", "a", "b"]
+
+
+async def test_a_key_is_expected_while_it_waits_for_a_worker_or_its_time() -> None:
+    queue: Workqueue[str] = Workqueue()
+    assert not queue.expects("a")
+    queue.add_after("a", 60)
+    assert queue.expects("a")
+    queue.add("a")
+    assert queue.expects("a")
+    expected = asyncio.Event()
+
+    async def look(key: str) -> None:
+        assert queue.expects(key)
+        expected.set()
+
+    await run(queue, look, expected)
+    assert not queue.expects("a")
+    queue.add("a", first=True)
+    queue.clear()
+    assert not queue.expects("a")

@@ -131,3 +131,4 @@ class Plan:
     notes: tuple[Note, ...] = ()
     again_seconds: float | None = None  # None: when something changes
     back_off: bool = False  # look again, each time later
+    patient: bool = False  # the status may be left to a later look: it would say the same

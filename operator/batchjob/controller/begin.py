@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from batchjob.api.run import ParentResults, Run
 from batchjob.api.source import MAX_INLINE_BYTES
@@ -19,6 +20,8 @@ from batchjob.core.items import Before, RunRules
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
 from batchjob.core.reasons import Reason
+
+BEGINNING: Final = frozenset({Phase.QUEUED, Phase.RUNNING, Phase.FINALIZING})
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,17 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
         start_time=(old.start_time if old else None) or format_time(seen.now),
     )
     return told(seen, Plan(actions, status))
+
+
+def may_wait(job: BatchJob, plan: Plan) -> bool:
+    """Whether the status may be left to a later look, which finds all of it out again, as after a crash.
+
+    Only how a run begins: not where a clock or a token counts from there, nor where a parent has to know its readers.
+    """
+    old, new, spec = job.status, plan.status, job.spec
+    if new is None or plan.notes or new.phase not in BEGINNING or new.jobs_created > 1 or (old and old.store_epoch):
+        return False
+    return spec.active_deadline_seconds is None and spec.resume_token is None and spec.source.parent is None
 
 
 def build_run(seen: Observed, epoch: str) -> Run:

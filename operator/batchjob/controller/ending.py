@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from batchjob.api.policies import SuccessPolicy
@@ -93,9 +93,8 @@ def _as_begun(seen: Observed) -> dict[str, Any]:
     if seen.snapshot is not None:
         found["store_epoch"] = seen.snapshot.epoch
     if seen.child is not None:
-        began = format_time(seen.now - timedelta(seconds=seen.child.age_seconds))
         found["jobs_created"] = max(old.jobs_created, seen.child.index + 1)
-        found["start_time"] = old.start_time or began
+        found["start_time"] = old.start_time or format_time(seen.began)
     return found
 
 

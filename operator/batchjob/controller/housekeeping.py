@@ -104,9 +104,11 @@ class Housekeeping:
     async def _compare_users(self) -> None:
         present = await self._users.refresh()
         for entry in self._known.entries():
-            # One that has a user and is not started yet is on its way there: what is in its way has a pause of its own.
-            if entry.ended if entry.uid in present else entry.needs_user:
-                self._queue.add((entry.namespace, entry.name))
+            key = entry.namespace, entry.name
+            # One that has ended has a look to come when its workers should be gone. One that has a user and is not
+            # started yet is on its way there: what is in its way has a pause of its own.
+            if entry.ended and not self._queue.expects(key) if entry.uid in present else entry.needs_user:
+                self._queue.add(key)
 
     def _look_at_running(self) -> None:
         """While the store is away nothing moves that would cause a look, and each run has to say so."""

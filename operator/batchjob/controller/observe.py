@@ -58,6 +58,7 @@ class Memory:
     def __init__(self) -> None:
         self._written_at = float("-inf")
         self._samples: deque[tuple[float, int]] = deque()
+        self._owes_until: float | None = None
         self._slots: tuple[SetSlots | None, float] = None, float("-inf")  # as we set them last, and when
         self.certain: list[Pair] | None = None
         self.certain_at = float("-inf")  # when that was asked for
@@ -75,9 +76,18 @@ class Memory:
         again = min(left, plan.again_seconds or left)
         return replace(plan, actions=tuple(a for a in plan.actions if a != wish), again_seconds=again)
 
+    def owe(self, seconds: float) -> None:
+        """The status is to be written in so many seconds."""
+        self._owes_until = time.monotonic() + seconds
+
+    def owes_seconds(self) -> float | None:
+        """Seconds until then; None where nothing is owed."""
+        return None if self._owes_until is None else self._owes_until - time.monotonic()
+
     def written(self) -> None:
         """The status was written now."""
         self._written_at = time.monotonic()
+        self._owes_until = None
 
     def since_write_seconds(self) -> float:
         """Seconds since the status was written; infinite if it was not by us."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
 
@@ -119,6 +119,11 @@ class Observed:
     wait_seconds: float | None = None  # until its turn, at the pace of late
     since_write_seconds: float = float("inf")  # since we last wrote the status
     rate: float | None = None  # items finished a second, lately
+
+    @property
+    def began(self) -> datetime:
+        """When the run did, as its Job tells; now where there is none."""
+        return self.now - timedelta(seconds=self.child.age_seconds if self.child else 0)
 
     @cached_property
     def in_force(self) -> Effective:

@@ -32,6 +32,7 @@ from batchjob.controller.begin import (
     build_run,
     is_impossible,
     kueue_of,
+    may_wait,
     next_index,
     not_yet,
     parent_results,
@@ -86,7 +87,8 @@ def make_plan(seen: Observed, settings: PlanSettings) -> Plan:
     if seen.damage is not None and not job.spec.cancel:
         trouble = Trouble(Reason.STORE_DAMAGED, f"{seen.damage}. Cancel it, and create it again.")
         return plan_obstructed(seen, trouble, settings.pace)
-    return in_time(seen, _plan_run(seen, settings))
+    plan = in_time(seen, _plan_run(seen, settings))
+    return replace(plan, patient=may_wait(job, plan))
 
 
 def _plan_run(seen: Observed, settings: PlanSettings) -> Plan:
@@ -147,7 +149,7 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
     """Go on with what there is; write the status if that is worth it now, else look again when it may be."""
     old, verdict, held = seen.job.status, _standing(seen, snapshot), hold(seen.job, snapshot)
     is_tripped = snapshot.tripped and _pauses(seen, snapshot)  # nothing lets it go on yet
-    start = (old.start_time if old else None) or format_time(seen.now)
+    start = (old.start_time if old else None) or format_time(seen.began)
     status = build_status(
         seen,
         verdict,

@@ -107,7 +107,7 @@ class Operator:
         restore(self._queues, self._known, self._jobs)
         self._queue.clear()
         for entry in self._known.entries():
-            self._queue.add((entry.namespace, entry.name))
+            self._add((entry.namespace, entry.name))
         series = Series(self._queues, lambda: delayed(self._known), self._schedules.statuses)
         try:
             with series.shown():
@@ -144,7 +144,7 @@ class Operator:
         else:
             keys = self._known.seen(body)
         for key in keys:
-            self._queue.add(key)
+            self._add(key)
 
     def _job_moved(self, job: dict[str, Any], _gone: bool) -> None:
         key = self._known.key_of(controller_uid(job) or "")
@@ -159,7 +159,12 @@ class Operator:
 
     def _run_moved(self, uid: str) -> None:
         if key := self._known.key_of(uid):
-            self._queue.add(key)
+            self._queue.add(key, first=True)
+
+    def _add(self, key: ObjectKey) -> None:
+        """Those go first of which nothing has been said yet."""
+        entry = self._known.get(key)
+        self._queue.add(key, first=entry is not None and entry.phase is None)
 
 
 def main() -> int:

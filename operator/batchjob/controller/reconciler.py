@@ -6,6 +6,7 @@ is an answer and becomes a condition: an object that is none of ours, and what s
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -96,7 +97,7 @@ class Reconciler:
         if entry is None:
             self._queue.forget_failures(key)
             return
-        plan = await self._plan(entry)
+        plan = self._put_off(entry, await self._plan(entry))
         try:
             self._look_at(await self._carry_out(entry, plan))
             if entry.body is not None:
@@ -112,6 +113,22 @@ class Reconciler:
             self._queue.forget_failures(key)
         if plan.again_seconds is not None:
             self._queue.add_after(key, plan.again_seconds)
+
+    def _put_off(self, entry: Entry, plan: Plan) -> Plan:
+        """Starts go before words: while others wait to be started, the status is left to a later look.
+
+        In a burst that saves most first words: some seconds later there is more to say, often the end.
+        """
+        if not plan.patient:
+            return plan
+        pulse = self._pulse(entry)
+        if pulse.owes_seconds() is None and self._queue.has_first:
+            pulse.owe(self._settings.pace.seconds)
+        left = pulse.owes_seconds() or 0.0
+        if left <= 0:
+            return plan
+        again = left if plan.again_seconds is None else min(left, plan.again_seconds)
+        return replace(plan, status=None, again_seconds=again)
 
     def _count_end(self, entry: Entry, phase: Phase) -> None:
         """Count a BatchJob that has ended now; a queue that is none is no label."""

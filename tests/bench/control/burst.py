@@ -15,11 +15,13 @@ async def raw_burst(stage: Stage, count: int) -> Line:
     async with watching(stage.kube, NAMESPACE, JOBS) as seen:
         writes, cpu, began = stage.writes(), stage.control_plane_cpu(), time.perf_counter()
         await stage.create_all(JOBS, [raw_job(name) for name in names])
+        created = time.perf_counter()
         await until(lambda: len(seen.jobs_complete) >= count, f"{count} Jobs to be complete")
     return {
         "figure": "burst",
         "who": "job",
         "objects": count,
+        "created_per_second": count / (created - began),
         "jobs_per_second": count / (max(seen.jobs.values()) - began),
         "complete_seconds": max(seen.jobs_complete.values()) - began,
         "writes": (stage.writes() - writes) / count,

@@ -24,6 +24,7 @@ ROWS: Final = (
     Row("end of the Job → end of the BatchJob, p50 ms", "latency", "end_p50_ms", ",.0f"),
     Row("end of the Job → end of the BatchJob, p99 ms", "latency", "end_p99_ms", ",.0f", aim="200"),
     Row("one at a time: operator's writes", "latency", "operator_writes", ".2f", aim="6 + 1 per 5 s"),
+    Row("at once: objects that the client creates/s", "burst", "created_per_second", ",.1f", JOB, "/"),
     Row("at once: Jobs created/s", "burst", "jobs_per_second", ",.1f", JOB, "/", "0.6, and 60/s"),
     Row("at once: until all are complete, s", "burst", "complete_seconds", ",.1f", JOB, "/", "1.25"),
     Row("at once: writes, everybody's", "burst", "writes", ".2f", JOB, "/"),

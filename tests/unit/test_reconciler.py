@@ -1,0 +1,124 @@
+"""One look: what is left to a later one while others wait to be started."""
+
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+
+from batchjob.api.status import Phase
+from batchjob.controller.informer import ObjectKey
+from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.observed import Parent
+from batchjob.controller.reconciler import Reconciler
+from batchjob.controller.workqueue import Workqueue
+from tests.support.plan_world import NAME, SETTINGS, UID, World
+
+KEY, OTHER = ("team", NAME), ("team", "other")
+
+
+class Stage:
+    """A reconciler whose only BatchJob lives in a world of plain values."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.world = World(spec=spec, parent=Parent("p", "custom", ended=True, complete=True))
+        self.queue: Workqueue[ObjectKey] = Workqueue()
+        self.written: list[Phase] = []
+        entry = Mock(namespace="team", uid=UID, phase=None, body={})
+        entry.name = NAME
+        known = Mock(spec=KnownBatchJobs)
+        known.gone.return_value = ()
+        known.get.return_value = entry
+        observer = AsyncMock()
+        observer.observe.side_effect = lambda *_: self.world.observe()
+        carry_out = AsyncMock(side_effect=self._carry_out)
+        self._reconciler = Reconciler(Mock(), known, self.queue, observer, carry_out, Mock(), SETTINGS)
+
+    async def _carry_out(self, _: Any, plan: Any) -> set[ObjectKey]:
+        for action in plan.actions:
+            self.world._do(action)
+        if plan.status is not None:
+            self.world.status = plan.status
+            self.written.append(plan.status.phase)
+        return set()
+
+    async def look(self) -> None:
+        await self._reconciler.look(KEY)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock by which a status is owed."""
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: now.seconds)
+    return now
+
+
+async def test_a_start_says_so_at_once_where_nobody_else_waits_to_be_started() -> None:
+    stage = Stage()
+    stage.queue.add(OTHER)
+    await stage.look()
+    assert stage.world.jobs
+    assert stage.written == [Phase.RUNNING]
+
+
+async def test_while_others_wait_to_be_started_the_job_is_made_and_the_status_written_some_seconds_later(
+    clock: SimpleNamespace,
+) -> None:
+    stage = Stage()
+    stage.queue.add(OTHER, first=True)
+    await stage.look()
+    assert stage.world.jobs
+    assert stage.written == []
+    assert stage.queue.expects(KEY)
+    clock.seconds += SETTINGS.pace.seconds - 1
+    await stage.look()
+    assert stage.written == []
+    clock.seconds += 1
+    await stage.look()
+    assert stage.written == [Phase.RUNNING], "however many wait by then"
+    assert stage.world.status
+    assert stage.world.status.jobs_created == 1
+
+
+async def test_who_has_ended_by_then_saves_the_first_status() -> None:
+    stage = Stage()
+    stage.queue.add(OTHER, first=True)
+    await stage.look()
+    stage.world.load(10)
+    stage.world.work(10)
+    stage.world.seal()
+    await stage.look()
+    assert stage.written == [Phase.SUCCEEDED]
+    assert stage.world.status
+    assert stage.world.status.store_epoch
+    assert stage.world.status.start_time
+    assert stage.world.status.jobs_created == 1
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"activeDeadlineSeconds": 60},
+        {"resumeToken": "a"},
+        {"source": {"resultsOf": {"batchJobName": "parent"}}},
+        {"suspend": True},
+    ],
+    ids=["a clock counts from there", "a token is used up by it", "a parent keeps what it reads", "it is paused"],
+)
+async def test_what_counts_from_the_first_status_on_is_written_at_once(spec: dict[str, Any]) -> None:
+    stage = Stage(**spec)
+    stage.queue.add(OTHER, first=True)
+    await stage.look()
+    assert len(stage.written) == 1
+
+
+async def test_a_second_job_is_told_of_at_once_since_its_name_follows_from_the_status() -> None:
+    stage = Stage()
+    stage.queue.add(OTHER, first=True)
+    await stage.look()
+    stage.world.load(10)
+    stage.world.end_job(("BackoffLimitExceeded", "too often"))
+    await stage.look()
+    assert stage.world.status
+    assert stage.world.status.jobs_created == 2
