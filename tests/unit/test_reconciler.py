@@ -10,11 +10,11 @@ from batchjob.api.status import Phase
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.observed import Parent
-from batchjob.controller.reconciler import Reconciler
+from batchjob.controller.reconciler import CROWD, Reconciler
 from batchjob.controller.workqueue import Workqueue
 from tests.support.plan_world import NAME, SETTINGS, UID, World
 
-KEY, OTHER = ("team", NAME), ("team", "other")
+KEY = ("team", NAME)
 
 
 class Stage:
@@ -42,6 +42,11 @@ class Stage:
             self.written.append(plan.status.phase)
         return set()
 
+    def crowd(self, size: int = CROWD) -> None:
+        """Others wait to be started."""
+        for number in range(size):
+            self.queue.add(("team", f"other-{number}"), first=True)
+
     async def look(self) -> None:
         await self._reconciler.look(KEY)
 
@@ -54,19 +59,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return now
 
 
-async def test_a_start_says_so_at_once_where_nobody_else_waits_to_be_started() -> None:
+async def test_a_start_says_so_at_once_where_few_wait_to_be_started() -> None:
     stage = Stage()
-    stage.queue.add(OTHER)
+    stage.crowd(CROWD - 1)
     await stage.look()
     assert stage.world.jobs
     assert stage.written == [Phase.RUNNING]
 
 
-async def test_while_others_wait_to_be_started_the_job_is_made_and_the_status_written_some_seconds_later(
+async def test_while_a_crowd_waits_to_be_started_the_job_is_made_and_the_status_written_some_seconds_later(
     clock: SimpleNamespace,
 ) -> None:
     stage = Stage()
-    stage.queue.add(OTHER, first=True)
+    stage.crowd()
     await stage.look()
     assert stage.world.jobs
     assert stage.written == []
@@ -83,7 +88,7 @@ async def test_while_others_wait_to_be_started_the_job_is_made_and_the_status_wr
 
 async def test_who_has_ended_by_then_saves_the_first_status() -> None:
     stage = Stage()
-    stage.queue.add(OTHER, first=True)
+    stage.crowd()
     await stage.look()
     stage.world.load(10)
     stage.world.work(10)
@@ -108,14 +113,14 @@ async def test_who_has_ended_by_then_saves_the_first_status() -> None:
 )
 async def test_what_counts_from_the_first_status_on_is_written_at_once(spec: dict[str, Any]) -> None:
     stage = Stage(**spec)
-    stage.queue.add(OTHER, first=True)
+    stage.crowd()
     await stage.look()
     assert len(stage.written) == 1
 
 
 async def test_a_second_job_is_told_of_at_once_since_its_name_follows_from_the_status() -> None:
     stage = Stage()
-    stage.queue.add(OTHER, first=True)
+    stage.crowd()
     await stage.look()
     stage.world.load(10)
     stage.world.end_job(("BackoffLimitExceeded", "too often"))

@@ -139,10 +139,10 @@ async def test_what_is_to_be_started_goes_before_the_rest_which_has_its_share_of
         queue.add(f"rest {number}")
     for number in range(7):
         queue.add(f"first {number}", first=True)
-    assert queue.has_first
+    assert queue.first_waiting == 7
     firsts = [f"first {number}" for number in range(7)]
     assert await order(queue, 9) == [*firsts[:3], "rest 0", *firsts[3:6], "rest 1", firsts[6]]
-    assert not queue.has_first
+    assert queue.first_waiting == 0
 
 
 async def test_a_key_that_waits_is_moved_before_the_others_and_is_looked_at_once() -> None:

@@ -42,6 +42,7 @@ from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
 
 # What keeps a plan from being carried out and is not ours to mend: the reason of the condition, and what to do.
+CROWD: Final = 16  # BatchJobs that wait to be started; of fewer, each says within a second that it was seen
 OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
     NameTaken: (Reason.NAME_TAKEN, ""),
     Invalid: (Reason.REFUSED, " Correct it, in a new BatchJob where it is immutable."),
@@ -115,16 +116,16 @@ class Reconciler:
             self._queue.add_after(key, plan.again_seconds)
 
     def _put_off(self, entry: Entry, plan: Plan) -> Plan:
-        """Starts go before words: while others wait to be started, the status is left to a later look.
+        """Starts go before words: while a crowd waits to be started, the status is left to a later look.
 
         In a burst that saves most first words: some seconds later there is more to say, often the end.
         """
         if not plan.patient:
             return plan
-        pulse = self._pulse(entry)
-        if pulse.owes_seconds() is None and self._queue.has_first:
-            pulse.owe(self._settings.pace.seconds)
-        left = pulse.owes_seconds() or 0.0
+        memory = self._memory(entry)
+        if memory.owes_seconds() is None and self._queue.first_waiting >= CROWD:
+            memory.owe(self._settings.pace.seconds)
+        left = memory.owes_seconds() or 0.0
         if left <= 0:
             return plan
         again = left if plan.again_seconds is None else min(left, plan.again_seconds)

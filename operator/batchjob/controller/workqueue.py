@@ -38,9 +38,9 @@ class Workqueue(Generic[Key]):
         self._failures: dict[Key, int] = {}
 
     @property
-    def has_first(self) -> bool:
-        """Whether keys wait in the first lane."""
-        return bool(self._first)
+    def first_waiting(self) -> int:
+        """How many keys wait in the first lane."""
+        return len(self._first)
 
     def expects(self, key: Key) -> bool:
         """Whether the key will be looked at without another hint."""
