@@ -90,10 +90,11 @@ class OneJob(Nothing):
     """A Job of two slots, as the informer has it."""
 
     suspend = False
+    parallelism = 2
 
     def owned_by(self, *_: str) -> tuple[dict[str, Any], ...]:  # type: ignore[override]
         metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
-        spec = {"parallelism": 2, "suspend": self.suspend}
+        spec = {"parallelism": self.parallelism, "suspend": self.suspend}
         return ({"metadata": metadata, "spec": spec, "status": {"ready": 2, "active": 2}},)
 
 
@@ -113,3 +114,18 @@ async def test_who_is_told_to_stop_keeps_its_place_until_its_job_has_no_pods() -
     jobs.suspend = True
     await observer.observe(stopped, Memory())
     assert queues.line("custom").active == 0
+
+
+async def test_who_needs_fewer_workers_keeps_those_it_has_until_its_job_has_fewer_slots() -> None:
+    nothing, jobs, queues = cast("Any", Nothing()), OneJob(), Queues(lambda _: None)
+    observer = Observer(
+        nothing, cast("Any", HungStore()), nothing, cast("Any", jobs), KnownBatchJobs(), queues, nothing
+    )
+    entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
+    seen = await observer.observe(entry, Memory())
+    assert seen.place
+    assert (seen.place.workers, queues.line("custom").workers) == (1, 2)
+    jobs.parallelism = 1
+    seen = await observer.observe(entry, Memory())
+    assert seen.place
+    assert (seen.place.workers, queues.line("custom").workers) == (1, 1)

@@ -167,12 +167,17 @@ class Observer:
     def _in_line(self, seen: Observed) -> Observed:
         """With its place in its queue, which hears of it here: whether it wants to run, and with how many workers.
 
-        Who wants to run no more keeps the place until its Job has no pods: two would be more than the queue allows.
+        Who wants to run no more, or with fewer workers, keeps what it has until its Job says so: what another gets
+        of it before would be more than the queue allows.
         """
         name, uid, claim = seen.job.spec.queue, seen.job.metadata.uid, claim_of(seen)
-        if claim is None and seen.child and not seen.child.ended and not seen.child.suspended:
+        has = seen.child.parallelism if seen.child and not seen.child.ended and not seen.child.suspended else 0
+        if claim is None and has:
             return seen
-        place = self._queues.place(name, uid, claim, rate=seen.rate)
+        keeps = claim and claim._replace(workers=max(claim.workers, has))
+        place = self._queues.place(name, uid, keeps, rate=seen.rate)
+        if place and claim:
+            place = place._replace(workers=min(place.workers, claim.workers))
         waits = place and place.position and self._queues.wait_seconds(name, place.position)
         return replace(seen, place=place, wait_seconds=waits or None)
 

@@ -159,7 +159,8 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
         # One that came while the run is held or suspended is not used up by being seen.
         resume_token=old.resume_token if old and is_tripped else seen.job.spec.resume_token,
     )
-    again: list[float] = []
+    # Once its Job has fewer slots, its queue is to hear of it.
+    again = [0.0 for action in actions if isinstance(action, SetSlots) and action.parallelism]
     plan = Plan(tuple(actions))
     if is_worth_writing(old, status, seen.since_write_seconds, settings.pace):
         plan = told(seen, replace(plan, status=status))
