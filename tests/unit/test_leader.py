@@ -1,7 +1,8 @@
 """The Lease: who holds it, and that it is given back whatever was under way."""
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
@@ -22,7 +23,8 @@ class Leases:
     async def get(self, *_: object) -> dict[str, Any]:
         if self.spec is None:
             raise NotFound("no Lease")
-        return {"metadata": {"resourceVersion": str(self.version)}, "spec": self.spec}
+        spec = {"spec": self.spec} if self.spec else {}
+        return {"metadata": {"resourceVersion": str(self.version)}, **spec}
 
     async def create(self, _: object, __: str, lease: Mapping[str, Any]) -> dict[str, Any]:
         if self.spec is not None:
@@ -50,9 +52,9 @@ def leases() -> Leases:
     return Leases()
 
 
-def candidate(leases: Leases, identity: str) -> Leader:
+def candidate(leases: Leases, identity: str, clock: Callable[[], float] = time.monotonic) -> Leader:
     settings = LeaseSettings("system", "operator", identity, seconds=60, renew_seconds=40, retry_seconds=0.02)
-    return Leader(cast("Any", leases), settings)
+    return Leader(cast("Any", leases), settings, clock)
 
 
 async def lead(leader: Leader) -> asyncio.Task[None]:
@@ -101,6 +103,50 @@ async def test_a_lease_that_somebody_else_took_is_left_to_them(leases: Leases) -
     leases.version += 1
     await end(first)
     assert leases.spec["holderIdentity"] == "second"
+
+
+class Clock:
+    """Seconds; the answer to the Lease's making comes so late."""
+
+    def __init__(self, leases: Leases, late: float) -> None:
+        self.now = 1000.0
+        made = leases.create
+
+        async def create(*what: Any) -> dict[str, Any]:
+            self.now += late
+            return await made(*what)
+
+        leases.create = create  # type: ignore[method-assign,assignment]
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_the_time_to_renew_counts_from_when_the_lease_was_asked_for(leases: Leases) -> None:
+    leader = candidate(leases, "first", Clock(leases, late=39.9))
+    leases.mute = True
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    task = asyncio.ensure_future(leader.run(work))
+    await asyncio.wait_for(ended.wait(), 5)
+    await end(task)
+
+
+async def test_who_hears_too_late_that_the_lease_is_theirs_does_not_lead_before_it_asked_again(leases: Leases) -> None:
+    task = await lead(candidate(leases, "first", Clock(leases, late=40)))
+    assert leases.version == 2, "the Lease was written anew"
+    await end(task)
+
+
+async def test_a_lease_that_says_nothing_is_nobodys(leases: Leases) -> None:
+    leases.spec = {}
+    await end(await lead(candidate(leases, "first")))
 
 
 async def test_who_stands_by_looks_twice_in_the_time_of_a_renewal(

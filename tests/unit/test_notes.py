@@ -1,8 +1,12 @@
 """Which transitions become Events."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from batchjob.api.status import Condition, ConditionType
+from batchjob.controller.actions import Note
+from batchjob.controller.events import Regarding, build_event
 from batchjob.controller.notes import NOTABLE, notes_of
 
 
@@ -41,3 +45,13 @@ def test_the_end_is_told_and_not_that_somebody_has_to_mend_it() -> None:
 
 def test_a_wait_is_no_event() -> None:
     assert told(conditions(), conditions(Queued="QueuePaused", Reconciling="Running")) == []
+
+
+def test_an_event_has_one_name_until_its_transition_is_written_and_another_for_the_next() -> None:
+    def name(status: dict[str, str] | None, about: str = "") -> str:
+        regarding = Regarding("BatchJob", "team", "run", "u", status)
+        return str(build_event(regarding, Note("Normal", "Told", "why", about), datetime.now(UTC))["metadata"]["name"])
+
+    assert name({"phase": "Running", "a": "b"}) == name({"a": "b", "phase": "Running"})
+    assert len({name(None), name({"phase": "Queued"}), name({"phase": "Running"})}) == 3
+    assert name(None, "a thing") == name({"phase": "Running"}, "a thing")

@@ -168,6 +168,29 @@ async def test_an_object_goes_when_its_time_is_over_and_only_as_it_was_seen() ->
     assert world.only == [{"uid": "u-due", "resourceVersion": "5"}]
 
 
+async def test_what_somebodys_finalizer_keeps_is_deleted_once_and_keeps_no_other_from_its_end() -> None:
+    world = World()
+    world.has(*(ended(f"n{number}", ttlSecondsAfterFinished=0) for number in range(AT_ONCE + 1)))
+    keeping = world.keeping()
+    for _ in range(3):
+        await keeping.sweep()
+    assert len(world.deleted) == len(set(world.deleted)) == AT_ONCE + 1
+
+
+async def test_an_object_that_is_being_read_stays_until_it_has_been_read() -> None:
+    world = World()
+    reader = ended("reads")
+    reader["spec"]["source"] = {"resultsOf": {"batchJobName": "a"}}
+    reader["status"] = {"phase": "Running", "storeEpoch": "e"}
+    world.has(ended("a", ttlSecondsAfterFinished=0), reader)
+    keeping = world.keeping()
+    await keeping.sweep()
+    assert world.deleted == []
+    world.known.deleted("team", "reads", "u-reads")
+    await keeping.sweep()
+    assert world.deleted == [(BATCH_JOBS.kind, "a")]
+
+
 async def test_what_is_refused_for_one_does_not_keep_the_others_from_it() -> None:
     world = World(forbidden="a")
     world.has(ended("a", ttlSecondsAfterFinished=0), ended("b", ttlSecondsAfterFinished=0))

@@ -24,7 +24,7 @@ from batchjob.controller.schedule_manifests import (
     fits,
     run_name,
 )
-from batchjob.controller.schedule_plan import plan_schedule
+from batchjob.controller.schedule_plan import MAX_MISSED, plan_schedule
 from batchjob.controller.schedule_status import build_schedule_status
 from batchjob.core.reasons import Reason
 from tests.support.schedule_world import HOURLY, NAME, START, ScheduleWorld
@@ -346,6 +346,14 @@ def test_what_is_older_than_the_deadline_is_not_made() -> None:
     missed(found, 5)
     found.settle()
     assert times_of_jobs(found) == [found.hour(hour) for hour in (3, 4, 5)]
+
+
+def test_after_more_missed_runs_than_are_looked_through_those_in_time_are_made() -> None:
+    found = world(catchUp={"maxRuns": 10}, startingDeadlineSeconds=2 * 3600 + 60)
+    last = MAX_MISSED + 100
+    missed(found, last)
+    found.settle()
+    assert times_of_jobs(found) == [found.hour(hour) for hour in (last - 2, last - 1, last)]
 
 
 def test_what_fell_into_a_pause_is_not_made_up_for() -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from batchjob import log
-from batchjob.errors import AlreadyExists, ApiUnavailable, Conflict, KubernetesError, NotFound
+from batchjob.errors import AlreadyExists, Conflict, KubernetesError, NotFound
 from batchjob.kube import LEASES, Kube
 from batchjob.metrics import IS_LEADER
 
@@ -48,16 +48,17 @@ class Leader:
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Stand by, lead, stand by again, for ever; a cancelled run gives the Lease back."""
         while True:
-            if await self._try_to_acquire():
-                await self._lead(lead)
+            asked_at = self._clock()  # others may count from here on, however late the answer comes
+            if await self._try_to_acquire() and self._clock() < asked_at + self._settings.renew_seconds:
+                await self._lead(lead, asked_at)
             # Who only reads may look twice as often as a leader writes: one that leaves is followed the sooner.
             await asyncio.sleep(self._settings.retry_seconds / 2)
 
-    async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
+    async def _lead(self, lead: Callable[[], Awaitable[None]], asked_at: float) -> None:
         logger.info("leading", identity=self._settings.identity)
         IS_LEADER.set(1)
         work = asyncio.ensure_future(lead())
-        renewal = asyncio.ensure_future(self._keep())
+        renewal = asyncio.ensure_future(self._keep(asked_at))
         try:
             await asyncio.wait((work, renewal), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -82,12 +83,13 @@ class Leader:
             return False
         if not self._may_take(lease):
             return False
-        transitions = lease["spec"].get("leaseTransitions", 0)
-        mine = lease["spec"].get("holderIdentity") == self._settings.identity
+        spec = _spec_of(lease)
+        transitions = spec.get("leaseTransitions", 0)
+        mine = spec.get("holderIdentity") == self._settings.identity
         return await self._write(lease["metadata"]["resourceVersion"], transitions + (0 if mine else 1))
 
     def _may_take(self, lease: dict[str, Any]) -> bool:
-        spec, version = lease["spec"], lease["metadata"]["resourceVersion"]
+        spec, version = _spec_of(lease), lease["metadata"]["resourceVersion"]
         if self._seen is None or self._seen[0] != version:
             self._seen = (version, self._clock())
         holder = spec.get("holderIdentity") or NOBODY
@@ -99,7 +101,10 @@ class Leader:
         lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": self._spec(0)}
         try:
             created = await self._kube.create(LEASES, self._settings.namespace, lease)
-        except (AlreadyExists, ApiUnavailable):
+        except AlreadyExists:
+            return False
+        except KubernetesError as error:
+            logger.warning("cannot make the lease", error=str(error))
             return False
         self._version = created["metadata"]["resourceVersion"]
         return True
@@ -108,13 +113,12 @@ class Leader:
         try:
             await self._patch(self._spec(transitions), version)
         except KubernetesError as error:
-            logger.info("somebody else was faster", error=str(error))
+            logger.info("the lease was not taken", error=str(error))
             return False
         return True
 
-    async def _keep(self) -> None:
+    async def _keep(self, renewed_at: float) -> None:
         """Renew until that fails for too long, or somebody else wrote the Lease."""
-        renewed_at = self._clock()
         while True:
             await asyncio.sleep(self._settings.retry_seconds)
             left = renewed_at + self._settings.renew_seconds - self._clock()
@@ -143,7 +147,7 @@ class Leader:
         except (KubernetesError, TimeoutError):
             return False
         self._version = lease["metadata"]["resourceVersion"]
-        return bool(lease["spec"].get("holderIdentity") == self._settings.identity)
+        return bool(_spec_of(lease).get("holderIdentity") == self._settings.identity)
 
     async def _release(self) -> None:
         spec = {"holderIdentity": NOBODY, "leaseDurationSeconds": 1, "renewTime": _micro_time()}
@@ -171,6 +175,12 @@ class Leader:
             "renewTime": _micro_time(),
             "leaseTransitions": transitions,
         }
+
+
+def _spec_of(lease: dict[str, Any]) -> dict[str, Any]:
+    """What a Lease says; one that somebody made by hand may say nothing."""
+    spec: dict[str, Any] = lease.get("spec") or {}
+    return spec
 
 
 def _micro_time() -> str:

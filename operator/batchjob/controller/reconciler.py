@@ -41,8 +41,8 @@ from batchjob.errors import (
 from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
 
-# What keeps a plan from being carried out and is not ours to mend: the reason of the condition, and what to do.
 CROWD: Final = 16  # BatchJobs that wait to be started; of fewer, each says within a second that it was seen
+# What keeps a plan from being carried out and is not ours to mend: the reason of the condition, and what to do.
 OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
     NameTaken: (Reason.NAME_TAKEN, ""),
     Invalid: (Reason.REFUSED, " Correct it, in a new BatchJob where it is immutable."),

@@ -45,12 +45,16 @@ class Keeping:
         self._known = known
         self._keep_completed = keep_completed
         self._emptied: set[str] = set()  # uids: nothing of them is left
+        self._deleted: set[str] = set()  # uids: somebody's finalizer may keep the object
 
     async def sweep(self) -> None:
         """Remove what is due. Errors: KubernetesError, StoreError; the next sweep goes on."""
         now = datetime.now(UTC)
         ended = [entry for entry in self._known.entries() if entry.body is None]
-        for entry in [entry for entry in ended if entry.is_to_go(now)][:AT_ONCE]:
+        to_go = [entry for entry in ended if entry.is_to_go(now)]
+        self._deleted &= {entry.uid for entry in to_go}
+        due = [entry for entry in to_go if entry.uid not in self._deleted and not self._is_being_read(entry)]
+        for entry in due[:AT_ONCE]:
             await _one_of_many(self._delete(entry), entry)
         for entry in surplus(self._kept(ended, now), self._keep_completed)[:AT_ONCE]:
             await _one_of_many(self._let_expire(entry, now), entry)
@@ -106,6 +110,7 @@ class Keeping:
         logger.info("deleting a BatchJob that has ended", batchjob=f"{entry.namespace}/{entry.name}")
         only = {"uid": entry.uid, "resourceVersion": str(entry.version)}
         await self._kube.delete(BATCH_JOBS, entry.namespace, entry.name, **only)
+        self._deleted.add(entry.uid)
 
 
 async def _one_of_many(deed: Awaitable[None], entry: Entry) -> None:

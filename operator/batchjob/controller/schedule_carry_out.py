@@ -64,7 +64,7 @@ class CarryOutSchedule:
         match action:
             case Tell(note):
                 await self._events.post(
-                    Regarding(SCHEDULE_KIND, metadata.namespace, metadata.name, metadata.uid, version=""), [note]
+                    Regarding(SCHEDULE_KIND, metadata.namespace, metadata.name, metadata.uid, status=None), [note]
                 )
             case MakeCronJob(manifest):
                 there = await self._create(CRON_JOBS, _without_nulls(manifest), {metadata.uid})

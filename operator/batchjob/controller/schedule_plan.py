@@ -157,7 +157,9 @@ def _catch_up(seen: SeenSchedule, name: str, text: str, cron: Cron) -> CatchUp:
     wanted = []
     if spec.catch_up is not None:
         deadline = timedelta(seconds=spec.starting_deadline_seconds or 0)
-        in_time = [time for time in missing if not deadline or seen.now - time <= deadline]
+        first = max(since, seen.now - deadline - timedelta(seconds=1)) if deadline else since
+        in_time = [time for time in islice(cron.between(first, newest), MAX_MISSED) if time not in made]
+        in_time = [time for time in in_time if not deadline or seen.now - time <= deadline]
         caught_up = sum(since < at < newest and job.caught_up for at, job in made.items())  # before a crash
         wanted = in_time[: max(0, spec.catch_up.max_runs - caught_up)]
     manifest, zone = build_cron_job(seen.schedule, text, seen.image), find_zone(spec.time_zone)
