@@ -3,9 +3,10 @@
 import json
 from typing import Final
 
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.run import SourceLimits
 from batchjob.api.v1alpha1 import BatchJob
-from batchjob.controller.observed import Observed, Trouble
+from batchjob.controller.observed import ChildJob, Observed, Trouble
 from batchjob.core.admission import Claim
 from batchjob.core.rates import items_per_minute
 from batchjob.core.reasons import Reason
@@ -69,6 +70,12 @@ def build_claim(seen: Observed) -> Claim:
 def owner_of(job: BatchJob) -> str:
     """Who takes turns with others in a queue: where nobody is named, a namespace does."""
     return job.spec.owner or f"namespace {job.metadata.namespace}"
+
+
+def held_slots(child: ChildJob | None, queue: BatchQueueSpec | None) -> int:
+    """Worker pods that a queue counts for this Job: those it has, or gets as soon as Kueue lets it."""
+    is_kueues = queue is not None and queue.kueue is not None
+    return child.parallelism if child and not child.ended and (is_kueues or not child.suspended) else 0
 
 
 def _slots(seen: Observed) -> int:
