@@ -101,6 +101,23 @@ def test_there_are_never_more_pods_than_items(spec: dict[str, Any], slots: int) 
     assert child.parallelism == slots
 
 
+@pytest.mark.parametrize("source", [{}, {"source": {"configMapRef": {"name": "few", "key": "items.jsonl"}}}])
+def test_a_job_that_follows_another_has_pods_for_the_items_that_are_left_and_keeps_them(source: dict[str, Any]) -> None:
+    world = started(parallelism=50, **source)
+    world.load(10)
+    world.work(8)
+    world.end_job(("BackoffLimitExceeded", ""))
+    world.settle()
+    child = world.child()
+    assert child
+    assert (child.index, child.parallelism) == (1, 2)
+    world.work(1)
+    world.settle()
+    child = world.child()
+    assert child
+    assert child.parallelism == 2, "Kubernetes would take away the last slot, not the idle one"
+
+
 @pytest.mark.parametrize(("per_minute", "slots"), [(60, 2), (6, 1), (6000, 50)])
 def test_fifty_pods_are_not_started_for_a_rate_that_two_can_use(per_minute: int, slots: int) -> None:
     email = {"smtp": {"host": "h"}, "from": "a@b", "subject": "s", "text": "t", "ratePerMinute": per_minute}

@@ -79,13 +79,17 @@ def held_slots(child: ChildJob | None, queue: BatchQueueSpec | None) -> int:
 
 
 def _slots(seen: Observed) -> int:
-    spec, child = seen.job.spec, seen.child
-    if spec.source.items:
-        items: int | None = len(spec.source.items)
-    elif seen.snapshot and seen.snapshot.total is not None and (child is None or child.ended):
-        # Where pods run, their number follows the source as a whole and not what is left of it: Kubernetes would take
-        # away the last slots of a Job, and not those that have nothing to do.
-        items = sum(getattr(seen.snapshot.counts, name) for name in OPEN)
+    spec, child, snapshot = seen.job.spec, seen.child, seen.snapshot
+    inline = len(spec.source.items or ()) or None
+    total = snapshot.total if snapshot else None  # None: not known yet
+    if child and not child.ended:
+        # Where pods run, their number follows what was open when their Job was made (of a source that was not read by
+        # then, nothing was known) and not what is left: Kubernetes would take away the last slots of a Job, and not
+        # those that have nothing to do.
+        total = inline or (total if child.finished_before else None)
+        items = total - child.finished_before if total else None
+    elif snapshot and total is not None:
+        items = sum(getattr(snapshot.counts, name) for name in OPEN)
     else:
-        items = None
+        items = inline
     return wanted_slots(spec, items, items_per_minute(spec, seen.queue.rate_limits if seen.queue else ()))
