@@ -265,6 +265,45 @@ def test_kueue_decides_about_the_pods_and_nothing_of_theirs_is_written() -> None
     assert child.parallelism == 2, "its parallelism is Kueue's"
 
 
+@pytest.mark.parametrize("queue", [{}, {"kueue": {"queueName": "gpus"}}])
+def test_while_its_queue_is_away_what_runs_goes_on_and_nothing_starts(queue: dict[str, Any]) -> None:
+    there = BatchQueueSpec.model_validate(queue)
+    world = World(queue=there, spec={"parallelism": 2, "queueName": "nightly"})
+    world.look()
+    world.load(10)
+    world.kueue_says(suspend=False)
+    world.settle()
+    world.queue = None
+    world.settle()
+    child = world.child()
+    assert child
+    assert world.status
+    assert (world.status.phase, child.suspended, child.parallelism) == (Phase.RUNNING, False, 2)
+    world.end_job(("BackoffLimitExceeded", ""))
+    world.settle()
+    assert len(world.jobs) == 1
+    assert condition(world.status, ConditionType.QUEUED)[1] == "QueueNotFound"
+    world.queue = there
+    world.settle()
+    assert len(world.jobs) == 2
+
+
+def test_a_job_that_waits_for_kueue_waits_on_while_the_queue_is_away() -> None:
+    there = BatchQueueSpec.model_validate({"kueue": {"queueName": "gpus"}})
+    world = World(queue=there)
+    world.look()
+    world.queue = None
+    world.settle()
+    child = world.child()
+    assert child
+    assert child.suspended
+    world.queue = there
+    world.settle()
+    assert condition(world.status, ConditionType.QUEUED)[1] == "WaitingForQuota"
+    assert world.run
+    assert not world.run.paused
+
+
 def test_under_kueue_a_pause_takes_the_job_away_and_a_resume_makes_another() -> None:
     world = World(queue=BatchQueueSpec.model_validate({"kueue": {"queueName": "gpus"}}))
     world.look()
