@@ -27,8 +27,8 @@ NOT_STARTED = frozenset({Phase.PENDING, Phase.QUEUED, Phase.SUSPENDED, Phase.RUN
 STARTED = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED}) | TERMINAL
 
 # Phase → what may follow. A suspended BatchJob may not have begun, so it may go back to waiting.
-# Running → Queued: only where Kueue takes the pods back. Finalizing → Running: only where the store was lost and the
-# run begins again.
+# Running → Queued: only where Kueue takes the pods back, or its queue and its Job are gone. Finalizing → Running: only
+# where the store was lost and the run begins again.
 MOVES = {
     Phase.PENDING: NOT_STARTED,
     Phase.QUEUED: NOT_STARTED,
