@@ -9,6 +9,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs, build_entry
 from batchjob.controller.manifests import child_name
 from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, Memory, Observer
 from batchjob.controller.queues import Queues
+from batchjob.core.admission import Claim
 from batchjob.errors import StoreUnavailable
 from tests.support.plan_world import NAME, UID
 
@@ -98,7 +99,7 @@ class OneJob(Nothing):
         return ({"metadata": metadata, "spec": spec, "status": {"ready": 2, "active": 2}},)
 
 
-async def test_who_is_told_to_stop_keeps_its_place_until_its_job_has_no_pods() -> None:
+async def test_who_is_told_to_stop_keeps_its_place_until_its_job_is_suspended() -> None:
     nothing, jobs, queues = cast("Any", Nothing()), OneJob(), Queues(lambda _: None)
     observer = Observer(
         nothing, cast("Any", HungStore()), nothing, cast("Any", jobs), KnownBatchJobs(), queues, nothing
@@ -129,3 +130,17 @@ async def test_who_needs_fewer_workers_keeps_those_it_has_until_its_job_has_fewe
     seen = await observer.observe(entry, Memory())
     assert seen.place
     assert (seen.place.workers, queues.line("custom").workers) == (1, 1)
+
+
+async def test_who_runs_and_is_unknown_to_its_full_queue_is_not_stopped_for_another() -> None:
+    nothing, jobs, queues = cast("Any", Nothing()), OneJob(), Queues(lambda _: None)
+    metadata = {"name": "custom", "uid": "q", "generation": 1, "resourceVersion": "1"}
+    queues.seen({"metadata": metadata, "spec": {"maxActiveJobs": 1}}, False)
+    queues.place("custom", "other", Claim(5, "2026-01-01T00:00:00Z", "other", "a", 1))
+    observer = Observer(
+        nothing, cast("Any", HungStore()), nothing, cast("Any", jobs), KnownBatchJobs(), queues, nothing
+    )
+    entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
+    seen = await observer.observe(entry, Memory())
+    assert seen.place
+    assert seen.place.workers == 1

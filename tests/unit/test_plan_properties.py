@@ -27,8 +27,8 @@ NOT_STARTED = frozenset({Phase.PENDING, Phase.QUEUED, Phase.SUSPENDED, Phase.RUN
 STARTED = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED}) | TERMINAL
 
 # Phase → what may follow. A suspended BatchJob may not have begun, so it may go back to waiting.
-# Running → Queued: only where Kueue takes the pods back. Finalizing → Running: only where the store was lost and the
-# run begins again.
+# Running → Queued: only where Kueue takes the pods back, or its queue and its Job are gone. Finalizing → Running: only
+# where the store was lost and the run begins again.
 MOVES = {
     Phase.PENDING: NOT_STARTED,
     Phase.QUEUED: NOT_STARTED,
@@ -203,7 +203,9 @@ class Lives(RuleBasedStateMachine):
         assert world.run.paused == suspend
         assert child.ended or child.suspended == suspend
         assert suspend or not child.ended, "a run that is not paused has a Job that works"
-        assert suspend or child.ended or child.parallelism == world.spec.get("parallelism", 1)
+        slots = world.spec.get("parallelism", 1)
+        for_what_was_left = child.finished_before > 0 and 0 < child.parallelism < slots
+        assert suspend or child.ended or child.parallelism == slots or for_what_was_left
         assert world.has_user
         assert world.has_secret
 

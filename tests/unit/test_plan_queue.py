@@ -101,6 +101,23 @@ def test_there_are_never_more_pods_than_items(spec: dict[str, Any], slots: int) 
     assert child.parallelism == slots
 
 
+@pytest.mark.parametrize("source", [{}, {"source": {"configMapRef": {"name": "few", "key": "items.jsonl"}}}])
+def test_a_job_that_follows_another_has_pods_for_the_items_that_are_left_and_keeps_them(source: dict[str, Any]) -> None:
+    world = started(parallelism=50, **source)
+    world.load(10)
+    world.work(8)
+    world.end_job(("BackoffLimitExceeded", ""))
+    world.settle()
+    child = world.child()
+    assert child
+    assert (child.index, child.parallelism) == (1, 2)
+    world.work(1)
+    world.settle()
+    child = world.child()
+    assert child
+    assert child.parallelism == 2, "Kubernetes would take away the last slot, not the idle one"
+
+
 @pytest.mark.parametrize(("per_minute", "slots"), [(60, 2), (6, 1), (6000, 50)])
 def test_fifty_pods_are_not_started_for_a_rate_that_two_can_use(per_minute: int, slots: int) -> None:
     email = {"smtp": {"host": "h"}, "from": "a@b", "subject": "s", "text": "t", "ratePerMinute": per_minute}
@@ -246,6 +263,45 @@ def test_kueue_decides_about_the_pods_and_nothing_of_theirs_is_written() -> None
     child = world.child()
     assert child
     assert child.parallelism == 2, "its parallelism is Kueue's"
+
+
+@pytest.mark.parametrize("queue", [{}, {"kueue": {"queueName": "gpus"}}])
+def test_while_its_queue_is_away_what_runs_goes_on_and_nothing_starts(queue: dict[str, Any]) -> None:
+    there = BatchQueueSpec.model_validate(queue)
+    world = World(queue=there, spec={"parallelism": 2, "queueName": "nightly"})
+    world.look()
+    world.load(10)
+    world.kueue_says(suspend=False)
+    world.settle()
+    world.queue = None
+    world.settle()
+    child = world.child()
+    assert child
+    assert world.status
+    assert (world.status.phase, child.suspended, child.parallelism) == (Phase.RUNNING, False, 2)
+    world.end_job(("BackoffLimitExceeded", ""))
+    world.settle()
+    assert len(world.jobs) == 1
+    assert condition(world.status, ConditionType.QUEUED)[1] == "QueueNotFound"
+    world.queue = there
+    world.settle()
+    assert len(world.jobs) == 2
+
+
+def test_a_job_that_waits_for_kueue_waits_on_while_the_queue_is_away() -> None:
+    there = BatchQueueSpec.model_validate({"kueue": {"queueName": "gpus"}})
+    world = World(queue=there)
+    world.look()
+    world.queue = None
+    world.settle()
+    child = world.child()
+    assert child
+    assert child.suspended
+    world.queue = there
+    world.settle()
+    assert condition(world.status, ConditionType.QUEUED)[1] == "WaitingForQuota"
+    assert world.run
+    assert not world.run.paused
 
 
 def test_under_kueue_a_pause_takes_the_job_away_and_a_resume_makes_another() -> None:

@@ -76,6 +76,28 @@ def test_who_ran_under_an_earlier_leader_has_its_place(queues: Queues) -> None:
     assert keeps.workers == 1
 
 
+def test_while_its_queue_is_away_who_runs_keeps_its_place_and_who_waits_goes_on_waiting(queues: Queues) -> None:
+    queues.seen(queue("nightly", maxActiveJobs=1), False)
+    queues.place("nightly", "runs", claim("runs", 1))
+    queues.place("nightly", "waits", claim("waits"))
+    queues.seen(queue("nightly"), True)
+    assert queues.line("nightly").active == 1
+    assert [queues.place("nightly", uid, claim(uid), has=has) for uid, has in (("waits", 0), ("runs", 1))] == [None] * 2
+    queues.seen(queue("nightly", maxActiveJobs=1), False)
+    waits, runs = (queues.place("nightly", uid, claim(uid), has=has) for uid, has in (("waits", 0), ("runs", 1)))
+    assert waits
+    assert runs
+    assert (waits.reason, runs.workers) == (Reason.CONCURRENCY_LIMIT, 1)
+
+
+def test_who_has_pods_and_is_in_no_book_runs_though_the_queue_is_full(queues: Queues) -> None:
+    queues.seen(queue("custom", maxActiveJobs=1), False)
+    queues.place("custom", "other", claim("other"))
+    runs = queues.place("custom", "runs", claim("runs"), has=1)
+    assert runs
+    assert (runs.workers, queues.line("custom").active) == (1, 2)
+
+
 def test_a_wait_is_estimated_from_the_pace_of_late(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("batchjob.controller.queues.time.monotonic", lambda: now)

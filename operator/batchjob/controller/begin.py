@@ -12,7 +12,7 @@ from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, SetBrea
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, Slots, build_job
 from batchjob.controller.observed import Observed, Parent, Trouble
-from batchjob.controller.queueing import inline_bytes, refused_by_queue, source_limits
+from batchjob.controller.queueing import held_slots, inline_bytes, refused_by_queue, source_limits
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
 from batchjob.core.admission import Place
 from batchjob.core.breaker import breaker_of
@@ -73,6 +73,8 @@ def waits_for_queue(seen: Observed) -> Verdict | None:
     """Whether its turn is still to come."""
     if seen.place and seen.place.workers:
         return None
+    if seen.queue is None and (trouble := refused_by_queue(seen)):
+        return Verdict(Phase.QUEUED, trouble.reason, trouble.message)
     place = seen.place or Place(0, Reason.CONCURRENCY_LIMIT, "Waits for its queue.")
     return Verdict(Phase.QUEUED, place.reason or Reason.CONCURRENCY_LIMIT, place.message)
 
@@ -160,6 +162,8 @@ def slots_of(seen: Observed) -> int:
     """Pods that it may have now; as many as there are where its queue was not asked."""
     if seen.place is not None:
         return seen.place.workers
+    if seen.queue is None:  # while its queue is away what runs goes on, and nothing starts
+        return held_slots(seen.child, None)
     return seen.child.parallelism if seen.child else seen.job.spec.parallelism
 
 

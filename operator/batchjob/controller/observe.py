@@ -31,6 +31,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
 from batchjob.controller.plan import POD_FAILURE_POLICY, claim_of
+from batchjob.controller.queueing import held_slots
 from batchjob.controller.queues import Queues
 from batchjob.controller.references import find_missing
 from batchjob.controller.status import format_time, seconds_since
@@ -171,11 +172,11 @@ class Observer:
         of it before would be more than the queue allows.
         """
         name, uid, claim = seen.job.spec.queue, seen.job.metadata.uid, claim_of(seen)
-        has = seen.child.parallelism if seen.child and not seen.child.ended and not seen.child.suspended else 0
+        has = held_slots(seen.child, seen.queue)
         if claim is None and has:
             return seen
         keeps = claim and claim._replace(workers=max(claim.workers, has))
-        place = self._queues.place(name, uid, keeps, rate=seen.rate)
+        place = self._queues.place(name, uid, keeps, has=has, rate=seen.rate)
         if place and claim:
             place = place._replace(workers=min(place.workers, claim.workers))
         waits = place and place.position and self._queues.wait_seconds(name, place.position)

@@ -62,7 +62,7 @@ class Operator:
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
         keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
         self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
-        self._queue_status = QueueStatus(kube, self._queues, self._known, self._batch_queues, self._queue.add)
+        self._queue_status = QueueStatus(kube, self._queues, self._known, self._queue.add)
         self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
         self._leader = Leader(lease_kube, _lease_settings(settings))
         self._reconciler = Reconciler(

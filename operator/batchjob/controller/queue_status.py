@@ -10,14 +10,14 @@ from typing import Final
 from batchjob import log
 from batchjob.api.queue import BatchQueue, BatchQueueStatus
 from batchjob.api.status import Phase
-from batchjob.controller.informer import Informer, ObjectKey
+from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.queues import Queues
 from batchjob.controller.status import seconds_since
 from batchjob.core.admission import is_news
 from batchjob.core.progress import format_rate
 from batchjob.core.reasons import Reason
-from batchjob.errors import BatchJobError
+from batchjob.errors import BatchJobError, Conflict, KubernetesError, NotFound
 from batchjob.kube import BATCH_QUEUES, Kube
 
 LOOK_SECONDS: Final = 5.0
@@ -35,14 +35,12 @@ class QueueStatus:
         kube: Kube,
         queues: Queues,
         known: KnownBatchJobs,
-        informer: Informer,
         tell: Callable[[ObjectKey], None],
     ) -> None:
         """`tell` is called with the key of each BatchJob whose place in line is worth saying."""
         self._kube = kube
         self._queues = queues
         self._known = known
-        self._informer = informer
         self._tell = tell
         self._written_at: dict[str, float] = {}
 
@@ -57,7 +55,7 @@ class QueueStatus:
                 logger.warning("queues cannot be told", error=str(error), exc_info=None if told else error)
 
     async def write(self) -> None:
-        """Tell BatchJobs their places in line, and each BatchQueue what is in it. Errors: KubernetesError."""
+        """Tell BatchJobs their places in line, and each BatchQueue what is in it."""
         for entry in self._known.entries():
             if entry.phase == Phase.QUEUED and is_news(entry.position, self._queues.position(entry.uid)):
                 self._tell((entry.namespace, entry.name))
@@ -66,14 +64,20 @@ class QueueStatus:
         for queue in objects:
             status = self._status(queue, phases)
             if self._is_worth_writing(queue, status):
-                name, version = queue.metadata.name, queue.metadata.resource_version
-                change = {"status": status.model_dump(mode="json", by_alias=True)}
-                body = await self._kube.patch(
-                    BATCH_QUEUES, None, name, change, subresource="status", resource_version=version
-                )
-                self._informer.remember(body)
-                self._queues.seen(body, False)
-                self._written_at[name] = time.monotonic()
+                await self._write(queue, status)
+
+    async def _write(self, queue: BatchQueue, status: BatchQueueStatus) -> None:
+        """What the queue is by then is the watch's to tell: it may have told of more than the answer knows."""
+        name, version = queue.metadata.name, queue.metadata.resource_version
+        change = {"status": status.model_dump(mode="json", by_alias=True)}
+        try:
+            await self._kube.patch(BATCH_QUEUES, None, name, change, subresource="status", resource_version=version)
+        except (Conflict, NotFound):
+            return  # it has changed or gone, and the watch has yet to say so: the next look does
+        except KubernetesError as error:
+            logger.warning("a BatchQueue cannot be told", queue=name, error=str(error))
+        else:
+            self._written_at[name] = time.monotonic()
 
     def _status(self, queue: BatchQueue, found: Counter[tuple[str, str]]) -> BatchQueueStatus:
         name = queue.metadata.name

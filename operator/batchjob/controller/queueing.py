@@ -3,9 +3,10 @@
 import json
 from typing import Final
 
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.run import SourceLimits
 from batchjob.api.v1alpha1 import BatchJob
-from batchjob.controller.observed import Observed, Trouble
+from batchjob.controller.observed import ChildJob, Observed, Trouble
 from batchjob.core.admission import Claim
 from batchjob.core.rates import items_per_minute
 from batchjob.core.reasons import Reason
@@ -71,14 +72,24 @@ def owner_of(job: BatchJob) -> str:
     return job.spec.owner or f"namespace {job.metadata.namespace}"
 
 
+def held_slots(child: ChildJob | None, queue: BatchQueueSpec | None) -> int:
+    """Worker pods that a queue counts for this Job: those it has, or gets as soon as Kueue lets it."""
+    is_kueues = queue is not None and queue.kueue is not None
+    return child.parallelism if child and not child.ended and (is_kueues or not child.suspended) else 0
+
+
 def _slots(seen: Observed) -> int:
-    spec, child = seen.job.spec, seen.child
-    if spec.source.items:
-        items: int | None = len(spec.source.items)
-    elif seen.snapshot and seen.snapshot.total is not None and (child is None or child.ended):
-        # Where pods run, their number follows the source as a whole and not what is left of it: Kubernetes would take
-        # away the last slots of a Job, and not those that have nothing to do.
-        items = sum(getattr(seen.snapshot.counts, name) for name in OPEN)
+    spec, child, snapshot = seen.job.spec, seen.child, seen.snapshot
+    inline = len(spec.source.items or ()) or None
+    total = snapshot.total if snapshot else None  # None: not known yet
+    if child and not child.ended:
+        # Where pods run, their number follows what was open when their Job was made (of a source that was not read by
+        # then, nothing was known) and not what is left: Kubernetes would take away the last slots of a Job, and not
+        # those that have nothing to do.
+        total = inline or (total if child.finished_before else None)
+        items = total - child.finished_before if total else None
+    elif snapshot and total is not None:
+        items = sum(getattr(snapshot.counts, name) for name in OPEN)
     else:
-        items = None
+        items = inline
     return wanted_slots(spec, items, items_per_minute(spec, seen.queue.rate_limits if seen.queue else ()))

@@ -73,8 +73,9 @@ class Queues:
             self._objects[name] = found
             if old and old.spec == found.spec:
                 return False
-        self.line(name).rules = build_rules(self.spec(name) or BatchQueueSpec())
-        self._admit(name)
+        if spec := self.spec(name):  # while there is none nothing starts, and what runs keeps its place
+            self.line(name).rules = build_rules(spec)
+            self._admit(name)
         return True
 
     # ---- what BatchJobs want
@@ -84,17 +85,25 @@ class Queues:
         self._where[claim.uid] = queue
         self.line(queue).run(claim, claim.workers)
 
-    def place(self, queue: str, uid: str, claim: Claim | None, *, rate: float | None = None) -> Place | None:
+    def place(
+        self, queue: str, uid: str, claim: Claim | None, *, has: int = 0, rate: float | None = None
+    ) -> Place | None:
         """Where a BatchJob stands that wants to run like this now (None: it does not).
 
+        `has`: worker pods that it has, so that who runs and is not in the books (its queue was away) does not wait.
         `rate`: items that it finishes a second, for the queue's throughput.
         """
-        if claim is None or self.spec(queue) is None:
+        is_there = self.spec(queue) is not None
+        if claim is None or not (is_there or has):
             self.forget(uid)
             return None
+        line = self.line(queue)
+        if has and uid not in self._where:
+            line.run(claim, has)
         self._where[uid] = queue
         self._rates[uid] = rate or 0.0
-        line = self.line(queue)
+        if not is_there:
+            return None
         line.ask(claim)
         self._admit(queue, but=uid)
         return line.place(uid)

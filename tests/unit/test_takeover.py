@@ -1,0 +1,66 @@
+"""What a new leader counts as running."""
+
+from typing import Any, cast
+
+import pytest
+
+from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.manifests import child_name
+from batchjob.controller.queues import Queues
+from batchjob.controller.takeover import restore
+from tests.support.plan_world import NAME, UID
+
+KUEUE = {"kueue": {"queueName": "team"}}
+
+
+class OneJob:
+    """The Jobs of the run: one."""
+
+    def __init__(self, **spec: Any) -> None:
+        self._spec = spec
+
+    def owned_by(self, *_: str) -> list[dict[str, Any]]:
+        metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        return [{"metadata": metadata, "spec": {"parallelism": 3} | self._spec}]
+
+
+@pytest.mark.parametrize(
+    ("phase", "job", "queue", "held"),
+    [
+        ("Queued", {"suspend": True}, KUEUE, (1, 3)),  # it has its turn: what it waits for is Kueue
+        ("Suspended", {"suspend": True}, {}, (0, 0)),
+        ("Queued", {"suspend": True}, {}, (0, 0)),
+        ("Pending", {}, {}, (1, 3)),  # its Job was made, and the status does not tell of it yet
+        ("Running", {"suspend": True}, {}, (1, 5)),  # every item is delayed
+        ("Queued", {}, None, (0, 0)),  # its queue is away: it says so itself once that is back
+    ],
+)
+def test_a_new_leader_counts_whoever_had_its_turn(
+    phase: str, job: dict[str, Any], queue: dict[str, Any] | None, held: tuple[int, int]
+) -> None:
+    known, queues = KnownBatchJobs(), Queues(lambda _: None)
+    if queue is not None:
+        metadata = {"name": "nightly", "uid": "q", "generation": 1, "resourceVersion": "1"}
+        queues.seen({"metadata": metadata, "spec": queue}, False)
+    source = {"items": [{"id": "a", "data": {}}]}
+    known.seen({
+        "metadata": {
+            "namespace": "team",
+            "name": NAME,
+            "uid": UID,
+            "resourceVersion": "1",
+            "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {
+            "type": "custom",
+            "custom": {"processor": "noop"},
+            "source": source,
+            "queueName": "nightly",
+            "parallelism": 5,
+        },
+        "status": {"phase": phase},
+    })  # fmt: skip
+    restore(queues, known, cast("Any", OneJob(**job)))
+    line = queues.line("nightly")
+    assert (line.active, line.workers) == held
