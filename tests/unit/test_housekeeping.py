@@ -1,12 +1,14 @@
 """The leader's loops: what a broken call took away is found by a look at everything that runs."""
 
 import asyncio
+from types import SimpleNamespace
 from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import StoreUnavailable
 
 NAMES = ("running", "left", "expected", "tidied")
@@ -61,3 +63,34 @@ async def test_one_that_has_ended_is_looked_at_for_its_user_unless_a_look_is_to_
     await asyncio.sleep(0)
     loop.cancel()
     queue.add.assert_called_once_with(("team", "left"))
+
+
+async def test_a_run_that_moves_again_after_a_look_for_another_reason_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr("batchjob.controller.housekeeping.time", Mock(monotonic=lambda: clock.seconds))
+    known, store, key = Mock(spec=KnownBatchJobs), AsyncMock(), ("team", "running")
+    known.key_of.return_value, store.changed.return_value = key, ["uid"]
+    queue: Workqueue[tuple[str, str]] = Workqueue()
+    house = Housekeeping(store, Mock(), known, Mock(), queue, Mock())
+    look = AsyncMock()
+    work = asyncio.create_task(queue.work(look, 1))
+
+    async def looked(times: int) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert look.await_count == times
+
+    await house._look_at_changes()
+    await looked(1)
+    clock.seconds += 0.1
+    await house._look_at_changes()
+    assert queue.expects(key), "at most once a second"
+    queue.add(key)  # its Job moved
+    await looked(2)
+    assert not queue.expects(key), "that look was the one to come"
+    clock.seconds += 0.5
+    await house._look_at_changes()
+    assert queue.expects(key)
+    work.cancel()

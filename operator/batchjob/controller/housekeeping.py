@@ -128,8 +128,7 @@ class Housekeeping:
     def _add(self, key: ObjectKey) -> None:
         now = time.monotonic()
         last = self._looked_at.get(key, float("-inf"))
-        if last > now:
-            return  # that look is still to come
-        due = max(now, last + SAME_RUN_SECONDS)
+        # A look that is to come is asked for again: its timer may be gone, for a look for another reason ends it.
+        due = last if last > now else max(now, last + SAME_RUN_SECONDS)
         self._looked_at[key] = due
         self._queue.add_after(key, due - now)
