@@ -30,27 +30,37 @@ class Relist:
         self._known = known
         self._asked = asyncio.Event()
 
-    async def compare(self) -> set[ObjectKey]:
-        """Bring what we know up to date; returns the keys to look at. Errors: KubernetesError."""
+    async def compare(self) -> tuple[set[ObjectKey], set[ObjectKey]]:
+        """Bring what we know up to date; returns the keys to look at, and those of what could not be read this time.
+
+        Errors: KubernetesError, and then nothing is forgotten: what is gone is told once, so whatever may fail comes
+        before, or fails alone.
+        """
+        listings = [
+            (namespace, await self._kube.list(BATCH_JOBS, namespace, names_only=True)) for namespace in self._namespaces
+        ]
         keys: set[ObjectKey] = set()
-        for namespace in self._namespaces:
-            listing = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
+        unread: set[ObjectKey] = set()
+        for namespace, listing in listings:
             gone, unknown = self._known.compare(
                 [item["metadata"] for item in listing.items], int(listing.resource_version), namespace
             )
-            for key in unknown:
-                gone |= await self._read(key)
             keys |= gone
+            for key in unknown:
+                try:
+                    keys |= await self._read(key)
+                except KubernetesError as error:
+                    unread.add(key)
+                    logger.warning("a BatchJob cannot be read", batchjob="/".join(key), error=str(error))
         if keys:
             logger.info("the watch had missed changes", batchjobs=len(keys))
-        return keys
+        return keys, unread
 
     async def complete(self) -> None:
         """Wait until every BatchJob is known: the watch tells of those of its first list one by one."""
         while True:
             try:
-                if await self._count_unknown() <= FEW:
-                    await self.compare()
+                if await self._count_unknown() <= FEW and not (await self.compare())[1]:
                     return
             except KubernetesError as error:
                 logger.warning("names cannot be compared", error=str(error))
@@ -72,7 +82,8 @@ class Relist:
             await asyncio.sleep(SETTLE_SECONDS)
             self._asked.clear()
             try:
-                for key in await self.compare():
+                keys, _ = await self.compare()
+                for key in keys:
                     tell(key)
             except Exception as error:
                 told = isinstance(error, KubernetesError)
