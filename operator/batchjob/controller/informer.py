@@ -85,15 +85,17 @@ class Informer:
     async def _keep(self, namespace: str | None) -> None:
         failures = 0
         while True:
+            began = float("inf")
             try:
                 since = await self._list(namespace)
-                failures = 0
+                began = time.monotonic()
                 await self._watch(namespace, since)
             except Gone:
                 logger.info("watch too old, listing again", kind=self._resource.kind)
             except KubernetesError as error:
-                failures += 1
                 logger.warning("listing failed", kind=self._resource.kind, error=str(error))
+            # A list alone is no success: where watches are refused, all objects would be listed some times a second.
+            failures = 0 if time.monotonic() - began > SHORT_SECONDS else failures + 1
             await asyncio.sleep(_delay_seconds(failures))
 
     async def _list(self, namespace: str | None) -> str:
