@@ -76,3 +76,54 @@ async def test_a_version_that_got_too_old_after_a_good_watch_is_listed_again_at_
     gone = Gone("too old", status=410)
     server = Server((0.1, gone), (0.1, gone), (SHORT_SECONDS + 1, gone), (0.1, gone))
     assert await follow(server, monkeypatch, lambda _: None) == [1, 2, 0, 1]
+
+
+async def test_a_reply_that_comes_after_the_watch_told_of_the_end_brings_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(events=(WatchEvent("MODIFIED", job(11)), WatchEvent("DELETED", job(13))))
+    server.items = [job(9)]
+    seen: list[Any] = []
+
+    def then(informer: Informer) -> None:
+        for reply in (job(12), job(14, "u2")):
+            informer.remember(reply)
+            seen.append(informer.get(A))
+
+    await follow(server, monkeypatch, then)
+    assert seen == [None, job(14, "u2")]
+
+
+async def test_an_object_that_left_the_watch_for_want_of_its_labels_is_known_once_it_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server(events=(WatchEvent("ADDED", job(11)), WatchEvent("DELETED", job(12))))
+    seen: list[Any] = []
+
+    def then(informer: Informer) -> None:
+        informer.remember(job(12))
+        seen.append(informer.get(A))
+
+    await follow(server, monkeypatch, then)
+    assert seen == [job(12)]
+
+
+async def test_no_more_is_kept_of_what_is_gone_than_may_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchjob.controller.informer.GONE_KEPT", 2)
+    server = Server(events=tuple(WatchEvent("DELETED", job(11 + number, f"u{number}")) for number in range(4)))
+    seen: list[Any] = []
+    await follow(server, monkeypatch, lambda informer: seen.append(informer._gone))
+    assert seen == [{"u2": 13, "u3": 14}]
+
+
+async def test_what_a_write_returned_is_seen_before_the_watch_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(events=(WatchEvent("MODIFIED", job(11)),))
+    seen: list[Any] = []
+
+    def then(informer: Informer) -> None:
+        for version in (13, 12):
+            informer.remember(job(version))
+            seen.append(informer.get(A))
+
+    await follow(server, monkeypatch, then)
+    assert seen == [job(13), job(13)]
