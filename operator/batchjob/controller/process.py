@@ -1,7 +1,7 @@
 """The operator as a process: its parts put together, started, and stopped on SIGTERM.
 
-Every replica keeps its caches warm: kopf's watch of BatchJobs, our informer of Jobs. Only the leader looks at
-BatchJobs and keeps house.
+Every replica keeps its caches warm: kopf's watch of BatchJobs, our informers of Jobs, queues and schedules. Only the
+leader looks at BatchJobs and keeps house.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class Operator:
 
     @property
     def is_ready(self) -> bool:
-        """Whether we could lead."""
+        """Whether Jobs and queues are known. BatchJobs and schedules are waited for by whoever leads."""
         return self._jobs.synced.is_set() and self._batch_queues.synced.is_set()
 
     async def run(self, stop: asyncio.Event) -> None:
