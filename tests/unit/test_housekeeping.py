@@ -94,3 +94,19 @@ async def test_a_run_that_moves_again_after_a_look_for_another_reason_is_looked_
     await house._look_at_changes()
     assert queue.expects(key)
     work.cancel()
+
+
+async def test_runs_of_a_namespace_whose_batch_jobs_cannot_be_listed_are_not_swept() -> None:
+    owners = {"orphan": "team/x", "barred": "away/y", "foreign": "other/z"}
+    known, store, users, relist = Mock(spec=KnownBatchJobs), AsyncMock(), AsyncMock(), AsyncMock()
+    known.entries.return_value = []
+    store.runs.return_value = {uid: {b"key"} for uid in [*owners, "there", "nameless"]}
+    store.created_for.side_effect = owners.get
+    relist.uids.return_value = {"there"}, {"away"}
+    relist.serves = {"team", "away"}.__contains__
+    house = Housekeeping(store, users, known, relist, Mock(), Mock())
+    await house.sweep()
+    store.delete_run.assert_awaited_once_with("orphan", {b"key"})
+    relist.uids.return_value = {"there", "barred"}, set[str]()
+    await house.sweep()
+    assert [call.args[0] for call in store.delete_run.await_args_list if call.args[0] != "orphan"] == ["nameless"]

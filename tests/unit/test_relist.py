@@ -8,7 +8,7 @@ import pytest
 
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.relist import Relist
-from batchjob.errors import ApiUnavailable, KubernetesError
+from batchjob.errors import ApiUnavailable, Forbidden, KubernetesError
 from batchjob.kube import Listing
 
 GHOST = ("a", "ghost")
@@ -50,14 +50,14 @@ async def test_what_is_gone_is_told_though_the_list_of_another_namespace_failed_
     stage.refused["b"] = ApiUnavailable("away")
     with pytest.raises(ApiUnavailable):
         await stage.relist.compare()
-    assert await stage.relist.compare() == ({GHOST}, set())
+    assert await stage.relist.compare() == ({GHOST}, True)
 
 
 async def test_what_is_gone_is_told_though_something_unknown_cannot_be_read() -> None:
     stage = Stage(body("a", "new"), body("b", "other"))
     stage.refused["a", "new"] = ApiUnavailable("away")
-    assert await stage.relist.compare() == ({GHOST, ("b", "other")}, {("a", "new")})
-    assert await stage.relist.compare() == ({("a", "new")}, set())
+    assert await stage.relist.compare() == ({GHOST, ("b", "other")}, False)
+    assert await stage.relist.compare() == ({("a", "new")}, True)
 
 
 async def test_nothing_is_complete_while_a_batch_job_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +66,39 @@ async def test_nothing_is_complete_while_a_batch_job_cannot_be_read(monkeypatch:
     stage.refused["a", "new"] = ApiUnavailable("away")
     await asyncio.wait_for(stage.relist.complete(), 5)
     assert stage.known.get(("a", "new"))
+
+
+async def test_a_namespace_that_may_not_be_read_keeps_nobody_from_seeing_to_the_others() -> None:
+    stage = Stage(body("a", "new"))
+    stage.known.seen(body("b", "unseen"))
+    for _ in range(2):
+        stage.refused["b"] = Forbidden("no", status=403)
+        assert (await stage.relist.uids()) == ({"new"}, {"b"})
+    stage.refused["b"] = Forbidden("no", status=403)
+    assert await stage.relist.compare() == ({GHOST, ("a", "new")}, False)
+    assert stage.known.get(("b", "unseen")), "nothing is known of it, neither that it is gone"
+
+
+async def test_where_no_namespace_may_be_read_nothing_is_taken_for_gone() -> None:
+    stage = Stage()
+    relist = Relist(stage.kube, [None], stage.known)
+    for call in (relist.uids, relist.compare):
+        stage.refused[None] = Forbidden("no", status=403)
+        with pytest.raises(Forbidden):
+            await call()
+    assert stage.known.get(GHOST)
+
+
+async def test_a_leader_does_not_begin_while_a_namespace_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchjob.controller.relist.SETTLE_SECONDS", 0)
+    stage = Stage(body("b", "new"))
+    refusals = [Forbidden("no", status=403)] * 6
+
+    async def list_names(resource: object, namespace: str, **options: object) -> Listing:
+        if namespace == "b" and refusals:
+            raise refusals.pop()
+        return await stage._list(resource, namespace, **options)
+
+    stage.kube.list.side_effect = list_names
+    await asyncio.wait_for(stage.relist.complete(), 5)
+    assert stage.known.get(("b", "new"))

@@ -85,12 +85,17 @@ class Housekeeping:
         found = await self._store.runs()
         if not found.keys() - {entry.uid for entry in self._known.entries()}:
             return
-        for uid in found.keys() - await self._relist.uids():
-            await self._calmly(partial(self._sweep_run, uid, found[uid]), "an orphan cannot be swept")
+        there, barred = await self._relist.uids()
+        for uid in found.keys() - there:
+            await self._calmly(partial(self._sweep_run, uid, found[uid], barred), "an orphan cannot be swept")
 
-    async def _sweep_run(self, uid: str, found: set[bytes]) -> None:
+    async def _sweep_run(self, uid: str, found: set[bytes], barred: set[str]) -> None:
+        """`barred`: namespaces whose BatchJobs we could not list, so that their runs may be no orphans."""
         owner = await self._store.created_for(uid)
-        if owner is not None and not self._relist.serves(owner.partition("/")[0]):
+        if owner is None:
+            if barred:
+                return
+        elif (namespace := owner.partition("/")[0]) in barred or not self._relist.serves(namespace):
             return
         logger.info("removing what a deleted BatchJob left in the store", uid=uid)
         await self._users.revoke(uid)
