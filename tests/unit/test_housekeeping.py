@@ -1,12 +1,14 @@
 """The leader's loops: what a broken call took away is found by a look at everything that runs."""
 
 import asyncio
+from types import SimpleNamespace
 from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import StoreUnavailable
 
 NAMES = ("running", "left", "expected", "tidied")
@@ -61,3 +63,50 @@ async def test_one_that_has_ended_is_looked_at_for_its_user_unless_a_look_is_to_
     await asyncio.sleep(0)
     loop.cancel()
     queue.add.assert_called_once_with(("team", "left"))
+
+
+async def test_a_run_that_moves_again_after_a_look_for_another_reason_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr("batchjob.controller.housekeeping.time", Mock(monotonic=lambda: clock.seconds))
+    known, store, key = Mock(spec=KnownBatchJobs), AsyncMock(), ("team", "running")
+    known.key_of.return_value, store.changed.return_value = key, ["uid"]
+    queue: Workqueue[tuple[str, str]] = Workqueue()
+    house = Housekeeping(store, Mock(), known, Mock(), queue, Mock())
+    look = AsyncMock()
+    work = asyncio.create_task(queue.work(look, 1))
+
+    async def looked(times: int) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert look.await_count == times
+
+    await house._look_at_changes()
+    await looked(1)
+    clock.seconds += 0.1
+    await house._look_at_changes()
+    assert queue.expects(key), "at most once a second"
+    queue.add(key)  # its Job moved
+    await looked(2)
+    assert not queue.expects(key), "that look was the one to come"
+    clock.seconds += 0.5
+    await house._look_at_changes()
+    assert queue.expects(key)
+    work.cancel()
+
+
+async def test_runs_of_a_namespace_whose_batch_jobs_cannot_be_listed_are_not_swept() -> None:
+    owners = {"orphan": "team/x", "barred": "away/y", "foreign": "other/z"}
+    known, store, users, relist = Mock(spec=KnownBatchJobs), AsyncMock(), AsyncMock(), AsyncMock()
+    known.entries.return_value = []
+    store.runs.return_value = {uid: {b"key"} for uid in [*owners, "there", "nameless"]}
+    store.created_for.side_effect = owners.get
+    relist.uids.return_value = {"there"}, {"away"}
+    relist.serves = {"team", "away"}.__contains__
+    house = Housekeeping(store, users, known, relist, Mock(), Mock())
+    await house.sweep()
+    store.delete_run.assert_awaited_once_with("orphan", {b"key"})
+    relist.uids.return_value = {"there", "barred"}, set[str]()
+    await house.sweep()
+    assert [call.args[0] for call in store.delete_run.await_args_list if call.args[0] != "orphan"] == ["nameless"]

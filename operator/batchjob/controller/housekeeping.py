@@ -85,12 +85,17 @@ class Housekeeping:
         found = await self._store.runs()
         if not found.keys() - {entry.uid for entry in self._known.entries()}:
             return
-        for uid in found.keys() - await self._relist.uids():
-            await self._calmly(partial(self._sweep_run, uid, found[uid]), "an orphan cannot be swept")
+        there, barred = await self._relist.uids()
+        for uid in found.keys() - there:
+            await self._calmly(partial(self._sweep_run, uid, found[uid], barred), "an orphan cannot be swept")
 
-    async def _sweep_run(self, uid: str, found: set[bytes]) -> None:
+    async def _sweep_run(self, uid: str, found: set[bytes], barred: set[str]) -> None:
+        """`barred`: namespaces whose BatchJobs we could not list, so that their runs may be no orphans."""
         owner = await self._store.created_for(uid)
-        if owner is not None and not self._relist.serves(owner.partition("/")[0]):
+        if owner is None:
+            if barred:
+                return
+        elif (namespace := owner.partition("/")[0]) in barred or not self._relist.serves(namespace):
             return
         logger.info("removing what a deleted BatchJob left in the store", uid=uid)
         await self._users.revoke(uid)
@@ -128,8 +133,7 @@ class Housekeeping:
     def _add(self, key: ObjectKey) -> None:
         now = time.monotonic()
         last = self._looked_at.get(key, float("-inf"))
-        if last > now:
-            return  # that look is still to come
-        due = max(now, last + SAME_RUN_SECONDS)
+        # A look that is to come is asked for again: its timer may be gone, for a look for another reason ends it.
+        due = last if last > now else max(now, last + SAME_RUN_SECONDS)
         self._looked_at[key] = due
         self._queue.add_after(key, due - now)

@@ -24,6 +24,7 @@ Index = Callable[[dict[str, Any]], str | None]
 FIRST_DELAY_SECONDS: Final = 0.25
 MAX_DELAY_SECONDS: Final = 30.0
 SHORT_SECONDS: Final = 10.0  # whoever ends watches earlier than this gets longer and longer pauses
+GONE_KEPT: Final = 10_000  # more than go while a reply is on its way; some hundred bytes each
 WATCH_SECONDS: Final = 50.0  # a watch that silently lost its connection is noticed after this and a little more
 
 logger = log.get(__name__)
@@ -53,6 +54,7 @@ class Informer:
         self._index = index or controller_uid
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._owned: dict[str, set[ObjectKey]] = {}
+        self._gone: dict[str, int] = {}  # of the last that the watch told to be gone, by uid: at which version
         self._listed: set[str | None] = set()
         self.synced = asyncio.Event()  # every namespace was listed once
 
@@ -72,8 +74,11 @@ class Informer:
         return [self._objects[key] for key in self._owned.get(uid, ()) if key[0] == namespace]
 
     def remember(self, item: dict[str, Any]) -> None:
-        """Take in what a write returned, unless the copy is newer."""
-        if not is_newer(self._objects.get(object_key(item)), item):
+        """Take in what a write returned, unless the copy is newer, or the object went before the reply came."""
+        metadata = item["metadata"]
+        # Not at that very version: whoever takes its labels away takes an object from our watch, and it is still there.
+        is_gone = int(metadata["resourceVersion"]) < self._gone.get(metadata["uid"], 0)
+        if not is_gone and not is_newer(self._objects.get(object_key(item)), item):
             self._put(item)
 
     async def run(self) -> None:
@@ -85,15 +90,17 @@ class Informer:
     async def _keep(self, namespace: str | None) -> None:
         failures = 0
         while True:
+            began = float("inf")
             try:
                 since = await self._list(namespace)
-                failures = 0
+                began = time.monotonic()
                 await self._watch(namespace, since)
             except Gone:
                 logger.info("watch too old, listing again", kind=self._resource.kind)
             except KubernetesError as error:
-                failures += 1
                 logger.warning("listing failed", kind=self._resource.kind, error=str(error))
+            # A list alone is no success: where watches are refused, all objects would be listed some times a second.
+            failures = 0 if time.monotonic() - began > SHORT_SECONDS else failures + 1
             await asyncio.sleep(_delay_seconds(failures))
 
     async def _list(self, namespace: str | None) -> str:
@@ -146,6 +153,9 @@ class Informer:
         known, gone = self._objects.get(object_key(item)), kind == "DELETED"
         if gone:
             self._remove(item)
+            self._gone[item["metadata"]["uid"]] = int(item["metadata"]["resourceVersion"])
+            if len(self._gone) > GONE_KEPT:
+                del self._gone[next(iter(self._gone))]
         elif not is_newer(known, item):
             self._put(item)
         if gone or self._is_news(known, item):

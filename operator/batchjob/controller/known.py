@@ -142,6 +142,10 @@ class KnownBatchJobs:
         """Every BatchJob."""
         return self._entries.values()
 
+    def all_keys(self) -> list[ObjectKey]:
+        """Of every BatchJob, and of deleted ones that may still have something in the store."""
+        return [*self._entries, *(self._gone.keys() - self._entries.keys())]
+
     def gone(self, key: ObjectKey) -> set[str]:
         """Uids of deleted BatchJobs of this name that may still have something in the store."""
         return set(self._gone.get(key, ()))
@@ -152,6 +156,10 @@ class KnownBatchJobs:
         uids.discard(uid)
         if not uids:
             self._gone.pop(key, None)
+
+    def forget_gone(self, key: ObjectKey) -> None:
+        """Leave it to the replica that leads to remove what deleted BatchJobs of this name had in the store."""
+        self._gone.pop(key, None)
 
     def compare(
         self, metadata: Iterable[dict[str, Any]], version: int, namespace: str | None = None

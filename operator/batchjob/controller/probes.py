@@ -1,4 +1,7 @@
-"""/healthz (the loop turns), /readyz (the caches are filled) and /metrics."""
+"""/healthz (the loop turns), /readyz (Jobs and queues are known) and /metrics.
+
+Not the BatchJobs and schedules: whoever leads waits for them, and a standby that does not know them yet can stand by.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +19,7 @@ async def serve_probes(host: str, port: int, is_ready: Callable[[], bool]) -> As
 
     async def readyz(_: web.Request) -> web.Response:
         ready = is_ready()
-        return web.Response(text="ok" if ready else "caches are not filled yet", status=200 if ready else 503)
+        return web.Response(text="ok" if ready else "Jobs and queues are not known yet", status=200 if ready else 503)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,7 +1,7 @@
 """The operator as a process: its parts put together, started, and stopped on SIGTERM.
 
-Every replica keeps its caches warm: kopf's watch of BatchJobs, our informer of Jobs. Only the leader looks at
-BatchJobs and keeps house.
+Every replica keeps its caches warm: kopf's watch of BatchJobs, our informers of Jobs, queues and schedules. Only the
+leader looks at BatchJobs and keeps house.
 """
 
 import asyncio
@@ -53,12 +53,13 @@ class Operator:
         self._settings = settings
         self._store = store
         self._queue: Workqueue[ObjectKey] = Workqueue()
+        self._leads = False
         self._known = KnownBatchJobs()
         self._relist = Relist(kube, namespaces, self._known)
         self._jobs = ChildJobs(kube, JOBS, namespaces, SELECTOR, self._job_moved)
         self._queues = Queues(self._run_moved)
         self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queue_moved)
-        self._schedules = Schedules(kube, namespaces, settings.worker_image, self._queue.add)
+        self._schedules = Schedules(kube, namespaces, settings.worker_image, self._look_at)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
         keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
         self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
@@ -77,7 +78,7 @@ class Operator:
 
     @property
     def is_ready(self) -> bool:
-        """Whether we could lead."""
+        """Whether Jobs and queues are known. BatchJobs and schedules are waited for by whoever leads."""
         return self._jobs.synced.is_set() and self._batch_queues.synced.is_set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -90,7 +91,7 @@ class Operator:
                     self._jobs.run(),
                     self._batch_queues.run(),
                     self._schedules.run(),
-                    self._relist.keep_comparing(self._settings.relist_seconds, self._queue.add),
+                    self._relist.keep_comparing(self._settings.relist_seconds, self._look_at),
                     self._check_store(),
                     self._leader.run(self._lead),
                 )
@@ -105,14 +106,15 @@ class Operator:
         await self._batch_queues.synced.wait()  # a limit that we do not see yet would be broken
         await self._relist.complete()  # and so would one by a BatchJob that runs and that we do not see yet
         restore(self._queues, self._known, self._jobs)
-        self._queue.clear()
-        for entry in self._known.entries():
-            self._add((entry.namespace, entry.name))
+        self._leads = True
+        for key in self._known.all_keys():  # also what an earlier lead of ours left to tidy up
+            self._add(key)
         series = Series(self._queues, lambda: delayed(self._known), self._schedules.statuses)
         try:
             with series.shown():
                 await self._keep_house()
         finally:
+            self._leads = False
             self._queue.clear()
 
     async def _keep_house(self) -> None:
@@ -149,22 +151,29 @@ class Operator:
     def _job_moved(self, job: dict[str, Any], _gone: bool) -> None:
         key = self._known.key_of(controller_uid(job) or "")
         if key and key[0] == job["metadata"]["namespace"]:
-            self._queue.add(key)
+            self._look_at(key)
 
     def _queue_moved(self, queue: dict[str, Any], gone: bool) -> None:
         if self._queues.seen(queue, gone):
             for entry in self._known.entries():
                 if entry.body is not None and entry.queue == queue["metadata"]["name"]:
-                    self._queue.add((entry.namespace, entry.name))
+                    self._look_at((entry.namespace, entry.name))
 
     def _run_moved(self, uid: str) -> None:
         if key := self._known.key_of(uid):
-            self._queue.add(key, first=True)
+            self._look_at(key, first=True)
 
     def _add(self, key: ObjectKey) -> None:
         """Those go first of which nothing has been said yet."""
         entry = self._known.get(key)
-        self._queue.add(key, first=entry is not None and entry.phase is None)
+        self._look_at(key, first=entry is not None and entry.phase is None)
+
+    def _look_at(self, key: ObjectKey, *, first: bool = False) -> None:
+        """Have a BatchJob looked at; while another replica leads, it does so, and nobody here takes keys."""
+        if self._leads:
+            self._queue.add(key, first=first)
+        else:
+            self._known.forget_gone(key)
 
 
 def main() -> int:

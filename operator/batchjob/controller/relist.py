@@ -12,8 +12,8 @@ from typing import Final
 from batchjob import log
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
-from batchjob.errors import KubernetesError, NotFound
-from batchjob.kube import BATCH_JOBS, Kube
+from batchjob.errors import Forbidden, KubernetesError, NotFound
+from batchjob.kube import BATCH_JOBS, Kube, Listing
 
 SETTLE_SECONDS: Final = 2.0  # a list comes as many events
 FEW: Final = 20  # BatchJobs that are quickly read one by one
@@ -30,38 +30,61 @@ class Relist:
         self._known = known
         self._asked = asyncio.Event()
 
-    async def compare(self) -> set[ObjectKey]:
-        """Bring what we know up to date; returns the keys to look at. Errors: KubernetesError."""
+    async def compare(self) -> tuple[set[ObjectKey], bool]:
+        """Bring what we know up to date; returns the keys to look at, and whether everything could be read.
+
+        Errors: KubernetesError, and then nothing is forgotten: what is gone is told once, so whatever may fail comes
+        before, or fails alone.
+        """
+        listings, barred = await self._list()
+        complete = not barred
         keys: set[ObjectKey] = set()
-        for namespace in self._namespaces:
-            listing = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
+        for namespace, listing in listings.items():
             gone, unknown = self._known.compare(
                 [item["metadata"] for item in listing.items], int(listing.resource_version), namespace
             )
-            for key in unknown:
-                gone |= await self._read(key)
             keys |= gone
+            for key in unknown:
+                try:
+                    keys |= await self._read(key)
+                except KubernetesError as error:
+                    complete = False
+                    logger.warning("a BatchJob cannot be read", batchjob="/".join(key), error=str(error))
         if keys:
             logger.info("the watch had missed changes", batchjobs=len(keys))
-        return keys
+        return keys, complete
 
     async def complete(self) -> None:
         """Wait until every BatchJob is known: the watch tells of those of its first list one by one."""
         while True:
             try:
-                if await self._count_unknown() <= FEW:
-                    await self.compare()
+                if await self._count_unknown() <= FEW and (await self.compare())[1]:
                     return
             except KubernetesError as error:
                 logger.warning("names cannot be compared", error=str(error))
             await asyncio.sleep(SETTLE_SECONDS / 4)
 
     async def _count_unknown(self) -> int:
-        unknown = 0
+        listings, _ = await self._list()
+        names = ([item["metadata"] for item in listing.items] for listing in listings.values())
+        return sum(map(self._known.count_unknown, names))
+
+    async def _list(self) -> tuple[dict[str | None, Listing], set[str]]:
+        """All names by namespace, and the namespaces where we may not list them: nothing is known of those.
+
+        One that was deleted with its RoleBinding is forbidden too, and must not keep us from seeing to the others.
+        """
+        listings: dict[str | None, Listing] = {}
+        barred: set[str] = set()
         for namespace in self._namespaces:
-            listing = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
-            unknown += self._known.count_unknown([item["metadata"] for item in listing.items])
-        return unknown
+            try:
+                listings[namespace] = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
+            except Forbidden as error:
+                if namespace is None:
+                    raise
+                barred.add(namespace)
+                logger.warning("a namespace that we serve cannot be read", namespace=namespace, error=str(error))
+        return listings, barred
 
     async def keep_comparing(self, every_seconds: float, tell: Callable[[ObjectKey], None]) -> None:
         """Compare for ever: now and then, and soon after `ask`."""
@@ -72,7 +95,8 @@ class Relist:
             await asyncio.sleep(SETTLE_SECONDS)
             self._asked.clear()
             try:
-                for key in await self.compare():
+                keys, _ = await self.compare()
+                for key in keys:
                     tell(key)
             except Exception as error:
                 told = isinstance(error, KubernetesError)
@@ -86,13 +110,10 @@ class Relist:
         """Whether BatchJobs of this namespace are ours to run."""
         return None in self._namespaces or namespace in self._namespaces
 
-    async def uids(self) -> set[str]:
-        """The uid of every BatchJob there is. Errors: KubernetesError."""
-        found: set[str] = set()
-        for namespace in self._namespaces:
-            listing = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
-            found |= {item["metadata"]["uid"] for item in listing.items}
-        return found
+    async def uids(self) -> tuple[set[str], set[str]]:
+        """The uid of every BatchJob there is, and the namespaces of which we may not know it. KubernetesError."""
+        listings, barred = await self._list()
+        return {item["metadata"]["uid"] for listing in listings.values() for item in listing.items}, barred
 
     async def _read(self, key: ObjectKey) -> set[ObjectKey]:
         try:

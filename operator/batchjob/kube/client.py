@@ -21,7 +21,7 @@ from batchjob.kube.resources import Resource
 from batchjob.kube.throttle import Throttle
 from batchjob.metrics import API_REQUESTS
 
-CALL_SECONDS: Final = 10.0  # the server's own limit is 60; ours stays below the Lease's renew deadline
+CALL_SECONDS: Final = 10.0  # the server's own limit is 60; `leader` itself cuts all tries of a renewal short
 LIST_SECONDS: Final = 60.0
 PAGE_SIZE: Final = 500  # as kubectl: bounds the memory of one answer at either end
 MAX_TRIES: Final = 4
@@ -30,6 +30,7 @@ MAX_DELAY_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 15.0  # a watch that outlives its agreed end by this much is dead
 MAX_LINE_BYTES: Final = 8 * 1024 * 1024  # one watch event; etcd holds objects to 1.5 MiB
 
+_WRONG_SHAPE: Final = (ValueError, KeyError, TypeError, AttributeError)  # raised by reading JSON that is none of ours
 _NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _MERGE: Final = "application/merge-patch+json"
 
@@ -100,11 +101,18 @@ class Kube:
             page = await self._call(
                 "list", "GET", resource.path(namespace), query=query, headers=headers, seconds=LIST_SECONDS
             )
-            items += page["items"] or ()  # an empty list of names comes as null
-            metadata = page["metadata"]
-            if not metadata.get("continue"):
-                return Listing(items, metadata["resourceVersion"])
-            query = {**query, "continue": metadata["continue"]}
+            try:
+                found = page["items"] or ()  # an empty list of names comes as null
+                for item in found:
+                    _check(item)
+                version, more = page["metadata"]["resourceVersion"], page["metadata"].get("continue")
+                int(version)
+            except _WRONG_SHAPE as error:  # of a proxy, say
+                raise ApiUnavailable(f"listing {resource.plural}: an answer that is no list: {error!r}") from error
+            items += found
+            if not more:
+                return Listing(items, version)
+            query = {**query, "continue": more}
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; AlreadyExists where the name is taken."""
@@ -250,11 +258,23 @@ class Kube:
 
 
 def _watch_event(line: bytes) -> WatchEvent:
-    event = json.loads(line)
-    if event["type"] == "ERROR":
-        status = event["object"]
-        raise build_error(int(status.get("code", 500)), json.dumps(status), "GET", None)
-    return WatchEvent(event["type"], event["object"])
+    try:
+        event = json.loads(line)
+        kind, item = event["type"], event["object"]
+        if kind == "ERROR":
+            raise build_error(int(item.get("code", 500)), json.dumps(item), "GET", None)
+        _check(item, named=kind != "BOOKMARK")
+    except _WRONG_SHAPE as error:  # of a proxy, say
+        raise ApiUnavailable(f"a watch told what is no event: {line[:64]!r}") from error
+    return WatchEvent(kind, item)
+
+
+def _check(item: dict[str, Any], *, named: bool = True) -> None:
+    """Whether it is an object, at a version (and with a name); raises one of _WRONG_SHAPE."""
+    metadata = item["metadata"]
+    int(metadata["resourceVersion"])
+    if named:
+        metadata["name"], metadata["uid"]
 
 
 def _given(**values: str | None) -> dict[str, str]:

@@ -1,0 +1,92 @@
+"""What comes from the API's address and is not the API's: a broken answer, and no end of the operator."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import AsyncMock
+
+import pytest
+
+from batchjob.errors import ApiUnavailable, Gone
+from batchjob.kube import JOBS, Access, Kube, Listing, WatchEvent
+
+METADATA = {"name": "a", "uid": "u1", "resourceVersion": "5"}
+JOB = {"metadata": METADATA}
+LIST = {"items": [JOB], "metadata": {"resourceVersion": "7"}}
+WITHOUT_METADATA: list[dict[str, Any]] = [
+    {"metadata": {name: value for name, value in METADATA.items() if name != left_out}} for left_out in METADATA
+]
+NO_OBJECTS: list[Any] = [None, 7, "words", {}, {"metadata": None}, {"metadata": METADATA | {"resourceVersion": "x"}}]
+
+NO_LISTS: list[Any] = [None, {}, "words", {"resourceVersion": "x"}]
+
+
+@pytest.fixture
+def kube() -> Kube:
+    return Kube(Access("http://127.0.0.1"))
+
+
+def answer(kube: Kube, monkeypatch: pytest.MonkeyPatch, line: object) -> AsyncGenerator[WatchEvent]:
+    """A watch that tells one line."""
+
+    async def lines() -> AsyncGenerator[bytes]:
+        yield json.dumps(line).encode()
+
+    @asynccontextmanager
+    async def get(*_: object, **__: object) -> AsyncGenerator[SimpleNamespace]:
+        yield SimpleNamespace(status=200, content=lines())
+
+    monkeypatch.setattr(kube, "_session", SimpleNamespace(get=get))
+    return kube.watch(JOBS, None, "1")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(None, 7, "words", [], {}, {"type": "ADDED"}, {"object": JOB}, {"type": "ERROR", "object": None}),
+        {"type": "ERROR", "object": {"code": "words"}},
+        {"type": "BOOKMARK", "object": {"metadata": {}}},
+        *({"type": "ADDED", "object": item} for item in [*NO_OBJECTS, *WITHOUT_METADATA]),
+    ],
+)
+async def test_a_line_of_a_watch_that_is_json_of_another_shape_breaks_the_watch(
+    line: object, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ApiUnavailable, match="no event"):
+        await anext(answer(kube, monkeypatch, line))
+
+
+async def test_events_bookmarks_and_errors_of_a_watch_are_what_they_say(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await anext(answer(kube, monkeypatch, {"type": "ADDED", "object": JOB})) == ("ADDED", JOB)
+    mark = {"metadata": {"resourceVersion": "9"}}
+    assert await anext(answer(kube, monkeypatch, {"type": "BOOKMARK", "object": mark})) == ("BOOKMARK", mark)
+    with pytest.raises(Gone):
+        await anext(answer(kube, monkeypatch, {"type": "ERROR", "object": {"code": 410, "message": "too old"}}))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *(None, 7, "words", [], {}, {"items": []}, {"items": 7, "metadata": {"resourceVersion": "7"}}),
+        *({"items": [], "metadata": metadata} for metadata in NO_LISTS),
+        *(LIST | {"items": [item]} for item in [*NO_OBJECTS, *WITHOUT_METADATA]),
+    ],
+)
+async def test_a_page_of_a_list_that_is_json_of_another_shape_is_no_answer(
+    page: object, kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube, "_call", AsyncMock(return_value=page))
+    with pytest.raises(ApiUnavailable, match="no list"):
+        await kube.list(JOBS)
+
+
+async def test_a_list_is_all_its_pages(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = LIST | {"metadata": {"resourceVersion": "7", "continue": "more"}}
+    none = {"items": None, "metadata": {"resourceVersion": "7"}}
+    monkeypatch.setattr(kube, "_call", AsyncMock(side_effect=[first, LIST, none]))
+    assert await kube.list(JOBS) == Listing([JOB, JOB], "7")
+    assert await kube.list(JOBS) == Listing([], "7")
