@@ -31,7 +31,6 @@ IN_EXCHANGE = {
     "the pause is ignored": ("run.claimable and not run.paused and", "run.claimable and"),
     "failures are not watched": ("  watch_failures(run)\n", ""),
     "a trip lets the same call grant": ("    run.paused = true\n", ""),
-    "the breaker holds a run after its last item": ("  run.paused = run.paused and not put_breaker_away()\n", ""),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
     "results are not announced to the sealer": (
         "    if run.destination then\n      redis.call",
