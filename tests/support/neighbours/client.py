@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FOLDER: Final = Path(__file__).parent
 TIMEOUT_SECONDS: Final = 30
 RECONNECT_SECONDS: Final = 0.2
+STOP_SECONDS: Final = 20
 
 
 class Neighbours:
@@ -133,3 +134,8 @@ def local_neighbours(data: Path) -> Iterator[Neighbours]:
             yield Neighbours(f"{base}:{ports['control']}", s3=f"{base}:{ports['s3']}", ports=ports)
         finally:
             process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise

@@ -92,6 +92,7 @@ async def _repeat(request: web.Request, body: bytes) -> web.StreamResponse:
     await response.prepare(request)
     while True:  # until the client has enough, which is an error here
         await response.write(body)
+        await asyncio.sleep(0)  # a write into a fast reader never waits, and the loop would not see that it has gone
 
 
 def _bytes_of(path: Path) -> bytes:
