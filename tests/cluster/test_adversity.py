@@ -4,7 +4,7 @@
 |---|---|
 | 410, 401 and other errors of a watch or list; half lines; silent watches | test_traps: T1, T2, T10 |
 | a token that was replaced, an API server that is away | here |
-| a namespace that goes | here, test_owners |
+| a namespace that goes, or that we may not read | here, test_owners |
 | webhooks of others that refuse or do not answer, a Job that somebody changes | here |
 | quota on Jobs, a Job that Kubernetes refuses, a deleted Job or Secret | test_pods_in_trouble |
 | pods: no image, no node, a quota, too little memory, exit 64; and what all of that costs | test_pods_in_trouble |
@@ -191,6 +191,21 @@ def test_a_namespace_that_goes_takes_its_batchjobs_along_and_leaves_nothing_in_t
     assert operator.process is not None
     assert operator.process.poll() is None
     assert not operator.logged("Traceback")
+
+
+def test_a_namespace_that_may_not_be_read_keeps_nobody_from_seeing_to_the_others(
+    proxy: FaultProxy, redis_server: RedisServer, jobs: Jobs, tmp_path: Path
+) -> None:
+    """As when it was deleted with its RoleBinding, and the operator is started again."""
+    proxy.inject("/namespaces/elsewhere/", answer=status(403, "not in there"), times=1_000_000)
+    told = {"pod_namespace": SYSTEM, "watch_namespaces": f"elsewhere,{jobs.kubectl.namespace}"}
+    jobs.apply(noop("before", inline(1)))
+    with OperatorProcess(proxy.kubeconfig(tmp_path), redis_server.url, tmp_path, **told, **AS_INSTALLED) as operator:
+        with no_hot_loop(proxy):
+            jobs.wait_phase("before", "Running")
+            jobs.apply(noop("after", inline(1)))
+            jobs.wait_phase("after", "Running")
+        assert operator.logged("a namespace that we serve cannot be read")
 
 
 def bound_token(system: Kubectl, secret: str) -> str:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
 
-from batchjob.controller.informer import SHORT_SECONDS, Informer
-from batchjob.errors import Forbidden, Gone, KubernetesError
+from batchjob.controller.informer import BARRED_SECONDS, SHORT_SECONDS, Informer
+from batchjob.errors import ApiUnavailable, Forbidden, Gone, KubernetesError
 from batchjob.kube import JOBS, Listing, WatchEvent
 
 A = ("team", "a")
@@ -68,6 +68,41 @@ async def test_where_lists_work_and_watches_are_refused_the_pauses_grow(
 ) -> None:
     server = Server(*[(0.1, error)] * 4)
     assert await follow(server, monkeypatch, lambda _: None) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("error", "synced"), [(Forbidden("no", status=403), True), (ApiUnavailable("away"), False)], ids=["403", "away"]
+)
+async def test_a_namespace_that_stays_forbidden_is_not_waited_for(
+    error: KubernetesError, synced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, asked = 0.0, 0
+    monkeypatch.setattr("batchjob.controller.informer.time", Mock(monotonic=lambda: now))
+    monkeypatch.setattr("batchjob.controller.informer._delay_seconds", lambda _: 0)
+
+    class Server:
+        async def list(self, _: object, namespace: str, **__: object) -> Listing:
+            nonlocal now, asked
+            if namespace == "team":
+                return Listing([job(9)], "10")
+            now, asked = now + 1, asked + 1
+            assert asked > BARRED_SECONDS or not informer.synced.is_set(), "it may be a Role that is not in force yet"
+            if asked > 2 * BARRED_SECONDS:
+                done.set()
+            raise error
+
+        async def watch(self, *_: object, **__: object) -> AsyncGenerator[WatchEvent]:
+            await asyncio.Event().wait()
+            yield WatchEvent("", {})
+
+    done, kube = asyncio.Event(), Server()
+    informer = Informer(cast("Any", kube), JOBS, ["team", "elsewhere"], None, Mock())
+    run = asyncio.create_task(informer.run())
+    await asyncio.wait_for(done.wait(), 5)
+    assert informer.synced.is_set() == synced
+    assert informer.get(A)
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
 
 
 async def test_a_version_that_got_too_old_after_a_good_watch_is_listed_again_at_once(

@@ -1,6 +1,7 @@
 """Looking at a BatchJob while the store hangs: the looks must not wait for it one after the other."""
 
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -10,7 +11,7 @@ from batchjob.controller.manifests import child_name
 from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, Memory, Observer
 from batchjob.controller.queues import Queues
 from batchjob.core.admission import Claim
-from batchjob.errors import StoreUnavailable
+from batchjob.errors import Forbidden, StoreUnavailable
 from tests.support.plan_world import NAME, UID
 
 
@@ -144,3 +145,19 @@ async def test_who_runs_and_is_unknown_to_its_full_queue_is_not_stopped_for_anot
     seen = await observer.observe(entry, Memory())
     assert seen.place
     assert seen.place.workers == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "leaving"),
+    [
+        ({"metadata": {}}, False),
+        ({"metadata": {"deletionTimestamp": "2026-11-26T12:00:00Z"}}, True),
+        (Forbidden("no", status=403), False),
+    ],
+    ids=["stays", "goes", "not-to-be-read"],
+)
+async def test_a_namespace_goes_only_where_that_can_be_seen(answer: Any, leaving: bool) -> None:
+    kube, nothing = AsyncMock(), cast("Any", Nothing())
+    kube.get.side_effect = [answer]
+    observer = Observer(kube, nothing, nothing, nothing, KnownBatchJobs(), Queues(lambda _: None), nothing)
+    assert await observer._is_leaving("team") == leaving

@@ -2,10 +2,11 @@
 
 import asyncio
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
+from batchjob.controller.informer import BARRED_SECONDS
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.relist import Relist
 from batchjob.errors import ApiUnavailable, Forbidden, KubernetesError
@@ -87,6 +88,25 @@ async def test_where_no_namespace_may_be_read_nothing_is_taken_for_gone() -> Non
         with pytest.raises(Forbidden):
             await call()
     assert stage.known.get(GHOST)
+
+
+async def test_a_leader_does_not_wait_for_a_namespace_that_stays_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchjob.controller.relist.SETTLE_SECONDS", 0)
+    stage, now, asked = Stage(body("a", "new")), 0.0, 0
+    monkeypatch.setattr("batchjob.controller.relist.time", Mock(monotonic=lambda: now))
+
+    async def list_names(resource: object, namespace: str, **options: object) -> Listing:
+        nonlocal now, asked
+        if namespace == "b":
+            now += 1
+            asked += 1
+            raise Forbidden("no", status=403)
+        return await stage._list(resource, namespace, **options)
+
+    stage.kube.list.side_effect = list_names
+    await asyncio.wait_for(stage.relist.complete(), 5)
+    assert stage.known.get(("a", "new"))
+    assert asked > BARRED_SECONDS, "it may be a Role that is not in force yet"
 
 
 async def test_a_leader_does_not_begin_while_a_namespace_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from batchjob import log
-from batchjob.errors import ApiUnavailable, Gone, KubernetesError
+from batchjob.errors import ApiUnavailable, Forbidden, Gone, KubernetesError
 from batchjob.kube import Kube, Resource
 
 ObjectKey = tuple[str, str]  # namespace, name
@@ -25,6 +25,8 @@ FIRST_DELAY_SECONDS: Final = 0.25
 MAX_DELAY_SECONDS: Final = 30.0
 SHORT_SECONDS: Final = 10.0  # whoever ends watches earlier than this gets longer and longer pauses
 GONE_KEPT: Final = 10_000  # more than go while a reply is on its way; some hundred bytes each
+# A Role that was just made is in force after a second; a namespace that stays forbidden is gone, or not for us.
+BARRED_SECONDS: Final = 10.0
 WATCH_SECONDS: Final = 50.0  # a watch that silently lost its connection is noticed after this and a little more
 
 logger = log.get(__name__)
@@ -56,7 +58,7 @@ class Informer:
         self._owned: dict[str, set[ObjectKey]] = {}
         self._gone: dict[str, int] = {}  # of the last that the watch told to be gone, by uid: at which version
         self._listed: set[str | None] = set()
-        self.synced = asyncio.Event()  # every namespace was listed once
+        self.synced = asyncio.Event()  # every namespace was listed once, or may not be
 
     def get(self, key: ObjectKey) -> dict[str, Any] | None:
         """One object; None if there is none."""
@@ -88,7 +90,7 @@ class Informer:
                 group.create_task(self._keep(namespace))
 
     async def _keep(self, namespace: str | None) -> None:
-        failures = 0
+        failures, asked = 0, time.monotonic()
         while True:
             began = float("inf")
             try:
@@ -98,7 +100,9 @@ class Informer:
             except Gone:
                 logger.info("watch too old, listing again", kind=self._resource.kind)
             except KubernetesError as error:
-                logger.warning("listing failed", kind=self._resource.kind, error=str(error))
+                logger.warning("listing failed", kind=self._resource.kind, namespace=namespace, error=str(error))
+                if namespace and isinstance(error, Forbidden) and time.monotonic() - asked > BARRED_SECONDS:
+                    self._count_listed(namespace)  # one namespace must not keep us from seeing to the others
             # A list alone is no success: where watches are refused, all objects would be listed some times a second.
             failures = 0 if time.monotonic() - began > SHORT_SECONDS else failures + 1
             await asyncio.sleep(_delay_seconds(failures))
@@ -119,14 +123,17 @@ class Informer:
             self._remove(item)
         for item in changed:
             self._put(item)
-        self._listed.add(namespace)
-        if self._listed == set(self._namespaces):
-            self.synced.set()
+        self._count_listed(namespace)
         for item in gone:
             self._listener(item, True)
         for item in changed:
             self._listener(item, False)
         return listing.resource_version
+
+    def _count_listed(self, namespace: str | None) -> None:
+        self._listed.add(namespace)
+        if self._listed == set(self._namespaces):
+            self.synced.set()
 
     async def _watch(self, namespace: str | None, since: str) -> None:
         failures = 0

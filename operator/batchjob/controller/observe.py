@@ -40,7 +40,7 @@ from batchjob.controller.users import Users
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
 from batchjob.core.snapshot import Snapshot
-from batchjob.errors import StoreDamaged, StoreNotReady, StoreUnavailable
+from batchjob.errors import Forbidden, StoreDamaged, StoreNotReady, StoreUnavailable
 from batchjob.kube import CORE_EVENTS, NAMESPACES, PODS, Kube
 from batchjob.store import Store
 
@@ -247,7 +247,11 @@ class Observer:
         return not stuck or await self._users.has_secret(entry.namespace, entry.name, entry.uid)
 
     async def _is_leaving(self, namespace: str) -> bool:
-        return "deletionTimestamp" in (await self._kube.get(NAMESPACES, None, namespace))["metadata"]
+        try:
+            found = await self._kube.get(NAMESPACES, None, namespace)
+        except Forbidden:  # rights of an older chart, or of one namespace: then Kubernetes has to see to it
+            return False
+        return "deletionTimestamp" in found["metadata"]
 
     async def _pod_trouble(
         self, namespace: str, child: ChildJob, pods: Sequence[dict[str, Any]], *, stuck: bool

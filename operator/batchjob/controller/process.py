@@ -64,7 +64,7 @@ class Operator:
         keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
         self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
         self._queue_status = QueueStatus(kube, self._queues, self._known, self._queue.add)
-        self._supervisor = Supervisor(access, settings.watch_namespaces, self._batch_job_moved)
+        self._supervisors = [Supervisor(access, namespace, self._batch_job_moved) for namespace in namespaces]
         self._leader = Leader(lease_kube, _lease_settings(settings))
         self._reconciler = Reconciler(
             kube,
@@ -87,7 +87,7 @@ class Operator:
             parts = [
                 group.create_task(part)
                 for part in (
-                    self._supervisor.run(),
+                    *(supervisor.run() for supervisor in self._supervisors),
                     self._jobs.run(),
                     self._batch_queues.run(),
                     self._schedules.run(),

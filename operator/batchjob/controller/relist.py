@@ -5,12 +5,13 @@ alone believes in ghosts. Only metadata is listed: some hundred bytes an object.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
 from batchjob import log
-from batchjob.controller.informer import ObjectKey
+from batchjob.controller.informer import BARRED_SECONDS, ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.errors import Forbidden, KubernetesError, NotFound
 from batchjob.kube import BATCH_JOBS, Kube, Listing
@@ -29,15 +30,18 @@ class Relist:
         self._namespaces = list(namespaces)
         self._known = known
         self._asked = asyncio.Event()
+        self._barred: dict[str, float] = {}  # namespaces that we may not read, and since when
 
     async def compare(self) -> tuple[set[ObjectKey], bool]:
-        """Bring what we know up to date; returns the keys to look at, and whether everything could be read.
+        """Bring what we know up to date; returns the keys to look at, and whether everything there is could be read.
+
+        A namespace that has long been forbidden is not waited for.
 
         Errors: KubernetesError, and then nothing is forgotten: what is gone is told once, so whatever may fail comes
         before, or fails alone.
         """
         listings, barred = await self._list()
-        complete = not barred
+        complete = not any(time.monotonic() - self._barred[namespace] <= BARRED_SECONDS for namespace in barred)
         keys: set[ObjectKey] = set()
         for namespace, listing in listings.items():
             gone, unknown = self._known.compare(
@@ -83,7 +87,9 @@ class Relist:
                 if namespace is None:
                     raise
                 barred.add(namespace)
+                self._barred.setdefault(namespace, time.monotonic())
                 logger.warning("a namespace that we serve cannot be read", namespace=namespace, error=str(error))
+        self._barred = {namespace: since for namespace, since in self._barred.items() if namespace in barred}
         return listings, barred
 
     async def keep_comparing(self, every_seconds: float, tell: Callable[[ObjectKey], None]) -> None:

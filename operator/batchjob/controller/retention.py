@@ -20,7 +20,7 @@ from batchjob.errors import ApiUnavailable, Conflict, KubernetesError, NotFound
 from batchjob.kube import BATCH_JOBS, JOBS, Kube
 from batchjob.store import Store
 
-AT_ONCE: Final = 100  # writes of one sweep: those who work come first
+AT_ONCE: Final = 500  # writes of one sweep, some seconds' worth: those who work come first
 
 logger = log.get(__name__)
 

@@ -89,13 +89,16 @@ def build_settings() -> kopf.OperatorSettings:
 
 
 class Supervisor:
-    """Runs kopf in a thread and tells `inbox`, in the caller's loop, what it sees."""
+    """Runs kopf in a thread and tells `inbox`, in the caller's loop, what it sees.
+
+    Of one namespace (None: all), as kopf ends with any that is forbidden: the others shall not notice.
+    """
 
     def __init__(
-        self, access: Access, namespaces: tuple[str, ...], inbox: Callable[[str | None, dict[str, Any]], None]
+        self, access: Access, namespace: str | None, inbox: Callable[[str | None, dict[str, Any]], None]
     ) -> None:
         self._access = access
-        self._namespaces = namespaces
+        self._namespace = namespace
         self._inbox = inbox
         self._stop = threading.Event()
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
@@ -129,7 +132,7 @@ class Supervisor:
             try:
                 asyncio.run(self._operator(inbox))
             except Exception as error:  # noqa: BLE001 - whatever ended it, it is started again
-                logger.warning("kopf ended", error=repr(error))
+                logger.warning("kopf ended", namespace=self._namespace, error=repr(error))
             if self._stop.is_set():
                 return
             pause = FIRST_PAUSE_SECONDS if time.monotonic() - started > HEALTHY_SECONDS else pause
@@ -148,8 +151,8 @@ class Supervisor:
         await kopf.operator(
             registry=build_registry(self._access, inbox),
             settings=build_settings(),
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
+            clusterwide=self._namespace is None,
+            namespaces=[self._namespace] if self._namespace else [],
             standalone=True,
             stop_flag=stop,
         )
