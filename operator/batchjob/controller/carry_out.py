@@ -62,7 +62,7 @@ class CarryOut:
                 created = await self._create_job(entry, action.manifest)
             else:
                 await self._do(entry, action)
-        regarding = Regarding(KIND, entry.namespace, entry.name, entry.uid, (entry.body or {}).get("status"))
+        regarding = Regarding(KIND, entry.namespace, entry.name, entry.uid)
         await self._events.post(regarding, plan.notes)
         if plan.status is not None:
             status = plan.status.model_copy(update={"jobs": [created]}) if created else plan.status
