@@ -62,7 +62,8 @@ def test_a_transition_is_told_once_whatever_else_is_written_before_it_and_the_ne
         [note] = notes_of(old, conditions(Suspended="SuspendedByUser"))
         return note.about
 
-    running, obstructed = conditions(), conditions(Stalled="Refused")
+    running = conditions()
+    obstructed = [c.model_copy(update={"reason": "Refused"}) for c in conditions(Stalled="Refused")]
     assert about(*running) == about(*obstructed)
     later = [c.model_copy(update={"last_transition_time": "2026-01-01T00:00:01Z"}) for c in running]
     assert len({about(), about(*running), about(*later), about(*conditions(Suspended="StoreLost"))}) == 4

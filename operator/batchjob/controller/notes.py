@@ -24,7 +24,8 @@ def notes_of(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Note, 
     holds = {c.type: c for c in new if c.status == "True"}
     for kind, mood in NOTABLE:
         was = before.get(kind)
-        if (found := holds.get(kind)) and not (was and was.status == "True" and was.reason == found.reason):
-            since = f" {was.status} {was.reason} {was.last_transition_time}" if was else ""
-            return (Note(mood, found.reason, found.message, f"{kind}{since}"),)
+        reason = was.reason if was and was.status == "True" else None  # of one that is not True it is the phase's
+        if (found := holds.get(kind)) and found.reason != reason:
+            about = f"{kind}, {reason} since {was.last_transition_time if was else None}"
+            return (Note(mood, found.reason, found.message, about),)
     return ()
