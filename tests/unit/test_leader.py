@@ -19,6 +19,7 @@ class Leases:
         self.version = 0
         self.mute = False
         self.waiting = asyncio.Event()
+        self.answered = asyncio.Event()
 
     async def get(self, *_: object) -> dict[str, Any]:
         if self.spec is None:
@@ -39,6 +40,7 @@ class Leases:
         if self.mute and "holderIdentity" not in change:
             self.waiting.set()
             await asyncio.Event().wait()
+        self.answered.set()
         return lease
 
     async def _written(self, spec: dict[str, Any]) -> dict[str, Any]:
@@ -52,8 +54,10 @@ def leases() -> Leases:
     return Leases()
 
 
-def candidate(leases: Leases, identity: str, clock: Callable[[], float] = time.monotonic) -> Leader:
-    settings = LeaseSettings("system", "operator", identity, seconds=60, renew_seconds=40, retry_seconds=0.02)
+def candidate(
+    leases: Leases, identity: str, clock: Callable[[], float] = time.monotonic, renew_seconds: float = 40
+) -> Leader:
+    settings = LeaseSettings("system", "operator", identity, 60, renew_seconds, retry_seconds=0.02)
     return Leader(cast("Any", leases), settings, clock)
 
 
@@ -109,17 +113,30 @@ class Clock:
     """Seconds; the answer to the Lease's making comes so late."""
 
     def __init__(self, leases: Leases, late: float) -> None:
-        self.now = 1000.0
+        self.late = 0.0
         made = leases.create
 
         async def create(*what: Any) -> dict[str, Any]:
-            self.now += late
+            self.late += late
             return await made(*what)
 
         leases.create = create  # type: ignore[method-assign,assignment]
 
     def __call__(self) -> float:
-        return self.now
+        return time.monotonic() + self.late
+
+
+async def test_a_renewal_that_hangs_leaves_time_for_another(leases: Leases) -> None:
+    task = await lead(candidate(leases, "first", renew_seconds=2))
+    leases.mute = True
+    await asyncio.wait_for(leases.waiting.wait(), 5)
+    leases.mute = False
+    assert leases.spec
+    acquired = leases.spec["acquireTime"]
+    leases.answered.clear()
+    await asyncio.wait_for(leases.answered.wait(), 10)
+    assert leases.spec["acquireTime"] == acquired, "it gave up leading, and began anew"
+    await end(task)
 
 
 async def test_the_time_to_renew_counts_from_when_the_lease_was_asked_for(leases: Leases) -> None:

@@ -5,9 +5,12 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from batchjob.api.defaults import effective
+from batchjob.api.run import Run
 from batchjob.controller.process import Operator
 from batchjob.controller.settings import Settings
 from batchjob.kube import Access, Listing
+from tests.support.plan_world import batch_job
 
 A, B = ("team", "a"), ("team", "b")
 
@@ -40,6 +43,7 @@ def hear(operator: Operator) -> None:
         operator._batch_job_moved("ADDED", body(name))
         operator._job_moved(job(name), False)
     operator._batch_job_moved("DELETED", body("b"))
+    operator._schedules._moved(body("nightly"), False)
 
 
 async def test_a_standby_collects_no_keys_and_a_leader_begins_with_all(
@@ -47,6 +51,7 @@ async def test_a_standby_collects_no_keys_and_a_leader_begins_with_all(
 ) -> None:
     hear(operator)
     assert not any(operator._queue.expects(key) for key in (A, B))
+    assert not operator._schedules._queue.expects(("team", "nightly"))
     assert operator._known.all_keys() == [A], "what is gone is tidied up by whoever leads"
     seen: list[bool] = []
 
@@ -65,3 +70,25 @@ async def test_a_standby_collects_no_keys_and_a_leader_begins_with_all(
     assert seen[:2] == [True, True]
     hear(operator)
     assert not operator._queue.expects(A)
+
+
+async def test_who_leads_no_longer_forgets_what_another_may_change(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = batch_job().spec
+    run = Run(uid="u1", namespace="team", name="run", epoch="e1", spec=spec, effective=effective(spec))
+
+    hear(operator)
+    entry = operator._known.get(A)
+    assert entry
+
+    async def keep_house() -> None:
+        await operator._users.admit(run)
+        operator._reconciler._memory(entry)
+        assert operator._users.have_told(run.uid, run.rate_limits)
+        assert operator._reconciler._memories
+
+    monkeypatch.setattr(operator, "_keep_house", keep_house)
+    await operator._lead()
+    assert not operator._users.have_told(run.uid, run.rate_limits)
+    assert not operator._reconciler._memories

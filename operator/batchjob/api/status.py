@@ -221,7 +221,7 @@ class BatchJobStatus(Model):
     active_seconds: Count = Field(
         0,
         description="Time that counts towards spec.activeDeadlineSeconds, up to the last pause or the end: all of it "
-        "since startTime but where it was Suspended.",
+        "since startTime but where it was Suspended, or Queued again.",
     )
     jobs_created: Count = Field(0, description="Child Jobs made so far.")
     jobs: Annotated[list[JobReference], Field(max_length=4)] = Field(

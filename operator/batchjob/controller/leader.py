@@ -119,25 +119,24 @@ class Leader:
 
     async def _keep(self, renewed_at: float) -> None:
         """Renew until that fails for too long, or somebody else wrote the Lease."""
-        while True:
-            await asyncio.sleep(self._settings.retry_seconds)
-            left = renewed_at + self._settings.renew_seconds - self._clock()
+        limit = self._settings.renew_seconds
+        while (left := renewed_at + limit - self._clock()) > 0:
+            await asyncio.sleep(min(self._settings.retry_seconds, left))
             asked_at = self._clock()
             try:
-                async with asyncio.timeout(max(0.0, left)):
+                # A call that hangs may take half of the time: the rest is for another.
+                async with asyncio.timeout(min(renewed_at + limit - asked_at, limit / 2)):
                     await self._patch({"renewTime": _micro_time()}, self._version)
             except (Conflict, NotFound) as error:
                 if await self._is_still_ours():
                     continue
                 logger.warning("the lease was taken away", error=str(error))
                 return
-            except TimeoutError:
-                logger.warning("the lease could not be renewed in time")
-                return
-            except KubernetesError as error:
-                logger.warning("renewing the lease failed", error=str(error))
-                continue
-            renewed_at = asked_at
+            except (TimeoutError, KubernetesError) as error:
+                logger.warning("renewing the lease failed", error=repr(error))
+            else:
+                renewed_at = asked_at
+        logger.warning("the lease could not be renewed in time")
 
     async def _is_still_ours(self) -> bool:
         """Whether the Lease is ours, though it may have changed: the answer to an earlier renewal was lost."""

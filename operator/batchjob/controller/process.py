@@ -116,6 +116,8 @@ class Operator:
         finally:
             self._leads = False
             self._queue.clear()
+            self._reconciler.clear()
+            self._users.clear()
 
     async def _keep_house(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -184,6 +184,10 @@ class Reconciler:
             exc_info=None if isinstance(error, BatchJobError) else error,
         )
 
+    def clear(self) -> None:
+        """We lead no longer: what we remember of runs is another replica's to change."""
+        self._memories.clear()
+
     def _forget(self, uid: str) -> None:
         """It has ended or is gone: nothing more of it moves."""
         self._queues.forget(uid)

@@ -199,11 +199,16 @@ class Schedules:
         self._schedules.remember(written)
 
     def _moved(self, schedule: dict[str, Any], _: bool) -> None:
-        self._queue.add(object_key(schedule))
+        self._look_at(object_key(schedule))
 
     def _child_moved(self, child: dict[str, Any], _: bool) -> None:
         if name := schedule_of(child):
-            self._queue.add((child["metadata"]["namespace"], name))
+            self._look_at((child["metadata"]["namespace"], name))
+
+    def _look_at(self, key: ObjectKey) -> None:
+        """While another replica leads nobody here takes keys; whoever begins to lead looks at all."""
+        if self._last_words is not None:
+            self._queue.add(key)
 
     def _run_moved(self, run: dict[str, Any], gone: bool) -> None:
         last = read_run(run, controller_uid(run))

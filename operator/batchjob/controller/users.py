@@ -72,6 +72,12 @@ class Users:
         """Whether the run's Secret names these limits of its queue; False where we have not looked yet."""
         return self._told.get(uid) == limits
 
+    def clear(self) -> None:
+        """We lead no longer: what Secrets say is another replica's to change."""
+        self._passwords.clear()
+        self._told.clear()
+        self.present.clear()
+
     async def has_secret(self, namespace: str, name: str, uid: str) -> bool:
         """Whether the Secret of this BatchJob's run is there."""
         try:
