@@ -7,13 +7,14 @@ from unittest.mock import AsyncMock, Mock
 import pytest
 
 from batchjob.api.status import BatchJobStatus, Phase
+from batchjob.controller.actions import CreateJob, Plan
 from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.observed import Parent
 from batchjob.controller.reconciler import CROWD, OBSTACLES, Reconciler
 from batchjob.controller.workqueue import Workqueue
-from batchjob.errors import BatchJobError, Invalid
+from batchjob.errors import BatchJobError, Conflict, Invalid, NotFound
 from tests.support.plan_world import NAME, SETTINGS, UID, World
 
 KEY = ("team", NAME)
@@ -139,3 +140,22 @@ async def test_a_status_that_is_refused_is_nothing_that_its_owner_could_correct(
     with pytest.raises(BatchJobError, match="the CRD that of another version") as refused:
         await carry_out.write_status(entry, BatchJobStatus())
     assert not isinstance(refused.value, tuple(OBSTACLES))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        NotFound("no such BatchJob"),
+        {"metadata": {"uid": "of-another"}},
+        {"metadata": {"uid": UID, "deletionTimestamp": "2026-01-01T00:00:00Z"}},
+    ],
+    ids=["it is gone", "another one has its name", "it is being deleted"],
+)
+async def test_a_job_that_went_with_its_batchjob_is_not_made_again(found: Any) -> None:
+    kube = AsyncMock()
+    kube.get.side_effect = [found]
+    entry = Mock(namespace="team", uid=UID, version=7, jobs_created=1)
+    carry_out = CarryOut(kube, Mock(), Mock(), Mock(), Mock())
+    with pytest.raises((NotFound, Conflict)):
+        await carry_out(entry, Plan((CreateJob({"metadata": {"name": "run-2"}}),)))
+    kube.create.assert_not_awaited()

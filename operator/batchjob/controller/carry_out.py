@@ -31,7 +31,7 @@ from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import slots_patch
 from batchjob.controller.users import NameTaken, Users
-from batchjob.errors import AlreadyExists, BatchJobError, Invalid
+from batchjob.errors import AlreadyExists, BatchJobError, Conflict, Invalid
 from batchjob.kube import BATCH_JOBS, JOBS, Kube
 from batchjob.store import Store
 
@@ -140,8 +140,19 @@ class CarryOut:
         if in_force != wanted.epoch:
             raise BatchJobError(f"the run was opened meanwhile, in epoch {in_force}; looking again")
 
+    async def _must_be_there(self, entry: Entry) -> None:
+        """Its Job may be gone because the BatchJob is, and our copy behind: another one would start pods of nobody's.
+
+        Raises NotFound or Conflict, upon which the reconciler reads it again.
+        """
+        metadata = (await self._kube.get(BATCH_JOBS, entry.namespace, entry.name))["metadata"]
+        if metadata["uid"] != entry.uid or "deletionTimestamp" in metadata:
+            raise Conflict(f"BatchJob {entry.namespace}/{entry.name} is being deleted, or is another one by now")
+
     async def _create_job(self, entry: Entry, manifest: dict[str, Any]) -> JobReference:
         name = manifest["metadata"]["name"]
+        if entry.jobs_created:
+            await self._must_be_there(entry)
         try:
             job = await self._kube.create(JOBS, entry.namespace, manifest)
         except AlreadyExists:
