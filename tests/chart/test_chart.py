@@ -106,13 +106,25 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("policies.owners.fill=yes", "at '/policies/owners/fill'"),
         ("policies.caps.maxParallelism=-1", "at '/policies/caps/maxParallelism': minimum"),
         ("policies.caps.imagePrefixes={registry/team}", "at '/policies/caps/imagePrefixes/0'"),
-        ("replicas=3", "additional properties 'replicas' not allowed"),
+        ("replicas=0", "at '/replicas': minimum"),
+        ("replica=3", "additional properties 'replica' not allowed"),
     ],
 )
 def test_the_schema_refuses_a_bad_value_and_names_it(setting: str, words: str) -> None:
     with pytest.raises(HelmError) as error:
         render("--set", setting)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_second_operator_runs_on_another_node_and_one_of_them_stays_where_nodes_are_drained(replicas: int) -> None:
+    found = objects("--set", f"replicas={replicas}")
+    [operator] = of_kind(found, "Deployment")
+    assert operator["spec"]["replicas"] == replicas
+    assert ("topologySpreadConstraints" in operator["spec"]["template"]["spec"]) == (replicas > 1)
+    assert [budget["spec"]["selector"] for budget in of_kind(found, "PodDisruptionBudget")] == (
+        [operator["spec"]["selector"]] if replicas > 1 else []
+    )
 
 
 def test_every_value_is_in_the_schema_and_has_a_default() -> None:

@@ -29,7 +29,12 @@ def delete_a_worker_pod(jobs: Jobs, _: Installation, name: str) -> None:
     jobs.kubectl("delete", "pod", pod, "--wait=false")
 
 
-def delete_the_operator_pod(_: Jobs, installation: Installation, __: str) -> None:
+def delete_the_leading_operator(_: Jobs, installation: Installation, __: str) -> None:
+    lease = installation.cluster.get("lease", "batchjob-operator")
+    installation.cluster("delete", "pod", lease["spec"]["holderIdentity"], "--wait=false")
+
+
+def delete_every_operator(_: Jobs, installation: Installation, __: str) -> None:
     installation.cluster("delete", "pod", "-l", "app.kubernetes.io/component=operator", "--wait=false")
 
 
@@ -38,7 +43,14 @@ def delete_the_redis_pod(_: Jobs, installation: Installation, __: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "blow", [kill_a_worker_process, delete_a_worker_pod, delete_the_operator_pod, delete_the_redis_pod]
+    "blow",
+    [
+        kill_a_worker_process,
+        delete_a_worker_pod,
+        delete_the_leading_operator,
+        delete_every_operator,
+        delete_the_redis_pod,
+    ],
 )
 def test_a_blow_in_mid_run_loses_nothing_and_repeats_are_bounded(
     blow: Blow, jobs: Jobs, installation: Installation, neighbours: Neighbours
