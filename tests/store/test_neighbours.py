@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
-from batchjob.api.blocks import FormSchema
+from batchjob.api.blocks.ai_batch import FormSchema
 from batchjob_processors.form import json_schema, parse_answer
 from tests.support.neighbours.client import Neighbours, local_neighbours
 from tests.support.neighbours.neighbours.form import fill, read

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.api.blocks import FormSchema
+from batchjob.api.blocks.ai_batch import FormSchema
 from batchjob_processors.form import InvalidAnswerError, json_schema, parse_answer
 
 FORM = FormSchema.model_validate(

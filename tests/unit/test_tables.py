@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.api.blocks import Column, Export
+from batchjob.api.blocks.export import Column, Export
 from batchjob_processors.tables import FORMULA_STARTS, cell, csv_part, empty_columns, escaped, part, value
 
 COLUMNS = [Column(name="id"), Column(name="address.city", header="City")]

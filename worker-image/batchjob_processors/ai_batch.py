@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import openai
 
-from batchjob.api.blocks import AiBatch as Block
+from batchjob.api.blocks.ai_batch import AiBatch as Block
 from batchjob.api.run import Purpose
 from batchjob.worker import (
     ConfigurationError,

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 import aiosmtplib
 
-from batchjob.api.blocks import Smtp, SmtpTls
+from batchjob.api.blocks.email import Smtp, SmtpTls
 from batchjob.api.run import Purpose
 from batchjob.worker import (
     ConfigurationError,

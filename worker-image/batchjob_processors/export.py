@@ -10,8 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from batchjob.api.blocks import Column
-from batchjob.api.blocks import Export as Block
+from batchjob.api.blocks.export import Column
+from batchjob.api.blocks.export import Export as Block
 from batchjob.api.run import Purpose
 from batchjob.worker import ConfigurationError, Context, Item, Outcome, Processor, Sealed, Succeeded
 from batchjob_processors.tables import empty_columns, part

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-from batchjob.api.blocks import FormField, FormFieldType, FormSchema
+from batchjob.api.blocks.ai_batch import FormField, FormFieldType, FormSchema
 
 _TYPES: Final[dict[FormFieldType, dict[str, Any]]] = {
     FormFieldType.STRING: {"type": "string"},

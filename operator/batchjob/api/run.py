@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from batchjob.api.base import Model
-from batchjob.api.blocks import Destination
+from batchjob.api.blocks.export import Destination
 from batchjob.api.queue import RateLimit
 from batchjob.api.source import Location
 from batchjob.api.status import Effective

@@ -11,7 +11,10 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, immutable
-from batchjob.api.blocks import AiBatch, Custom, Destination, Email, Export
+from batchjob.api.blocks.ai_batch import AiBatch
+from batchjob.api.blocks.custom import Custom
+from batchjob.api.blocks.email import Email
+from batchjob.api.blocks.export import Destination, Export
 from batchjob.api.pods import Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
 from batchjob.api.retry import Retry
