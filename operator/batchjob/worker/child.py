@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 LENGTH: Final = struct.Struct(">Q")  # goes before each message
 
 TELL_SECONDS: Final = 0.1  # between two messages about progress, however often the processor speaks of it
-REACHED: Final = frozenset({"ledger_get", "ledger_mark", "ledger_clear", "note"})  # calls of the store: bytes or None
+# Calls of the store: bytes or None.
+REACHED: Final = frozenset({"ledger_get", "ledger_mark", "ledger_clear", "note", "cache_get", "cache_put"})
 
 T = TypeVar("T")
 logger = log.get(__name__)

@@ -14,9 +14,11 @@ from structlog.stdlib import BoundLogger
 from batchjob import log
 from batchjob.api.run import Purpose, Run
 from batchjob.api.source import Location
+from batchjob.core.cache import cache_name
 from batchjob.core.documents import check_name, writable
 from batchjob.core.items import Item
 from batchjob.store import ItemResult, RunStore
+from batchjob.worker.cache import Cache, leniently
 from batchjob.worker.files import Files, open_files
 from batchjob.worker.ledger import Lease, Ledger
 from batchjob.worker.manifest import read_parts, write_manifest
@@ -53,17 +55,8 @@ class Context:
     """
 
     __slots__ = (
-        "_ends",
-        "_items",
-        "_loop",
-        "_references_dir",
-        "_store",
-        "lease",
-        "new_parts",
-        "run",
-        "told",
-        "usage_sums",
-    )
+        "_ends", "_items", "_loop", "_references_dir", "_store", "lease", "new_parts", "run", "told", "usage_sums",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -101,7 +94,8 @@ class Context:
 
     async def call_store(self, name: str, arguments: Sequence[int | str | bytes]) -> bytes | None:
         """A call of the store by its name, for a context in a process of the processor's own."""
-        answer: bytes | None = await patiently(lambda: getattr(self._store, name)(*arguments))
+        how = leniently if name.startswith("cache_") else patiently
+        answer: bytes | None = await how(lambda: getattr(self._store, name)(*arguments))
         return answer
 
     def end(self) -> None:
@@ -161,6 +155,11 @@ class Context:
     def ledger(self) -> Ledger:
         """The note of the item in hand; LookupError where there is none."""
         return Ledger(self._store, self.item, self.lease)
+
+    @property
+    def cache(self) -> Cache:
+        """Values that all runs of the same owner and namespace share."""
+        return Cache(self._store, cache_name(self.run))
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell how far the item in hand is, from 0 to 1, or all items in hand together; a retry begins anew at 0.
