@@ -27,9 +27,10 @@ from batchjob import log
 from batchjob.api.run import Run
 from batchjob.core.items import Item, Outcome
 from batchjob.core.retry import said, settle
-from batchjob.worker.context import Context, Told
+from batchjob.worker.context import Context
 from batchjob.worker.execution import per_item, renamed
 from batchjob.worker.processor import Processor, has_many_form, make_processor, processor_name
+from batchjob.worker.told import Told
 
 if TYPE_CHECKING:
     from batchjob.store import RunStore

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from structlog.stdlib import BoundLogger
@@ -15,7 +15,7 @@ from batchjob import log
 from batchjob.api.run import Purpose, Run
 from batchjob.api.source import Location
 from batchjob.core.cache import cache_name
-from batchjob.core.documents import check_name, writable
+from batchjob.core.documents import check_name
 from batchjob.core.items import Item
 from batchjob.store import ItemResult, RunStore
 from batchjob.worker.cache import Cache, leniently
@@ -23,22 +23,14 @@ from batchjob.worker.files import Files, open_files
 from batchjob.worker.ledger import Lease, Ledger
 from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.mounts import mount_paths
+from batchjob.worker.params import Params, read_params
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
+from batchjob.worker.told import Told, tell
 
 USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
-MESSAGE_LIMIT: Final = 256  # characters kept of what is said with progress
 
 T = TypeVar("T")
-
-
-class Told(NamedTuple):
-    """How far an item is, as its processor told last."""
-
-    fraction: float  # from 0 to 1
-    item: str  # its id, or that of the first that this was said about
-    message: str
-    at: float  # seconds of the monotonic clock: the order in which they spoke
 
 
 class Context:
@@ -107,6 +99,14 @@ class Context:
         """`spec.custom.params`, a map from text to text; empty for other types."""
         return self.run.spec.custom.params if self.run.spec.custom else {}
 
+    def read_params(self, model: type[Params]) -> Params:
+        """`params` as a pydantic model of your own; call it in `open`.
+
+        ConfigurationError where they do not fit, or name one that the model does not know: the run ends with what is
+        wrong with each.
+        """
+        return read_params(self.params, model)
+
     @property
     def item(self) -> Item:
         """The item in hand, or the first of several; LookupError in `open`, `seal` and `close`."""
@@ -174,15 +174,7 @@ class Context:
 
     def tell(self, items: Sequence[Item], fraction: Any, message: Any) -> None:
         """What `progress` does, for these of the items in hand."""
-        if not (isinstance(fraction, int | float) and 0 <= fraction <= 1):
-            raise ValueError(f"progress: {fraction!r} is no number from 0 to 1, the part of the item that is done")
-        if not isinstance(message, str):
-            raise TypeError(f"progress: the message {message!r} is no text")
-        if not items:
-            raise LookupError("no item is in hand: `progress` works in `process` and `process_many` only")
-        told = Told(float(fraction), items[0].id, writable(message[:MESSAGE_LIMIT]), time.monotonic())
-        for item in items:
-            self.told[item.position] = told
+        self.told.update(tell(items, fraction, message))
 
     def wait(self, call: Coroutine[Any, Any, T]) -> T:
         """For a plain `def`: the answer of a call that is for an `async def`: `context.wait(context.ledger.get())`.
