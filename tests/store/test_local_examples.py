@@ -118,6 +118,20 @@ def test_the_example_for_a_claim_runs_with_a_file(place: Place) -> None:
     assert part.read_text().split() == ["id,total", "a,1"]
 
 
+def test_the_example_for_a_table_runs_with_one(place: Place, neighbours: Neighbours, postgres: PostgresServer) -> None:
+    text = (EXAMPLES / "ai-batch-to-a-table.yaml").read_text("utf-8")
+    (table,) = re.findall(r"CREATE TABLE .*;", text)
+    postgres.execute("DROP TABLE IF EXISTS moods", table)
+    edited(
+        place, "ai-batch-to-a-table",
+        ("postgresql://writer:demo-not-a-secret@database:5432/shop?sslmode=require", postgres.dsn),
+        ("neighbours:8000", f"127.0.0.1:{neighbours.ports['chat']}"),
+    )  # fmt: skip
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    postgres.execute("SELECT 1 / (count(mood) = 2)::int FROM moods WHERE result->>'mood' = mood", "DROP TABLE moods")
+
+
 def test_the_example_for_a_database_runs_with_one(
     place: Place, neighbours: Neighbours, postgres: PostgresServer
 ) -> None:

@@ -156,7 +156,7 @@ def test_every_reference_of_a_spec_is_found_with_its_field_and_purpose() -> None
     found = references(
         spec(
             source={"uri": place},
-            results={"destination": place},
+            results={"destination": place, "table": {"name": "t", "dsnSecretRef": {"name": "db", "key": "dsn"}}},
             export={"destination": place},
             aiBatch={"instructions": "i", "formSchema": {"fields": [{"name": "f", "type": "string"}]}, "model": model},
             email={"smtp": smtp, "from": "a@b", "subject": "s", "text": "t"},

@@ -14,9 +14,10 @@ from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.custom import Custom
 from batchjob.api.blocks.email import Email
-from batchjob.api.blocks.export import Destination, Export
+from batchjob.api.blocks.export import Export
 from batchjob.api.pods import Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
+from batchjob.api.results import Results
 from batchjob.api.retry import Retry
 from batchjob.api.source import Source
 from batchjob.api.status import BatchJobStatus
@@ -43,19 +44,6 @@ class JobType(StrEnum):
     EXPORT = "export"
     EMAIL = "email"
     CUSTOM = "custom"
-
-
-class Results(Model):
-    """Where the results of the items go."""
-
-    destination: Destination | None = Field(
-        None,
-        description="Where to write results: JSONL part files and manifest.json, in a folder of the run's own below "
-        "the url, <name>-<start of its uid>/; status.results.uri says where. They are written while the run goes on, "
-        "a part each 8 MiB or 30 s. Not for type export, and not where the processor seals files of its own. "
-        "Default: they stay in the store for as long as spec.retention says, and may have 256 MiB there (or what the "
-        "operator's settings say); above that it fails, reason ResultsTooLarge.",
-    )
 
 
 BLOCKS: Final = {
