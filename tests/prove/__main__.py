@@ -2,7 +2,8 @@
 
 A trial that holds is a line in `.state/prove/`, so a run that was interrupted goes on where it was. Once every proof
 of the part is whole, their sums are written to `docs/proof/<part>.json`, and the table there anew. A trial that does
-not hold ends the run with its number: the same number is the same trial. Its folder, with the logs, stays.
+not hold is told with its number, for the same number is the same trial, and its folder, with the logs, stays; the
+others go on, and the run ends with 1.
 """
 
 import functools
@@ -12,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -69,7 +71,9 @@ def main(arguments: list[str]) -> int:
     state.parent.mkdir(parents=True, exist_ok=True)
     if code is None:
         state.unlink(missing_ok=True)
-    prove(part, [proof for proof in proofs if not names or proof.name in names], state)
+    if broken := prove(part, [proof for proof in proofs if not names or proof.name in names], state):
+        sys.stdout.write(f"{broken} trials did not hold\n")
+        return 1
     done = read(state)
     if code is None or any(len(done.get(proof.name, ())) < proof.trials for proof in proofs):
         sys.stdout.write("no result is written: that takes every proof of the part, on committed code\n")
@@ -80,23 +84,26 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def prove(part: str, proofs: Sequence[Proof], state: Path) -> None:
-    """Run the trials that are not done yet, as many at once as the part says."""
+def prove(part: str, proofs: Sequence[Proof], state: Path) -> int:
+    """Run the trials that are not done yet, as many at once as the part says; returns how many did not hold."""
+    broken = 0
     done = read(state)
     wanted = [(p.name, n) for p in proofs for n in range(1, p.trials + 1) if n not in done.get(p.name, ())]
     with ProcessPoolExecutor(at_once(part), get_context("spawn")) as pool:
         trials = [pool.submit(trial, part, name, number) for name, number in wanted]
-        try:
-            for held in as_completed(trials):
-                line = held.result()
-                with state.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
-                facts = {name: fact for name, fact in line["facts"].items() if not isinstance(fact, list)}
-                sys.stdout.write(f"{line['proof']} {line['trial']} {line['seconds']} s {facts}\n")
+        for held in as_completed(trials):
+            if error := held.exception():
+                broken += 1
+                sys.stdout.write("".join(traceback.format_exception(error)))
                 sys.stdout.flush()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+                continue
+            line = held.result()
+            with state.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            facts = {name: fact for name, fact in line["facts"].items() if not isinstance(fact, list)}
+            sys.stdout.write(f"{line['proof']} {line['trial']} {line['seconds']} s {facts}\n")
+            sys.stdout.flush()
+    return broken
 
 
 def read(state: Path) -> dict[str, dict[int, dict[str, Any]]]:

@@ -47,11 +47,23 @@ def test_a_wait_is_no_event() -> None:
     assert told(conditions(), conditions(Queued="QueuePaused", Reconciling="Running")) == []
 
 
-def test_an_event_has_one_name_until_its_transition_is_written_and_another_for_the_next() -> None:
-    def name(status: dict[str, str] | None, about: str = "") -> str:
-        regarding = Regarding("BatchJob", "team", "run", "u", status)
-        return str(build_event(regarding, Note("Normal", "Told", "why", about), datetime.now(UTC))["metadata"]["name"])
+def test_an_event_has_one_name_for_what_it_is_about() -> None:
+    def name(uid: str, reason: str, about: str) -> str:
+        note = Note("Normal", reason, "why", about)
+        return str(build_event(Regarding("BatchJob", "team", "run", uid), note, datetime.now(UTC))["metadata"]["name"])
 
-    assert name({"phase": "Running", "a": "b"}) == name({"a": "b", "phase": "Running"})
-    assert len({name(None), name({"phase": "Queued"}), name({"phase": "Running"})}) == 3
-    assert name(None, "a thing") == name({"phase": "Running"}, "a thing")
+    assert name("u", "Told", "a thing") == name("u", "Told", "a thing")
+    names = {name("u", "Told", "a thing"), name("v", "Told", "a thing"), name("u", "Tell", "a thing")}
+    assert len(names | {name("u", "Told", "another")}) == 4
+
+
+def test_a_transition_is_told_once_whatever_else_is_written_before_it_and_the_next_one_again() -> None:
+    def about(*old: Condition) -> str:
+        [note] = notes_of(old, conditions(Suspended="SuspendedByUser"))
+        return note.about
+
+    running = conditions()
+    obstructed = [c.model_copy(update={"reason": "Refused"}) for c in conditions(Stalled="Refused")]
+    assert about(*running) == about(*obstructed)
+    later = [c.model_copy(update={"last_transition_time": "2026-01-01T00:00:01Z"}) for c in running]
+    assert len({about(), about(*running), about(*later), about(*conditions(Suspended="StoreLost"))}) == 4

@@ -6,12 +6,14 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from batchjob.api.status import Phase
+from batchjob.api.status import BatchJobStatus, Phase
+from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.observed import Parent
-from batchjob.controller.reconciler import CROWD, Reconciler
+from batchjob.controller.reconciler import CROWD, OBSTACLES, Reconciler
 from batchjob.controller.workqueue import Workqueue
+from batchjob.errors import BatchJobError, Invalid
 from tests.support.plan_world import NAME, SETTINGS, UID, World
 
 KEY = ("team", NAME)
@@ -127,3 +129,13 @@ async def test_a_second_job_is_told_of_at_once_since_its_name_follows_from_the_s
     await stage.look()
     assert stage.world.status
     assert stage.world.status.jobs_created == 2
+
+
+async def test_a_status_that_is_refused_is_nothing_that_its_owner_could_correct() -> None:
+    kube = AsyncMock()
+    kube.patch.side_effect = Invalid("status.phase: Unsupported value", status=422)
+    entry = Mock(namespace="team", uid=UID, version=7)
+    carry_out = CarryOut(kube, Mock(), Mock(), Mock(), Mock())
+    with pytest.raises(BatchJobError, match="the CRD that of another version") as refused:
+        await carry_out.write_status(entry, BatchJobStatus())
+    assert not isinstance(refused.value, tuple(OBSTACLES))

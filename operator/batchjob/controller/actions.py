@@ -114,12 +114,12 @@ Action = (
 
 @dataclass(frozen=True)
 class Note:
-    """An Event to post: about the transition that the status of the same plan tells of, or about what was done."""
+    """An Event to post: about a transition that the status of the same plan tells of, or about what was done."""
 
     type: str  # Normal or Warning
     reason: str
     message: str
-    about: str = ""  # what it tells of, once for all; empty: the transition
+    about: str  # what it tells of, once for all
 
 
 @dataclass(frozen=True)

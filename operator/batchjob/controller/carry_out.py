@@ -31,7 +31,7 @@ from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import slots_patch
 from batchjob.controller.users import NameTaken, Users
-from batchjob.errors import AlreadyExists, BatchJobError
+from batchjob.errors import AlreadyExists, BatchJobError, Invalid
 from batchjob.kube import BATCH_JOBS, JOBS, Kube
 from batchjob.store import Store
 
@@ -62,7 +62,7 @@ class CarryOut:
                 created = await self._create_job(entry, action.manifest)
             else:
                 await self._do(entry, action)
-        regarding = Regarding(KIND, entry.namespace, entry.name, entry.uid, (entry.body or {}).get("status"))
+        regarding = Regarding(KIND, entry.namespace, entry.name, entry.uid)
         await self._events.post(regarding, plan.notes)
         if plan.status is not None:
             status = plan.status.model_copy(update={"jobs": [created]}) if created else plan.status
@@ -74,14 +74,14 @@ class CarryOut:
 
         Nulls go out too: in a merge patch they remove what is no longer said.
         """
-        body = await self._kube.patch(
-            BATCH_JOBS,
-            entry.namespace,
-            entry.name,
-            {"status": status.model_dump(mode="json", by_alias=True)},
-            subresource="status",
-            resource_version=str(entry.version),
-        )
+        change = {"status": status.model_dump(mode="json", by_alias=True)}
+        version = str(entry.version)
+        try:
+            body = await self._kube.patch(
+                BATCH_JOBS, entry.namespace, entry.name, change, subresource="status", resource_version=version
+            )
+        except Invalid as error:  # nothing that its owner could correct
+            raise BatchJobError(f"is the CRD that of another version? Our status is refused: {error}") from None
         if (before := entry.phase) != status.phase:
             reason = next((c.reason for c in status.conditions if c.status == "True"), None)
             logger.info(

@@ -1,7 +1,6 @@
 """The one door for Events: about an object of ours, each posted once, and never a reason to stop."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -26,7 +25,6 @@ class Regarding(NamedTuple):
     namespace: str
     name: str
     uid: str
-    status: Any  # before the transition, as JSON; None where no transition is told of
 
 
 class Events:
@@ -59,12 +57,8 @@ class Events:
 
 
 def build_event(regarding: Regarding, note: Note, now: datetime) -> dict[str, Any]:
-    """An Event: of the same name, and so posted once, until its transition is written, or for what it is about.
-
-    What it is a transition from tells, and not the object's version: that moves with each label.
-    """
-    once = note.about or json.dumps(regarding.status, sort_keys=True)
-    digest = hashlib.sha256(f"{regarding.uid}/{note.reason}/{once}".encode()).hexdigest()[:10]
+    """An Event: of one name, and so posted once, for what it is about."""
+    digest = hashlib.sha256(f"{regarding.uid}/{note.reason}/{note.about}".encode()).hexdigest()[:10]
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,

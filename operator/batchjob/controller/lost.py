@@ -42,7 +42,8 @@ def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     if waits := waits_for_queue(seen):
         return replace(plan_wait(seen, waits), actions=old_job)
     plan = plan_start(seen, settings, before)
-    note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.")
+    lost = " ".join(sorted(known_epochs(seen)))
+    note = Note("Warning", Reason.STORE_LOST, f"The store lost this run: {again} again.", lost)
     return replace(plan, actions=old_job + plan.actions, notes=(*plan.notes, note))
 
 

@@ -63,9 +63,8 @@ class CarryOutSchedule:
         metadata = seen.schedule.metadata
         match action:
             case Tell(note):
-                await self._events.post(
-                    Regarding(SCHEDULE_KIND, metadata.namespace, metadata.name, metadata.uid, status=None), [note]
-                )
+                about = Regarding(SCHEDULE_KIND, metadata.namespace, metadata.name, metadata.uid)
+                await self._events.post(about, [note])
             case MakeCronJob(manifest):
                 there = await self._create(CRON_JOBS, _without_nulls(manifest), {metadata.uid})
                 if there is not None:  # its label was taken away, or our copy is behind

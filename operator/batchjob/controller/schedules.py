@@ -191,7 +191,7 @@ class Schedules:
         change = {"status": status.model_dump(mode="json", by_alias=True)}
         version = body["metadata"]["resourceVersion"]
         namespace, name = object_key(body)
-        about = Regarding(SCHEDULE_KIND, namespace, name, body["metadata"]["uid"], body.get("status"))
+        about = Regarding(SCHEDULE_KIND, namespace, name, body["metadata"]["uid"])
         await self._events.post(about, notes_of(old.conditions if old else (), status.conditions))
         written = await self._kube.patch(
             BATCH_SCHEDULES, namespace, name, change, subresource="status", resource_version=version

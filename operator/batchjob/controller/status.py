@@ -167,7 +167,8 @@ def told(seen: Observed, plan: Plan) -> Plan:
 def _lost_results(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
     lost = new.results.missing if new.results else None
     if lost and not (old and old.results and old.results.missing == lost):
-        yield Note("Warning", Reason.STORE_LOST, f"The store lost the results of {lost} items that are done.")
+        said = f"The store lost the results of {lost} items that are done."
+        yield Note("Warning", Reason.STORE_LOST, said, f"{lost} results")
 
 
 def build_invalid_status(old: BatchJobStatus | None, generation: int, message: str, now: datetime) -> BatchJobStatus:
