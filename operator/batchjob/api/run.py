@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from batchjob.api.base import Model
+from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.export import Destination
 from batchjob.api.queue import RateLimit
 from batchjob.api.source import Location
@@ -93,6 +94,8 @@ class Purpose(StrEnum):
     RESULTS_CREDENTIALS = "results-credentials"
     RESULTS_CA = "results-ca"
     MODEL = "model"
+    MODEL_HEADERS = "model-headers"
+    FORM = "form"
     SMTP = "smtp"
 
 
@@ -114,6 +117,17 @@ def _location(place: Location, credentials: Purpose, authority: Purpose, field: 
     if place.ca_bundle_ref:
         bundle = place.ca_bundle_ref
         found.append(Reference("ConfigMap", bundle.name, bundle.key, authority, f"{field}.caBundleRef"))
+    return found
+
+
+def _of_model(block: AiBatch) -> list[Reference]:
+    found, field = [], "spec.aiBatch.model"
+    if key := block.model.api_key_secret_ref:
+        found.append(Reference("Secret", key.name, key.key, Purpose.MODEL, f"{field}.apiKeySecretRef"))
+    if headers := block.model.headers_secret_ref:
+        found.append(Reference("Secret", headers.name, None, Purpose.MODEL_HEADERS, f"{field}.headersSecretRef"))
+    if form := block.form_schema_ref:
+        found.append(Reference("ConfigMap", form.name, form.key, Purpose.FORM, "spec.aiBatch.formSchemaRef"))
     return found
 
 
@@ -143,8 +157,8 @@ def references(spec: BatchJobSpec, parent: ParentResults | None = None) -> list[
         field = "spec.export.destination"
         place = spec.export.destination
         found += _location(place, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA, field)
-    if spec.ai_batch and (key := spec.ai_batch.model.api_key_secret_ref):
-        found.append(Reference("Secret", key.name, key.key, Purpose.MODEL, "spec.aiBatch.model.apiKeySecretRef"))
+    if spec.ai_batch:
+        found += _of_model(spec.ai_batch)
     if spec.email and (login := spec.email.smtp.credentials_secret_ref):
         found.append(Reference("Secret", login.name, None, Purpose.SMTP, "spec.email.smtp.credentialsSecretRef"))
     return found

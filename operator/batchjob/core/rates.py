@@ -58,8 +58,10 @@ def key_of(run: Run) -> str | None:
         login = spec.email.smtp.credentials_secret_ref
         name = f"smtp {spec.email.smtp.host}:{spec.email.smtp.port} {login.name if login else ''}"
     elif spec.ai_batch:
-        key = spec.ai_batch.model.api_key_secret_ref
-        name = f"model {spec.ai_batch.model.base_url} {key.name if key else ''} {key.key if key else ''}"
+        model = spec.ai_batch.model
+        key, headers = model.api_key_secret_ref, model.headers_secret_ref
+        name = f"model {model.base_url} {key.name if key else ''} {key.key if key else ''}"
+        name += f" {headers.name}" if headers else ""
     else:
         return None
     return rate_key(run.namespace, name)
