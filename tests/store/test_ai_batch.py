@@ -1,12 +1,17 @@
 """Type ai-batch against a chat server: what is asked, and what becomes of each answer."""
 
 import json
+import time
+from email.utils import formatdate
 from typing import Any
 
+import httpx2
+import openai
 import pytest
 
 from batchjob.errors import ConfigurationError
 from batchjob.worker.processor import make_processor
+from batchjob_processors import chat
 from tests.support.ai_runs import ai_spec, asked, results, work
 from tests.support.neighbours.client import Neighbours
 from tests.support.workers import Workers
@@ -90,3 +95,154 @@ async def test_a_form_that_is_no_json_schema_ends_the_run_and_names_its_configma
     workers.reference(run, "form", order__json='{"type": "object", "properties": []}')
     with pytest.raises(ConfigurationError, match=r"formSchemaRef: key order.json of ConfigMap forms is no JSON Schema"):
         await workers.work(run, make_processor("ai-batch"))
+
+
+# ---- answers
+
+
+@pytest.mark.parametrize(
+    ("refused", "kinds"),
+    [
+        ("^strict$", ["strict", "json_schema", "json_schema"]),
+        ("strict|json_schema", ["strict", "json_schema", "json_object", "json_object"]),
+        ("strict|json_", ["strict", "json_schema", "json_object", "text", "text"]),
+    ],
+)
+async def test_a_pod_learns_how_the_endpoint_takes_a_form_and_asks_that_way_from_then_on(
+    workers: Workers, neighbours: Neighbours, refused: str, kinds: list[str]
+) -> None:
+    neighbours.set_faults("chat", [{"action": "refuse_format", "kind": refused}, {"action": "chatter"}])
+    run = await workers.open(ai_spec(neighbours, 2, concurrency=1, retry={"maxAttempts": 1}))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (2, 0)
+    assert [row["kind"] for row in asked(neighbours, run)] == kinds
+    assert found.usage["requests"] == len(kinds)
+
+
+async def test_an_answer_that_is_wrong_is_sent_back_with_its_error_and_its_tokens_count(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.set_faults("chat", [{"match": "sentence 1$", "action": "wrong_answer", "times": 2}])
+    run = await workers.open(ai_spec(neighbours, 2, concurrency=1, retry={"maxAttempts": 1}))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (2, 0)
+    assert [row["messages"] for row in asked(neighbours, run)] == [2, 2, 4, 6]
+    assert found.usage["requests"] == 4
+
+
+async def test_an_answer_that_stays_wrong_is_a_dead_letter_with_both_texts(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.set_faults("chat", [{"action": "wrong_answer"}])
+    run = await workers.open(ai_spec(neighbours, 1))
+    found = await work(workers, run)
+    assert found.usage["requests"] == 3
+    [letter] = await workers.store.dead_letters(run.uid, 10)
+    assert (letter.error_class, letter.attempts) == ("invalid-answer", 1)
+    assert "sentiment: {'wrong': True} is not one of ['positive', 'neutral', 'negative']" in letter.message
+    assert """it answered: '{"sentiment": {"wrong": true}, "score": {"wrong": true}}'""" in letter.message
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"action": "content_filter"}, "the content filter stopped it"),
+        ({"action": "content_filter", "status": 400}, "answered 400: the prompt was filtered"),
+        ({"action": "refusal"}, "I cannot help with that."),
+    ],
+)
+async def test_a_model_that_will_not_speak_of_an_item_is_asked_once(
+    workers: Workers, neighbours: Neighbours, rule: dict[str, Any], said: str
+) -> None:
+    neighbours.set_faults("chat", [rule])
+    run = await workers.open(ai_spec(neighbours, 1))
+    found = await work(workers, run)
+    assert found.last_errors[0].error_class == "content-filter"
+    assert said in found.last_errors[0].message
+    assert len(asked(neighbours, run)) == 1
+
+
+async def test_an_answer_that_was_cut_off_names_the_field_to_raise(workers: Workers, neighbours: Neighbours) -> None:
+    run = await workers.open(ai_spec(neighbours, 1, model={"maxOutputTokens": 2}))
+    found = await work(workers, run)
+    [error] = found.last_errors
+    assert error.error_class == "invalid-answer"
+    assert error.message.startswith(
+        "the model's answer was cut off after 2 tokens: raise spec.aiBatch.model.maxOutputTokens (2)"
+    )
+    assert len(asked(neighbours, run)) == 1
+
+
+# ---- limits
+
+
+def after(seconds: float) -> str:
+    """A date in so many seconds, as HTTP has it."""
+    return formatdate(time.time() + seconds, usegmt=True)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("said", ["1", "a date"])
+async def test_a_server_that_says_when_holds_everybody_and_costs_no_attempt(
+    workers: Workers, neighbours: Neighbours, status: int, said: str
+) -> None:
+    headers = {"Retry-After": after(2) if said == "a date" else said}
+    neighbours.set_faults(
+        "chat", [{"match": "^sentence 0$", "action": "status", "status": status, "times": 1, "headers": headers}]
+    )
+    run = await workers.open(ai_spec(neighbours, 4, concurrency=1, retry={"maxAttempts": 1}))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (4, 0)
+    refused, *others = [row["time"] for row in asked(neighbours, run)]
+    assert min(others) - refused >= 0.9, "the server's clock has whole seconds"
+
+
+async def test_nobody_asks_before_a_limit_that_is_used_up_begins_anew(workers: Workers, neighbours: Neighbours) -> None:
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1s"}
+    neighbours.set_faults("chat", [{"match": "^sentence 0$", "action": "headers", "headers": headers}])
+    run = await workers.open(ai_spec(neighbours, 2, concurrency=1))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.usage["requests"]) == (2, 2)
+    [one, two] = [row["time"] for row in asked(neighbours, run)]
+    assert two - one >= 1
+
+
+async def test_a_503_that_says_nothing_costs_an_attempt(workers: Workers, neighbours: Neighbours) -> None:
+    neighbours.set_faults("chat", [{"action": "status", "status": 503}])
+    run = await workers.open(ai_spec(neighbours, 1, retry={"maxAttempts": 1}))
+    assert (await work(workers, run)).last_errors[0].error_class == "upstream"
+
+
+async def test_what_an_endpoint_says_of_a_key_is_not_repeated(workers: Workers, neighbours: Neighbours) -> None:
+    model = {"apiKeySecretRef": {"name": "openai", "key": "OPENAI_API_KEY"}}
+    neighbours.set_faults("chat", [{"action": "status", "status": 401}])
+    run = await workers.open(ai_spec(neighbours, 1, model=model))
+    workers.reference(run, "model", OPENAI_API_KEY="fault")  # which the server's words contain
+    [error] = (await work(workers, run)).last_errors
+    assert (error.error_class, "fault" in error.message) == ("permission", False)
+    assert "a *** that a test asked for" in error.message
+
+
+async def test_an_endpoint_that_is_away_for_a_while_costs_no_attempt_and_one_that_was_never_there_does(
+    workers: Workers, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "OUTAGE_LOOK_SECONDS", 0.1)
+    run = await workers.open(ai_spec(neighbours, 3, concurrency=1, retry={"maxAttempts": 1}))
+    asked_for = 0
+    real = chat.Endpoint._answer
+
+    async def breaking(endpoint: chat.Endpoint, *arguments: Any) -> Any:
+        """The second request and the third meet nobody."""
+        nonlocal asked_for
+        asked_for += 1
+        if asked_for in {2, 3}:
+            away = httpx2.ConnectError("All connection attempts failed")
+            raise openai.APIConnectionError(request=httpx2.Request("POST", "http://model")) from away
+        return await real(endpoint, *arguments)
+
+    monkeypatch.setattr(chat.Endpoint, "_answer", breaking)
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed, asked_for) == (3, 0, 5)
+    asked_for = 1
+    never = await workers.open(ai_spec(neighbours, 1, retry={"maxAttempts": 1}))
+    assert (await work(workers, never)).counts.failed == 1

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from structlog.stdlib import BoundLogger
@@ -23,20 +23,12 @@ from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.mounts import mount_paths
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
+from batchjob.worker.told import Told
 
 USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
 MESSAGE_LIMIT: Final = 256  # characters kept of what is said with progress
 
 T = TypeVar("T")
-
-
-class Told(NamedTuple):
-    """How far an item is, as its processor told last."""
-
-    fraction: float  # from 0 to 1
-    item: str  # its id, or that of the first that this was said about
-    message: str
-    at: float  # seconds of the monotonic clock: the order in which they spoke
 
 
 class Context:
@@ -58,6 +50,7 @@ class Context:
         "_loop",
         "_references_dir",
         "_store",
+        "holds",
         "lease",
         "new_parts",
         "run",
@@ -79,6 +72,7 @@ class Context:
         self.usage_sums: dict[str, int] = {}
         self.new_parts: dict[str, bytes] = {}
         self.told: dict[int, Told] = {}  # by position
+        self.holds: list[float] = []  # seconds
         self._loop = loop
         self.lease = lease
         self._store = store
@@ -224,6 +218,13 @@ class Context:
             raise ValueError(f"usage {name!r}: the attempt would have used {used}, and may use 2^53")
         self.usage_sums[name] = used
 
+    def hold(self, seconds: float) -> None:
+        """Nobody who shares the run's rate (`spec.rateLimitKey`) starts anything for so long after this attempt.
+
+        For another side that says beforehand that nothing is left of a limit, or that is away.
+        """
+        self.holds.append(seconds)
+
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
         """Vouch for a file: `fields` are rows and bytes (numbers) and sha256 (hex), and whatever else JSON can hold.
 
@@ -273,7 +274,8 @@ class OneOf(Context):
 
     def __init__(self, whole: Context, item: Item, store: RunStore, references_dir: Path, lease: Lease) -> None:
         super().__init__(whole.run, store, references_dir, (item,), lease=lease)
-        self.usage_sums, self.new_parts, self.told = whole.usage_sums, whole.new_parts, whole.told
+        self.usage_sums, self.new_parts = whole.usage_sums, whole.new_parts
+        self.told, self.holds = whole.told, whole.holds
         self._whole = whole
 
     @property

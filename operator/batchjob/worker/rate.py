@@ -16,6 +16,7 @@ from batchjob import log
 from batchjob.api.run import Run
 from batchjob.core.items import Outcome, Retried
 from batchjob.core.rates import Rate, key_of, queue_rates, rate_of
+from batchjob.core.retry import MAX_AFTER_SECONDS
 from batchjob.errors import StoreNotReady, StoreUnavailable
 from batchjob.store import RunStore
 from batchjob.worker.execution import Attempt
@@ -106,7 +107,7 @@ class Limits:
 
     async def settle(self, attempt: Attempt) -> None:
         """Tell the rates what the attempt used, and what the other side said."""
-        await self._heed(attempt.outcomes)
+        await self._heed(attempt.outcomes, attempt.context.holds)
         limiters = [limiter for limiter in self._of_queue.values() if limiter.counts_tokens]
         if not limiters:
             return
@@ -124,12 +125,13 @@ class Limits:
         except (StoreUnavailable, StoreNotReady) as error:  # an answer that was lost must not be charged twice
             logger.warning("tokens are not counted in a limit of the queue", tokens=tokens, error=str(error))
 
-    async def _heed(self, outcomes: Sequence[Outcome]) -> None:
+    async def _heed(self, outcomes: Sequence[Outcome], asked: Sequence[float]) -> None:
         """Where the other side said "not so fast", nobody takes a share of the run's own rate before it wants.
 
         Shares that were taken before, at most HORIZON_SECONDS ahead, are still used.
         """
-        hold_ms = max((outcome.hold_ms for outcome in outcomes if isinstance(outcome, Retried)), default=0)
-        if hold_ms and self._own:
-            logger.warning("told to slow down: nobody who shares the rate goes on before", seconds=hold_ms / 1000)
-            await self._own.hold(hold_ms / 1000)
+        told = (outcome.hold_ms / 1000 for outcome in outcomes if isinstance(outcome, Retried))
+        seconds = min(max([0.0, *asked, *told]), MAX_AFTER_SECONDS)
+        if seconds and self._own:
+            logger.warning("told to slow down: nobody who shares the rate goes on before", seconds=seconds)
+            await self._own.hold(seconds)
