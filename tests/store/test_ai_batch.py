@@ -246,3 +246,86 @@ async def test_an_endpoint_that_is_away_for_a_while_costs_no_attempt_and_one_tha
     asked_for = 1
     never = await workers.open(ai_spec(neighbours, 1, retry={"maxAttempts": 1}))
     assert (await work(workers, never)).counts.failed == 1
+
+
+# ---- results, and several items in one request
+
+TOLD = "batchjob/answer"
+
+
+async def test_a_result_says_how_its_answer_came_about(workers: Workers, neighbours: Neighbours) -> None:
+    rules = [
+        {"match": "sentence 1$", "action": "status", "status": 500, "times": 1},
+        {"match": "sentence 2$", "action": "wrong_answer", "times": 1},
+    ]
+    neighbours.set_faults("chat", rules)
+    run = await workers.open(ai_spec(neighbours, 3, retry={"backoff": {"initialDelaySeconds": 0}}))
+    found = await work(workers, run)
+    told = {name: result[TOLD] for name, result in (await results(workers, run)).items()}
+    assert {name: (one["attempt"], one["requests"]) for name, one in told.items()} == {
+        "i0": (1, 1), "i1": (2, 1), "i2": (1, 2),
+    }  # fmt: skip
+    assert {one["model"] for one in told.values()} == {"stand-in"}
+    assert sum(one["promptTokens"] for one in told.values()) == found.usage["promptTokens"]
+    assert sum(one["completionTokens"] for one in told.values()) == found.usage["completionTokens"]
+    assert all(one["seconds"] > 0 for one in told.values())
+
+
+async def test_several_items_go_into_one_request_and_each_gets_its_own_answer(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    texts = ["A wonderful pot.", "A horrible, broken pot.", "A pot."] * 4
+    source = {"items": [{"id": f"p{n}", "data": {"text": text}} for n, text in enumerate(texts)]}
+    examples = [{"data": {"text": "Fine."}, "answer": '{"sentiment": "positive", "score": 0.5}'}]
+    block = {"itemsPerRequest": 5, "examples": examples}
+    run = await workers.open(ai_spec(neighbours, source, concurrency=5, block=block))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.usage["requests"]) == (12, 3)
+    assert [row["items"] for row in asked(neighbours, run)] == [
+        [f"p{n}" for n in group] for group in (range(5), range(5, 10), range(10, 12))
+    ]
+    answers = await results(workers, run)
+    moods = [answers[f"p{n}"]["sentiment"] for n in range(12)]
+    assert moods == ["positive", "negative", "neutral"] * 4
+    assert (answers["p11"]["text"], answers["p11"][TOLD]["items"]) == ("A pot.", 2)
+
+
+async def test_an_item_that_goes_wrong_among_others_is_asked_about_alone_and_fails_alone(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    rules: list[dict[str, Any]] = [
+        {"match": "sentence 1\\b", "action": "wrong_answer"},
+        {"match": "sentence 2\\b", "action": "omit", "times": 1},
+    ]
+    neighbours.set_faults("chat", rules)
+    run = await workers.open(ai_spec(neighbours, 3, concurrency=3, block={"itemsPerRequest": 3}))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed, found.usage["requests"]) == (2, 1, 3)
+    [error] = found.last_errors
+    assert (error.item_id, error.error_class) == ("i1", "invalid-answer")
+    neighbours.set_faults("chat", [rules[1]])
+    run = await workers.open(ai_spec(neighbours, 3, concurrency=3, block={"itemsPerRequest": 3}))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.usage["requests"]) == (3, 3)
+    assert [len(row["items"]) for row in asked(neighbours, run)] == [3, 0, 0]
+
+
+async def test_a_request_that_is_filtered_for_one_of_its_items_costs_that_one_alone(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.set_faults("chat", [{"match": "sentence 1\\b", "action": "content_filter"}])
+    run = await workers.open(ai_spec(neighbours, 3, concurrency=3, block={"itemsPerRequest": 3}))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.last_errors[0].item_id) == (2, "i1")
+
+
+async def test_items_of_different_instructions_go_into_requests_of_their_own(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    items = [{"id": f"i{n}", "data": {"text": f"t{n}", "language": "fr" if n % 2 else "en"}} for n in range(4)]
+    source = {"items": [*items, {"id": "lacks", "data": {"text": "no language"}}]}
+    block = {"itemsPerRequest": 5, "instructions": "Answer in {{ language }}."}
+    run = await workers.open(ai_spec(neighbours, source, concurrency=5, block=block))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed, found.last_errors[0].item_id) == (4, 1, "lacks")
+    assert sorted(row["items"] for row in asked(neighbours, run)) == [["i0", "i2"], ["i1", "i3"]]

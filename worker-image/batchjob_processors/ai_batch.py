@@ -1,19 +1,29 @@
 """Type ai-batch: a model behind any OpenAI-compatible endpoint fills a form about each item.
 
-The result of an item is its own data with the filled form on top, so that an export of the results shows both.
+The result of an item is its own data with the filled form on top, so that an export of the results shows both, and a
+field of ours that says how the answer came about. With `itemsPerRequest` several items go into one request; where the
+answer about one of them is missing or wrong, the model is asked about that one alone, and only that one may fail.
 """
 
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Final
 
+from batchjob.api.base import OWN_FIELDS
 from batchjob.api.blocks.ai_batch import AiBatch as Block
 from batchjob.api.run import Purpose
 from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor
 from batchjob_processors.chat import Endpoint, Reply
-from batchjob_processors.form import Form, InvalidAnswerError
-from batchjob_processors.prompt import Prompts, repair
+from batchjob_processors.form import Form, InvalidAnswerError, find_object
+from batchjob_processors.prompt import Message, Prepared, Prompts, many, read_many, repair
 
 REPAIRS: Final = 2  # of an invalid answer in one attempt: who does not get it right by then hardly will
 CUT: Final = 300  # characters of an answer in a message
+ANSWER: Final = f"{OWN_FIELDS}answer"  # a field of the result that no field of a form can be named like
+# A request about several items that fails like this may do so on account of one of them.
+_OF_ONE: Final = frozenset({ErrorClass.INVALID_INPUT, ErrorClass.CONTENT_FILTER})
 
 
 class AiBatch(Processor):
@@ -25,18 +35,71 @@ class AiBatch(Processor):
         if block is None:
             raise ConfigurationError("spec.aiBatch is missing")
         self._block = block
+        self.call_items = block.items_per_request
+        self.chunk_items = block.items_per_request if block.items_per_request > 1 else None
         self._form = _form(block, context)
+        self._form_of_many = many(self._form.schema)
         self._prompts = Prompts(block, self._form)
         self._endpoint = Endpoint(block.model, _api_key(block, context), context)
         await self._endpoint.check()
 
-    async def process(self, item: Item, context: Context) -> dict[str, Any]:
-        """Ask the model about one item; returns the item's data and the filled form."""
-        messages = self._prompts.about(item.data)
-        for _ in range(1 + REPAIRS):
-            reply = await self._endpoint.ask(messages, self._form.schema, context)
+    async def process_many(self, items: Sequence[Item], context: Context) -> list[Any]:
+        """Ask the model about the items; of each its data and the filled form, or why there is none."""
+        answers: dict[int, Any] = {}
+        groups = defaultdict[str, list[tuple[Item, Prepared]]](list)
+        for item in items:
             try:
-                return item.data | self._form.parse(reply.text)
+                prepared = self._prompts.prepare(item.data)
+                groups[prepared.instructions].append((item, prepared))
+            except Fail as error:
+                answers[item.position] = error
+        for found in await asyncio.gather(*(self._ask(group, context) for group in groups.values())):
+            answers |= found
+        return [answers[item.position] for item in items]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._endpoint.close()
+
+    async def _ask(self, group: Sequence[tuple[Item, Prepared]], context: Context) -> dict[int, Any]:
+        """Results, or what was raised, by position; the instructions of all are the same."""
+        results: dict[int, Any] = {}
+        answers: dict[str, Any] = {}
+        if len(group) > 1:
+            messages = self._prompts.about_many({item.id: said for item, said in group}, self._form_of_many)
+            try:
+                reply = await self._endpoint.ask(messages, self._form_of_many, context)
+                answers = read_many(find_object(reply.text))
+            except InvalidAnswerError:
+                pass  # then about each alone
+            except Exception as error:  # noqa: BLE001 - becomes an outcome of each item
+                if getattr(error, "error_class", None) not in _OF_ONE:
+                    return dict.fromkeys((item.position for item, _ in group), error)
+        wrong: list[tuple[Item, Prepared, list[Message]]] = []
+        for item, prepared in group:
+            try:
+                filled = self._form.check(answers[item.id])
+                results[item.position] = _result(item, filled, [reply], len(group))
+            except KeyError:
+                wrong.append((item, prepared, []))
+            except InvalidAnswerError as error:
+                wrong.append((item, prepared, repair(json.dumps(answers[item.id]), error)))
+        tries = REPAIRS if len(group) > 1 else 1 + REPAIRS
+        alone = (self._fill(item, said, after, tries, context.of(item)) for item, said, after in wrong)
+        found = await asyncio.gather(*alone, return_exceptions=True)
+        return results | {item.position: answer for (item, _, _), answer in zip(wrong, found, strict=True)}
+
+    async def _fill(
+        self, item: Item, prepared: Prepared, after: list[Message], tries: int, context: Context
+    ) -> dict[str, Any]:
+        """The result of an item by itself; `after`: what was said about it already."""
+        messages = self._prompts.about(prepared) + after
+        replies: list[Reply] = []
+        for _ in range(tries):
+            reply = await self._endpoint.ask(messages, self._form.schema, context)
+            replies.append(reply)
+            try:
+                return _result(item, self._form.parse(reply.text), replies, 1)
             except InvalidAnswerError as error:
                 wrong = error
             if reply.is_cut:
@@ -53,9 +116,19 @@ class AiBatch(Processor):
             f"it answered: {reply.text[:CUT]!r}"
         )
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._endpoint.close()
+
+def _result(item: Item, filled: dict[str, Any], replies: Sequence[Reply], items: int) -> dict[str, Any]:
+    """The result document. Tokens and seconds are those of the requests, each of them about `items` items."""
+    about = {
+        "model": replies[-1].model,
+        "promptTokens": sum(reply.prompt_tokens for reply in replies),
+        "completionTokens": sum(reply.completion_tokens for reply in replies),
+        "seconds": round(sum(reply.seconds for reply in replies), 3),
+        "requests": len(replies),
+        "items": items,
+        "attempt": item.attempt,
+    }
+    return item.data | filled | {ANSWER: about}
 
 
 def _form(block: Block, context: Context) -> Form:

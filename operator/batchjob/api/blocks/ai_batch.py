@@ -195,3 +195,9 @@ class AiBatch(Model):
         None, description="A JSON Schema that each answer has to fit, for forms that nest."
     )
     model: ModelEndpoint = Field(description="The endpoint and the model.")
+    items_per_request: Annotated[int, Field(ge=1, le=50)] = Field(
+        1,
+        description="Small items that go into one request together, which saves the tokens of the instructions. They "
+        "count as so many of spec.concurrency. Where the answer about one of them is missing or wrong, the model is "
+        "asked about that one alone. Default: 1.",
+    )
