@@ -159,6 +159,18 @@ class ModelEndpoint(Model):
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="Most tokens of an answer; absent: the endpoint's default."
     )
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None,
+        description="Most requests in any minute, together with all BatchJobs that share the rate (spec.rateLimitKey). "
+        "A second question about an item, after a wrong answer, is counted once it was asked. Default: no limit but "
+        "what the endpoint says.",
+    )
+    tokens_per_minute: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = Field(
+        None,
+        description="Most tokens, of questions and answers, in any minute, shared like requestsPerMinute. An attempt's "
+        "tokens are known when it ends: until then the average of its worker counts. Default: no limit but what the "
+        "endpoint says.",
+    )
 
 
 class AiBatch(Model):
