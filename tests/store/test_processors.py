@@ -119,7 +119,7 @@ async def test_a_rate_limit_costs_no_attempt_and_its_wait_is_kept(workers: Worke
             1,
         ),
         ({"action": "status", "status": 429}, "rate-limited", "answered 429", 2),
-        ({"action": "wrong_answer"}, "upstream", "does not fill the form", 2),
+        ({"action": "wrong_answer"}, "invalid-answer", "does not fill the form", 1),
         ({"action": "delay", "delay_seconds": 3}, "timeout", "did not answer in time", 2),
     ],
 )

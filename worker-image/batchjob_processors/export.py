@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from batchjob.api.base import OWN_FIELDS
 from batchjob.api.blocks.export import Column
 from batchjob.api.blocks.export import Export as Block
 from batchjob.api.run import Purpose
@@ -44,8 +45,8 @@ class Export(Processor):
         return [Succeeded(item.position) for item in items]
 
     async def _default_columns(self, row: dict[str, Any], context: Context) -> list[Column]:
-        """The fields of the first row that any pod wrote: all parts of a run have the same columns."""
-        mine = json.dumps(list(row)).encode()
+        """The fields of the first row that any pod wrote, but BatchJob's own: all parts have the same columns."""
+        mine = json.dumps([name for name in row if not name.startswith(OWN_FIELDS)]).encode()
         return [Column(name=name) for name in json.loads(await context.note("columns", mine))]
 
     async def seal(self, context: Context) -> Sealed:

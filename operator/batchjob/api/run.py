@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from batchjob.api.base import Model
+from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.export import Destination
 from batchjob.api.queue import RateLimit
 from batchjob.api.source import Location, SecretKey
@@ -95,6 +96,8 @@ class Purpose(StrEnum):
     RESULTS_CA = "results-ca"
     RESULTS_TABLE = "results-table"
     MODEL = "model"
+    MODEL_HEADERS = "model-headers"
+    FORM = "form"
     SMTP = "smtp"
 
 
@@ -142,10 +145,20 @@ def _of_block(spec: BatchJobSpec) -> Iterator[Reference]:
     if spec.export:
         field = "spec.export.destination"
         yield from _location(spec.export.destination, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA, field)
-    if spec.ai_batch and (key := spec.ai_batch.model.api_key_secret_ref):
-        yield _key(key, Purpose.MODEL, "spec.aiBatch.model.apiKeySecretRef")
+    if spec.ai_batch:
+        yield from _of_model(spec.ai_batch)
     if spec.email and (login := spec.email.smtp.credentials_secret_ref):
         yield Reference("Secret", login.name, None, Purpose.SMTP, "spec.email.smtp.credentialsSecretRef")
+
+
+def _of_model(block: AiBatch) -> Iterator[Reference]:
+    field = "spec.aiBatch.model"
+    if key := block.model.api_key_secret_ref:
+        yield _key(key, Purpose.MODEL, f"{field}.apiKeySecretRef")
+    if headers := block.model.headers_secret_ref:
+        yield Reference("Secret", headers.name, None, Purpose.MODEL_HEADERS, f"{field}.headersSecretRef")
+    if form := block.form_schema_ref:
+        yield Reference("ConfigMap", form.name, form.key, Purpose.FORM, "spec.aiBatch.formSchemaRef")
 
 
 def _key(reference: SecretKey, purpose: Purpose, field: str) -> Reference:

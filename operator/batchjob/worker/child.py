@@ -80,6 +80,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
     outcomes: list[Outcome]
     usage: dict[str, int]
     parts: dict[str, bytes]
+    holds: list[float]  # seconds
 
 
 _hello: Final = msgspec.json.Decoder(Hello)
@@ -223,7 +224,7 @@ class _Attempts:
         outcomes = [
             settle(item, answer, self._effective, self._random) for item, answer in zip(items, answers, strict=True)
         ]
-        return Answer(outcomes, context.usage_sums, context.new_parts)
+        return Answer(outcomes, context.usage_sums, context.new_parts, context.holds)
 
 
 def _end_with_the_worker(line: socket.socket) -> None:

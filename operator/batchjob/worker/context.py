@@ -47,7 +47,8 @@ class Context:
     """
 
     __slots__ = (
-        "_ends", "_items", "_loop", "_references_dir", "_store", "lease", "new_parts", "run", "told", "usage_sums",
+        "_ends", "_items", "_loop", "_references_dir", "_store",
+        "holds", "lease", "new_parts", "run", "told", "usage_sums",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,7 @@ class Context:
         self.usage_sums: dict[str, int] = {}
         self.new_parts: dict[str, bytes] = {}
         self.told: dict[int, Told] = {}  # by position
+        self.holds: list[float] = []  # seconds
         self._loop = loop
         self.lease = lease
         self._store = store
@@ -215,6 +217,13 @@ class Context:
             raise ValueError(f"usage {name!r}: the attempt would have used {used}, and may use 2^53")
         self.usage_sums[name] = used
 
+    def hold(self, seconds: float) -> None:
+        """Nobody who shares the run's rate (`spec.rateLimitKey`) starts anything for so long after this attempt.
+
+        For another side that says beforehand that nothing is left of a limit, or that is away.
+        """
+        self.holds.append(seconds)
+
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
         """Vouch for a file: `fields` are rows and bytes (numbers) and sha256 (hex), and whatever else JSON can hold.
 
@@ -264,7 +273,8 @@ class OneOf(Context):
 
     def __init__(self, whole: Context, item: Item, store: RunStore, references_dir: Path, lease: Lease) -> None:
         super().__init__(whole.run, store, references_dir, (item,), lease=lease)
-        self.usage_sums, self.new_parts, self.told = whole.usage_sums, whole.new_parts, whole.told
+        self.usage_sums, self.new_parts = whole.usage_sums, whole.new_parts
+        self.told, self.holds = whole.told, whole.holds
         self._whole = whole
 
     @property

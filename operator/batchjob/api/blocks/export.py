@@ -54,8 +54,9 @@ class Export(Model):
     format: ExportFormat = Field(ExportFormat.CSV, description="How the files are written.")
     columns: Annotated[list[Column], Field(min_length=1, max_length=256)] | None = Field(
         None,
-        description="Columns and their order; default: the fields of the first item, in its order. Those for which no "
-        "item has a value are named in manifest.json, as emptyColumns.",
+        description="Columns and their order; default: the fields of the first item, in its order, but those whose "
+        "names begin with batchjob/. Those for which no item has a value are named in "
+        "manifest.json, as emptyColumns.",
         json_schema_extra={
             VALIDATIONS: [
                 cel(
