@@ -78,7 +78,7 @@ def test_an_example_for_a_model_runs_with_one(place: Place, neighbours: Neighbou
     assert "used: completionTokens" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["email-from-secret", "email-rate", "email-reviewers"])
+@pytest.mark.parametrize("name", ["email-from-secret", "email-html", "email-rate", "email-reviewers"])
 def test_an_example_for_a_mail_server_runs_with_one(place: Place, neighbours: Neighbours, name: str) -> None:
     here = f"host: 127.0.0.1, port: {neighbours.ports['smtp']}"
     if name == "email-rate":

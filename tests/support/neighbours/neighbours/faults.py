@@ -13,11 +13,12 @@ from typing import Any, Final
 
 ACTIONS: Final = {
     "chat": ("status", "delay", "disconnect", "invalid_json", "wrong_answer"),
-    "smtp": ("smtp_code", "delay", "disconnect"),
+    "smtp": ("smtp_code", "delay", "disconnect", "data_code", "answer_late", "lose_answer"),
     "s3": ("status", "delay", "disconnect"),
     "https": ("status", "delay", "disconnect", "redirect", "endless", "short", "stall", "gzip"),
 }
-DEFAULT_STATUS: Final = {"smtp_code": 451}
+DEFAULT_STATUS: Final = {"smtp_code": 451, "data_code": 451}
+AT_DATA: Final = frozenset({"data_code", "answer_late", "lose_answer"})  # of smtp: once the mail is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Rule:
     delay_seconds: float = 0.0
     times: int | None = None
     location: str = ""
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +66,15 @@ class Faults:
             self._applied.clear()
             self._hits.clear()
 
-    def decide(self, item: str, text: str) -> Verdict:
-        """The verdict on a request about `item`; counts as applied."""
+    def decide(self, item: str, text: str, *, at_data: bool = False) -> Verdict:
+        """The verdict on a request about `item`, at this step of it; counts as applied."""
         if not self._patterns:
             return BEHAVE
         delay = 0.0
         with self._lock:
             for number, (rule, pattern) in enumerate(self._patterns):
                 spent = rule.times is not None and self._applied[number, item] >= rule.times
-                if spent or not pattern.search(text):
+                if spent or (rule.action in AT_DATA) != at_data or not pattern.search(text):
                     continue
                 self._applied[number, item] += 1
                 self._hits[number] += 1
