@@ -159,7 +159,14 @@ def test_every_reference_of_a_spec_is_found_with_its_field_and_purpose() -> None
             results={"destination": place},
             export={"destination": place},
             aiBatch={"instructions": "i", "formSchema": {"fields": [{"name": "f", "type": "string"}]}, "model": model},
-            email={"smtp": smtp, "from": "a@b", "subject": "s", "text": "t"},
+            email={
+                "smtp": smtp,
+                "from": "a@b",
+                "subject": "s",
+                "text": "t",
+                "files": place,
+                "suppression": {"secretRef": {"name": "off", "key": "list"}},
+            },
         )
     )
     in_a_file = references(spec(source={"configMapRef": {"name": "items", "key": "items.csv"}}))

@@ -6,17 +6,32 @@ comes back as "sending" is in doubt, and `onDoubt` decides. A mail that is sent 
 a server or a reader can recognise the repeat.
 """
 
+import asyncio
 import datetime as dt
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Final, Self
 
 import aiosmtplib
 
-from batchjob.api.blocks.email import OnDoubt, Smtp
+from batchjob.api.blocks.email import OnDoubt, Smtp, Suppression
 from batchjob.api.run import Purpose
-from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor, Retry, check_host
-from batchjob_processors.message import build_message, check_sender, message_id
+from batchjob.worker import (
+    ConfigurationError,
+    Context,
+    ErrorClass,
+    Fail,
+    Files,
+    Folder,
+    Item,
+    Processor,
+    Retry,
+    check_host,
+)
+from batchjob_processors.attachments import Attachments
+from batchjob_processors.message import address, as_bytes, build_message, check_sender, message_id
 from batchjob_processors.smtp import Connections, explain, is_answer
+from batchjob_processors.suppression import LIST_BYTES, Suppressed
 from batchjob_processors.wording import Wording, Writer
 
 SENDING: Final = b"sending"
@@ -34,32 +49,52 @@ class Email(Processor):
         self._block = block
         check_sender(block.sender, block.reply_to)
         self._writer = Writer(block)
+        folder = None
+        if block.files:
+            folder = Folder(context, block.files, "spec.email.files", (Purpose.FILES_CREDENTIALS, Purpose.FILES_CA))
+        self._attachments = Attachments(block.attachments or [], folder)
+        self._suppressed = await _suppressed(block.suppression, folder, context)
+        self._dry = _dry_files(context) if block.dry_run else None
         limit = block.smtp.max_connections or context.run.spec.concurrency
         seconds = context.run.effective.item_timeout_seconds
         self._connections = Connections(block.smtp, _login(block.smtp, context), limit, seconds)
-        await check_host(block.smtp.host, "spec.email.smtp.host")
+        if not block.dry_run:
+            await check_host(block.smtp.host, "spec.email.smtp.host")
 
     async def process(self, item: Item, context: Context) -> dict[str, Any]:
         """Send one mail; returns its Message-ID and recipient."""
         name = message_id(context.run.uid, item.position, self._block.sender)
         wording = self._writer.write(item.data)
+        done = {"id": item.id, "messageId": name, "to": wording.to}
         note = await Note.read(context)
         if not note.is_sent:
-            await self._send(name, wording, note, context)
+            if self._suppressed and address("To", wording.to).addr_spec in self._suppressed:
+                context.usage("mailsSuppressed", 1)
+                return done | {"messageId": None, "suppressed": True}
+            message = await self._build(name, wording, item)
+            if self._dry:
+                file = f"mail-{item.position:012d}.eml"
+                await self._dry.put(file, as_bytes(message))
+                context.usage("emailsWritten", 1)
+                return done | {"file": file}
+            await self._send(message, note, context)
         context.usage("emailsSent", 1)
         note.count()
-        return {"id": item.id, "messageId": name, "to": wording.to}
+        return done
 
-    async def _send(self, name: str, wording: Wording, note: "Note", context: Context) -> None:
-        if note.doubts and self._block.on_doubt is OnDoubt.DEAD_LETTER:
-            raise note.give_up()
+    async def _build(self, name: str, wording: Wording, item: Item) -> EmailMessage:
         fixed = {
             "From": self._block.sender,
             "Reply-To": self._block.reply_to or "",
             "To": wording.to,
             "Message-ID": name,
         }
-        message = build_message(fixed | wording.headers, wording.body, dt.datetime.now(dt.UTC))
+        body = wording.body._replace(files=await self._attachments.of(item.data))
+        return build_message(fixed | wording.headers, body, dt.datetime.now(dt.UTC))
+
+    async def _send(self, message: EmailMessage, note: "Note", context: Context) -> None:
+        if note.doubts and self._block.on_doubt is OnDoubt.DEAD_LETTER:
+            raise note.give_up()
         recipient = message["To"].addresses[0].addr_spec
         known = note.doubts
         try:
@@ -137,6 +172,27 @@ class Note:
 
 def _is_last(retry: Retry, context: Context) -> bool:
     return retry.counts and context.attempt >= context.run.effective.after(retry.error_class).max_attempts
+
+
+async def _suppressed(block: Suppression | None, folder: Folder | None, context: Context) -> Suppressed | None:
+    if block is None:
+        return None
+    field = "spec.email.suppression"
+    if block.path is not None:
+        if folder is None:
+            raise ConfigurationError("spec.email.files is missing, below which spec.email.suppression.path is")
+        body = await folder.read(block.path, LIST_BYTES)
+    else:
+        place = block.config_map_ref or block.secret_ref
+        body = (context.reference(Purpose.SUPPRESSION) / (place.key if place else "")).read_bytes()
+    return await asyncio.to_thread(Suppressed, body, block.column, field)
+
+
+def _dry_files(context: Context) -> Files:
+    results = context.run.spec.results
+    if results is None or results.destination is None:
+        raise ConfigurationError("spec.email.dryRun writes to spec.results.destination: set it")
+    return context.destination(results.destination, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA)
 
 
 def _login(smtp: Smtp, context: Context) -> tuple[str, str] | None:

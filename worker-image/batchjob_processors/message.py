@@ -85,6 +85,8 @@ def build_message(headers: Mapping[str, str], body: Body, now: dt.datetime) -> E
     message.set_content(_clean(body.text))
     if body.html is not None:
         message.add_alternative(_clean(body.html), subtype="html")
+    for file in body.files:
+        _add_file(message, file, has_html=body.html is not None)
     if body.language:
         message["Content-Language"] = body.language  # last: a body that becomes several parts takes it along
     return message
@@ -101,6 +103,20 @@ def _add_header(message: EmailMessage, name: str, value: str) -> None:
             message[name] = value if is_folded else Verbatim(name, value)
     except (ValueError, MessageError) as error:
         raise Fail(f"{_named(name)} is not valid: {error}") from None
+
+
+def _add_file(message: EmailMessage, file: File, *, has_html: bool) -> None:
+    kind, _, subtype = file.mime_type.partition("/")
+    params = {"charset": "utf-8"} if kind == "text" else None
+    if file.content_id and has_html:
+        html = message.get_body(("related", "html"))
+        if isinstance(html, EmailMessage):
+            html.add_related(
+                file.body, kind, subtype, params=params, filename=file.name, disposition="inline",
+                cid=f"<{file.content_id}>",
+            )  # fmt: skip
+            return
+    message.add_attachment(file.body, kind, subtype, params=params, filename=file.name)
 
 
 def as_bytes(message: EmailMessage) -> bytes:

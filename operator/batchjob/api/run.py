@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from pydantic import Field
 
 from batchjob.api.base import Model
+from batchjob.api.blocks.email import Email
 from batchjob.api.blocks.export import Destination
 from batchjob.api.queue import RateLimit
 from batchjob.api.source import Location
@@ -94,6 +95,9 @@ class Purpose(StrEnum):
     RESULTS_CA = "results-ca"
     MODEL = "model"
     SMTP = "smtp"
+    FILES_CREDENTIALS = "files-credentials"
+    FILES_CA = "files-ca"
+    SUPPRESSION = "suppression"
 
 
 class Reference(NamedTuple):
@@ -145,6 +149,19 @@ def references(spec: BatchJobSpec, parent: ParentResults | None = None) -> list[
         found += _location(place, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA, field)
     if spec.ai_batch and (key := spec.ai_batch.model.api_key_secret_ref):
         found.append(Reference("Secret", key.name, key.key, Purpose.MODEL, "spec.aiBatch.model.apiKeySecretRef"))
-    if spec.email and (login := spec.email.smtp.credentials_secret_ref):
+    return found + (_of_mail(spec.email) if spec.email else [])
+
+
+def _of_mail(email: Email) -> list[Reference]:
+    found = []
+    if login := email.smtp.credentials_secret_ref:
         found.append(Reference("Secret", login.name, None, Purpose.SMTP, "spec.email.smtp.credentialsSecretRef"))
+    if email.files:
+        found += _location(email.files, Purpose.FILES_CREDENTIALS, Purpose.FILES_CA, "spec.email.files")
+    if suppression := email.suppression:
+        field = "spec.email.suppression"
+        if listed := suppression.config_map_ref:
+            found.append(Reference("ConfigMap", listed.name, listed.key, Purpose.SUPPRESSION, f"{field}.configMapRef"))
+        if secret := suppression.secret_ref:
+            found.append(Reference("Secret", secret.name, secret.key, Purpose.SUPPRESSION, f"{field}.secretRef"))
     return found

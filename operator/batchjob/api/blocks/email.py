@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from batchjob.api.base import VALIDATIONS, Model, cel
+from batchjob.api.base import VALIDATIONS, Key, Model, Name, Url, cel
 from batchjob.api.blocks.template import Template
-from batchjob.api.source import SecretName
+from batchjob.api.source import CaBundle, Location, SecretKey, SecretName
 
 Subject = Annotated[str, Field(min_length=1, max_length=1024)]  # minijinja over the item's data, as the next
 HeaderText = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -81,7 +81,7 @@ class ListUnsubscribe(Model):
             VALIDATIONS: [
                 cel("has(self.url) || has(self.mailto)", "email.listUnsubscribe needs url or mailto: set at least one"),
                 cel(
-                    "!self.oneClick || has(self.url)",
+                    "!has(self.oneClick) || !self.oneClick || has(self.url)",
                     "email.listUnsubscribe.oneClick is a POST to url: set email.listUnsubscribe.url",
                     field=".oneClick",
                 ),
@@ -115,6 +115,72 @@ class Translation(Model):
     html: Html | None = Field(None, description="HTML or MJML. A template.")
 
 
+class Place(Location):
+    """A place to read files from."""
+
+    url: Url = Field(
+        description="s3://, gs:// or az://bucket/key, https://host/path, or file:///path below a mount of "
+        "spec.worker.volumes.",
+        pattern=r"^(s3|gs|az|https|file)://",
+    )
+    endpoint: Url | None = Field(None, description="As source.uri.endpoint.")
+    credentials_secret_ref: SecretName | None = Field(None, description="As source.uri.credentialsSecretRef.")
+    ca_bundle_ref: CaBundle | None = Field(None, description="As source.uri.caBundleRef.")
+
+
+class Attachment(Model):
+    """A file that goes along."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "has(self.path) != has(self.text)",
+                    "email.attachments[] needs exactly one of path (a file below email.files) and text",
+                )
+            ]
+        }
+    )
+
+    name: HeaderText = Field(description="Name of the file in the mail, such as {{ number }}.pdf. A template.")
+    path: HeaderText | None = Field(None, description="The file, below email.files.url. A template.")
+    text: Template | None = Field(
+        None, description="What is in the file. A template; with source.resultsOf over the result of another BatchJob."
+    )
+    content_id: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]+$")] | None = Field(
+        None, description='Makes it an image in the HTML, which shows it by <img src="cid:<this>">.'
+    )
+
+
+class ConfigMapKey(Model):
+    """One key of a ConfigMap in the BatchJob's namespace."""
+
+    name: Name = Field(description="Name of the ConfigMap.")
+    key: Key = Field(description="Key in the ConfigMap.")
+
+
+class Suppression(Model):
+    """A list of addresses that get no mail: exactly one place."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "[has(self.configMapRef), has(self.secretRef), has(self.path)].exists_one(x, x)",
+                    "email.suppression needs exactly one of configMapRef, secretRef and path (below email.files)",
+                )
+            ]
+        }
+    )
+
+    config_map_ref: ConfigMapKey | None = Field(None, description="A key of a ConfigMap that holds the list.")
+    secret_ref: SecretKey | None = Field(None, description="A key of a Secret that holds the list.")
+    path: HeaderText | None = Field(None, description="The list, a file below email.files.url.")
+    column: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
+        None, description="The list is CSV, and this column has the addresses. Default: one address a line."
+    )
+
+
 class Email(Model):
     """Type email: one mail an item."""
 
@@ -126,6 +192,11 @@ class Email(Model):
                     "!has(self.translations) || has(self.locale)",
                     "email.translations are chosen by email.locale: set it, such as '{{ locale }}'",
                     field=".translations",
+                ),
+                cel(
+                    "has(self.files) || (!has(self.attachments) || self.attachments.all(a, has(a.text))) && "
+                    "(!has(self.suppression) || !has(self.suppression.path))",
+                    "a path in email.attachments and email.suppression is a file below email.files.url: set it",
                 ),
             ]
         }
@@ -168,6 +239,20 @@ class Email(Model):
     )
     list_unsubscribe: ListUnsubscribe | None = Field(
         None, description="The unsubscribe button of mail programs; large mail providers ask senders in bulk for it."
+    )
+    attachments: Annotated[list[Attachment], Field(min_length=1, max_length=16)] | None = Field(
+        None, description="Files that go along with each mail, and images in its HTML; at most 10 MiB a mail."
+    )
+    files: Place | None = Field(None, description="The folder with the files of attachments and suppression.")
+    suppression: Suppression | None = Field(
+        None,
+        description="Addresses that get no mail, whatever their case. Their items succeed, with suppressed: true in "
+        "the result; usage.mailsSuppressed counts them. A pod reads the list when it starts.",
+    )
+    dry_run: bool = Field(
+        False,
+        description="Send nothing: each mail becomes a file mail-<position>.eml in the run's folder below "
+        "spec.results.destination.",
     )
     on_doubt: OnDoubt = Field(
         OnDoubt.RESEND,
