@@ -80,7 +80,7 @@ def test_an_example_for_a_model_runs_with_one(place: Place, neighbours: Neighbou
     assert "used: completionTokens" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["email-from-secret", "email-rate", "email-reviewers"])
+@pytest.mark.parametrize("name", ["email-from-secret", "email-html", "email-rate", "email-reviewers"])
 def test_an_example_for_a_mail_server_runs_with_one(place: Place, neighbours: Neighbours, name: str) -> None:
     here = f"host: 127.0.0.1, port: {neighbours.ports['smtp']}"
     if name == "email-rate":
@@ -93,6 +93,33 @@ def test_an_example_for_a_mail_server_runs_with_one(place: Place, neighbours: Ne
     sent = re.search(r"used: emailsSent (\d+)", done.stdout)
     assert sent
     assert neighbours.summary("smtp")["count"] == int(sent[1])
+
+
+def test_the_example_with_attachments_sends_them(place: Place, neighbours: Neighbours) -> None:
+    for name in ("2026-17.pdf", "2026-18.pdf", "logo.png"):
+        neighbours.put_object("batchjob", f"invoices/{name}", b"a file")
+    ports = neighbours.ports
+    edited(
+        place, "email-attachments",
+        ("host: neighbours, port: 2525", f"host: 127.0.0.1, port: {ports['smtp']}"),
+        ("neighbours:9000", f"127.0.0.1:{ports['s3']}"),
+    )  # fmt: skip
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    assert "emailsSent 1" in done.stdout
+    assert "mailsSuppressed 1" in done.stdout
+    assert [row["rcpt_tos"] for row in neighbours.ledger("smtp")] == [["ada@example.com"]]
+
+
+def test_the_example_of_a_dry_run_writes_mails_into_a_folder(place: Place) -> None:
+    text = (EXAMPLES / "email-dry-run.yaml").read_text("utf-8")
+    (place.folder / "batchjob.yaml").write_text(
+        text[: text.index("    destination:")] + "    destination: {url: out}\n"
+    )
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    (mail,) = (place.folder / "out").glob("newsletter-try-*/mail-*.eml")
+    assert b"https://example.com/Assam" in mail.read_bytes()
 
 
 def test_the_example_for_a_bucket_runs_with_one_and_with_a_folder(place: Place, neighbours: Neighbours) -> None:

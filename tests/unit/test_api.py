@@ -161,7 +161,14 @@ def test_every_reference_of_a_spec_is_found_with_its_field_and_purpose() -> None
             results={"destination": place, "table": {"name": "t", "dsnSecretRef": {"name": "db", "key": "dsn"}}},
             export={"destination": place},
             aiBatch={"instructions": "i", "formSchemaRef": form, "model": model},
-            email={"smtp": smtp, "from": "a@b", "subject": "s", "text": "t"},
+            email={
+                "smtp": smtp,
+                "from": "a@b",
+                "subject": "s",
+                "text": "t",
+                "files": place,
+                "suppression": {"secretRef": {"name": "off", "key": "list"}},
+            },
         )
     )
     in_a_file = references(spec(source={"configMapRef": {"name": "items", "key": "items.csv"}}))

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from batchjob.api.base import Model
 from batchjob.api.blocks.ai_batch import AiBatch
+from batchjob.api.blocks.email import Email
 from batchjob.api.blocks.export import Destination
 from batchjob.api.queue import RateLimit
 from batchjob.api.source import Location, SecretKey
@@ -99,6 +100,9 @@ class Purpose(StrEnum):
     MODEL_HEADERS = "model-headers"
     FORM = "form"
     SMTP = "smtp"
+    FILES_CREDENTIALS = "files-credentials"
+    FILES_CA = "files-ca"
+    SUPPRESSION = "suppression"
 
 
 class Reference(NamedTuple):
@@ -147,8 +151,8 @@ def _of_block(spec: BatchJobSpec) -> Iterator[Reference]:
         yield from _location(spec.export.destination, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA, field)
     if spec.ai_batch:
         yield from _of_model(spec.ai_batch)
-    if spec.email and (login := spec.email.smtp.credentials_secret_ref):
-        yield Reference("Secret", login.name, None, Purpose.SMTP, "spec.email.smtp.credentialsSecretRef")
+    if spec.email:
+        yield from _of_mail(spec.email)
 
 
 def _of_model(block: AiBatch) -> Iterator[Reference]:
@@ -159,6 +163,19 @@ def _of_model(block: AiBatch) -> Iterator[Reference]:
         yield Reference("Secret", headers.name, None, Purpose.MODEL_HEADERS, f"{field}.headersSecretRef")
     if form := block.form_schema_ref:
         yield Reference("ConfigMap", form.name, form.key, Purpose.FORM, "spec.aiBatch.formSchemaRef")
+
+
+def _of_mail(block: Email) -> Iterator[Reference]:
+    if login := block.smtp.credentials_secret_ref:
+        yield Reference("Secret", login.name, None, Purpose.SMTP, "spec.email.smtp.credentialsSecretRef")
+    if block.files:
+        yield from _location(block.files, Purpose.FILES_CREDENTIALS, Purpose.FILES_CA, "spec.email.files")
+    if suppression := block.suppression:
+        field = "spec.email.suppression"
+        if listed := suppression.config_map_ref:
+            yield Reference("ConfigMap", listed.name, listed.key, Purpose.SUPPRESSION, f"{field}.configMapRef")
+        if secret := suppression.secret_ref:
+            yield Reference("Secret", secret.name, secret.key, Purpose.SUPPRESSION, f"{field}.secretRef")
 
 
 def _key(reference: SecretKey, purpose: Purpose, field: str) -> Reference:

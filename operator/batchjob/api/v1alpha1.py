@@ -95,6 +95,12 @@ class BatchJobSpec(Model):
                     "spec.export.destination says where they go. Remove spec.results.",
                     field=".results",
                 ),
+                cel(
+                    "!has(self.email) || !has(self.email.dryRun) || !self.email.dryRun || "
+                    "has(self.results) && has(self.results.destination)",
+                    "spec.email.dryRun writes the mails to files: spec.results.destination says where, set it",
+                    field=".email.dryRun",
+                ),
                 *(
                     cel(
                         f"has(self.{name}) == has(oldSelf.{name})",

@@ -26,7 +26,10 @@ from batchjob.local.rules import complaints
 _OPENINGS: Final = re.compile("^(Input |String |List |Dictionary |Value error, )")  # of pydantic's sentences
 SHOWN: Final = 20  # mistakes: who wrote a field wrong in a thousand items sees which one
 # Where a URL may be a path of this machine.
-_PLACES: Final = (("source", "uri"), ("results", "destination"), ("export", "destination"))
+_PLACES: Final = (
+    *(("source", "uri"), ("results", "destination"), ("export", "destination")),
+    ("email", "files"),
+)
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,6 +15,7 @@ _PLACES: Final = {
     Purpose.SOURCE_CREDENTIALS: lambda spec: spec.source.uri,
     Purpose.DESTINATION_CREDENTIALS: lambda spec: spec.export and spec.export.destination,
     Purpose.RESULTS_CREDENTIALS: lambda spec: spec.results and spec.results.destination,
+    Purpose.FILES_CREDENTIALS: lambda spec: spec.email and spec.email.files,
 }
 
 

@@ -11,6 +11,7 @@ from batchjob.worker.addresses import check_host
 from batchjob.worker.context import Context
 from batchjob.worker.files import Files
 from batchjob.worker.processor import Processor, Sealed
+from batchjob.worker.reading import Folder
 from batchjob.worker.runtime import main
 from batchjob.worker.unreached import explain_unreached
 
@@ -23,6 +24,7 @@ __all__ = [
     "Fail",
     "Failed",
     "Files",
+    "Folder",
     "Item",
     "Outcome",
     "Processor",

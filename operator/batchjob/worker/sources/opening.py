@@ -1,11 +1,12 @@
 """From a run's spec to its source."""
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from batchjob.api import source as spec
 from batchjob.api.run import Purpose, Run
-from batchjob.api.source import MEMBERS, UriSource
+from batchjob.api.source import MEMBERS, Location, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource
 from batchjob.store import RunStore, Store
 from batchjob.worker.files import Files, open_files
@@ -80,24 +81,33 @@ def _file(run: Run, references_dir: Path) -> Source | None:
 
 def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:
     """Raises InvalidSource."""
-    scheme, _, _ = place.url.partition(":")
-    authority = references_dir / Purpose.SOURCE_CA
+    references = references_dir / Purpose.SOURCE_CREDENTIALS, references_dir / Purpose.SOURCE_CA
     try:
-        if scheme != "https":
-            check_whole(place.url, "spec.source.uri.url")
-        match scheme:
-            case "https":
-                from batchjob.worker.sources.https import HttpsReader  # noqa: PLC0415 - as in _query: 3 MB
-
-                return HttpsReader(place, authority)
-            case "s3" | "gs" | "az":
-                from batchjob.worker.sources.bucket import BucketReader  # noqa: PLC0415 - as in _query: 5 MB
-
-                return BucketReader(place, references_dir / Purpose.SOURCE_CREDENTIALS, authority)
-            case "file":
-                return PathReader(path_on_mount(place.url, mount_paths(run.spec)), place.url)
+        return open_reader(place, "spec.source.uri", mount_paths(run.spec), references)
     except ConfigurationError as error:
         raise InvalidSource(str(error)) from None
-    raise InvalidSource(
-        f"{masked(place.url)}: source.uri.url must begin with s3://, gs://, az://, https:// or file:///"
-    )
+
+
+def open_reader(place: Location, field: str, mounted: Iterable[Path], references: tuple[Path, Path]) -> Reader:
+    """What reads one file; `references`: where credentials and authority are mounted.
+
+    Raises ConfigurationError where the place cannot work, InvalidSource where its authority cannot.
+    """
+    credentials, authority = references
+    scheme, _, _ = place.url.partition(":")
+    if scheme != "https":
+        check_whole(place.url, f"{field}.url")
+    match scheme:
+        case "https":
+            from batchjob.worker.sources.https import HttpsReader  # noqa: PLC0415 - as in _query: 3 MB
+
+            return HttpsReader(place, authority)
+        case "s3" | "gs" | "az":
+            from batchjob.worker.sources.bucket import BucketReader  # noqa: PLC0415 - as in _query: 5 MB
+
+            return BucketReader(place, credentials, authority)
+        case "file":
+            return PathReader(path_on_mount(place.url, mounted), place.url)
+        case _:
+            said = f"{field}.url must begin with s3://, gs://, az://, https:// or file:///"
+            raise ConfigurationError(f"{masked(place.url)}: {said}")

@@ -81,7 +81,7 @@ class ChatServer:
             return _error(401, "no API key")
         row |= {"kind": ask.kind, "messages": ask.messages, "items": list(ask.items)}
         row["headers"] = {n.lower(): v for n, v in request.headers.items() if n.lower().startswith(NOTED_HEADERS)}
-        verdict = self._faults.decide(row["item"], ask.text, ask.kind)
+        verdict = self._faults.decide(row["item"], ask.text, kind=ask.kind)
         if verdict.delay_seconds:
             await asyncio.sleep(verdict.delay_seconds)
         if verdict.rule is not None:

@@ -16,11 +16,12 @@ ACTIONS: Final = {
         *("status", "delay", "disconnect", "headers", "invalid_json", "wrong_answer", "omit", "chatter"),
         *("refuse_format", "content_filter", "refusal"),
     ),
-    "smtp": ("smtp_code", "delay", "disconnect"),
+    "smtp": ("smtp_code", "delay", "disconnect", "data_code", "answer_late", "lose_answer"),
     "s3": ("status", "delay", "disconnect"),
     "https": ("status", "delay", "disconnect", "redirect", "endless", "short", "stall", "gzip"),
 }
-DEFAULT_STATUS: Final = {"smtp_code": 451, "content_filter": 200}
+DEFAULT_STATUS: Final = {"smtp_code": 451, "data_code": 451, "content_filter": 200}
+AT_DATA: Final = frozenset({"data_code", "answer_late", "lose_answer"})  # of smtp: once the mail is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Rule:
     location: str = ""
     kind: str = ""
     headers: dict[str, str] | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,17 @@ class Faults:
             self._applied.clear()
             self._hits.clear()
 
-    def decide(self, item: str, text: str, kind: str = "") -> Verdict:
-        """The verdict on a request of this kind about `item`; counts as applied."""
+    def decide(self, item: str, text: str, *, kind: str = "", at_data: bool = False) -> Verdict:
+        """The verdict on a request of this kind about `item`, at this step of it; counts as applied."""
         if not self._patterns:
             return BEHAVE
         delay = 0.0
         with self._lock:
             for number, (rule, pattern) in enumerate(self._patterns):
                 spent = rule.times is not None and self._applied[number, item] >= rule.times
-                if spent or not pattern.search(text) or not re.search(rule.kind, kind):
+                if spent or (rule.action in AT_DATA) != at_data:
+                    continue
+                if not pattern.search(text) or not re.search(rule.kind, kind):
                     continue
                 self._applied[number, item] += 1
                 self._hits[number] += 1
