@@ -1,41 +1,17 @@
-"""Rows of an export as CSV or JSON lines. Pure."""
+"""Cells of an export: which value of a row goes into which column, and how it looks as text. Pure."""
 
-import csv
-import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Any, Final
 
-from batchjob.api.blocks.export import Column, Export, ExportFormat
+from batchjob.api.blocks.export import Column
 
 # A spreadsheet runs a cell that begins with one of these as a formula (OWASP, CSV injection).
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 # Except a number, whose sign is its own: it runs nothing, and an apostrophe would turn it into text.
-_NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-
-
-def part(block: Export, columns: Sequence[Column], rows: Iterable[dict[str, Any]]) -> bytes:
-    """One part file, UTF-8: CSV by RFC 4180 with a header row, or one JSON object a line."""
-    if block.format is ExportFormat.CSV:
-        return csv_part(columns, rows, escape=block.escape_formulas)
-    return jsonl_part(columns, rows)
-
-
-def csv_part(columns: Sequence[Column], rows: Iterable[dict[str, Any]], *, escape: bool) -> bytes:
-    """CSV with a header row and CRLF line ends; `escape`: text that a spreadsheet would run gets an apostrophe."""
-    guard = escaped if escape else str
-    file = io.StringIO(newline="")
-    writer = csv.writer(file)
-    writer.writerow(guard(header(column)) for column in columns)
-    writer.writerows([guard(cell(value(row, column.name))) for column in columns] for row in rows)
-    return file.getvalue().encode()
-
-
-def jsonl_part(columns: Sequence[Column], rows: Iterable[dict[str, Any]]) -> bytes:
-    """One JSON object a line, with the columns' headers as names."""
-    lines = ({header(column): value(row, column.name) for column in columns} for row in rows)
-    return b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
 def header(column: Column) -> str:
@@ -54,21 +30,36 @@ def value(row: dict[str, Any], path: str) -> Any:
 
 
 def cell(content: Any) -> str:
-    """A value as CSV text: numbers as they are, nested data as JSON, nothing for None."""
+    """A value as text: numbers as they are, dates by ISO 8601, nested data as JSON, nothing for None."""
     match content:
         case None:
             return ""
         case str():
             return content
+        case date():
+            return iso(content)
         case _:
-            return json.dumps(content, ensure_ascii=False)
+            return as_json(content)
+
+
+def as_json(content: Any) -> str:
+    """A value as JSON."""
+    return json.dumps(content, ensure_ascii=False, default=iso)
+
+
+def iso(moment: Any) -> str:
+    """A date, or a time with Z for UTC, by ISO 8601. TypeError for anything else."""
+    if not isinstance(moment, date):
+        raise TypeError(f"{type(moment).__name__} is no JSON")
+    text = moment.isoformat()
+    return text.removesuffix("+00:00") + "Z" if isinstance(moment, datetime) and text.endswith("+00:00") else text
 
 
 def escaped(text: str) -> str:
     """The text, behind an apostrophe where a spreadsheet would run it."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) and not _NUMBER.fullmatch(text) else text
+    return f"'{text}" if text.startswith(FORMULA_STARTS) and not NUMBER.fullmatch(text) else text
 
 
-def empty_columns(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> list[str]:
+def empty_columns(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Names of columns for which no row has a value: most likely typing errors."""
-    return [column.name for column in columns if all(value(row, column.name) is None for row in rows)]
+    return [column.name for place, column in enumerate(columns) if all(row[place] is None for row in rows)]

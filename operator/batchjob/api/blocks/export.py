@@ -16,6 +16,28 @@ class ExportFormat(StrEnum):
     JSONL = "jsonl"
 
 
+class Compression(StrEnum):
+    """How exported text is packed."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+class ColumnFormat(StrEnum):
+    """What the values of a column are: what each of the file formats can write, and text can be read as without guess.
+
+    How a value looks to people, such as 31.12.2026, is for whoever shows it to them.
+    """
+
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "datetime"
+
+
 class Column(Model):
     """One column of an export."""
 
@@ -24,6 +46,12 @@ class Column(Model):
     )
     header: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
         None, description="Name of the column in the file; default: the field's."
+    )
+    format: ColumnFormat | None = Field(
+        None,
+        description="What its values are: text, integer, number, boolean (also from true, false, t, f, 1, 0), date or "
+        "datetime (from ISO 8601; without a zone: UTC). Text that says it is read as such; an item whose value cannot "
+        "be is given up, class invalid-input. Default: as they come.",
     )
 
 
@@ -51,6 +79,19 @@ class Destination(Location):
 class Export(Model):
     """Type export: items out to files."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "self.compression == 'none' || self.format in ['csv', 'jsonl']",
+                    "export.compression is for csv and jsonl: the other formats pack themselves. Remove it",
+                    field=".compression",
+                ),
+                cel("!self.bom || self.format == 'csv'", "export.bom is for csv: remove it", field=".bom"),
+            ]
+        }
+    )
+
     format: ExportFormat = Field(ExportFormat.CSV, description="How the files are written.")
     columns: Annotated[list[Column], Field(min_length=1, max_length=256)] | None = Field(
         None,
@@ -71,6 +112,14 @@ class Export(Model):
         description="For csv: put an apostrophe before text that a spreadsheet would run as a formula, which is what "
         "begins with =, +, -, @, a tab or a carriage return and is not a number such as -5 or +1.5e3. "
         "Set it to false where programs read the files.",
+    )
+    bom: bool = Field(
+        False,
+        description="For csv: begin files with a byte order mark, by which Excel knows that they are UTF-8.",
+    )
+    compression: Compression = Field(
+        Compression.NONE,
+        description="For csv and jsonl: pack the files, as .gz or .zst; the same rows give the same bytes.",
     )
     destination: Destination = Field(
         description="Where to write: part files and manifest.json, in a folder of the run's own below the url, "

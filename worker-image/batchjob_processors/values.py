@@ -1,0 +1,96 @@
+"""Values of a column as what its `format` says they are. Pure.
+
+An item's data comes as JSON, which has no dates, and often as text alone (CSV, decimals of a database). What a text
+says is read without guessing: ISO 8601, digits, true or false; anything else is an error of that item.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from batchjob.api.blocks.export import Column, ColumnFormat
+from batchjob_processors.tables import NUMBER, cell
+
+SHOWN: Final = 40  # characters of a value in a message
+
+_WHOLE: Final = re.compile(r"[-+]?\d+", re.ASCII)
+_BOOLEANS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_DATE_LENGTH: Final = len("2026-12-31")
+
+
+def read_as(column: Column, content: Any) -> Any:
+    """The value as the column's format: str, int, float, bool, date or datetime (in UTC); None stays None.
+
+    Raises ValueError, which names column, value and way out.
+    """
+    if column.format is None or content is None:
+        return content
+    read, name = _READERS[column.format]
+    try:
+        return read(content)
+    except (ValueError, OverflowError):
+        shown = repr(content)[:SHOWN]
+        raise ValueError(
+            f"column {column.name!r} has {shown}, which is no {name}: correct the item, or choose another "
+            f"spec.export.columns[].format than {column.format}, such as text"
+        ) from None
+
+
+def _integer(content: Any) -> int:
+    match content:
+        case bool():
+            raise ValueError
+        case int():
+            return content
+        case float() if content.is_integer():
+            return int(content)
+        case str() if _WHOLE.fullmatch(content):
+            return int(content)
+    raise ValueError
+
+
+def _number(content: Any) -> int | float:
+    match content:
+        case bool():
+            raise ValueError
+        case int() | float():
+            return content
+        case str() if _WHOLE.fullmatch(content):
+            return int(content)
+        case str() if NUMBER.fullmatch(content):
+            return float(content)
+    raise ValueError
+
+
+def _boolean(content: Any) -> bool:
+    found = _BOOLEANS.get(cell(content).lower())
+    if found is None:
+        raise ValueError
+    return found
+
+
+def _date(content: Any) -> date:
+    """The day that a date, or the beginning of a date with time, says."""
+    if not isinstance(content, str):
+        raise ValueError  # noqa: TRY004 - one kind of error tells all that cannot be read
+    if len(content) > _DATE_LENGTH:
+        datetime.fromisoformat(content)
+    return date.fromisoformat(content[:_DATE_LENGTH])
+
+
+def _datetime(content: Any) -> datetime:
+    if not isinstance(content, str):
+        raise ValueError  # noqa: TRY004 - as above
+    found = datetime.fromisoformat(content)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+_READERS: Final[dict[ColumnFormat, tuple[Callable[[Any], Any], str]]] = {
+    ColumnFormat.TEXT: (cell, "text"),
+    ColumnFormat.INTEGER: (_integer, "whole number"),
+    ColumnFormat.NUMBER: (_number, "number"),
+    ColumnFormat.BOOLEAN: (_boolean, "boolean (true, false, t, f, 1, 0)"),
+    ColumnFormat.DATE: (_date, "date such as 2026-12-31"),
+    ColumnFormat.DATETIME: (_datetime, "time such as 2026-12-31T09:00:00Z"),
+}
