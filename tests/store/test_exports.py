@@ -2,16 +2,21 @@
 
 import gzip
 import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import openpyxl
+import pyarrow.parquet as pq
 import pytest
 from backports import zstd
 
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.snapshot import Snapshot
+from batchjob.errors import ConfigurationError
 from batchjob.worker.processor import make_processor
+from batchjob_processors import export
 from tests.support import manifests
 from tests.support.workers import Workers
 
@@ -88,3 +93,43 @@ async def test_a_part_of_which_no_item_has_a_row_is_not_written(workers: Workers
     run = await open_rows(workers, ROWS, export={"columns": COLUMNS, "rowsPerFile": 1})
     await work(workers, run)
     assert [body.splitlines()[1][:10] for body in files(workers, run)] == [b"2026-02-28", b"2026-03-01"]
+
+
+async def test_parts_of_parquet_have_one_schema_and_what_does_not_fit_it_is_given_up(workers: Workers) -> None:
+    rows = [
+        {"id": "a", "n": 1, "price": 1, "new": None},
+        {"id": "b", "n": 2, "price": 0.5, "new": None},
+        {"id": "c", "n": "3", "price": 7, "new": {"now": True}},
+        {"id": "d", "n": 4.5, "price": 1, "new": "x"},
+    ]
+    run = await open_rows(workers, rows, export={"format": "parquet", "rowsPerFile": 2})
+    found = await work(workers, run)
+    bodies = [pq.ParquetFile(io.BytesIO(body)) for body in files(workers, run)]
+    assert [body.schema_arrow for body in bodies] == [bodies[0].schema_arrow] * 2
+    assert [row for body in bodies for row in body.read().to_pylist()] == [
+        {"id": "a", "n": 1, "price": 1.0, "new": None},
+        {"id": "b", "n": 2, "price": 0.5, "new": None},
+        {"id": "c", "n": 3, "price": 7.0, "new": '{"now": true}'},
+    ]
+    assert found.last_errors[0].message.startswith("column 'n' has 4.5, which is no whole number of 64 bits: ")
+
+
+async def test_a_workbook_is_a_part(workers: Workers) -> None:
+    run = await open_rows(workers, ROWS, export={"format": "xlsx", "columns": COLUMNS})
+    await work(workers, run)
+    (body,) = files(workers, run)
+    sheet = openpyxl.load_workbook(io.BytesIO(body)).worksheets[0]
+    assert [row[1:] for row in sheet.iter_rows(values_only=True)] == [
+        ("amount", "paid", "note"),
+        (12, True, "=1+1"),
+        (7, True, "two\nlines"),
+    ]
+
+
+async def test_an_image_without_the_library_for_parquet_says_so_before_any_item(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await open_rows(workers, ROWS, export={"format": "parquet"})
+    monkeypatch.setattr(export, "find_spec", {}.get)
+    with pytest.raises(ConfigurationError, match=r"^spec.export.format: parquet needs the library pyarrow, which is n"):
+        await work(workers, run)

@@ -109,19 +109,21 @@ def test_the_example_for_a_bucket_runs_with_one_and_with_a_folder(place: Place, 
     assert "left out: 1 bad record (" in done.stdout
 
 
-def test_the_example_for_excel_runs_with_a_folder(place: Place) -> None:
-    text = (EXAMPLES / "export-for-excel.yaml").read_text("utf-8")
+@pytest.mark.parametrize("name", ["export-for-excel", "export-parquet", "export-xlsx"])
+def test_an_example_for_a_claim_of_its_own_runs_with_a_folder(place: Place, name: str) -> None:
+    text = (EXAMPLES / f"{name}.yaml").read_text("utf-8")
     (place.folder / "batchjob.yaml").write_text(
         text[: text.index("    destination:")] + "    destination: {url: out}\n"
     )
     done = place.run()
     assert done.returncode == 0, done.stderr
-    (part,) = (place.folder / "out").glob("export-for-excel-*/part-*.csv")
-    assert part.read_text("utf-8-sig").splitlines() == [
-        "Order,Customer,Day,Pieces,Paid",
-        "A-1,Zoë,2026-02-28,12,true",
-        'A-2,"\'=HYPERLINK(""http://example.com"")",2026-03-01,3,false',
-    ]
+    (part,) = (place.folder / "out").glob(f"{name}-*/part-*")
+    if name == "export-for-excel":
+        assert part.read_text("utf-8-sig").splitlines() == [
+            "Order,Customer,Day,Pieces,Paid",
+            "A-1,Zoë,2026-02-28,12,true",
+            'A-2,"\'=HYPERLINK(""http://example.com"")",2026-03-01,3,false',
+        ]
 
 
 def test_the_example_for_a_claim_runs_with_a_file(place: Place) -> None:

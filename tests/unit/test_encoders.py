@@ -55,7 +55,7 @@ def test_a_file_has_the_headers_of_its_columns() -> None:
 
 def test_a_byte_order_mark_comes_first_and_once() -> None:
     encoder = build_encoder(block("csv", bom=True), COLUMNS)
-    body = encoder.begin() + encoder.add(ROWS) + encoder.add(ROWS) + encoder.end()
+    body = encoder.begin() + encoder.add(ROWS) + encoder.add(ROWS) + b"".join(encoder.end())
     assert body.decode("utf-8-sig") == "id,City\r\na,Köln\r\nb,\r\na,Köln\r\nb,\r\n"
     assert body.startswith(b"\xef\xbb\xbfid")
 

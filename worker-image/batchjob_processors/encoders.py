@@ -8,7 +8,7 @@ import csv
 import io
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from batchjob.api.blocks.export import Column, Compression, Export, ExportFormat
@@ -33,9 +33,9 @@ class Encoder(ABC):
     def add(self, rows: Sequence[Row]) -> bytes:
         """Some rows more; what is ready of the file."""
 
-    def end(self) -> bytes:
-        """What comes after them."""
-        return b""
+    def end(self) -> Iterable[bytes]:
+        """What comes after them, in pieces."""
+        return ()
 
 
 class CsvEncoder(Encoder):
@@ -80,7 +80,7 @@ class _Packer(Protocol):
 
 
 class Packed(Encoder):
-    """Another encoder's file, compressed."""
+    """The file of an encoder for text, compressed."""
 
     def __init__(self, inner: Encoder, compression: Compression) -> None:
         self._inner = inner
@@ -94,9 +94,9 @@ class Packed(Encoder):
         """See Encoder."""
         return self._packer.compress(self._inner.add(rows))
 
-    def end(self) -> bytes:
+    def end(self) -> Iterable[bytes]:
         """See Encoder."""
-        return self._packer.compress(self._inner.end()) + self._packer.flush()
+        yield self._packer.flush()
 
 
 def _packer(compression: Compression) -> _Packer:
@@ -109,11 +109,19 @@ def _packer(compression: Compression) -> _Packer:
 
 def build_encoder(block: Export, columns: Sequence[Column]) -> Encoder:
     """The encoder that the block asks for."""
-    inner: Encoder = (
-        CsvEncoder(columns, escape=block.escape_formulas, bom=block.bom)
-        if block.format is ExportFormat.CSV
-        else JsonLinesEncoder(columns)
-    )
+    match block.format:
+        case ExportFormat.PARQUET:
+            from batchjob_processors.parquet import ParquetEncoder  # noqa: PLC0415 - its library may not be there
+
+            return ParquetEncoder(columns)
+        case ExportFormat.XLSX:
+            from batchjob_processors.workbook import WorkbookEncoder  # noqa: PLC0415 - for those alone that need it
+
+            return WorkbookEncoder(columns)
+        case ExportFormat.CSV:
+            inner: Encoder = CsvEncoder(columns, escape=block.escape_formulas, bom=block.bom)
+        case ExportFormat.JSONL:
+            inner = JsonLinesEncoder(columns)
     return inner if block.compression is Compression.NONE else Packed(inner, block.compression)
 
 
@@ -124,4 +132,4 @@ def ending(block: Export) -> str:
 
 def encode(encoder: Encoder, rows: Sequence[Row]) -> bytes:
     """A whole file."""
-    return encoder.begin() + encoder.add(rows) + encoder.end()
+    return b"".join([encoder.begin(), encoder.add(rows), *encoder.end()])

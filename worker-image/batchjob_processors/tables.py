@@ -12,6 +12,7 @@ from batchjob.api.blocks.export import Column
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 # Except a number, whose sign is its own: it runs nothing, and an apostrophe would turn it into text.
 NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+CELL_CHARACTERS: Final = 32_767  # of Excel's cells
 
 
 def header(column: Column) -> str:
@@ -63,3 +64,13 @@ def escaped(text: str) -> str:
 def empty_columns(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Names of columns for which no row has a value: most likely typing errors."""
     return [column.name for place, column in enumerate(columns) if all(row[place] is None for row in rows)]
+
+
+def check_cells(columns: Sequence[Column], row: Sequence[Any]) -> None:
+    """ValueError where a text is too long for Excel: it would be cut off."""
+    for column, content in zip(columns, row, strict=True):
+        if isinstance(content, str | dict | list) and len(cell(content)) > CELL_CHARACTERS:
+            raise ValueError(
+                f"column {column.name!r} has more than {CELL_CHARACTERS} characters, the most that a cell of Excel "
+                "takes: leave the column out, or choose another spec.export.format"
+            )

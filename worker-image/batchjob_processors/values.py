@@ -7,11 +7,14 @@ says is read without guessing: ISO 8601, digits, true or false; anything else is
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from math import isfinite
 from typing import Any, Final
 
 from batchjob.api.blocks.export import Column, ColumnFormat
 from batchjob_processors.tables import NUMBER, cell
 
+SMALLEST: Final = -(2**63)  # of whole numbers: what 64 bits hold
+LARGEST: Final = 2**63 - 1
 SHOWN: Final = 40  # characters of a value in a message
 
 _WHOLE: Final = re.compile(r"[-+]?\d+", re.ASCII)
@@ -38,6 +41,13 @@ def read_as(column: Column, content: Any) -> Any:
 
 
 def _integer(content: Any) -> int:
+    found = _whole(content)
+    if not SMALLEST <= found <= LARGEST:
+        raise ValueError
+    return found
+
+
+def _whole(content: Any) -> int:
     match content:
         case bool():
             raise ValueError
@@ -55,12 +65,16 @@ def _number(content: Any) -> int | float:
         case bool():
             raise ValueError
         case int() | float():
-            return content
+            found: int | float = content
         case str() if _WHOLE.fullmatch(content):
-            return int(content)
+            found = int(content)
         case str() if NUMBER.fullmatch(content):
-            return float(content)
-    raise ValueError
+            found = float(content)
+        case _:
+            raise ValueError
+    if not isfinite(found):  # OverflowError for a whole number that no double comes near
+        raise ValueError
+    return found
 
 
 def _boolean(content: Any) -> bool:
@@ -88,7 +102,7 @@ def _datetime(content: Any) -> datetime:
 
 _READERS: Final[dict[ColumnFormat, tuple[Callable[[Any], Any], str]]] = {
     ColumnFormat.TEXT: (cell, "text"),
-    ColumnFormat.INTEGER: (_integer, "whole number"),
+    ColumnFormat.INTEGER: (_integer, "whole number of 64 bits"),
     ColumnFormat.NUMBER: (_number, "number"),
     ColumnFormat.BOOLEAN: (_boolean, "boolean (true, false, t, f, 1, 0)"),
     ColumnFormat.DATE: (_date, "date such as 2026-12-31"),

@@ -14,8 +14,8 @@ from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.custom import Custom
 from batchjob.api.blocks.email import Email
-from batchjob.api.blocks.export import Destination, Export
-from batchjob.api.pods import Worker
+from batchjob.api.blocks.export import Destination, Export, ExportFormat
+from batchjob.api.pods import Variant, Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
 from batchjob.api.retry import Retry
 from batchjob.api.source import Source
@@ -234,6 +234,11 @@ class BatchJobSpec(Model):
     def has_destination(self) -> bool:
         """Whether results leave the store."""
         return bool(self.results and self.results.destination)
+
+    @property
+    def variant(self) -> Variant | None:
+        """The variant of the worker image that has what it needs; None: the plain one has."""
+        return Variant.PARQUET if self.export and self.export.format is ExportFormat.PARQUET else None
 
     @property
     def has_effects_outside(self) -> bool:
