@@ -135,8 +135,9 @@ def test_the_example_for_a_claim_runs_with_a_file(place: Place) -> None:
     assert part.read_text().split() == ["id,total", "a,1"]
 
 
-def test_the_example_for_a_database_runs_with_one(
-    place: Place, neighbours: Neighbours, postgres: PostgresServer
+@pytest.mark.parametrize("name", ["export-sql", "export-sql-ranges"])
+def test_an_example_for_a_database_runs_with_one(
+    place: Place, neighbours: Neighbours, postgres: PostgresServer, name: str
 ) -> None:
     postgres.execute(
         "DROP TABLE IF EXISTS orders",
@@ -144,11 +145,12 @@ def test_the_example_for_a_database_runs_with_one(
         "INSERT INTO orders VALUES (1, 'Ada', 9.50, '2026-02-01'), (2, 'Alan', 1, '2025-01-01')",
     )
     edited(
-        place, "export-sql",
+        place, name,
         ("postgresql://reader:demo-not-a-secret@database:5432/shop?sslmode=require", postgres.dsn),
         ("neighbours:9000", f"127.0.0.1:{neighbours.ports['s3']}"),
     )  # fmt: skip
     done = place.run()
     postgres.execute("DROP TABLE orders")
     assert done.returncode == 0, done.stderr
+    assert ("rowsExported 1" if name == "export-sql" else "rowsExported 2") in done.stdout
     assert "1 of 1 succeeded" in done.stdout

@@ -107,13 +107,13 @@ def _packer(compression: Compression) -> _Packer:
     return zstd.ZstdCompressor()
 
 
-def build_encoder(block: Export, columns: Sequence[Column]) -> Encoder:
-    """The encoder that the block asks for."""
+def build_encoder(block: Export, columns: Sequence[Column], kinds: Sequence[str] = ()) -> Encoder:
+    """The encoder that the block asks for. `kinds`: those of a query's columns, where a column has no format."""
     match block.format:
         case ExportFormat.PARQUET:
             from batchjob_processors.parquet import ParquetEncoder  # noqa: PLC0415 - its library may not be there
 
-            return ParquetEncoder(columns)
+            return ParquetEncoder(columns, kinds)
         case ExportFormat.XLSX:
             from batchjob_processors.workbook import WorkbookEncoder  # noqa: PLC0415 - for those alone that need it
 

@@ -1,24 +1,41 @@
 """Type export: items out to part files, and a manifest that vouches for them.
 
-A chunk is a part: it becomes visible whole with one PUT (a rename on a claim), and its checksum is committed together
-with its items. A part is named after its first position and its content, so a worker that lost its lease can never
-overwrite what another one wrote; a file that no commit vouches for is removed when the manifest is written.
+A chunk is a part, and so is a range of a query's key: it becomes visible whole with one PUT or the end of a multipart
+upload (a rename on a claim), and its checksum is committed together with its items. A part is named after its first
+position, and its content or its attempt, so a worker that lost its lease can never overwrite what another one wrote; a
+file that no commit vouches for is removed when the manifest is written.
 """
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
 from batchjob.api.blocks.export import Column, ExportFormat
 from batchjob.api.blocks.export import Export as Block
 from batchjob.api.run import Purpose
-from batchjob.worker import ConfigurationError, Context, ErrorClass, Failed, Item, Outcome, Processor, Sealed, Succeeded
+from batchjob.worker import (
+    ConfigurationError,
+    Context,
+    ErrorClass,
+    Fail,
+    Failed,
+    Item,
+    Outcome,
+    Processor,
+    Sealed,
+    Succeeded,
+    open_range,
+)
 from batchjob_processors.encoders import Row, build_encoder, encode, ending
+from batchjob_processors.parts import StreamedPart
 from batchjob_processors.schema import is_settled, propose, read_noted
 from batchjob_processors.tables import check_cells, empty_columns, value
 from batchjob_processors.values import read_as
+
+NAME_DIGITS: Final = 8
 
 
 class Export(Processor):
@@ -31,11 +48,15 @@ class Export(Processor):
             raise ConfigurationError("spec.export is missing")
         _check_libraries(block)
         self._block: Block = block
-        self.chunk_items = block.rows_per_file
+        # A range of a query's key is a part by itself.
+        self._is_of_ranges = context.run.spec.has_ranges
+        self.chunk_items = 1 if self._is_of_ranges else block.part_rows(of_ranges=False)
         self._files = context.destination(block.destination, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA)
 
     async def process_many(self, items: Sequence[Item], context: Context) -> list[Outcome]:
         """Write one part file with all items; they succeed together once it is visible."""
+        if self._is_of_ranges:
+            return [await self._write_range(item, context) for item in items]
         columns = await self._columns(items, context)
         rows, outcomes = _read_rows(self._block, columns, items)
         if rows:
@@ -50,6 +71,28 @@ class Export(Processor):
             context.usage("bytesWritten", len(body))
         return outcomes
 
+    async def _write_range(self, item: Item, context: Context) -> Outcome:
+        """Write one part file with the rows of a range, as they come from the database; none where it is empty."""
+        block = self._block
+        typed = block.format is ExportFormat.PARQUET
+        names = [column.name for column in block.columns] if block.columns else None
+        async with open_range(item, context, names, typed=typed) as found:
+            first = await anext(found.batches, None)
+            if first is None:
+                return Succeeded(item.position)
+            columns = block.columns or [Column.model_construct(name=name) for name in found.names]
+            part = StreamedPart(build_encoder(block, columns, found.kinds), columns)
+            # What is in it is known at its end, so its name is of this attempt alone.
+            name = f"part-{item.position:012d}-{uuid4().hex[:NAME_DIGITS]}{ending(block)}"
+            try:
+                await self._files.write(name, part.pieces(_after(first, found.batches)))
+            except ValueError as error:
+                raise Fail(str(error)) from None
+        context.part(name, part.fields)
+        context.usage("rowsExported", part.fields["rows"])
+        context.usage("bytesWritten", part.fields["bytes"])
+        return Succeeded(item.position)
+
     async def _columns(self, items: Sequence[Item], context: Context) -> list[Column]:
         """Those of the spec, or what the first items of any pod have: all parts of a run have the same."""
         if self._block.columns and is_settled(self._block):
@@ -60,6 +103,12 @@ class Export(Processor):
     async def seal(self, context: Context) -> Sealed:
         """Write the manifest and remove files it does not list."""
         return await context.write_manifest(self._files)
+
+
+async def _after(first: Sequence[Row], rest: AsyncIterator[Sequence[Row]]) -> AsyncIterator[Sequence[Row]]:
+    yield first
+    async for some in rest:
+        yield some
 
 
 def _record(item: Item) -> dict[str, Any]:

@@ -4,6 +4,7 @@ What is ready of a file is taken out of the writer at once, so a file may be lar
 """
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -12,19 +13,21 @@ import pyarrow.parquet as pq
 
 from batchjob.api.blocks.export import Column, ColumnFormat
 from batchjob_processors.encoders import Encoder, Row
-from batchjob_processors.tables import header
+from batchjob_processors.tables import cell, header
 
 GROUP_ROWS: Final = 65_536  # of a row group, at most: readers skip and share work by groups
 GROUP_BYTES: Final = 16 * 1024 * 1024  # of its values in memory, about
 
 _TYPES: Final = {
-    ColumnFormat.TEXT: pa.string(),
-    ColumnFormat.INTEGER: pa.int64(),
-    ColumnFormat.NUMBER: pa.float64(),
-    ColumnFormat.BOOLEAN: pa.bool_(),
-    ColumnFormat.DATE: pa.date32(),
-    ColumnFormat.DATETIME: pa.timestamp("us", tz="UTC"),
+    "text": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "datetime": pa.timestamp("us", tz="UTC"),
+    "timestamp": pa.timestamp("us"),
 }
+_DECIMAL: Final = re.compile(r"decimal\((\d+), (\d+)\)")
 
 
 class Sink(io.RawIOBase):
@@ -60,11 +63,13 @@ class Sink(io.RawIOBase):
 class ParquetEncoder(Encoder):
     """A file of Parquet with these columns, each of which has a format."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        formats = [column.format or ColumnFormat.TEXT for column in columns]
-        self._schema = pa.schema(
-            [pa.field(header(column), _TYPES[form]) for column, form in zip(columns, formats, strict=True)]
-        )
+    def __init__(self, columns: Sequence[Column], kinds: Sequence[str] = ()) -> None:
+        """`kinds`: of the columns without a format, where a query says them; they may be wider than formats."""
+        types = [
+            _type(column.format or kind or ColumnFormat.TEXT)
+            for column, kind in zip(columns, kinds or [""] * len(columns), strict=True)
+        ]
+        self._schema = pa.schema([pa.field(header(column), kind) for column, kind in zip(columns, types, strict=True)])
         self._sink = Sink()
         self._writer = pq.ParquetWriter(self._sink, self._schema, compression="zstd")
         self._batches: list[Any] = []
@@ -76,9 +81,8 @@ class ParquetEncoder(Encoder):
     def add(self, rows: Sequence[Row]) -> bytes:
         """The row groups that are full now."""
         if rows:
-            values = [
-                pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), self._schema.types, strict=True)
-            ]
+            columns = zip(zip(*rows, strict=True), self._schema.types, strict=True)
+            values = [_array(column, kind) for column, kind in columns]
             self._batches.append(pa.record_batch(values, schema=self._schema))
         if sum(batch.num_rows for batch in self._batches) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._write_group()
@@ -98,3 +102,20 @@ class ParquetEncoder(Encoder):
     def _write_group(self) -> None:
         self._writer.write_table(pa.Table.from_batches(self._batches, self._schema), row_group_size=GROUP_ROWS)
         self._batches.clear()
+
+
+def _type(kind: str) -> Any:
+    found = _DECIMAL.fullmatch(kind)
+    return pa.decimal128(int(found[1]), int(found[2])) if found else _TYPES[kind]
+
+
+def _array(values: Sequence[Any], kind: Any) -> Any:
+    """The values of a column. ValueError for one that the type has not, such as a decimal that is no number."""
+    if pa.types.is_string(kind):
+        values = [content if content is None else cell(content) for content in values]
+    elif pa.types.is_floating(kind):
+        values = [content if content is None else float(content) for content in values]
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise ValueError(f"a value is no {kind}: {error}. Read that column as text (::text)") from None

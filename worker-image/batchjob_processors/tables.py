@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from batchjob.api.blocks.export import Column
@@ -39,6 +40,8 @@ def cell(content: Any) -> str:
             return content
         case date():
             return iso(content)
+        case Decimal():
+            return str(content)
         case _:
             return as_json(content)
 

@@ -7,6 +7,7 @@ says is read without guessing: ISO 8601, digits, true or false; anything else is
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from math import isfinite
 from typing import Any, Final
 
@@ -53,6 +54,8 @@ def _whole(content: Any) -> int:
             raise ValueError
         case int():
             return content
+        case Decimal() if content == content.to_integral_value():
+            return int(content)
         case float() if content.is_integer():
             return int(content)
         case str() if _WHOLE.fullmatch(content):
@@ -66,6 +69,8 @@ def _number(content: Any) -> int | float:
             raise ValueError
         case int() | float():
             found: int | float = content
+        case Decimal():
+            found = float(content)
         case str() if _WHOLE.fullmatch(content):
             found = int(content)
         case str() if NUMBER.fullmatch(content):
@@ -86,6 +91,8 @@ def _boolean(content: Any) -> bool:
 
 def _date(content: Any) -> date:
     """The day that a date, or the beginning of a date with time, says."""
+    if isinstance(content, date):  # of a database
+        return content.date() if isinstance(content, datetime) else content
     if not isinstance(content, str):
         raise ValueError  # noqa: TRY004 - one kind of error tells all that cannot be read
     if len(content) > _DATE_LENGTH:
@@ -94,9 +101,9 @@ def _date(content: Any) -> date:
 
 
 def _datetime(content: Any) -> datetime:
-    if not isinstance(content, str):
+    if not isinstance(content, str | date):
         raise ValueError  # noqa: TRY004 - as above
-    found = datetime.fromisoformat(content)
+    found = content if isinstance(content, datetime) else datetime.fromisoformat(cell(content))
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 

@@ -172,6 +172,12 @@ class Sql(Model):
         "transaction, and its rows come in their order. What JSON has no type for (decimals, dates, uuids, bytea) is "
         "the text that PostgreSQL writes for it."
     )
+    partition_by: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
+        None,
+        description="For type export: a column of the query: number, date or text. An item is then a range of it, "
+        "about export.rowsPerFile rows, which a pod reads straight into its part: rows never pass through the store, "
+        "and all pods read side by side, each range in a transaction of its own. Without it one pod reads all rows.",
+    )
 
 
 # Of spec.source: exactly one of them.

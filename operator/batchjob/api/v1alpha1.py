@@ -14,7 +14,7 @@ from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.custom import Custom
 from batchjob.api.blocks.email import Email
-from batchjob.api.blocks.export import Destination, Export, ExportFormat
+from batchjob.api.blocks.export import SPEC_RULES, Destination, Export, ExportFormat
 from batchjob.api.pods import Variant, Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
 from batchjob.api.retry import Retry
@@ -101,12 +101,7 @@ class BatchJobSpec(Model):
                     "spec.cancel goes one way: a cancelled BatchJob stays cancelled. Create another one to run again.",
                     field=".cancel",
                 ),
-                cel(
-                    "self.type != 'export' || !has(self.results)",
-                    "spec.results is not for type export: its files are its results, and "
-                    "spec.export.destination says where they go. Remove spec.results.",
-                    field=".results",
-                ),
+                *SPEC_RULES,
                 *(
                     cel(
                         f"has(self.{name}) == has(oldSelf.{name})",
@@ -234,6 +229,11 @@ class BatchJobSpec(Model):
     def has_destination(self) -> bool:
         """Whether results leave the store."""
         return bool(self.results and self.results.destination)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether an item is a range of a query's key."""
+        return bool(self.source.sql and self.source.sql.partition_by)
 
     @property
     def variant(self) -> Variant | None:

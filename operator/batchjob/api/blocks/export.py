@@ -1,12 +1,36 @@
 """The block of type export, and the places to write to."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
 from batchjob.api.base import VALIDATIONS, Model, cel
 from batchjob.api.source import Location
+
+ITEM_ROWS: Final = 1000
+RANGE_ROWS: Final = 100_000  # a second or two of work: seldom enough to cost nothing, often enough to lose little
+
+# Of a spec as a whole.
+SPEC_RULES: Final = (
+    cel(
+        "self.type != 'export' || !has(self.results)",
+        "spec.results is not for type export: its files are its results, and "
+        "spec.export.destination says where they go. Remove spec.results.",
+        field=".results",
+    ),
+    cel(
+        "self.type == 'export' || !has(self.source.sql) || !has(self.source.sql.partitionBy)",
+        "source.sql.partitionBy is for type export: remove it, and each row is an item",
+        field=".source.sql.partitionBy",
+    ),
+    cel(
+        "!has(self.export) || !has(self.export.rowsPerFile) || self.export.rowsPerFile <= 10000 "
+        "|| (has(self.source.sql) && has(self.source.sql.partitionBy))",
+        "export.rowsPerFile may be above 10000 only with source.sql.partitionBy",
+        field=".export.rowsPerFile",
+    ),
+)
 
 
 class ExportFormat(StrEnum):
@@ -127,4 +151,12 @@ class Export(Model):
         description="Where to write: part files and manifest.json, in a folder of the run's own below the url, "
         "<name>-<start of its uid>/; status.results.uri says where."
     )
-    rows_per_file: Annotated[int, Field(ge=1, le=10_000)] = Field(1000, description="Rows in one part file.")
+    rows_per_file: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None,
+        description="Rows in one part file: at most 10,000, default 1,000; with source.sql.partitionBy about so many, "
+        "default 100,000.",
+    )
+
+    def part_rows(self, *, of_ranges: bool) -> int:
+        """Rows of a part; `of_ranges`: where an item is a range of a query's key."""
+        return self.rows_per_file or (RANGE_ROWS if of_ranges else ITEM_ROWS)
