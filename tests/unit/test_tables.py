@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from batchjob.api.blocks.export import Column
-from batchjob_processors.tables import cell, empty_columns, escaped, value
+from batchjob_processors.tables import as_json, cell, empty_columns, escaped, value
 from batchjob_processors.values import read_as
 
 
@@ -18,6 +18,12 @@ def test_a_field_whose_name_has_a_dot_goes_before_a_path() -> None:
 
 def test_numbers_stay_numbers_and_nested_data_becomes_json() -> None:
     assert [cell(content) for content in (-1.5, 3, True, None, {"a": [1]})] == ["-1.5", "3", "true", "", '{"a": [1]}']
+
+
+def test_numbers_that_json_has_not_are_text() -> None:
+    values = [float("nan"), float("inf"), float("-inf")]
+    assert [cell(content) for content in values] == ["NaN", "Infinity", "-Infinity"]
+    assert as_json({"a": values, "b": 1.5}) == '{"a": ["NaN", "Infinity", "-Infinity"], "b": 1.5}'
 
 
 def test_dates_and_times_are_written_by_iso_8601() -> None:

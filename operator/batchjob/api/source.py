@@ -92,8 +92,8 @@ class Location(Model):
     """A place in an object store, on a mounted claim or on the web."""
 
     url: Url = Field(
-        description="s3://bucket/key, file:///path below a mount of spec.worker.volumes, or (sources only) "
-        "gs://bucket/key, az://container/key or https://host/path.",
+        description="s3://bucket/key, gs://bucket/key, az://container/key, file:///path below a mount of "
+        "spec.worker.volumes, or (sources only) https://host/path.",
     )
     endpoint: Url | None = Field(
         None,

@@ -88,8 +88,8 @@ class Destination(Location):
         json_schema_extra={
             VALIDATIONS: [
                 cel(
-                    "self.url.startsWith('s3://') || self.url.startsWith('file:///')",
-                    "destination.url must begin with s3:// or file:///",
+                    "['s3://', 'gs://', 'az://', 'file:///'].exists(x, self.url.startsWith(x))",
+                    "destination.url must begin with s3://, gs://, az:// or file:///",
                     field=".url",
                 ),
                 cel(
