@@ -138,6 +138,23 @@ def test_the_example_for_a_bucket_runs_with_one_and_with_a_folder(place: Place, 
     assert "left out: 1 bad record (" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["export-for-excel", "export-parquet", "export-xlsx"])
+def test_an_example_for_a_claim_of_its_own_runs_with_a_folder(place: Place, name: str) -> None:
+    text = (EXAMPLES / f"{name}.yaml").read_text("utf-8")
+    (place.folder / "batchjob.yaml").write_text(
+        text[: text.index("    destination:")] + "    destination: {url: out}\n"
+    )
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    (part,) = (place.folder / "out").glob(f"{name}-*/part-*")
+    if name == "export-for-excel":
+        assert part.read_text("utf-8-sig").splitlines() == [
+            "Order,Customer,Day,Pieces,Paid",
+            "A-1,Zoë,2026-02-28,12,true",
+            'A-2,"\'=HYPERLINK(""http://example.com"")",2026-03-01,3,false',
+        ]
+
+
 def test_the_example_for_a_claim_runs_with_a_file(place: Place) -> None:
     (place.folder / "orders.jsonl").write_text('{"id": "a", "total": 1}\n')
     edited(place, "export-on-claim", ("file:///data/orders.jsonl", "orders.jsonl"), ("file:///data/out", "out"))
@@ -161,8 +178,9 @@ def test_the_example_for_a_table_runs_with_one(place: Place, neighbours: Neighbo
     postgres.execute("SELECT 1 / (count(mood) = 2)::int FROM moods WHERE result->>'mood' = mood", "DROP TABLE moods")
 
 
-def test_the_example_for_a_database_runs_with_one(
-    place: Place, neighbours: Neighbours, postgres: PostgresServer
+@pytest.mark.parametrize("name", ["export-sql", "export-sql-ranges"])
+def test_an_example_for_a_database_runs_with_one(
+    place: Place, neighbours: Neighbours, postgres: PostgresServer, name: str
 ) -> None:
     postgres.execute(
         "DROP TABLE IF EXISTS orders",
@@ -170,11 +188,12 @@ def test_the_example_for_a_database_runs_with_one(
         "INSERT INTO orders VALUES (1, 'Ada', 9.50, '2026-02-01'), (2, 'Alan', 1, '2025-01-01')",
     )
     edited(
-        place, "export-sql",
+        place, name,
         ("postgresql://reader:demo-not-a-secret@database:5432/shop?sslmode=require", postgres.dsn),
         ("neighbours:9000", f"127.0.0.1:{neighbours.ports['s3']}"),
     )  # fmt: skip
     done = place.run()
     postgres.execute("DROP TABLE orders")
     assert done.returncode == 0, done.stderr
+    assert ("rowsExported 1" if name == "export-sql" else "rowsExported 2") in done.stdout
     assert "1 of 1 succeeded" in done.stdout

@@ -14,8 +14,8 @@ from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.custom import Custom
 from batchjob.api.blocks.email import Email
-from batchjob.api.blocks.export import Export
-from batchjob.api.pods import Worker
+from batchjob.api.blocks.export import SPEC_RULES, Export, ExportFormat
+from batchjob.api.pods import Variant, Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
 from batchjob.api.results import Results
 from batchjob.api.retry import Retry
@@ -89,12 +89,7 @@ class BatchJobSpec(Model):
                     "spec.cancel goes one way: a cancelled BatchJob stays cancelled. Create another one to run again.",
                     field=".cancel",
                 ),
-                cel(
-                    "self.type != 'export' || !has(self.results)",
-                    "spec.results is not for type export: its files are its results, and "
-                    "spec.export.destination says where they go. Remove spec.results.",
-                    field=".results",
-                ),
+                *SPEC_RULES,
                 cel(
                     "!has(self.email) || !has(self.email.dryRun) || !self.email.dryRun || "
                     "has(self.results) && has(self.results.destination)",
@@ -228,6 +223,16 @@ class BatchJobSpec(Model):
     def has_destination(self) -> bool:
         """Whether results leave the store."""
         return bool(self.results and self.results.destination)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether an item is a range of a query's key."""
+        return bool(self.source.sql and self.source.sql.partition_by)
+
+    @property
+    def variant(self) -> Variant | None:
+        """The variant of the worker image that has what it needs; None: the plain one has."""
+        return Variant.PARQUET if self.export and self.export.format is ExportFormat.PARQUET else None
 
     @property
     def has_effects_outside(self) -> bool:

@@ -25,7 +25,7 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     if source.items is not None:
         found: Source | None = InlineSource(source.items, source.on_bad_item)
     elif source.sql is not None:
-        found = _query(source.sql, source, references_dir)
+        found = _query(run, source.sql, references_dir)
     elif run.parent_uid is not None:
         found = _of_another_run(run, store.run(run.parent_uid, worker), references_dir)
     else:
@@ -35,10 +35,16 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     return found
 
 
-def _query(place: spec.Sql, source: spec.Source, references_dir: Path) -> Source:
+def _query(run: Run, place: spec.Sql, references_dir: Path) -> Source:
+    credentials = references_dir / Purpose.SOURCE_CREDENTIALS
+    if run.spec.export and run.spec.has_ranges:
+        from batchjob.worker.sources.sql_ranges import RangeSource  # noqa: PLC0415 - as below
+
+        return RangeSource(place, run.spec.export.part_rows(of_ranges=True), credentials)
     from batchjob.worker.sources.sql import SqlSource  # noqa: PLC0415 - its library would cost every pod 25 MB
 
-    return SqlSource(place, source.id_field, references_dir / Purpose.SOURCE_CREDENTIALS, source.on_bad_item)
+    source = run.spec.source
+    return SqlSource(place, source.id_field, credentials, source.on_bad_item)
 
 
 def _of_another_run(run: Run, parent: RunStore, references_dir: Path) -> Source | None:
