@@ -76,7 +76,7 @@ async def test_examples_and_a_prompt_are_said_before_and_of_each_item(workers: W
                 "prompt": "{{ title }}",
                 "examples": [{"data": {"text": "a"}, "answer": '{"sentiment": "neutral", "score": 0}'}],
             },
-            r"examples\[0\]: spec.aiBatch.prompt: undefined value: `title` is undefined .*; the item has: text",
+            r"examples\[0\]: spec.aiBatch.prompt, line 1, column 4: undefined value: .* undefined; the item has: text",
         ),
     ],
 )
