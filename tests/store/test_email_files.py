@@ -70,6 +70,7 @@ async def test_a_mail_has_its_files_from_a_bucket_from_its_item_and_as_images(
         ),
         ({"name": "a", "path": "{{ evil }}"}, "is no file below s3://batchjob/mail: write a path such as"),
         ({"name": "{{ evil }}", "text": "x"}, "spec.email.attachments[0].name is no name of a file"),
+        ({"name": "=?utf-8?q?a=0D=0ABcc:_b?=", "text": "x"}, "spec.email.attachments[0].name is no name of a file"),
         ({"name": "a", "path": "big"}, "is larger than 10,485,760 bytes"),
     ],
 )

@@ -1,8 +1,10 @@
 """Building mails: what is in one, and what never gets into one."""
 
 import datetime as dt
+import re
 from email import message_from_bytes
 from email.policy import default
+from email.utils import getaddresses
 
 import pytest
 
@@ -36,6 +38,33 @@ def test_a_line_break_in_a_header_is_refused(field: str) -> None:
     named = names.get(field, field.lower())
     with pytest.raises(Fail, match=rf"{field} \(spec.email.{named}\) holds a line break"):
         build_message(HEADERS | {field: "a@example.com\r\nBcc: everybody@example.com"}, TEXT, NOW)
+
+
+@pytest.mark.parametrize("header", ["Subject", "To", "X-Campaign"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "=?utf-8?q?Hi=0D=0ABcc:_everybody@example.com?=",
+        "Grüße =?utf-8?q?Hi=0D=0ABcc:_everybody@example.com?=",
+        "everybody@example.com, " + "word " * 50 + ", foo",
+        "\v\f\x85\u2028" + "é" * 200 + ", everybody@example.com",
+        "ab\\\\é" + "=?utf-8?q?x=2Cy?=" * 3 + "x" * 200 + ",<(é(]=]] ));>>_:@].%,=:>",
+    ],
+)
+def test_words_of_an_item_make_no_header_and_no_recipient_however_they_are_written(header: str, words: str) -> None:
+    value = f'"{words}" <ada@example.org>' if header == "To" else words
+    raw = as_bytes(build_message(HEADERS | {header: value}, TEXT, NOW))
+    head = raw.partition(b"\r\n\r\n")[0].decode("ascii")
+    names = [line.partition(":")[0] for line in head.split("\r\n") if not line.startswith(" ")]
+    assert set(names) <= {*HEADERS, header, "Date", "Content-Type", "Content-Transfer-Encoding", "MIME-Version"}
+    to = re.search(r"^To: (.*(?:\r\n .*)*)", head, re.MULTILINE)
+    assert to
+    assert len(getaddresses([to[1].replace("\r\n", "")])) == 1
+
+
+def test_words_that_look_encoded_arrive_as_they_are() -> None:
+    raw = as_bytes(build_message(HEADERS | {"Subject": "is =?utf-8?q?x?= é"}, TEXT, NOW))
+    assert message_from_bytes(raw, policy=default)["Subject"] == "is =?utf-8?q?x?= é"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from batchjob_processors.templates import Templates
 # sent is in memory three times over.
 MAIL_BYTES: Final = 10 * 1024 * 1024
 NAME_CHARACTERS: Final = 255  # that a file's name may have
+_NO_NAME: Final = ("/", "\\", '"', "=?")  # the last begins an encoded word, which Python would decode: see message.py
 _UNSAFE: Final = ("message/", "multipart/")  # a mail in a mail must not be encoded as other files are (RFC 2046)
 
 
@@ -47,7 +48,7 @@ class Attachments:
 
     def _name(self, n: int, data: dict[str, Any]) -> str:
         name = self._templates.render(f"attachments[{n}].name", data).strip()
-        if not 0 < len(name) <= NAME_CHARACTERS or not name.isprintable() or any(sign in name for sign in '/\\"'):
+        if not 0 < len(name) <= NAME_CHARACTERS or not name.isprintable() or any(sign in name for sign in _NO_NAME):
             raise Fail(f"spec.email.attachments[{n}].name is no name of a file: {name!r:.80}")
         return name
 

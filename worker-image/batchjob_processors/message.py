@@ -3,11 +3,16 @@
 Addresses are checked without asking anybody, and made one: the domain in its ASCII form (IDNA), so that any server
 takes it. A name before the @ that is not ASCII has no such form: such a mail needs a server with SMTPUTF8 (RFC 6531).
 Everything else of a mail is written in ASCII, so that it arrives as it was sent over whatever comes in between.
+
+The lines of headers are made here. Python's own folding decodes the encoded words that a text brings along, line breaks
+among them (CVE-2024-6923), drops the quotes around a long name with a comma, and never comes to an end over some names.
 """
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, EmailPolicy
@@ -29,9 +34,11 @@ _FIELDS: Final = {  # of spec.email, by header
     "List-Unsubscribe": "listUnsubscribe",
 }
 _ADDRESSES: Final = frozenset({"From", "Reply-To", "To"})
-_FOLDED: Final = _ADDRESSES | {"Subject", "Message-ID"}  # by Python's rules; the others stay as they are
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 LINE_LIMIT: Final = 998  # characters of a line (RFC 5322 §2.1.1)
+_LINE: Final = 78  # that a line should have
+_PLAIN: Final = re.compile(r"[\t -~]*")  # what a header may hold as it is
+_ENCODED: Final = "=?"  # begins an encoded word (RFC 2047), which a reader would decode
 _BROKEN: Final = "\r\n\0"  # what ends a header, here or at some server
 
 
@@ -54,15 +61,17 @@ class Body(NamedTuple):
 
 
 class Verbatim(str):  # noqa: SLOT000 - the email package asks a header for its name
-    """A header that is not folded: a program reads it, and a fold in the middle of a URL would break it."""
+    """A header that is neither parsed nor folded any more; `addresses` where it holds any."""
 
-    def __new__(cls, name: str, text: str) -> Self:
+    def __new__(cls, name: str, text: str, *addresses: Address) -> Self:
         """A header of that name."""
         made = super().__new__(cls, text)
         made.name = name
+        made.addresses = addresses
         return made
 
     name: str
+    addresses: tuple[Address, ...]
 
     def fold(self, *, policy: EmailPolicy) -> str:
         """The line."""
@@ -93,16 +102,36 @@ def build_message(headers: Mapping[str, str], body: Body, now: dt.datetime) -> E
 
 
 def _add_header(message: EmailMessage, name: str, value: str) -> None:
-    is_folded = name in _FOLDED or not value.isascii()
-    if not is_folded and len(name) + len(value) + 2 > LINE_LIMIT:
-        raise Fail(f"{_named(name)} has {len(value)} characters, and a line may have {LINE_LIMIT}: shorten it")
     try:
         if name in _ADDRESSES:
-            message[name] = address(name, value)
+            found = address(name, value)
+            made = Verbatim(name, _address_line(name, found), found)
         else:
-            message[name] = value if is_folded else Verbatim(name, value)
+            # Words that look encoded are words all the same; what a program reads stays as it is.
+            keeps = _PLAIN.fullmatch(value) and not (name == "Subject" and _is_encoded_or_long(name, value))
+            made = Verbatim(name, value if keeps else _encoded(name, value))
     except (ValueError, MessageError) as error:
         raise Fail(f"{_named(name)} is not valid: {error}") from None
+    if max(map(len, f"{name}: {made}".splitlines())) > LINE_LIMIT:
+        raise Fail(f"{_named(name)} has {len(value)} characters, and a line may have {LINE_LIMIT}: shorten it")
+    message[name] = made
+
+
+def _address_line(name: str, found: Address) -> str:
+    shown = str(found)
+    if _PLAIN.fullmatch(shown) and not _is_encoded_or_long(name, shown):
+        return shown
+    words = _encoded(name, found.display_name) + _POLICY.linesep + " " if found.display_name else ""
+    return f"{words}<{found.addr_spec}>"
+
+
+def _is_encoded_or_long(name: str, value: str) -> bool:
+    return _ENCODED in value or len(name) + len(value) + 2 > LINE_LIMIT
+
+
+def _encoded(name: str, value: str) -> str:
+    """In encoded words, as many lines as it takes."""
+    return Header(" ".join(value.splitlines()), "utf-8", _LINE, name).encode(linesep=_POLICY.linesep)
 
 
 def _add_file(message: EmailMessage, file: File, *, has_html: bool) -> None:
