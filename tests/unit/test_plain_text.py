@@ -44,3 +44,27 @@ def test_what_a_reader_does_not_see_is_left_out() -> None:
 
 def test_html_that_is_badly_nested_or_very_deep_is_read_all_the_same() -> None:
     assert plain_text("</a></ul></pre><li>" + "<div>" * 10_000 + "x</b>") == "-\nx\n"
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<![if !mso]>seen<![endif]>", "seen\n"),
+        ("<![x]>seen", "seen\n"),
+        ("seen<!-- hidden", "seen\n"),
+        ("seen &amp", "seen &\n"),
+        ("<a href='https://x.example'>one<a href='https://y.example'>two</a></a>", "onetwo (https://y.example)\n"),
+    ],
+)
+def test_html_of_a_hostile_or_careless_writer_is_read_all_the_same(html: str, text: str) -> None:
+    assert plain_text(html) == text
+
+
+@pytest.mark.parametrize("piece", ["<!--", "<a", "</a", "<?", "<![CDATA[", "<!"])
+def test_html_that_never_ends_is_read_in_one_go(piece: str) -> None:
+    """Looked through again from each piece on, this takes an hour, and the worker stands still."""
+    assert plain_text("seen" + piece * 200_000) == "seen\n"
+
+
+def test_links_that_are_opened_and_never_ended_are_read_in_one_go() -> None:
+    assert plain_text("<a>x" * 20_000 + "</a>" * 20_000) == "x" * 20_000 + "\n"

@@ -22,8 +22,9 @@ _SHOWN_LINKS: Final = ("http://", "https://", "mailto:", "tel:")
 def plain_text(html: str) -> str:
     """The text with its paragraphs, list items and rows; where a link leads follows it in parentheses."""
     reader = _Reader()
-    reader.feed(html)
-    reader.close()
+    # Not closed: what a tag or a comment without an end hides is not shown, and the parser would look for that end
+    # again from each character on. The line end completes an entity.
+    reader.feed(f"{html}\n")
     return reader.text()
 
 
@@ -36,7 +37,7 @@ class _Reader(HTMLParser):
         self._hidden: tuple[str, int] | None = None  # the tag of what is not shown, and how often it is open
         self._preformatted = 0
         self._lists: list[int] = []  # of each list that is open: the next number, 0 for bullets
-        self._links: list[tuple[str, int]] = []  # of each link that is open: where it leads, and where it began
+        self._link: tuple[str, int] | None = None  # that is open (they do not nest): where it leads, where it began
 
     def text(self) -> str:
         """What was read so far."""
@@ -60,7 +61,7 @@ class _Reader(HTMLParser):
             case "img" if attributes.get("alt"):
                 self.handle_data(attributes["alt"])
             case "a":
-                self._links.append((attributes.get("href", ""), len(self._pieces)))
+                self._link = attributes.get("href", ""), len(self._pieces)
             case "ul" | "ol":
                 self._lists.append(int(tag == "ol"))
             case "li":
@@ -76,8 +77,9 @@ class _Reader(HTMLParser):
             self._hidden = (hidden, depth) if depth else None
             return
         match tag:
-            case "a" if self._links:
-                self._end_link(*self._links.pop())
+            case "a" if self._link:
+                self._end_link(*self._link)
+                self._link = None
             case "ul" | "ol" if self._lists:
                 self._lists.pop()
             case "pre" if self._preformatted:
@@ -96,6 +98,11 @@ class _Reader(HTMLParser):
         if words:
             self._write(" ".join(words))
             self._space = data[-1].isspace()
+
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        """Skip <![…>, of which the parser knows some kinds and fails over others."""
+        del report
+        return self.parse_bogus_comment(i, report=False)
 
     def _break(self, tag: str) -> None:
         if tag in _PARAGRAPHS:
