@@ -1,8 +1,11 @@
 """What the headers of a chat endpoint say about its limits."""
 
+from pathlib import Path
+
 import pytest
 
-from batchjob_processors.chat_headers import duration, hold_seconds, retry_after
+from batchjob.worker import ConfigurationError
+from batchjob_processors.chat_headers import duration, hold_seconds, retry_after, secret_value
 
 NOON = "Thu, 26 Nov 2026 12:00:00 GMT"
 LATER = "Thu, 26 Nov 2026 12:01:30 GMT"
@@ -35,6 +38,7 @@ def test_a_duration_is_read_as_endpoints_write_it(text: str, seconds: float) -> 
         ({"retry-after": NOON, "date": LATER}, 0),
         ({"retry-after": NOON}, 0),
         ({"retry-after": "later"}, None),
+        ({"retry-after": "Thu, 26 Nov 99999999999999999999 12:00:00 GMT"}, None),
         ({}, None),
     ],
 )
@@ -48,3 +52,13 @@ def test_only_a_limit_that_is_used_up_is_waited_for() -> None:
     assert hold_seconds(used_up | left) == 360
     assert hold_seconds(left) == 0
     assert hold_seconds({"x-ratelimit-remaining-requests": "0"}) == 0
+
+
+@pytest.mark.parametrize("body", [b"sk-SECRET\nsecond line", b"sk-\rSECRET", "schlüssel-SECRET".encode(), b"", b"\x01"])
+def test_a_secret_that_cannot_be_a_header_is_refused_before_anybody_quotes_it(body: bytes, tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b" sk-SECRET\n")
+    assert secret_value(tmp_path / "key", "the key") == "sk-SECRET"
+    (tmp_path / "key").write_bytes(body)
+    with pytest.raises(ConfigurationError, match="the key cannot be a header: write its value as one line") as error:
+        secret_value(tmp_path / "key", "the key")
+    assert "SECRET" not in str(error.value)

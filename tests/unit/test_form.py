@@ -59,6 +59,7 @@ def test_a_filled_form_keeps_the_forms_fields_and_nothing_else() -> None:
         ({"stars": 2.5}, "stars: 2.5 is not of type 'integer', 'null'"),
         ({"tags": [1]}, "tags[0]: 1 is not of type 'string'"),
         ({"sure": "yes"}, "sure: 'yes' is not of type 'boolean', 'null'"),
+        ({"tags": ["half \ud83d"]}, "a text holds half of a surrogate pair"),
         ({"label": "ugly", "score": 2}, "label: 'ugly' is not one of ['good', 'bad']; score: 2 is greater"),
     ],
 )
@@ -108,6 +109,11 @@ def test_a_json_schema_may_nest_and_what_it_refuses_is_named_by_its_place() -> N
         form.parse('{"lines": [{"count": 2}, {"count": "two"}]}')
 
 
+def test_a_number_that_no_result_can_hold_is_refused() -> None:
+    with pytest.raises(InvalidAnswerError, match="a number is too large"):
+        Form.of_document('{"type": "object"}', "a").parse('{"n": 1e999}')
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -120,6 +126,7 @@ def test_a_json_schema_may_nest_and_what_it_refuses_is_named_by_its_place() -> N
         ),
         ('{"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}', "there is nothing at $ref"),
         ('{"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1/s"}}}', "there is nothing at $ref"),
+        ('{"type": "object", "properties": {"a": {"$dynamicRef": "#b"}}}', "there is nothing at $ref"),
         ('{"type": "object", "$ref": "#"}', "a $ref leads back to itself"),
     ],
 )

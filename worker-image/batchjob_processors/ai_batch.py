@@ -16,6 +16,7 @@ from batchjob.api.blocks.ai_batch import AiBatch as Block
 from batchjob.api.run import Purpose
 from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor
 from batchjob_processors.chat import Endpoint, Reply
+from batchjob_processors.chat_headers import secret_value
 from batchjob_processors.form import Form, InvalidAnswerError, find_object
 from batchjob_processors.prompt import Message, Prepared, Prompts, many, read_many, repair
 
@@ -68,7 +69,7 @@ class AiBatch(Processor):
         if len(group) > 1:
             messages = self._prompts.about_many({item.id: said for item, said in group}, self._form_of_many)
             try:
-                reply = await self._endpoint.ask(messages, self._form_of_many, context)
+                reply = await self._endpoint.ask(messages, self._form_of_many, context.of(group[0][0]))
                 answers = read_many(find_object(reply.text))
             except InvalidAnswerError:
                 pass  # then about each alone
@@ -145,4 +146,5 @@ def _api_key(block: Block, context: Context) -> str | None:
     reference = block.model.api_key_secret_ref
     if reference is None:
         return None
-    return (context.reference(Purpose.MODEL) / reference.key).read_text().strip()
+    said = f"spec.aiBatch.model.apiKeySecretRef: key {reference.key} of Secret {reference.name}"
+    return secret_value(context.reference(Purpose.MODEL) / reference.key, said)

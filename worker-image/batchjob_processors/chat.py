@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import httpx2
 import openai
-from openai.types.chat import ChatCompletion
 
 from batchjob import log
 from batchjob.api.blocks.ai_batch import ModelEndpoint
 from batchjob.worker import Context, ErrorClass, Fail, Retry, check_host, explain_unreached
+from batchjob_processors.chat_client import build_client, read_answer
 from batchjob_processors.chat_headers import hold_seconds, retry_after, secret_headers
 from batchjob_processors.prompt import Message
 
@@ -68,6 +68,7 @@ class Endpoint:
             api_key=api_key or "none",  # it insists on one; an endpoint that needs a key answers 401
             max_retries=0,
             default_headers=headers | secret,
+            http_client=build_client(),
         )
         # Any: its overloads want types of their own for plain dicts.
         self._create: Any = self._client.chat.completions.with_raw_response.create
@@ -85,13 +86,13 @@ class Endpoint:
         begun = time.monotonic()
         try:
             raw = await self._answer(messages, schema, context)
-            answer = raw.parse()
+            answer = read_answer(raw.parse())
         except openai.APIError as error:
             raise self._meaning(error, context) from None
-        except ValueError:  # of the JSON decoder
+        except (ValueError, RecursionError):  # of the JSON decoder
             answer = None
         self._has_answered, self._away_since = True, None
-        if not isinstance(answer, ChatCompletion) or not answer.choices:
+        if answer is None:
             raise Retry(f"{self._model.base_url} answered with something else than a chat completion: check {BASE_URL}")
         context.hold(hold_seconds(raw.headers))
         used = (answer.usage.prompt_tokens, answer.usage.completion_tokens) if answer.usage else (0, 0)
@@ -176,7 +177,7 @@ def _refused(error: openai.APIStatusError, said: str) -> Fail:
     match error:
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return Fail(f"{said} (check {FIELD}.apiKeySecretRef)", error_class=ErrorClass.PERMISSION)
-        case openai.NotFoundError():
+        case openai.APIStatusError(status_code=301 | 302 | 303 | 307 | 308 | 404):
             return Fail(f"{said} (check {BASE_URL} and {FIELD}.name)", error_class=ErrorClass.INVALID_INPUT)
         case openai.APIStatusError(code=code) if code in _FILTERED:
             return Fail(said, error_class=ErrorClass.CONTENT_FILTER)

@@ -109,8 +109,11 @@ class Form:
             }
         try:
             errors = list(islice(self._validator.iter_errors(answer), REMARKS))
+            json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
         except RecursionError:
             raise InvalidAnswerError("the answer is nested too deeply") from None
+        except ValueError:  # what JSON's grammar allows and no result may hold
+            raise InvalidAnswerError("a number is too large, or a text holds half of a surrogate pair") from None
         if errors:
             raise InvalidAnswerError("; ".join(map(_remark, errors)))
         return answer if self._fields is None else {name: value for name, value in answer.items() if value is not None}
@@ -166,8 +169,9 @@ def _check_references(schema: dict[str, Any]) -> None:
     while places:
         match places.pop():
             case dict() as place:
-                if isinstance(reference := place.get("$ref"), str):
-                    resolver.lookup(reference)
+                for kind in ("$ref", "$dynamicRef"):
+                    if isinstance(reference := place.get(kind), str):
+                        resolver.lookup(reference)
                 places += place.values()
             case list() as place:
                 places += place

@@ -87,7 +87,7 @@ class Prompts:
                 raise ConfigurationError(f"{field}.json must be the text of a JSON object")
             answer = self._form.check(json.loads(example.answer))
             return self._said(data), answer
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(f"{field} is not JSON: {error}") from None
         except InvalidAnswerError as error:
             raise ConfigurationError(f"{field}.answer does not fill the form: {error}") from None
