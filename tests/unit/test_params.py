@@ -1,7 +1,7 @@
 """Parameters of a processor of one's own: its model makes what it needs of their text, and tells what does not fit."""
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator
 
 from batchjob.errors import ConfigurationError
 from batchjob.worker.params import SHOWN, read_params
@@ -63,3 +63,12 @@ def test_who_takes_all_is_given_all_and_nobody_is_told_more_than_can_be_read() -
         read_params({f"p{number:02}": "x" for number in range(64)}, Pages)
     assert f"no p00, p01, p02, p03, p{SHOWN - 1:02}; what it has: " in str(refused.value)
     assert "p05" not in str(refused.value)
+
+
+def test_a_parameter_may_have_several_names() -> None:
+    class Renamed(BaseModel):
+        pages: int = Field(validation_alias=AliasChoices("pages", "leaves"))
+
+    assert read_params({"leaves": "7"}, Renamed).pages == read_params({"pages": "7"}, Renamed).pages
+    with pytest.raises(ConfigurationError, match="has no sheets; what it has: leaves, pages"):
+        read_params({"sheets": "7"}, Renamed)

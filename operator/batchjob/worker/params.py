@@ -1,9 +1,10 @@
 """The parameters of a processor of one's own, read as its own pydantic model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from batchjob.errors import ConfigurationError
 
@@ -19,9 +20,8 @@ def read_params(params: Mapping[str, str], model: type[Params]) -> Params:
     ConfigurationError names each that does not fit, and each that the model does not know: one with a typing error
     would have no effect, and nobody would notice. A model with `extra="allow"` knows all.
     """
-    names = {field.validation_alias or name for name, field in model.model_fields.items()}
-    names |= set(model.model_fields) if model.model_config.get("populate_by_name") else set()
-    known = {name for name in names if isinstance(name, str)}
+    known = {name for field in model.model_fields.items() for name in _names(*field)}
+    known |= set(model.model_fields) if model.model_config.get("populate_by_name") else set()
     unknown = [] if model.model_config.get("extra") == "allow" else sorted(params.keys() - known)
     wrong = []
     if unknown:
@@ -34,6 +34,14 @@ def read_params(params: Mapping[str, str], model: type[Params]) -> Params:
     if not wrong:
         return found
     raise ConfigurationError("; ".join(wrong[:SHOWN]))
+
+
+def _names(name: str, field: FieldInfo) -> Iterator[str]:
+    """What a field may be called among the parameters."""
+    alias = field.validation_alias or name
+    for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+        if isinstance(choice, str):
+            yield choice
 
 
 def _said(message: str, given: object) -> str:
