@@ -13,7 +13,8 @@ from batchjob.worker import Context, Processor
 from batchjob.worker.cache import KEY_LIMIT, VALUE_LIMIT, Cache
 from tests.support.workers import Workers, wait_for
 
-ENTRY_BYTES = 104  # a key of four characters and a value of a hundred bytes
+BESIDES = 160  # bytes of the server's own for each entry
+ENTRY_BYTES = 104 + BESIDES  # a key of four characters and a value of a hundred bytes
 WRONG: list[tuple[str, Any, float, type[Exception], str]] = [
     ("", b"", 1, ValueError, "a key has 1 to 512 characters, not 0"),
     ("k" * (KEY_LIMIT + 1), b"", 1, ValueError, "hash what is longer"),
@@ -36,11 +37,13 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def size(redis: Redis) -> tuple[int, int]:
-    """Bytes as counted, and as they are."""
+    """Bytes as counted, and as they are with what the server needs for each."""
     entries, due, counted = cache_keys("owner")
     found = await redis.hgetall(entries)
     assert await redis.zcard(due) == len(found)
-    return int(await redis.hget(counted, "bytes") or 0), sum(len(key) + len(value) for key, value in found.items())
+    return int(await redis.hget(counted, "bytes") or 0), sum(
+        len(key) + len(value) + BESIDES for key, value in found.items()
+    )
 
 
 async def test_a_value_is_there_for_as_long_as_was_said(a_run: RunStore, redis: Redis) -> None:
@@ -72,6 +75,14 @@ async def test_where_it_is_full_those_go_that_would_have_gone_soonest(a_run: Run
     kept = [key for key in ("key1", "key2", "key3", "key4") if await a_run.cache_get("owner", key)]
     assert kept == ["key1", "key3", "key4"]
     assert await size(redis) == (3 * ENTRY_BYTES, 3 * ENTRY_BYTES)
+
+
+async def test_what_is_counted_of_small_values_is_about_what_the_server_needs(a_run: RunStore, redis: Redis) -> None:
+    for number in range(1000):
+        await a_run.cache_put("owner", f"key{number}", b"1", 60_000)
+    needed = sum([await redis.memory_usage(key, samples=0) or 0 for key in cache_keys("owner")])
+    counted, _ = await size(redis)
+    assert 0.7 < counted / needed < 1.5
 
 
 class Remembering(Processor):
