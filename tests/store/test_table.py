@@ -10,7 +10,7 @@ import pytest
 from batchjob.api.run import Run
 from batchjob.core.items import Item, RunState
 from batchjob.errors import ResultsError
-from batchjob.worker import Context, Processor, files
+from batchjob.worker import Context, Processor, Sealed, files, table
 from tests.support.postgres_server import PostgresServer
 from tests.support.sealed import sealed_to
 from tests.support.workers import Workers
@@ -211,3 +211,30 @@ async def test_a_database_that_is_away_is_waited_for_as_any_destination(workers:
         message
         == "spec.results.table.dsnSecretRef: the database cannot be reached: nothing answers there: check host and port"
     )
+
+
+async def test_a_database_that_falls_silent_is_let_go(
+    workers: Workers, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "GONE_SECONDS", 0.5)
+    database.create("id text PRIMARY KEY, result jsonb")
+    run = await workers.open(spec({"a": 1}))
+    with psycopg.connect(database.server.dsn) as other:
+        other.execute("LOCK TABLE mine.results IN EXCLUSIVE MODE")  # it may be looked at, and waits with each row
+        message = await done(workers, run, database.server.dsn)
+    assert message == "spec.results.table.dsnSecretRef: the database does not answer any more"
+
+
+async def test_rows_are_written_where_the_processor_seals_files_of_its_own_too(
+    workers: Workers, database: Database
+) -> None:
+    class Sealing(Answer):
+        async def seal(self, context: Context) -> Sealed:
+            del context
+            return Sealed("s3://mine/manifest.json", "0" * 64)
+
+    database.create("id text PRIMARY KEY, result jsonb")
+    run = await workers.open(spec({"a": 1}))
+    workers.reference(run, "results-table", dsn=database.server.dsn)
+    await workers.work(run, Sealing())
+    assert database.rows() == [("a", {"id": "a", "value": 1})]

@@ -112,18 +112,17 @@ async def _give_up(lease: SealLease, error: Exception) -> None:
 async def _finish(run: Run, store: RunStore, lease: SealLease, processor: Processor, context: Context) -> Sealed | None:
     """What the processor wrote, else the results at their destination; None where they stay in the store.
 
-    Never both: they may share a folder, and each manifest would have the other's parts removed.
+    Never both: they may share a folder, and each manifest would have the other's parts removed. A table has all results
+    wherever else they are.
     """
     sealed = await processor.seal(context)
-    if sealed:
-        return sealed
     files, table = results_files(run, context), results_table(run, context)
-    if files:
+    if files and not sealed:
         return await (await Parts.open(files, run, store, lease, table)).finish(store.results())
     if table:
         async for batch in batches(store.results()):
             await table.write(batch)
-    return None
+    return sealed
 
 
 def _exports(run: Run, context: Context) -> Files | None:

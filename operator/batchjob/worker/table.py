@@ -25,6 +25,7 @@ FIELD: Final = "spec.results.table"
 WHOLE: Final = "result"  # the column that takes all fields
 DOCUMENTS: Final = frozenset({"json", "jsonb"})
 STATEMENT_SECONDS: Final = 60.0
+GONE_SECONDS: Final = 300.0  # for all that a batch needs: the server ends each statement by itself, if it is there
 NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # and not the text of a backslash and u0000
 SHOWN: Final = 5  # names told at once
 
@@ -71,9 +72,14 @@ class Table:
         except ConfigurationError as error:
             raise ResultsError(f"{FIELD}.{error}", lasts=True) from None
         try:
-            async with await psycopg.AsyncConnection.connect(**access, autocommit=True) as connection:
+            async with (
+                asyncio.timeout(GONE_SECONDS),
+                await psycopg.AsyncConnection.connect(**access, autocommit=True) as connection,
+            ):
                 await connection.execute(b"SET statement_timeout = %d" % (STATEMENT_SECONDS * 1000))
                 yield connection
+        except TimeoutError:
+            raise ResultsError(f"{FIELD}.dsnSecretRef: the database does not answer any more") from None
         except psycopg.Error as error:
             found = explain(error, FIELD, f"{FIELD}: table {self._place.name}", STATEMENT_SECONDS)
             raise ResultsError(found.message, lasts=found.lasts) from None
