@@ -1,7 +1,10 @@
 """Parquet and workbooks: what is written is typed, and another reader finds the same."""
 
+import gc
 import io
+import tempfile
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import openpyxl
@@ -16,7 +19,7 @@ from batchjob_processors.encoders import build_encoder, encode
 from batchjob_processors.parquet import ParquetEncoder
 from batchjob_processors.schema import infer, propose, read_noted
 from batchjob_processors.tables import CELL_CHARACTERS, check_cells
-from batchjob_processors.workbook import WorkbookEncoder
+from batchjob_processors.workbook import SHEET_COLUMNS, WorkbookEncoder
 from tests.unit.test_encoders import HOSTILE
 
 FORMATS = ["text", "integer", "number", "boolean", "date", "datetime"]
@@ -138,3 +141,27 @@ def test_columns_that_are_noted_come_back_as_they_were() -> None:
     found = read_noted(propose(named, records))
     assert [(column.header, column.format) for column in found] == [("N", ColumnFormat.DATE), (None, ColumnFormat.TEXT)]
     assert [column.format for column in read_noted(propose(block("csv"), records))] == [None] * 3
+
+
+def test_a_text_that_excel_would_cut_off_is_refused_by_the_workbook_itself() -> None:
+    with pytest.raises(ValueError, match="column 'n' has more than 32767 characters"):
+        encode(WorkbookEncoder([Column(name="n")]), [["x" * (CELL_CHARACTERS + 1)]])
+
+
+def test_more_columns_than_excel_has_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"16385 columns, and Excel takes 16384: choose by spec.export.columns"):
+        WorkbookEncoder([Column(name=f"c{n}") for n in range(SHEET_COLUMNS + 1)])
+
+
+def test_a_workbook_leaves_no_file_behind_whether_it_is_ended_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    encode(WorkbookEncoder([Column(name="n")]), [["ended"]])
+    assert list(tmp_path.iterdir()) == []
+    left = WorkbookEncoder([Column(name="n")])
+    left.add([["left"]])
+    assert list(tmp_path.iterdir())
+    del left
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []

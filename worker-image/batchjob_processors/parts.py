@@ -31,7 +31,8 @@ class StreamedPart:
             ready += await asyncio.to_thread(self._add, batch)
             if len(ready) >= PIECE_BYTES:
                 yield self._counted(ready)
-        for piece in self._encoder.end():
+        rest = iter(self._encoder.end())
+        while (piece := await asyncio.to_thread(next, rest, None)) is not None:
             ready += piece
             if len(ready) >= PIECE_BYTES:
                 yield self._counted(ready)

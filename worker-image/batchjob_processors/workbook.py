@@ -4,7 +4,9 @@ Text stays text, whatever it begins with: nothing is ever a formula or a link. M
 another one, under the same header.
 """
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from typing import Any, Final
@@ -13,9 +15,10 @@ import xlsxwriter
 
 from batchjob.api.blocks.export import Column
 from batchjob_processors.encoders import Encoder, Row
-from batchjob_processors.tables import cell, header
+from batchjob_processors.tables import cell, check_cells, header
 
 SHEET_ROWS: Final = 1_048_576  # of Excel's sheets, the header among them
+SHEET_COLUMNS: Final = 16_384
 BLOCK_BYTES: Final = 1024 * 1024
 _EXACT: Final = 10**15  # Excel's numbers have 15 digits: longer ones are text
 _FIRST_DAY: Final = date(1900, 3, 1)  # Excel counts a 29 February 1900: days before March are text
@@ -26,10 +29,17 @@ class WorkbookEncoder(Encoder):
     """A workbook with these columns."""
 
     def __init__(self, columns: Sequence[Column], sheet_rows: int = SHEET_ROWS) -> None:
+        """ValueError for more columns than a sheet takes: the library would leave them out without a word."""
+        if len(columns) > SHEET_COLUMNS:
+            raise ValueError(f"{len(columns)} columns, and Excel takes {SHEET_COLUMNS}: choose by spec.export.columns")
+        self._columns = columns
         self._headers = [header(column) for column in columns]
         self._sheet_rows = sheet_rows
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `end`, or with the process
-        self._book = xlsxwriter.Workbook(self._file, {"constant_memory": True})
+        folder = tempfile.mkdtemp()
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by `_clear_up`
+        self._book = xlsxwriter.Workbook(self._file, {"constant_memory": True, "tmpdir": folder})
+        # When it is ended, and where an attempt comes to no end: its files may have hundreds of megabytes.
+        self._clear_up = weakref.finalize(self, _clear_up, self._book, self._file, folder)
         self._book.set_properties({"created": _CREATED})
         self._styles = {
             date: self._book.add_format({"num_format": "yyyy-mm-dd"}),
@@ -44,8 +54,9 @@ class WorkbookEncoder(Encoder):
         return b""
 
     def add(self, rows: Sequence[Row]) -> bytes:
-        """Nothing yet."""
+        """Nothing yet. ValueError for a text that is too long for a cell."""
         for row in rows:
+            check_cells(self._columns, row)
             if self._next == self._sheet_rows:
                 self._turn()
             self._write(row)
@@ -55,8 +66,8 @@ class WorkbookEncoder(Encoder):
         """All of it."""
         self._book.close()
         self._file.seek(0)
-        with self._file:
-            yield from _blocks(self._file)
+        yield from _blocks(self._file)
+        self._clear_up()
 
     def _turn(self) -> None:
         self._sheet = self._book.add_worksheet()
@@ -78,6 +89,13 @@ class WorkbookEncoder(Encoder):
                 case _:
                     self._sheet.write_string(self._next, place, cell(content))
         self._next += 1
+
+
+def _clear_up(book: Any, file: Any, folder: str) -> None:
+    for sheet in book.worksheets():
+        sheet.row_data_fh.close()
+    file.close()
+    shutil.rmtree(folder)
 
 
 def as_day(moment: date) -> date:
