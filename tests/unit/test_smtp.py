@@ -1,11 +1,16 @@
 """What a mail server's answers mean for an item."""
 
+import base64
+import datetime as dt
+from typing import Any
+
 import aiosmtplib
 import pytest
 
 from batchjob.api.blocks.email import Smtp
 from batchjob.worker import ErrorClass, Fail, Retry
-from batchjob_processors.smtp import BUSY_SECONDS, FULL_SECONDS, GREYLISTED_SECONDS, explain
+from batchjob_processors.message import Body, build_message
+from batchjob_processors.smtp import BUSY_SECONDS, FULL_SECONDS, GREYLISTED_SECONDS, Connections, explain
 
 SERVER = Smtp(host="mail", port=25)
 
@@ -63,3 +68,24 @@ def test_a_server_without_smtputf8_refuses_for_good() -> None:
     found = explain(aiosmtplib.SMTPNotSupported("no SMTPUTF8"), SERVER, 1)
     assert isinstance(found, Fail)
     assert str(found) == "mail:25 cannot take the mail: no SMTPUTF8"
+
+
+@pytest.mark.parametrize("said", ["SECRET-1", "\0ada\0SECRET-1"])
+@pytest.mark.parametrize("is_encoded", [True, False])
+async def test_a_server_that_repeats_the_password_does_not_bring_it_into_the_status(
+    said: str, is_encoded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeated = base64.b64encode(said.encode()).decode() if is_encoded else "SECRET-1"
+
+    async def connect(_: aiosmtplib.SMTP, **__: Any) -> None:
+        raise aiosmtplib.SMTPAuthenticationError(535, f"5.5.2 what is {repeated}?")
+
+    monkeypatch.setattr(aiosmtplib.SMTP, "connect", connect)
+    message = build_message({"From": "a@b.example", "To": "c@d.example"}, Body("text"), dt.datetime.now(dt.UTC))
+
+    async def begin() -> None:
+        """Nothing is at stake."""
+
+    with pytest.raises(aiosmtplib.SMTPAuthenticationError) as error:
+        await Connections(SERVER, ("ada", "SECRET-1"), 1, 5).send(message, "c@d.example", begin)
+    assert "535 5.5.2 what is ***?" in str(explain(error.value, SERVER, 1))

@@ -6,6 +6,7 @@ there until the server's answer nobody knows whether it took the mail.
 """
 
 import asyncio
+import base64
 import re
 import ssl
 from collections.abc import Awaitable, Callable
@@ -123,10 +124,24 @@ class Connections:
             await connection.connect()
             if connection.is_ehlo_or_helo_needed:
                 await connection.ehlo()
+        except aiosmtplib.SMTPResponseException as error:
+            connection.close()
+            error.message = self._masked(error.message)
+            raise
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _masked(self, words: str) -> str:
+        """A server's words, without the password: some repeat what they did not understand."""
+        if self._login is None:
+            return words
+        user, password = self._login
+        said = (f"\0{user}\0{password}", password)  # as AUTH PLAIN and AUTH LOGIN say it
+        for secret in (*(base64.b64encode(text.encode()).decode() for text in said), password):
+            words = words.replace(secret, "***") if secret else words
+        return words
 
     async def _reset(self, connection: aiosmtplib.SMTP) -> None:
         """The server said no to this mail; the connection is good for another once the transaction is reset."""
