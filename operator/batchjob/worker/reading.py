@@ -1,6 +1,6 @@
 """Files that a processor reads beside its items, such as a list or an attachment: whole, and up to a limit.
 
-By the readers of sources, with their caps on time and their care about addresses.
+By the readers of sources, with their limits on silence and their care about addresses.
 """
 
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from batchjob.core.retry import Retry
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
 from batchjob.worker.mounts import mount_paths
 from batchjob.worker.sources.opening import open_reader
+from batchjob.worker.urls import check_whole
 
 if TYPE_CHECKING:
     from batchjob.worker.context import Context
@@ -21,7 +22,11 @@ class Folder:
     """A place of the spec with files to read."""
 
     def __init__(self, context: "Context", place: Location, field: str, purposes: tuple[Purpose, Purpose]) -> None:
-        """`field`: how the spec calls it; `purposes`: which of the run's references hold its keys and its CA."""
+        """`field`: how the spec calls it; `purposes`: which of the run's references hold its keys and its CA.
+
+        ConfigurationError where its URL has a query, which may be a secret too: no name can follow it.
+        """
+        check_whole(place.url, f"{field}.url")
         self._place = place
         self._field = field
         self._mounted = mount_paths(context.run.spec)

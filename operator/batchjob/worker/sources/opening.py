@@ -107,7 +107,7 @@ def open_reader(place: Location, field: str, mounted: Iterable[Path], references
         case "https":
             from batchjob.worker.sources.https import HttpsReader  # noqa: PLC0415 - as in _query: 3 MB
 
-            return HttpsReader(place, authority)
+            return HttpsReader(place, authority, field)
         case "s3" | "gs" | "az":
             from batchjob.worker.sources.bucket import BucketReader  # noqa: PLC0415 - as in _query: 5 MB
 
