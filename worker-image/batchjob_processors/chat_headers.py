@@ -67,9 +67,10 @@ def duration(text: str) -> float:
     if found := _DURATION.fullmatch(text):
         return sum(float(number) * unit for number, unit in zip(found.groups(), _UNITS, strict=True) if number)
     try:
-        return max(float(text), 0.0)
+        seconds = float(text)
     except ValueError:
         return 0.0
+    return seconds if seconds > 0 else 0.0  # NaN is not
 
 
 def _date(text: str) -> datetime | None:

@@ -17,6 +17,7 @@ from batchjob.api.source import Location
 from batchjob.core.cache import cache_name
 from batchjob.core.documents import check_name
 from batchjob.core.items import Item
+from batchjob.core.retry import MAX_AFTER_SECONDS
 from batchjob.store import ItemResult, RunStore
 from batchjob.worker.cache import Cache, leniently
 from batchjob.worker.files import Files, open_files
@@ -220,9 +221,13 @@ class Context:
     def hold(self, seconds: float) -> None:
         """Nobody who shares the run's rate (`spec.rateLimitKey`) starts anything for so long after this attempt.
 
-        For another side that says beforehand that nothing is left of a limit, or that is away.
+        For another side that says beforehand that nothing is left of a limit, or that is away. More than a day is cut;
+        ValueError for what is no number from 0 up.
         """
-        self.holds.append(seconds)
+        given: Any = seconds
+        if not (isinstance(given, int | float) and given >= 0):
+            raise ValueError(f"hold: {given!r} is no number of seconds from 0 up")
+        self.holds.append(min(float(given), MAX_AFTER_SECONDS))
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
         """Vouch for a file: `fields` are rows and bytes (numbers) and sha256 (hex), and whatever else JSON can hold.
