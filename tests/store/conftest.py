@@ -46,6 +46,9 @@ async def store(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Store]
         for key in await redis.keys("bj:rate:*"):
             assert await redis.pttl(key) > 0, "a rate is remembered for ever"
             await redis.delete(key)
+        for key in await redis.keys("bj:cache:*"):
+            assert await redis.pttl(key) > 0, "what was cached is remembered for ever"
+            await redis.delete(key)
         assert await redis.keys("*") == []
 
 

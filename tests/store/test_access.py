@@ -242,6 +242,18 @@ async def test_a_run_knows_for_whom_it_was_opened(runs: Runs, store: Store) -> N
     assert await store.created_for("unknown") is None
 
 
+async def test_the_user_of_a_run_reaches_its_own_cache_alone(store: Store, as_user: AsUser) -> None:
+    await store.grant("cached", "secret-cached", cache="mine")
+    own = as_user("cached").run("cached", "w1")
+    await own.cache_put("mine", "key", b"value", 60_000)
+    assert await own.cache_get("mine", "key") == b"value"
+    await store.run("another", "w1").cache_put("other", "key", b"secret", 60_000)
+    for reach in (own.cache_get("other", "key"), own.cache_put("other", "key", b"poison", 60_000)):
+        with pytest.raises(StoreNotReady):
+            await reach
+    assert await store.run("another", "w1").cache_get("other", "key") == b"secret"
+
+
 async def test_the_user_of_a_run_reaches_its_own_rate_alone(store: Store, as_user: AsUser) -> None:
     mine, other = rate_key("team", "mail"), rate_key("another-team", "mail")
     assert mine != other

@@ -130,6 +130,12 @@ async def test_process_many_goes_there_too_with_its_parts_and_its_exceptions(ben
     assert sorted(await bench.workers.store.run(run.uid, "test").parts()) == ["part-0", "part-2"]
 
 
+async def test_the_cache_is_in_reach_there(bench: Bench) -> None:
+    run = await bench.open({"do": "remember"}, {"do": "remember"}, concurrency=1)
+    await bench.finish(run)
+    assert await bench.results(run) == {"i0": "nothing", "i1": "for hours"}
+
+
 async def test_what_is_raised_there_means_what_it_means_elsewhere(bench: Bench) -> None:
     run = await bench.open({"do": "fail"}, {"do": "exit"}, {"do": "ask"}, concurrency=1, **ONCE)
     found = await bench.finish(run)

@@ -65,11 +65,13 @@ def test_an_example_that_cannot_run_is_refused_with_its_reason(place: Place, nam
     assert words[name] in done.stderr
 
 
-@pytest.mark.parametrize("name", ["ai-batch-inline", "ai-batch-reviews"])
+@pytest.mark.parametrize("name", ["ai-batch-inline", "ai-batch-examples", "ai-batch-many", "ai-batch-reviews"])
 def test_an_example_for_a_model_runs_with_one(place: Place, neighbours: Neighbours, name: str) -> None:
     chat = f"127.0.0.1:{neighbours.ports['chat']}"
     if name == "ai-batch-inline":
         edited(place, name, ("name: gpt-5-mini", f"name: stand-in\n      baseUrl: http://{chat}/v1"))
+    elif name in {"ai-batch-examples", "ai-batch-many"}:
+        edited(place, name, ("https://models.example.com", f"http://{chat}"))
     else:
         neighbours.put_object("batchjob", "reviews.jsonl", b'{"id": "a", "text": "good"}\n{"id": "b", "text": "bad"}\n')
         edited(place, name, ("neighbours:8000", chat), ("neighbours:9000", f"127.0.0.1:{neighbours.ports['s3']}"))
@@ -78,7 +80,7 @@ def test_an_example_for_a_model_runs_with_one(place: Place, neighbours: Neighbou
     assert "used: completionTokens" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["email-from-secret", "email-rate", "email-reviewers"])
+@pytest.mark.parametrize("name", ["email-from-secret", "email-html", "email-rate", "email-reviewers"])
 def test_an_example_for_a_mail_server_runs_with_one(place: Place, neighbours: Neighbours, name: str) -> None:
     here = f"host: 127.0.0.1, port: {neighbours.ports['smtp']}"
     if name == "email-rate":
@@ -91,6 +93,33 @@ def test_an_example_for_a_mail_server_runs_with_one(place: Place, neighbours: Ne
     sent = re.search(r"used: emailsSent (\d+)", done.stdout)
     assert sent
     assert neighbours.summary("smtp")["count"] == int(sent[1])
+
+
+def test_the_example_with_attachments_sends_them(place: Place, neighbours: Neighbours) -> None:
+    for name in ("2026-17.pdf", "2026-18.pdf", "logo.png"):
+        neighbours.put_object("batchjob", f"invoices/{name}", b"a file")
+    ports = neighbours.ports
+    edited(
+        place, "email-attachments",
+        ("host: neighbours, port: 2525", f"host: 127.0.0.1, port: {ports['smtp']}"),
+        ("neighbours:9000", f"127.0.0.1:{ports['s3']}"),
+    )  # fmt: skip
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    assert "emailsSent 1" in done.stdout
+    assert "mailsSuppressed 1" in done.stdout
+    assert [row["rcpt_tos"] for row in neighbours.ledger("smtp")] == [["ada@example.com"]]
+
+
+def test_the_example_of_a_dry_run_writes_mails_into_a_folder(place: Place) -> None:
+    text = (EXAMPLES / "email-dry-run.yaml").read_text("utf-8")
+    (place.folder / "batchjob.yaml").write_text(
+        text[: text.index("    destination:")] + "    destination: {url: out}\n"
+    )
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    (mail,) = (place.folder / "out").glob("newsletter-try-*/mail-*.eml")
+    assert b"https://example.com/Assam" in mail.read_bytes()
 
 
 def test_the_example_for_a_bucket_runs_with_one_and_with_a_folder(place: Place, neighbours: Neighbours) -> None:
@@ -109,6 +138,23 @@ def test_the_example_for_a_bucket_runs_with_one_and_with_a_folder(place: Place, 
     assert "left out: 1 bad record (" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["export-for-excel", "export-parquet", "export-xlsx"])
+def test_an_example_for_a_claim_of_its_own_runs_with_a_folder(place: Place, name: str) -> None:
+    text = (EXAMPLES / f"{name}.yaml").read_text("utf-8")
+    (place.folder / "batchjob.yaml").write_text(
+        text[: text.index("    destination:")] + "    destination: {url: out}\n"
+    )
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    (part,) = (place.folder / "out").glob(f"{name}-*/part-*")
+    if name == "export-for-excel":
+        assert part.read_text("utf-8-sig").splitlines() == [
+            "Order,Customer,Day,Pieces,Paid",
+            "A-1,Zoë,2026-02-28,12,true",
+            'A-2,"\'=HYPERLINK(""http://example.com"")",2026-03-01,3,false',
+        ]
+
+
 def test_the_example_for_a_claim_runs_with_a_file(place: Place) -> None:
     (place.folder / "orders.jsonl").write_text('{"id": "a", "total": 1}\n')
     edited(place, "export-on-claim", ("file:///data/orders.jsonl", "orders.jsonl"), ("file:///data/out", "out"))
@@ -118,8 +164,23 @@ def test_the_example_for_a_claim_runs_with_a_file(place: Place) -> None:
     assert part.read_text().split() == ["id,total", "a,1"]
 
 
-def test_the_example_for_a_database_runs_with_one(
-    place: Place, neighbours: Neighbours, postgres: PostgresServer
+def test_the_example_for_a_table_runs_with_one(place: Place, neighbours: Neighbours, postgres: PostgresServer) -> None:
+    text = (EXAMPLES / "ai-batch-to-a-table.yaml").read_text("utf-8")
+    (table,) = re.findall(r"CREATE TABLE .*;", text)
+    postgres.execute("DROP TABLE IF EXISTS moods", table)
+    edited(
+        place, "ai-batch-to-a-table",
+        ("postgresql://writer:demo-not-a-secret@database:5432/shop?sslmode=require", postgres.dsn),
+        ("neighbours:8000", f"127.0.0.1:{neighbours.ports['chat']}"),
+    )  # fmt: skip
+    done = place.run()
+    assert done.returncode == 0, done.stderr
+    postgres.execute("SELECT 1 / (count(mood) = 2)::int FROM moods WHERE result->>'mood' = mood", "DROP TABLE moods")
+
+
+@pytest.mark.parametrize("name", ["export-sql", "export-sql-ranges"])
+def test_an_example_for_a_database_runs_with_one(
+    place: Place, neighbours: Neighbours, postgres: PostgresServer, name: str
 ) -> None:
     postgres.execute(
         "DROP TABLE IF EXISTS orders",
@@ -127,11 +188,12 @@ def test_the_example_for_a_database_runs_with_one(
         "INSERT INTO orders VALUES (1, 'Ada', 9.50, '2026-02-01'), (2, 'Alan', 1, '2025-01-01')",
     )
     edited(
-        place, "export-sql",
+        place, name,
         ("postgresql://reader:demo-not-a-secret@database:5432/shop?sslmode=require", postgres.dsn),
         ("neighbours:9000", f"127.0.0.1:{neighbours.ports['s3']}"),
     )  # fmt: skip
     done = place.run()
     postgres.execute("DROP TABLE orders")
     assert done.returncode == 0, done.stderr
+    assert ("rowsExported 1" if name == "export-sql" else "rowsExported 2") in done.stdout
     assert "1 of 1 succeeded" in done.stdout

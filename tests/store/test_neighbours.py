@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
-from batchjob.api.blocks import FormSchema
-from batchjob_processors.form import json_schema, parse_answer
+from batchjob.api.blocks.ai_batch import FormSchema
+from batchjob_processors.form import Form
 from tests.support.neighbours.client import Neighbours, local_neighbours
 from tests.support.neighbours.neighbours.form import fill, read
 
@@ -109,7 +109,7 @@ def test_any_form_that_the_product_sends_is_filled_so_that_the_product_accepts_i
     field: dict[str, Any], text: str
 ) -> None:
     form = FormSchema.model_validate({"fields": [field]})
-    answer = parse_answer(form, json.dumps(fill(json_schema(form), read(text))))
+    answer = Form.of_fields(form).parse(json.dumps(fill(Form.of_fields(form).schema, read(text))))
     assert answer.keys() == {field["name"]}
 
 

@@ -5,8 +5,6 @@ import hashlib
 import io
 import json
 from collections import Counter
-from email import message_from_bytes
-from email.policy import default
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.items import Before, RunState
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
-from batchjob.store.keys import run_key
 from batchjob.worker import addresses
 from batchjob.worker.processor import make_processor, processor_name
 from tests.support import manifests
@@ -34,9 +31,6 @@ def at(neighbours: Neighbours, manifest: dict[str, Any]) -> dict[str, Any]:
     text = json.dumps(manifest["spec"])
     for service, name in (("8000", "chat"), ("9000", "s3")):
         text = text.replace(f"http://neighbours:{service}", f"http://127.0.0.1:{neighbours.ports[name]}")
-    text = text.replace(
-        '"host": "neighbours", "port": 2525', f'"host": "127.0.0.1", "port": {neighbours.ports["smtp"]}'
-    )
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -119,7 +113,7 @@ async def test_a_rate_limit_costs_no_attempt_and_its_wait_is_kept(workers: Worke
             1,
         ),
         ({"action": "status", "status": 429}, "rate-limited", "answered 429", 2),
-        ({"action": "wrong_answer"}, "upstream", "does not fill the form", 2),
+        ({"action": "wrong_answer"}, "invalid-answer", "does not fill the form", 1),
         ({"action": "delay", "delay_seconds": 3}, "timeout", "did not answer in time", 2),
     ],
 )
@@ -162,82 +156,6 @@ async def test_a_template_that_is_none_ends_the_worker_as_misconfigured(workers:
     run = await workers.open(manifest["spec"])
     with pytest.raises(ConfigurationError, match=r"spec.aiBatch.instructions is not a template"):
         await workers.work(run, make_processor("ai-batch"))
-
-
-# ---- email
-
-
-def people(count: int) -> dict[str, Any]:
-    return {"items": [{"id": f"p{n}", "data": {"email": f"p{n}@mail.example", "name": f"P{n}"}} for n in range(count)]}
-
-
-async def test_each_mail_is_sent_once_with_a_stable_message_id(workers: Workers, neighbours: Neighbours) -> None:
-    run = await workers.open(at(neighbours, manifests.email("m", people(25))))
-    found = await work(workers, run)
-    assert (found.counts.succeeded, found.usage) == (25, {"emailsSent": 25})
-    rows = neighbours.ledger("smtp")
-    assert Counter(row["rcpt_tos"][0] for row in rows) == Counter({f"p{n}@mail.example": 1 for n in range(25)})
-    assert {row["item"] for row in rows} == {f"<{run.uid}.{n}@example.com>" for n in range(25)}
-    mail = message_from_bytes(neighbours.mail(rows[0]["sequence"]), policy=default)
-    name = str(mail["To"]).split("@", 1)[0].upper()
-    assert mail["Subject"] == f"Hello {name}"
-    assert mail.get_content().replace("\r\n", "\n") == f"Dear {name},\nthis is the text.\n"
-    assert mail["Date"]
-
-
-async def test_a_server_decides_what_becomes_of_a_mail(workers: Workers, neighbours: Neighbours) -> None:
-    rules = [
-        {"match": "p1@", "action": "smtp_code", "status": 451, "times": 2},
-        {"match": "p2@", "action": "smtp_code", "status": 550},
-        {"match": "p3@", "action": "disconnect", "times": 1},
-    ]
-    neighbours.set_faults("smtp", rules)
-    run = await workers.open(at(neighbours, manifests.email("m", people(5), **QUICK)))
-    found = await work(workers, run)
-    assert (found.counts.succeeded, found.counts.failed) == (4, 1)
-    [error] = found.last_errors
-    assert (error.item_id, error.error_class) == ("p2", "refused")
-    assert "550" in error.message
-    assert Counter(row["rcpt_tos"][0] for row in neighbours.ledger("smtp")) == Counter(
-        {f"p{n}@mail.example": 1 for n in (0, 1, 3, 4)}
-    )
-
-
-async def test_a_mail_that_the_ledger_calls_sent_is_not_sent_again(
-    workers: Workers, redis: Redis, neighbours: Neighbours
-) -> None:
-    """A worker that was lost after the server's 250: its note is there, its outcome is not."""
-    run = await workers.open(at(neighbours, manifests.email("m", people(3))))
-    await redis.hset(run_key(run.uid, "ledger"), mapping={"1": "sent", "2": "sending"})
-    found = await work(workers, run)
-    assert (found.counts.succeeded, found.usage["emailsSent"]) == (3, 2)
-    sent = sorted(row["rcpt_tos"][0] for row in neighbours.ledger("smtp"))
-    assert sent == ["p0@mail.example", "p2@mail.example"], "one in doubt is sent again"
-
-
-async def test_a_sender_that_is_none_ends_the_worker_as_misconfigured(workers: Workers) -> None:
-    manifest = manifests.email("m", people(1))
-    manifest["spec"]["email"]["from"] = "nobody"
-    run = await workers.open(manifest["spec"])
-    with pytest.raises(ConfigurationError, match=r"spec.email.from"):
-        await workers.work(run, make_processor("email"))
-
-
-async def test_a_mail_server_that_is_not_there_is_named(workers: Workers) -> None:
-    manifest = manifests.email("m", people(1), retry={"maxAttempts": 1})
-    manifest["spec"]["email"]["smtp"] |= {"host": "127.0.0.1", "port": 1}
-    found = await work(workers, await workers.open(manifest["spec"]))
-    said = "spec.email.smtp: 127.0.0.1:1 cannot be used: nothing answers there"
-    assert found.last_errors[0].message.startswith(said)
-
-
-async def test_an_item_cannot_smuggle_in_a_header(workers: Workers, neighbours: Neighbours) -> None:
-    source = people(1)
-    source["items"][0]["data"]["name"] = "x\r\nBcc: everyone@mail.example"
-    found = await work(workers, await workers.open(at(neighbours, manifests.email("m", source))))
-    assert (found.counts.failed, found.last_errors[0].error_class) == (1, "invalid-input")
-    assert "Subject (spec.email.subject) holds a line break" in found.last_errors[0].message
-    assert neighbours.ledger("smtp") == []
 
 
 # ---- addresses

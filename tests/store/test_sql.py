@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from batchjob.core.items import RunState
-from batchjob.worker.sources import limits, sql
+from batchjob.worker.sources import limits
+from batchjob.worker.sources import postgres as postgres_door
 from tests.store.test_sources import ONE_TRY, ONE_TRY_NO_WAIT, read, refused, spec
 from tests.support.postgres_server import PostgresServer
 from tests.support.workers import Workers
@@ -136,7 +137,7 @@ async def test_a_query_that_takes_too_long_is_ended(
     workers: Workers, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batchjob.worker.load.PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(sql, "STATEMENT_SECONDS", 1)
+    monkeypatch.setattr(postgres_door, "STATEMENT_SECONDS", 1)
     message = await said(workers, postgres.dsn, "SELECT pg_sleep(60) AS id", "SourceUnreachable")
     assert message == "spec.source.sql.query: took longer than 1 s to answer"
 

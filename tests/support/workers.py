@@ -17,6 +17,7 @@ from batchjob.api.defaults import effective
 from batchjob.api.queue import RateLimit
 from batchjob.api.run import RUN_FILE, STORE_FILE, ParentResults, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJobSpec
+from batchjob.core.cache import cache_name
 from batchjob.core.items import LEASE_MS, Before, RunRules
 from batchjob.core.rates import keys_of
 from batchjob.core.snapshot import Snapshot
@@ -79,7 +80,7 @@ class Workers:
             parent_uid=reads,
             parent_results=ParentResults(destination=place, folder=parent.folder) if parent and place else None,
         )
-        await self.store.grant(uid, "secret", reads=reads, rates=keys_of(run))
+        await self.store.grant(uid, "secret", reads=reads, rates=keys_of(run), cache=cache_name(run))
         self.tell(run)
         self._write(self.folder(run) / STORE_FILE, self.access(run))
         return run

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchjob.api.blocks import Destination
+from batchjob.api.blocks.export import Destination
 from batchjob.api.defaults import effective
 from batchjob.api.run import Purpose, Run
 from batchjob.api.v1alpha1 import BatchJobSpec

@@ -152,14 +152,23 @@ def test_every_reference_of_a_spec_is_found_with_its_field_and_purpose() -> None
         "caBundleRef": {"name": "ca", "key": "ca.crt"},
     }
     model = {"name": "m", "apiKeySecretRef": {"name": "llm", "key": "OPENAI_API_KEY"}}
+    model |= {"headersSecretRef": {"name": "headers"}}
+    form = {"name": "forms", "key": "mood.json"}
     smtp = {"host": "mail", "credentialsSecretRef": {"name": "login"}}
     found = references(
         spec(
             source={"uri": place},
-            results={"destination": place},
+            results={"destination": place, "table": {"name": "t", "dsnSecretRef": {"name": "db", "key": "dsn"}}},
             export={"destination": place},
-            aiBatch={"instructions": "i", "formSchema": {"fields": [{"name": "f", "type": "string"}]}, "model": model},
-            email={"smtp": smtp, "from": "a@b", "subject": "s", "text": "t"},
+            aiBatch={"instructions": "i", "formSchemaRef": form, "model": model},
+            email={
+                "smtp": smtp,
+                "from": "a@b",
+                "subject": "s",
+                "text": "t",
+                "files": place,
+                "suppression": {"secretRef": {"name": "off", "key": "list"}},
+            },
         )
     )
     in_a_file = references(spec(source={"configMapRef": {"name": "items", "key": "items.csv"}}))

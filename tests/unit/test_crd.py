@@ -1,11 +1,11 @@
 """The generated CRD: current, structural, bounded, explained, and in agreement with the models it comes from."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-import yaml
 from pydantic import ConfigDict, Field
 
 from batchjob.api.base import VALIDATIONS, Model, cel, immutable
@@ -92,7 +92,8 @@ def test_every_rule_has_a_message_that_names_a_field() -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
 def test_the_crd_is_small_enough_for_every_client(kind: Kind) -> None:
-    assert len(yaml.safe_dump(crd(kind))) < BREAKS_CLIENT_SIDE_APPLY_BYTES
+    as_annotated = json.dumps(crd(kind), separators=(",", ":"))  # by kubectl apply, whatever the file looks like
+    assert len(as_annotated) < BREAKS_CLIENT_SIDE_APPLY_BYTES
 
 
 def test_the_defaults_of_the_api_server_are_those_of_the_models() -> None:

@@ -7,25 +7,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.api.blocks import FormSchema
-from batchjob_processors.form import InvalidAnswerError, json_schema, parse_answer
+from batchjob.api.blocks.ai_batch import FormSchema
+from batchjob.errors import ConfigurationError
+from batchjob_processors.form import Form, InvalidAnswerError, find_object
 
-FORM = FormSchema.model_validate(
-    {
-        "fields": [
-            {"name": "label", "type": "enum", "enum": ["good", "bad"]},
-            {"name": "score", "type": "number", "minimum": -1, "maximum": 1},
-            {"name": "stars", "type": "integer", "required": False},
-            {"name": "tags", "type": "list", "required": False},
-            {"name": "sure", "type": "boolean", "required": False},
-        ]
-    }
+FORM = Form.of_fields(
+    FormSchema.model_validate(
+        {
+            "fields": [
+                {"name": "label", "type": "enum", "enum": ["good", "bad"]},
+                {"name": "score", "type": "number", "minimum": -1, "maximum": 1},
+                {"name": "stars", "type": "integer", "required": False},
+                {"name": "tags", "type": "list", "required": False},
+                {"name": "sure", "type": "boolean", "required": False},
+            ]
+        }
+    )
 )
 GOOD: dict[str, Any] = {"label": "good", "score": 0.5}
+ORDER = {
+    "type": "object",
+    "properties": {"lines": {"type": "array", "items": {"$ref": "#/$defs/line"}, "maxItems": 2}},
+    "required": ["lines"],
+    "$defs": {"line": {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}},
+}
 
 
 def test_the_schema_demands_every_field_and_lets_optional_ones_be_null() -> None:
-    schema = json_schema(FORM)
+    schema = FORM.schema
     assert schema["required"] == ["label", "score", "stars", "tags", "sure"]
     assert schema["properties"]["label"] == {"type": "string", "enum": ["good", "bad"]}
     assert schema["properties"]["score"] == {"type": "number", "minimum": -1, "maximum": 1}
@@ -35,32 +44,94 @@ def test_the_schema_demands_every_field_and_lets_optional_ones_be_null() -> None
 
 def test_a_filled_form_keeps_the_forms_fields_and_nothing_else() -> None:
     answer = GOOD | {"stars": None, "tags": ["a"], "surprise": 1}
-    assert parse_answer(FORM, json.dumps(answer)) == GOOD | {"tags": ["a"]}
+    assert FORM.parse(json.dumps(answer)) == GOOD | {"tags": ["a"]}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"label": None}, "label is missing"),
-        ({"label": "ugly"}, "label must be one of good, bad"),
-        ({"score": "0.5"}, "score must be of type number"),
-        ({"score": True}, "score must be of type number"),
-        ({"score": 1.5}, "score must be at most 1"),
-        ({"score": -2}, "score must be at least -1"),
-        ({"stars": 2.5}, "stars must be of type integer"),
-        ({"tags": [1]}, "tags must be of type list"),
-        ({"sure": "yes"}, "sure must be of type boolean"),
+        ({"label": None}, "label: None is not of type 'string'"),
+        ({"label": "ugly"}, "label: 'ugly' is not one of ['good', 'bad']"),
+        ({"score": "0.5"}, "score: '0.5' is not of type 'number'"),
+        ({"score": True}, "score: True is not of type 'number'"),
+        ({"score": 1.5}, "score: 1.5 is greater than the maximum of 1"),
+        ({"score": -2}, "score: -2 is less than the minimum of -1"),
+        ({"stars": 2.5}, "stars: 2.5 is not of type 'integer', 'null'"),
+        ({"tags": [1]}, "tags[0]: 1 is not of type 'string'"),
+        ({"sure": "yes"}, "sure: 'yes' is not of type 'boolean', 'null'"),
+        ({"tags": ["half \ud83d"]}, "a text holds half of a surrogate pair"),
+        ({"label": "ugly", "score": 2}, "label: 'ugly' is not one of ['good', 'bad']; score: 2 is greater"),
     ],
 )
 def test_an_answer_that_does_not_fill_the_form_is_refused_by_field(change: dict[str, Any], words: str) -> None:
-    with pytest.raises(InvalidAnswerError, match=words):
-        parse_answer(FORM, json.dumps(GOOD | change))
+    with pytest.raises(InvalidAnswerError) as error:
+        FORM.parse(json.dumps(GOOD | change))
+    assert words in str(error.value)
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    with pytest.raises(InvalidAnswerError, match="'score' is a required property"):
+        FORM.parse('{"label": "good"}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1}',
+        '```json\n{"a": 1}\n```',
+        'Sure! Here it is: {"a": 1} Is there anything else?',
+        '<think>maybe {"a": 0}, or {this}</think>\n{"a": 1}',
+    ],
+)
+def test_the_json_of_an_answer_is_found(text: str) -> None:
+    assert find_object(text) == {"a": 1}
+
+
+@pytest.mark.parametrize("text", ["", "positive", '{"a": 1', "NaN", "{" * 100_000, '{"a":' * 100_000])
+def test_an_answer_without_json_is_refused(text: str) -> None:
+    with pytest.raises(InvalidAnswerError, match="the answer is"):
+        FORM.parse(text)
 
 
 @given(st.text())
 def test_any_text_is_either_a_filled_form_or_refused(text: str) -> None:
     try:
-        filled = parse_answer(FORM, text)
+        filled = FORM.parse(text)
     except InvalidAnswerError:
         return
     assert {"label", "score"} <= set(filled)
+
+
+def test_a_json_schema_may_nest_and_what_it_refuses_is_named_by_its_place() -> None:
+    form = Form.of_document(json.dumps(ORDER), "spec.aiBatch.formSchemaRef")
+    assert form.parse('{"lines": [{"count": 2}], "note": null}') == {"lines": [{"count": 2}], "note": None}
+    with pytest.raises(InvalidAnswerError, match=r"lines\[1\].count: 'two' is not of type 'integer'"):
+        form.parse('{"lines": [{"count": 2}, {"count": "two"}]}')
+
+
+def test_a_number_that_no_result_can_hold_is_refused() -> None:
+    with pytest.raises(InvalidAnswerError, match="a number is too large"):
+        Form.of_document('{"type": "object"}', "a").parse('{"n": 1e999}')
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("type: object", "is not JSON: Expecting value"),
+        ('{"type": "array"}', "must be a JSON Schema with type: object"),
+        ('{"type": "object", "properties": {"a": {"type": "text"}}}', "at $.properties.a.type: 'text' is not valid"),
+        (
+            '{"type": "object", "properties": {"a": {"pattern": "["}}}',
+            "at $.properties.a.pattern: '[' is not a 'regex'",
+        ),
+        ('{"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}', "there is nothing at $ref"),
+        ('{"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1/s"}}}', "there is nothing at $ref"),
+        ('{"type": "object", "properties": {"a": {"$dynamicRef": "#b"}}}', "there is nothing at $ref"),
+        ('{"type": "object", "$ref": "#"}', "a $ref leads back to itself"),
+    ],
+)
+def test_a_document_that_is_no_json_schema_is_refused_with_its_place(text: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        Form.of_document(text, "spec.aiBatch.formSchemaRef")
+    assert str(error.value).startswith("spec.aiBatch.formSchemaRef")
+    assert words in str(error.value)

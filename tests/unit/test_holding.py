@@ -7,8 +7,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from batchjob.core.items import Chunk, Item, Succeeded
 from batchjob.store import Progress
-from batchjob.worker.context import Told
 from batchjob.worker.holding import Holding, Holdings
+from batchjob.worker.told import Told
 
 
 def chunk(first: int, count: int) -> Chunk:

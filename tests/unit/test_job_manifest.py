@@ -1,6 +1,7 @@
 """The objects of a run, checked by Kubernetes' own schemas and an independent model."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate
@@ -9,6 +10,7 @@ from kubernetes.client import V1Job
 
 from batchjob.api.base import MAX_NAME
 from batchjob.api.defaults import effective
+from batchjob.api.pods import Variant
 from batchjob.api.run import REFERENCES_DIR, Run, StoreAccess
 from batchjob.controller.manifests import PodSettings, Slots, build_job, build_secret, child_name, decode, slots_patch
 from tests.support.plan_world import batch_job
@@ -43,6 +45,23 @@ RICH: dict[str, Any] = {
         "volumes": [{"claimName": "data", "mountPath": "/data", "readOnly": False}],
     },
 }
+
+
+def image(spec: dict[str, Any], settings: PodSettings) -> str:
+    job = build_job(batch_job(spec), settings, epoch="e1", index=0, slots=Slots(1))
+    found: str = job["spec"]["template"]["spec"]["containers"][0]["image"]
+    return found
+
+
+def test_what_needs_a_variant_of_the_image_gets_it_without_asking_but_never_in_place_of_its_own() -> None:
+    place = {"destination": {"url": "s3://b/x"}}
+    parquet = {"type": "export", "custom": None, "export": {"format": "parquet", **place}}
+    some = replace(PODS, variants={Variant.PARQUET: "worker-parquet:1"})
+    assert image(parquet, some) == "worker-parquet:1"
+    assert image({**parquet, "worker": {"image": "mine:2"}}, some) == "mine:2"
+    assert image({**parquet, "export": {"format": "csv", **place}}, some) == "worker:1"
+    assert image({}, some) == "worker:1"
+    assert image(parquet, PODS) == "worker:1"
 
 
 @pytest.fixture(params=["plain", "rich"])

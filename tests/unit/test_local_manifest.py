@@ -166,3 +166,10 @@ def written(folder: Path, job: dict[str, Any]) -> Path:
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(job))
     return path
+
+
+@pytest.mark.parametrize("key", ["../../evil", "/etc/evil", "..", "a/b", "a b", ""])
+def test_a_key_that_is_no_name_of_a_file_is_refused_as_by_the_api_server(tmp_path: Path, key: str) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {key: "x"}}
+    said = refused(tmp_path, yaml.safe_dump_all([noop("fine", inline(1)), secret]))
+    assert f"job.yaml: Secret s: stringData.{key}: is no key: letters, digits, -, _ and . alone" in said

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 from batchjob.api.defaults import effective
 from batchjob.api.run import Run
@@ -12,8 +11,7 @@ from batchjob.worker import ConfigurationError, Context
 from batchjob_processors.noop import Noop
 
 
-async def opened(folder: Path, params: dict[str, str]) -> list[object]:
-    """Open it; returns the parameters that it warned of."""
+async def opened(folder: Path, params: dict[str, str]) -> None:
     spec = BatchJobSpec.model_validate(
         {
             "type": "custom",
@@ -22,17 +20,21 @@ async def opened(folder: Path, params: dict[str, str]) -> list[object]:
         }
     )
     run = Run(uid="u", namespace="n", name="job", epoch="e", spec=spec, effective=effective(spec))
-    with capture_logs() as logs:
-        await Noop().open(Context(run, None, folder))  # type: ignore[arg-type]
-    return [entry["param"] for entry in logs if entry["log_level"] == "warning"]
+    await Noop().open(Context(run, None, folder))  # type: ignore[arg-type]
 
 
-async def test_a_parameter_that_it_does_not_know_is_told_of(tmp_path: Path) -> None:
-    assert await opened(tmp_path, {"second": "1", "seconds": "0.5", "Seconds": "2"}) == ["Seconds", "second"]
-    assert await opened(tmp_path, {"seconds": "0"}) == []
+@pytest.mark.parametrize("params", [{}, {"seconds": "0"}, {"seconds": "0.5"}])
+async def test_it_can_be_told_how_long_an_item_takes(params: dict[str, str], tmp_path: Path) -> None:
+    await opened(tmp_path, params)
+
+
+async def test_a_parameter_that_it_does_not_know_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        await opened(tmp_path, {"second": "1", "seconds": "0.5", "Seconds": "2"})
+    assert str(refused.value) == ("spec.custom.params: this processor has no Seconds, second; what it has: seconds")
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "nan", "inf", "1e999"])
 async def test_a_time_that_is_none_ends_the_run(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"spec\.custom\.params\.seconds is no number of seconds"):
+    with pytest.raises(ConfigurationError, match=rf"spec\.custom\.params\.seconds: .*, not '{text}'"):
         await opened(tmp_path, {"seconds": text})

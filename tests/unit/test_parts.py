@@ -1,6 +1,7 @@
 """Parts of results: what their files say, and which of them count once the store is lost."""
 
 import json
+from collections.abc import AsyncIterable
 from typing import Any
 
 import pytest
@@ -33,6 +34,10 @@ class Memory(Files):
     async def put(self, name: str, body: bytes) -> None:
         self.kept[name] = body
         self.done.append(name)
+
+    async def write(self, name: str, pieces: AsyncIterable[bytes], size: int = 0) -> None:
+        del size
+        await self.put(name, b"".join([piece async for piece in pieces]))
 
     async def get(self, name: str) -> bytes | None:
         return self.kept.get(name)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchjob.api.blocks import Destination
+from batchjob.api.blocks.export import Destination
 from batchjob.api.run import ParentResults
 from batchjob.api.status import BatchJobStatus, ConditionType, Counts, Phase
 from batchjob.controller import actions as do

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from batchjob.api.defaults import effective
 from batchjob.api.queue import RateLimit
 from batchjob.api.run import Run
-from batchjob.core.rates import Rate, items_per_minute, key_of, keys_of, queue_rates
+from batchjob.core.rates import Rate, items_per_minute, key_of, keys_of, own_rates, queue_rates
 from tests.support.plan_world import batch_job
 
 MINUTE_US = 60_000_000
@@ -77,6 +77,31 @@ def test_a_run_takes_of_its_own_rate_and_of_those_of_its_queue() -> None:
     assert own
     assert keys_of(run) == {own} | {rate.key for rate in queue_rates(run)}
     assert keys_of(run_of([])) == set()
+
+
+MODEL = {"name": "m", "requestsPerMinute": 600, "tokensPerMinute": 90_000}
+FORM = {"fields": [{"name": "mood", "type": "string"}]}
+
+
+def asking(**model: Any) -> dict[str, Any]:
+    block = {"instructions": "i", "formSchema": FORM, "itemsPerRequest": 5, "model": MODEL | model}
+    return {"type": "ai-batch", "custom": None, "aiBatch": block}
+
+
+def test_the_limits_of_a_model_are_two_rates_that_all_who_ask_it_with_the_same_key_share() -> None:
+    rates = list(own_rates(run_of([], **asking())))
+    assert [(rate.rate, rate.counts_tokens) for rate in rates] == [
+        (Rate.per_minute(600), False),
+        (Rate.per_minute(90_000), True),
+    ]
+    assert [rate.key for rate in rates] == [rate.key for rate in own_rates(run_of([], "another", **asking()))]
+    assert keys_of(run_of([], **asking())) == {rate.key for rate in rates}
+    assert not keys_of(run_of([], **asking(baseUrl="https://other/v1"))) & {rate.key for rate in rates}
+    assert not keys_of(run_of([], **asking(headersSecretRef={"name": "other"}))) & {rate.key for rate in rates}
+
+
+def test_several_items_in_one_request_use_up_one_of_it() -> None:
+    assert items_per_minute(run_of([], **asking()).spec, []) == 3000
 
 
 def test_the_slowest_of_all_limits_says_how_many_items_may_start() -> None:

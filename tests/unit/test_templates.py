@@ -2,16 +2,42 @@
 
 import pytest
 
-from batchjob.worker import Fail
+from batchjob.worker import ConfigurationError, Fail
 from batchjob_processors.templates import Templates
 
 
-def test_a_template_that_never_ends_runs_out_of_fuel() -> None:
-    templates = Templates(
-        "spec.email", text="{% for a in range(10000) %}{% for b in range(10000) %}x{% endfor %}{% endfor %}"
-    )
-    with pytest.raises(Fail, match="fuel"):
-        templates.render("text", {})
+def test_a_template_inserts_the_items_fields() -> None:
+    assert Templates("spec.email", text="Dear {{ name }},\n").render("text", {"name": "A & B"}) == "Dear A & B,\n"
+
+
+def test_what_an_item_inserts_into_html_is_escaped() -> None:
+    templates = Templates("spec.email", html="<p>{{ name }}</p>", text="{{ name }}", raw_html="{{ name | safe }}")
+    assert templates.render("html", {"name": "<b>&"}) == "<p>&lt;b&gt;&amp;</p>"
+    assert templates.render("text", {"name": "<b>&"}) == "<b>&"
+    assert templates.render("raw_html", {"name": "<b>"}) == "<b>"
+
+
+def test_a_template_that_is_none_stops_the_run_with_field_line_and_column() -> None:
+    with pytest.raises(ConfigurationError, match=r"spec.email.subject is not a template: line 2, column 6: syntax"):
+        Templates("spec.email", subject="ü\nü {{ name")
+
+
+def test_a_field_that_the_item_lacks_fails_the_item() -> None:
+    said = r"spec.email.to, line 1, column 4: .*`mail` is undefined; the item has: email, name$"
+    with pytest.raises(Fail, match=said):
+        Templates("spec.email", to="{{ mail }}").render("to", {"email": "a@example.com", "name": "A"})
+
+
+def test_a_template_that_never_ends_is_stopped_with_field_line_and_column() -> None:
+    loop = "Dear all,\n  {% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"
+    said = r"spec.email.text, line 2, column 3: takes more than 100,000 steps: a loop in it is endless"
+    with pytest.raises(Fail, match=said):
+        Templates("spec.email", text=loop).render("text", {})
+
+
+def test_a_template_that_calls_itself_for_ever_is_stopped() -> None:
+    with pytest.raises(Fail, match=r"spec.email.text, line 1, column 19: .*recursion limit"):
+        Templates("spec.email", text="{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}").render("text", {})
 
 
 def test_a_template_is_strict_about_names_and_sees_no_python() -> None:

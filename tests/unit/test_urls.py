@@ -6,9 +6,11 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from batchjob.api.run import Purpose
 from batchjob.api.source import Location, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
 from batchjob.local.rules import complaints
+from batchjob.worker import Folder
 from batchjob.worker.buckets import explain, open_bucket
 from batchjob.worker.mounts import path_on_mount
 from batchjob.worker.sources import https
@@ -53,7 +55,7 @@ async def said(monkeypatch: pytest.MonkeyPatch, answer: httpx2.Response | Except
     monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", handle)
     monkeypatch.setattr(https, "resolve", resolve)
     place = UriSource(url=url)
-    source = FileSource(https.HttpsReader(place, Path()), place.format, "id", "spec.source.uri")
+    source = FileSource(https.HttpsReader(place, Path(), "spec.source.uri"), place.format, "id", "spec.source.uri")
     with pytest.raises((InvalidSource, SourceUnreachable)) as refused:
         _ = [records async for records in source.records()]
     return refused.value
@@ -123,3 +125,19 @@ def test_a_url_with_a_login_or_without_a_host_is_refused_with_the_spec(place: di
 @pytest.mark.parametrize("url", ["https://h/a@b", "https://h?mail=a@b", "https://[::1]:8443/x", "file:///data/a@b"])
 def test_an_at_sign_behind_the_host_is_no_login(url: str) -> None:
     assert not complaints(manifests.noop("m", {"uri": {"url": url}}))
+
+
+def test_an_authority_that_is_none_is_named_as_the_spec_names_it(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("no PEM")
+    bundle = {"name": "ca", "key": "ca.crt"}
+    place = Location.model_validate({"url": "https://host/a", "caBundleRef": bundle})
+    with pytest.raises(InvalidSource, match=r"spec.email.files.caBundleRef holds no PEM certificates"):
+        https.HttpsReader(place, tmp_path, "spec.email.files")
+
+
+def test_a_folder_has_no_query_and_what_was_written_there_is_told_to_nobody() -> None:
+    place = Location.model_validate({"url": "https://host/files?sig=SECRET"})
+    context: Any = None
+    with pytest.raises(ConfigurationError, match=r"spec.email.files.url must not contain \? or #") as error:
+        Folder(context, place, "spec.email.files", (Purpose.FILES_CREDENTIALS, Purpose.FILES_CA))
+    assert "SECRET" not in str(error.value)

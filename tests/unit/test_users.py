@@ -39,9 +39,11 @@ class Passwords:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.caches: list[str] = []
 
-    async def grant(self, _: str, password: str, **_more: Any) -> None:
+    async def grant(self, _: str, password: str, *, cache: str, **_more: Any) -> None:
         self.told.append(password)
+        self.caches.append(cache)
 
 
 def users(cluster: Cluster, store: Passwords) -> Users:
@@ -59,6 +61,16 @@ async def test_after_a_restart_a_run_keeps_the_password_that_its_secret_has(refu
     await users(cluster, store).admit(RUN)
     assert len(store.told) == 2
     assert len(set(store.told)) == 1
+
+
+async def test_runs_share_a_cache_where_owner_and_namespace_are_the_same() -> None:
+    store = Passwords()
+    for namespace, owner in (("team", "alice"), ("team", "alice"), ("team", "bob"), ("other", "alice"), ("team", None)):
+        spec = SPEC.model_copy(update={"owner": owner})
+        run = RUN.model_copy(update={"namespace": namespace, "spec": spec, "effective": effective(spec)})
+        await users(Cluster(), store).admit(run)
+    assert store.caches[0] == store.caches[1]
+    assert len(set(store.caches)) == 4
 
 
 async def test_where_there_is_no_secret_the_refusal_is_the_answer() -> None:

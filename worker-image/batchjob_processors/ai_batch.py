@@ -1,140 +1,150 @@
 """Type ai-batch: a model behind any OpenAI-compatible endpoint fills a form about each item.
 
-The result of an item is its own data with the filled form on top, so that an export of the results shows both. One
-client with a connection pool serves all items of a pod; its own retries are off, because waiting and trying again is
-the engine's business, where it is counted and shown.
+The result of an item is its own data with the filled form on top, so that an export of the results shows both, and a
+field of ours that says how the answer came about. With `itemsPerRequest` several items go into one request; where the
+answer about one of them is missing or wrong, the model is asked about that one alone, and only that one may fail.
 """
 
+import asyncio
 import json
-import string
-from typing import Any, Final, NoReturn
-from urllib.parse import quote
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
 
-import openai
-
-from batchjob.api.blocks import AiBatch as Block
+from batchjob.api.base import OWN_FIELDS
+from batchjob.api.blocks.ai_batch import AiBatch as Block
 from batchjob.api.run import Purpose
-from batchjob.worker import (
-    ConfigurationError,
-    Context,
-    ErrorClass,
-    Fail,
-    Item,
-    Processor,
-    Retry,
-    check_host,
-    explain_unreached,
-)
-from batchjob_processors.form import InvalidAnswerError, json_schema, parse_answer
-from batchjob_processors.templates import Templates
+from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor
+from batchjob_processors.chat import Endpoint, Reply
+from batchjob_processors.chat_headers import secret_value
+from batchjob_processors.form import Form, InvalidAnswerError, find_object
+from batchjob_processors.prompt import Message, Prepared, Prompts, many, read_many, repair
 
-SERVER_ERROR: Final = 500
-BASE_URL: Final = "spec.aiBatch.model.baseUrl"
-ITEM_HEADER: Final = "X-BatchJob-Item"  # the idempotency key, percent-encoded: a header takes visible ASCII only
-_PLAIN: Final = string.punctuation.replace("%", "")
-FORM_HINT: Final = "Answer with one JSON object that fits this JSON Schema and with nothing else:\n"
+REPAIRS: Final = 2  # of an invalid answer in one attempt: who does not get it right by then hardly will
+CUT: Final = 300  # characters of an answer in a message
+ANSWER: Final = f"{OWN_FIELDS}answer"  # a field of the result that no field of a form can be named like
+# A request about several items that fails like this may do so on account of one of them.
+_OF_ONE: Final = frozenset({ErrorClass.INVALID_INPUT, ErrorClass.CONTENT_FILTER})
 
 
 class AiBatch(Processor):
     """Annotates items; the block is `spec.aiBatch`."""
 
     async def open(self, context: Context) -> None:
-        """Make the client; ConfigurationError where the run has no aiBatch block, or one whose host is refused."""
+        """Make the client; ConfigurationError where the run has no aiBatch block, or one that cannot work."""
         block = context.run.spec.ai_batch
         if block is None:
             raise ConfigurationError("spec.aiBatch is missing")
         self._block = block
-        seconds = context.run.effective.item_timeout_seconds
-        self._schema = json_schema(block.form_schema)
-        self._templates = Templates("spec.aiBatch", instructions=block.instructions)
-        self._client = openai.AsyncOpenAI(
-            base_url=block.model.base_url,
-            api_key=_api_key(block, context),
-            max_retries=0,
-            # Before the engine's own limit, which cannot name the endpoint.
-            timeout=max(seconds - 1, seconds / 2),
-        )
-        await check_host(self._client.base_url.host, BASE_URL)
+        self.call_items = block.items_per_request
+        self.chunk_items = block.items_per_request if block.items_per_request > 1 else None
+        self._form = _form(block, context)
+        self._form_of_many = many(self._form.schema)
+        self._prompts = Prompts(block, self._form)
+        self._endpoint = Endpoint(block.model, _api_key(block, context), context)
+        await self._endpoint.check()
 
-    async def process(self, item: Item, context: Context) -> dict[str, Any]:
-        """Ask the model about one item; returns the item's data and the filled form."""
-        try:
-            answer = await self._client.chat.completions.create(
-                **self._request(item), extra_headers={ITEM_HEADER: quote(context.idempotency_key, safe=_PLAIN)}
-            )
-        except openai.APIError as error:
-            _translate(error, self._block.model.base_url)
-        if answer.usage:
-            context.usage("promptTokens", answer.usage.prompt_tokens)
-            context.usage("completionTokens", answer.usage.completion_tokens)
-        choice = answer.choices[0] if answer.choices else None
-        if choice is None or choice.message.content is None:
-            refusal = choice.message.refusal if choice else None
-            raise Fail(f"the model gave no answer: {refusal or 'no reason given'}", error_class=ErrorClass.REFUSED)
-        try:
-            return item.data | parse_answer(self._block.form_schema, choice.message.content)
-        except InvalidAnswerError as error:
-            raise Retry(f"the model's answer does not fill the form: {error}") from None
-
-    def _request(self, item: Item) -> dict[str, Any]:
-        model = self._block.model
-        instructions = self._templates.render("instructions", item.data)
-        request: dict[str, Any] = {
-            "model": model.name,
-            "messages": [
-                {"role": "system", "content": f"{instructions}\n\n{FORM_HINT}{json.dumps(self._schema)}"},
-                {"role": "user", "content": json.dumps(item.data, ensure_ascii=False)},
-            ],
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "form", "schema": self._schema, "strict": True},
-            },
-        }
-        if model.temperature is not None:
-            request["temperature"] = model.temperature
-        if model.max_output_tokens is not None:
-            request["max_completion_tokens"] = model.max_output_tokens
-        return request
+    async def process_many(self, items: Sequence[Item], context: Context) -> list[Any]:
+        """Ask the model about the items; of each its data and the filled form, or why there is none."""
+        answers: dict[int, Any] = {}
+        groups = defaultdict[str, list[tuple[Item, Prepared]]](list)
+        for item in items:
+            try:
+                prepared = self._prompts.prepare(item.data)
+                groups[prepared.instructions].append((item, prepared))
+            except Fail as error:
+                answers[item.position] = error
+        for found in await asyncio.gather(*(self._ask(group, context) for group in groups.values())):
+            answers |= found
+        return [answers[item.position] for item in items]
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._endpoint.close()
+
+    async def _ask(self, group: Sequence[tuple[Item, Prepared]], context: Context) -> dict[int, Any]:
+        """Results, or what was raised, by position; the instructions of all are the same."""
+        results: dict[int, Any] = {}
+        answers: dict[str, Any] = {}
+        if len(group) > 1:
+            messages = self._prompts.about_many({item.id: said for item, said in group}, self._form_of_many)
+            try:
+                reply = await self._endpoint.ask(messages, self._form_of_many, context.of(group[0][0]))
+                answers = read_many(find_object(reply.text))
+            except InvalidAnswerError:
+                pass  # then about each alone
+            except Exception as error:  # noqa: BLE001 - becomes an outcome of each item
+                if getattr(error, "error_class", None) not in _OF_ONE:
+                    return dict.fromkeys((item.position for item, _ in group), error)
+        wrong: list[tuple[Item, Prepared, list[Message]]] = []
+        for item, prepared in group:
+            try:
+                filled = self._form.check(answers[item.id])
+                results[item.position] = _result(item, filled, [reply], len(group))
+            except KeyError:
+                wrong.append((item, prepared, []))
+            except InvalidAnswerError as error:
+                wrong.append((item, prepared, repair(json.dumps(answers[item.id]), error)))
+        tries = REPAIRS if len(group) > 1 else 1 + REPAIRS
+        alone = (self._fill(item, said, after, tries, context.of(item)) for item, said, after in wrong)
+        found = await asyncio.gather(*alone, return_exceptions=True)
+        return results | {item.position: answer for (item, _, _), answer in zip(wrong, found, strict=True)}
+
+    async def _fill(
+        self, item: Item, prepared: Prepared, after: list[Message], tries: int, context: Context
+    ) -> dict[str, Any]:
+        """The result of an item by itself; `after`: what was said about it already."""
+        messages = self._prompts.about(prepared) + after
+        replies: list[Reply] = []
+        for _ in range(tries):
+            reply = await self._endpoint.ask(messages, self._form.schema, context)
+            replies.append(reply)
+            try:
+                return _result(item, self._form.parse(reply.text), replies, 1)
+            except InvalidAnswerError as error:
+                wrong = error
+            if reply.is_cut:
+                raise Fail(self._too_short(reply), error_class=ErrorClass.INVALID_ANSWER)
+            messages += repair(reply.text, wrong)
+        said = f"the model's answer does not fill the form, though it was told twice what was wrong: {wrong}"
+        raise Fail(f"{said}; it answered: {reply.text[:CUT]!r}", error_class=ErrorClass.INVALID_ANSWER)
+
+    def _too_short(self, reply: Reply) -> str:
+        limit = self._block.model.max_output_tokens
+        way_out = f"raise spec.aiBatch.model.maxOutputTokens ({limit})" if limit else "ask for less: that is its limit"
+        return (
+            f"the model's answer was cut off after {reply.completion_tokens} tokens: {way_out}; "
+            f"it answered: {reply.text[:CUT]!r}"
+        )
 
 
-def _api_key(block: Block, context: Context) -> str:
+def _result(item: Item, filled: dict[str, Any], replies: Sequence[Reply], items: int) -> dict[str, Any]:
+    """The result document. Tokens and seconds are those of the requests, each of them about `items` items."""
+    about = {
+        "model": replies[-1].model,
+        "promptTokens": sum(reply.prompt_tokens for reply in replies),
+        "completionTokens": sum(reply.completion_tokens for reply in replies),
+        "seconds": round(sum(reply.seconds for reply in replies), 3),
+        "requests": len(replies),
+        "items": items,
+        "attempt": item.attempt,
+    }
+    return item.data | filled | {ANSWER: about}
+
+
+def _form(block: Block, context: Context) -> Form:
+    if block.form_schema is not None:
+        return Form.of_fields(block.form_schema)
+    if block.form_schema_ref is None:
+        raise ConfigurationError("spec.aiBatch needs formSchema or formSchemaRef")
+    name, key = block.form_schema_ref.name, block.form_schema_ref.key
+    text = (context.reference(Purpose.FORM) / key).read_bytes().decode("utf-8", "replace")
+    return Form.of_document(text, f"spec.aiBatch.formSchemaRef: key {key} of ConfigMap {name}")
+
+
+def _api_key(block: Block, context: Context) -> str | None:
     reference = block.model.api_key_secret_ref
     if reference is None:
-        return "none"  # the client insists on one; an endpoint that needs a key answers 401, which names the field
-    return (context.reference(Purpose.MODEL) / reference.key).read_text().strip()
-
-
-def _translate(error: openai.APIError, base_url: str) -> NoReturn:
-    """Raise what the endpoint's error means for the item."""
-    if isinstance(error, openai.APITimeoutError):
-        raise Retry(f"{base_url} did not answer in time", error_class=ErrorClass.TIMEOUT) from None
-    if not isinstance(error, openai.APIStatusError):
-        why = explain_unreached(str(error.__cause__ or error)).why
-        raise Retry(f"{BASE_URL}: {base_url} cannot be reached: {why}") from None
-    said = f"{base_url} answered {error.status_code}: {error.message}"
-    match error:
-        case openai.RateLimitError():
-            after = _retry_after(error)
-            raise Retry(said, after=after, error_class=ErrorClass.RATE_LIMITED, counts=after is None) from None
-        case openai.AuthenticationError() | openai.PermissionDeniedError():
-            hint = "check spec.aiBatch.model.apiKeySecretRef"
-            raise Fail(f"{said} ({hint})", error_class=ErrorClass.PERMISSION) from None
-        case openai.NotFoundError():
-            hint = f"check {BASE_URL} and spec.aiBatch.model.name"
-            raise Fail(f"{said} ({hint})", error_class=ErrorClass.INVALID_INPUT) from None
-        case openai.APIStatusError(status_code=status) if status >= SERVER_ERROR:
-            raise Retry(said, after=_retry_after(error)) from None
-        case _:
-            raise Fail(said, error_class=ErrorClass.INVALID_INPUT) from None
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds that the server asks to wait, where it says so as a number (RFC 9110 §10.2.3)."""
-    try:
-        return float(error.response.headers["retry-after"])
-    except (KeyError, ValueError):
         return None
+    said = f"spec.aiBatch.model.apiKeySecretRef: key {reference.key} of Secret {reference.name}"
+    return secret_value(context.reference(Purpose.MODEL) / reference.key, said)

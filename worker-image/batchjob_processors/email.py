@@ -1,39 +1,41 @@
 """Type email: one mail an item, over connections that are kept.
 
-A mail is sent at most once but for one gap: between the server's 250 and our note of it. The sent-ledger in the store
-brackets the sending: "sending" before, "sent" after. An item that comes back as "sent" is done without another mail;
-one that comes back as "sending" is in doubt and is sent again with the same Message-ID, by which a server or a reader
-can recognise the repeat.
+A mail is sent once, but for one gap: between DATA and our note of the server's answer. The sent-ledger in the store
+brackets it: "sending" before, "sent" after. An item that comes back as "sent" is done without another mail; one that
+comes back as "sending" is in doubt, and `onDoubt` decides. A mail that is sent again has the same Message-ID, by which
+a server or a reader can recognise the repeat.
 """
 
+import asyncio
 import datetime as dt
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Self
 
 import aiosmtplib
 
-from batchjob.api.blocks import Smtp, SmtpTls
+from batchjob.api.blocks.email import OnDoubt, Smtp, Suppression
 from batchjob.api.run import Purpose
 from batchjob.worker import (
     ConfigurationError,
     Context,
     ErrorClass,
     Fail,
+    Files,
+    Folder,
     Item,
     Processor,
     Retry,
     check_host,
-    explain_unreached,
 )
-from batchjob_processors.message import address, build_message, check_sender, message_id
-from batchjob_processors.templates import Templates
+from batchjob_processors.attachments import Attachments
+from batchjob_processors.message import address, as_bytes, build_message, check_sender, message_id
+from batchjob_processors.smtp import Connections, explain, is_answer
+from batchjob_processors.suppression import LIST_BYTES, Suppressed
+from batchjob_processors.wording import Wording, Writer
 
 SENDING: Final = b"sending"
 SENT: Final = b"sent"
-PERMANENT: Final = 500  # SMTP replies from here on say no for good (RFC 5321 §4.2.1)
 
 
 class Email(Processor):
@@ -46,103 +48,151 @@ class Email(Processor):
             raise ConfigurationError("spec.email is missing")
         self._block = block
         check_sender(block.sender, block.reply_to)
-        self._templates = Templates("spec.email", to=block.to, subject=block.subject, text=block.text)
-        self._connections = Connections(block.smtp, _login(block.smtp, context))
-        await check_host(block.smtp.host, "spec.email.smtp.host")
+        self._writer = Writer(block)
+        folder = None
+        if block.files:
+            folder = Folder(context, block.files, "spec.email.files", (Purpose.FILES_CREDENTIALS, Purpose.FILES_CA))
+        self._attachments = Attachments(block.attachments or [], folder)
+        self._suppressed = await _suppressed(block.suppression, folder, context)
+        self._dry = _dry_files(context) if block.dry_run else None
+        limit = block.smtp.max_connections or context.run.spec.concurrency
+        seconds = context.run.effective.item_timeout_seconds
+        self._connections = Connections(block.smtp, _login(block.smtp, context), limit, seconds)
+        if not block.dry_run:
+            await check_host(block.smtp.host, "spec.email.smtp.host")
 
     async def process(self, item: Item, context: Context) -> dict[str, Any]:
         """Send one mail; returns its Message-ID and recipient."""
-        to = self._templates.render("to", item.data).strip()
         name = message_id(context.run.uid, item.position, self._block.sender)
-        done = {"id": item.id, "messageId": name, "to": to}
-        if await context.ledger.get() == SENT:
-            return done
-        headers = {
+        wording = self._writer.write(item.data)
+        done = {"id": item.id, "messageId": name, "to": wording.to}
+        note = await Note.read(context)
+        if not note.is_sent:
+            if self._suppressed and address("To", wording.to).addr_spec in self._suppressed:
+                context.usage("mailsSuppressed", 1)
+                return done | {"messageId": None, "suppressed": True}
+            message = await self._build(name, wording, item)
+            if self._dry:
+                file = f"mail-{item.position:012d}.eml"
+                await self._dry.put(file, as_bytes(message))
+                context.usage("emailsWritten", 1)
+                return done | {"file": file}
+            await self._send(message, note, context)
+        context.usage("emailsSent", 1)
+        note.count()
+        return done
+
+    async def _build(self, name: str, wording: Wording, item: Item) -> EmailMessage:
+        fixed = {
             "From": self._block.sender,
-            "To": to,
-            "Subject": self._templates.render("subject", item.data),
+            "Reply-To": self._block.reply_to or "",
+            "To": wording.to,
             "Message-ID": name,
         }
-        if self._block.reply_to:
-            headers["Reply-To"] = self._block.reply_to
-        text = self._templates.render("text", item.data)
-        message = build_message(headers, text, dt.datetime.now(dt.UTC))
-        await context.ledger.mark(SENDING)
+        body = wording.body._replace(files=await self._attachments.of(item.data))
+        return build_message(fixed | wording.headers, body, dt.datetime.now(dt.UTC))
+
+    async def _send(self, message: EmailMessage, note: "Note", context: Context) -> None:
+        if note.doubts and self._block.on_doubt is OnDoubt.DEAD_LETTER:
+            raise note.give_up()
+        recipient = message["To"].addresses[0].addr_spec
+        known = note.doubts
         try:
-            await self._connections.send(message, address("To", to).addr_spec)
+            await self._connections.send(message, recipient, note.sending)
         except aiosmtplib.SMTPException as error:
-            _translate(error, self._block.smtp)
-        await context.ledger.mark(SENT)
-        context.usage("emailsSent", 1)
-        return done
+            if is_answer(error) and note.doubts > known:
+                await note.refused()
+            elif note.doubts and self._block.on_doubt is OnDoubt.DEAD_LETTER:
+                raise note.give_up() from None
+            verdict = explain(error, self._block.smtp, context.attempt)
+            if isinstance(verdict, Fail) or _is_last(verdict, context):
+                note.count()
+            raise verdict from None
+        await note.sent()
 
     async def close(self) -> None:
         """Say QUIT on every connection."""
         await self._connections.close()
 
 
-class Connections:
-    """Idle connections to one mail server; as many as mails are in flight."""
+class Note:
+    """What the ledger says of one mail. `doubts`: how often it was given to a server that has not answered.
 
-    def __init__(self, smtp: Smtp, login: tuple[str, str] | None) -> None:
-        """Connect to nothing yet."""
-        self._smtp = smtp
-        self._login = login
-        self._idle: list[aiosmtplib.SMTP] = []
+    The number goes into the usage when the item ends, and not before: so each doubt is counted once, whoever crashes.
+    """
 
-    async def send(self, message: Any, recipient: str) -> None:
-        """Send one message; raises aiosmtplib's SMTPException."""
-        async with self._connection() as connection:
-            await connection.send_message(message, recipients=[recipient])
+    def __init__(self, context: Context, doubts: int, *, is_sent: bool) -> None:
+        self.doubts = doubts
+        self.is_sent = is_sent
+        self._context = context
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[aiosmtplib.SMTP]:
-        connection = await self._take()
-        try:
-            yield connection
-        except aiosmtplib.SMTPResponseException:
-            # The server said no to this mail; the connection is good once the transaction is reset.
-            await self._give_back(connection, reset=True)
-            raise
-        except BaseException:
-            connection.close()
-            raise
-        await self._give_back(connection)
+    @classmethod
+    async def read(cls, context: Context) -> Self:
+        """As the attempts before left it."""
+        word, _, number = (await context.ledger.get() or b"").partition(b" ")
+        return cls(context, int(number or word == SENDING), is_sent=word == SENT)
 
-    async def _take(self) -> aiosmtplib.SMTP:
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_connected:
-                return connection
-        connection = aiosmtplib.SMTP(
-            hostname=self._smtp.host,
-            port=self._smtp.port,
-            use_tls=self._smtp.tls == SmtpTls.TLS,
-            start_tls=self._smtp.tls == SmtpTls.STARTTLS,
-            tls_context=ssl.create_default_context() if self._smtp.tls != SmtpTls.NONE else None,
-            username=self._login[0] if self._login else None,
-            password=self._login[1] if self._login else None,
+    async def sending(self) -> None:
+        """The server is given the mail now: without another word it is in doubt."""
+        self.doubts += 1
+        await self._write(SENDING)
+
+    async def refused(self) -> None:
+        """The server said no: this time nothing is in doubt."""
+        self.doubts -= 1
+        if self.doubts:
+            await self._write(SENDING)
+        else:
+            await self._context.ledger.clear()
+
+    async def sent(self) -> None:
+        """The server took it."""
+        self.doubts -= 1
+        self.is_sent = True
+        await self._write(SENT)
+
+    def count(self) -> None:
+        """The item ends: tell its doubts."""
+        if self.doubts:
+            self._context.usage("mailsInDoubt", self.doubts)
+
+    def give_up(self) -> Fail:
+        """The end of a mail in doubt that must not be sent twice."""
+        self.count()
+        said = "the worker or the connection was lost after DATA and before the server's answer"
+        way_out = "ask the recipient or look at the server's log, and redrive the item to send it again"
+        return Fail(
+            f"the mail may have been sent: {said} (spec.email.onDoubt): {way_out}",
+            error_class=ErrorClass.INFRASTRUCTURE,
         )
-        await connection.connect()
-        return connection
 
-    async def _give_back(self, connection: aiosmtplib.SMTP, *, reset: bool = False) -> None:
-        try:
-            if reset:
-                await connection.rset()
-        except aiosmtplib.SMTPException:
-            connection.close()
-            return
-        self._idle.append(connection)
+    async def _write(self, word: bytes) -> None:
+        await self._context.ledger.mark(b"%s %d" % (word, self.doubts))
 
-    async def close(self) -> None:
-        """End every connection that is open."""
-        while self._idle:
-            connection = self._idle.pop()
-            try:
-                await connection.quit()
-            except aiosmtplib.SMTPException:
-                connection.close()
+
+def _is_last(retry: Retry, context: Context) -> bool:
+    return retry.counts and context.attempt >= context.run.effective.after(retry.error_class).max_attempts
+
+
+async def _suppressed(block: Suppression | None, folder: Folder | None, context: Context) -> Suppressed | None:
+    if block is None:
+        return None
+    field = "spec.email.suppression"
+    if block.path is not None:
+        if folder is None:
+            raise ConfigurationError("spec.email.files is missing, below which spec.email.suppression.path is")
+        body = await folder.read(block.path, LIST_BYTES)
+    else:
+        place = block.config_map_ref or block.secret_ref
+        body = (context.reference(Purpose.SUPPRESSION) / (place.key if place else "")).read_bytes()
+    return await asyncio.to_thread(Suppressed, body, block.column, field)
+
+
+def _dry_files(context: Context) -> Files:
+    results = context.run.spec.results
+    if results is None or results.destination is None:
+        raise ConfigurationError("spec.email.dryRun writes to spec.results.destination: set it")
+    return context.destination(results.destination, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA)
 
 
 def _login(smtp: Smtp, context: Context) -> tuple[str, str] | None:
@@ -158,30 +208,3 @@ def _secret(path: Path) -> str:
     except FileNotFoundError:
         field = "spec.email.smtp.credentialsSecretRef"
         raise ConfigurationError(f"the Secret of {field} has no key {path.name}: add it") from None
-
-
-def _translate(error: aiosmtplib.SMTPException, smtp: Smtp) -> NoReturn:
-    """Raise what the server's answer means for the item."""
-    server = f"{smtp.host}:{smtp.port}"
-    code, said = _answer(error)
-    match error:
-        case aiosmtplib.SMTPAuthenticationError() if code >= PERMANENT:
-            hint = "check spec.email.smtp.credentialsSecretRef"
-            raise Fail(f"{server} refused the sign-in: {said} ({hint})", error_class=ErrorClass.PERMISSION) from None
-        case aiosmtplib.SMTPTimeoutError():
-            raise Retry(f"{server} did not answer in time", error_class=ErrorClass.TIMEOUT) from None
-        case _ if code >= PERMANENT:
-            raise Fail(f"{server} refused: {said}", error_class=ErrorClass.REFUSED) from None
-        case _ if code:
-            raise Retry(f"{server} put off: {said}") from None
-        case _:
-            raise Retry(f"spec.email.smtp: {server} cannot be used: {explain_unreached(str(error)).why}") from None
-
-
-def _answer(error: aiosmtplib.SMTPException) -> tuple[int, str]:
-    """The server's code and words; (0, "") where it said nothing."""
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused) and error.recipients:
-        return _answer(error.recipients[0])
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return error.code, f"{error.code} {error.message}"
-    return 0, ""

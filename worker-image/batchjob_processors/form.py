@@ -1,9 +1,27 @@
-"""Forms: the JSON Schema that a model is asked to fill, and the check of what it answered. Pure."""
+"""Forms: the JSON Schema that a model is asked to fill, and the check of what it answered. Pure.
+
+A form is a JSON Schema, written by the user or made of `formSchema.fields`, so that one validator checks both, and
+what a model is told about a wrong answer is about the schema that it was shown.
+"""
 
 import json
-from typing import Any, Final
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final, NoReturn
 
-from batchjob.api.blocks import FormField, FormFieldType, FormSchema
+from jsonschema import Draft202012Validator, SchemaError, ValidationError
+from jsonschema.validators import validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from batchjob.api.blocks.ai_batch import FormField, FormFieldType, FormSchema
+from batchjob.worker import ConfigurationError
+
+REMARKS: Final = 5  # on one answer: what else is wrong shows once these are mended
+REMARK_LENGTH: Final = 160  # characters: a remark quotes the value
+STARTS: Final = 100  # braces at which no JSON begins, before a text counts as one that holds none
+CUT: Final = 80  # characters of an answer in a message
 
 _TYPES: Final[dict[FormFieldType, dict[str, Any]]] = {
     FormFieldType.STRING: {"type": "string"},
@@ -16,20 +34,116 @@ _TYPES: Final[dict[FormFieldType, dict[str, Any]]] = {
 
 
 class InvalidAnswerError(Exception):
-    """The answer does not fill the form; the message names the field and what was wrong."""
+    """The answer does not fill the form; the message names the fields and what was wrong."""
 
 
-def json_schema(form: FormSchema) -> dict[str, Any]:
-    """The form as a JSON Schema of an object with exactly these fields.
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
 
-    Structured output demands that every property is required, so an optional field allows null instead.
+
+_decoder: Final = json.JSONDecoder(parse_constant=_refuse)  # NaN, which no result may hold
+
+
+class Form:
+    """What to fill; `schema` is the JSON Schema of an object that the model is shown."""
+
+    def __init__(self, schema: dict[str, Any], fields: list[FormField] | None = None) -> None:
+        """`fields`: of a `formSchema`; what an answer has besides is left out, and null means absent."""
+        self.schema = schema
+        self._fields = fields
+        # A registry of its own: the default one would fetch a `$ref` from the web.
+        self._validator = validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+
+    @classmethod
+    def of_fields(cls, form: FormSchema) -> "Form":
+        """The form of an object with exactly these fields.
+
+        Structured output demands that every property is required, so an optional field allows null instead.
+        """
+        schema = {
+            "type": "object",
+            "properties": {field.name: _property(field) for field in form.fields},
+            "required": [field.name for field in form.fields],
+            "additionalProperties": False,
+        }
+        return cls(schema, form.fields)
+
+    @classmethod
+    def of_document(cls, text: str, field: str) -> "Form":
+        """The form that a JSON Schema is; ConfigurationError, which names `field`, for a text that is none."""
+        try:
+            schema = _decoder.decode(text)
+            if not isinstance(schema, dict) or schema.get("type") != "object":
+                raise ConfigurationError(f"{field} must be a JSON Schema with type: object, for an answer has fields")
+            validator_for(schema, default=Draft202012Validator).check_schema(schema)
+            _check_references(schema)
+            form = cls(schema)
+            form._validator.is_valid({})  # a `$ref` that leads back to itself shows here
+        except ValueError as error:
+            raise ConfigurationError(f"{field} is not JSON: {error}") from None
+        except SchemaError as error:
+            where = f" at {error.json_path}" if error.absolute_path else ""
+            raise ConfigurationError(f"{field} is no JSON Schema{where}: {error.message:.{REMARK_LENGTH}}") from None
+        except Unresolvable as error:
+            raise ConfigurationError(
+                f"{field}: there is nothing at $ref {error.ref!r}: it has to lead to a place within the schema, such "
+                "as #/$defs/name"
+            ) from None
+        except RecursionError:
+            raise ConfigurationError(f"{field} is nested too deeply, or a $ref leads back to itself") from None
+        return form
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """The filled form in a model's answer; InvalidAnswerError where it holds none."""
+        return self.check(find_object(text))
+
+    def check(self, answer: Any) -> dict[str, Any]:
+        """The filled form that an answer is: of `fields` those that are not null. InvalidAnswerError else."""
+        if not isinstance(answer, dict):
+            raise InvalidAnswerError(f"the answer is not a JSON object: {json.dumps(answer):.{CUT}}")
+        if self._fields is not None:
+            answer = {
+                field.name: answer.get(field.name)
+                for field in self._fields
+                if field.name in answer or not field.required
+            }
+        try:
+            errors = list(islice(self._validator.iter_errors(answer), REMARKS))
+            json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+        except RecursionError:
+            raise InvalidAnswerError("the answer is nested too deeply") from None
+        except ValueError:  # what JSON's grammar allows and no result may hold
+            raise InvalidAnswerError("a number is too large, or a text holds half of a surrogate pair") from None
+        if errors:
+            raise InvalidAnswerError("; ".join(map(_remark, errors)))
+        return answer if self._fields is None else {name: value for name, value in answer.items() if value is not None}
+
+
+def find_object(text: str) -> Any:
+    """The JSON of an answer: alone, in a fence, or among words, of several the last, for thoughts come first.
+
+    Raises InvalidAnswerError where there is none.
     """
-    return {
-        "type": "object",
-        "properties": {field.name: _property(field) for field in form.fields},
-        "required": [field.name for field in form.fields],
-        "additionalProperties": False,
-    }
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        raise InvalidAnswerError("the answer is nested too deeply") from None
+    except ValueError:
+        found = list(_objects(text))
+    if not found:
+        raise InvalidAnswerError(f"the answer is not JSON: {text[:CUT]!r}")
+    return found[-1]
+
+
+def _objects(text: str) -> Iterator[Any]:
+    at, misses = text.find("{"), 0
+    while at >= 0 and misses < STARTS:
+        try:
+            document, at = _decoder.raw_decode(text, at)
+            yield document
+        except (ValueError, RecursionError):
+            misses, at = misses + 1, at + 1
+        at = text.find("{", at)
 
 
 def _property(field: FormField) -> dict[str, Any]:
@@ -43,50 +157,21 @@ def _property(field: FormField) -> dict[str, Any]:
     return schema
 
 
-def parse_answer(form: FormSchema, text: str) -> dict[str, Any]:
-    """The filled form from a model's answer: only the form's fields, absent optional ones left out.
-
-    Raises:
-        InvalidAnswerError: the text is not a JSON object, or a field is missing or outside its type or bounds.
-    """
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        raise InvalidAnswerError(f"the answer is not JSON: {text[:80]!r}") from None
-    if not isinstance(answer, dict):
-        raise InvalidAnswerError(f"the answer is not a JSON object: {text[:80]!r}")
-    filled = {}
-    for field in form.fields:
-        value = answer.get(field.name)
-        if value is None:
-            if field.required:
-                raise InvalidAnswerError(f"{field.name} is missing")
-            continue
-        _check(field, value)
-        filled[field.name] = value
-    return filled
+def _remark(error: ValidationError) -> str:
+    where = error.json_path.removeprefix("$").removeprefix(".")
+    return f"{where}: {error.message:.{REMARK_LENGTH}}" if where else f"{error.message:.{REMARK_LENGTH}}"
 
 
-def _check(field: FormField, value: Any) -> None:
-    if not _has_type(field.type, value):
-        raise InvalidAnswerError(f"{field.name} must be of type {field.type}, got {value!r:.80}")
-    if field.enum and value not in field.enum:
-        raise InvalidAnswerError(f"{field.name} must be one of {', '.join(field.enum)}, got {value!r:.80}")
-    if field.minimum is not None and value < field.minimum:
-        raise InvalidAnswerError(f"{field.name} must be at least {field.minimum:g}, got {value}")
-    if field.maximum is not None and value > field.maximum:
-        raise InvalidAnswerError(f"{field.name} must be at most {field.maximum:g}, got {value}")
-
-
-def _has_type(kind: FormFieldType, value: Any) -> bool:
-    match kind:
-        case FormFieldType.BOOLEAN:
-            return isinstance(value, bool)
-        case FormFieldType.INTEGER:
-            return isinstance(value, int) and not isinstance(value, bool)
-        case FormFieldType.NUMBER:
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case FormFieldType.LIST:
-            return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
-        case _:
-            return isinstance(value, str)
+def _check_references(schema: dict[str, Any]) -> None:
+    """Follow each `$ref`: a validator would only when an answer leads there. Raises Unresolvable."""
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    places: list[Any] = [schema]
+    while places:
+        match places.pop():
+            case dict() as place:
+                for kind in ("$ref", "$dynamicRef"):
+                    if isinstance(reference := place.get(kind), str):
+                        resolver.lookup(reference)
+                places += place.values()
+            case list() as place:
+                places += place

@@ -1,28 +1,24 @@
 """The processor that does nothing, for trying things out and for measuring the engine alone."""
 
 import asyncio
-import math
-from typing import Final
 
-from batchjob.worker import ConfigurationError, Context, Item, Processor
+from pydantic import BaseModel, Field
 
-SECONDS: Final = "seconds"
+from batchjob.worker import Context, Item, Processor
+
+
+class Params(BaseModel):
+    """What may be told to it."""
+
+    seconds: float = Field(0, ge=0, allow_inf_nan=False)  # that each item takes
 
 
 class Noop(Processor):
     """Type custom, `processor: noop`; the parameter `seconds` makes each item take that long."""
 
     async def open(self, context: Context) -> None:
-        """Read the parameter, and tell of those that are none."""
-        text = context.params.get(SECONDS, "0")
-        try:
-            self._seconds = float(text)
-        except ValueError:
-            self._seconds = math.nan
-        if not 0 <= self._seconds < math.inf:
-            raise ConfigurationError(f"spec.custom.params.seconds is no number of seconds, from 0: {text!r}")
-        for name in sorted(set(context.params) - {SECONDS}):
-            context.logger.warning("a parameter has no effect: noop knows `seconds` alone", param=name)
+        """Read the parameter."""
+        self._seconds = context.read_params(Params).seconds
 
     async def process(self, item: Item, context: Context) -> None:
         """Wait, if told to."""

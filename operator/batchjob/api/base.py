@@ -14,6 +14,9 @@ GROUP: Final = "batchjob.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
+# Begins the names of fields that we add to a result. No dot, so that a path of an export reaches into them.
+OWN_FIELDS: Final = "batchjob/"
+
 # Largest name of a BatchJob: "-" + 5 hash characters + "-" + a slot number must still fit in a pod's 63.
 MAX_NAME: Final = 52
 

@@ -14,6 +14,12 @@ from batchjob.api.base import VALIDATIONS, Model, Name, Quantity, cel
 SmallText = Annotated[str, Field(max_length=253)]
 
 
+class Variant(StrEnum):
+    """A worker image that has more than the plain one, for the specs that need it."""
+
+    PARQUET = "parquet"
+
+
 class ResourceAmounts(Model):
     """Amounts of CPU and memory."""
 
@@ -93,7 +99,8 @@ class Worker(Model):
     """What may be said about the worker pods: an allow-list, never a pod template."""
 
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
-        None, description="Worker image; default: the chart's. Your own image holds your own processors."
+        None,
+        description="Worker image; default: the chart's for its type. Your own image holds your own processors.",
     )
     resources: WorkerResources | None = Field(None, description="CPU and memory of a worker pod.")
     node_selector: Annotated[dict[str, SmallText], Field(max_length=16)] | None = Field(

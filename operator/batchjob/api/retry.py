@@ -50,8 +50,8 @@ class ClassRetry(Model):
     )
 
     error_class: ErrorClass = Field(
-        description="Which errors: timeout, rate-limited, invalid-input, upstream, infrastructure, permission, refused "
-        "or internal (an exception that says nothing more)."
+        description="Which errors: timeout, rate-limited, invalid-input, upstream, infrastructure, permission, "
+        "refused, invalid-answer, content-filter or internal (an exception that says nothing more)."
     )
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,

@@ -5,15 +5,18 @@ Secrets and ConfigMaps are mounted below `REFERENCES_DIR/<purpose>/`, one folder
 pod needs no access to Kubernetes, and its runtime only reads files.
 """
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from pydantic import Field
 
 from batchjob.api.base import Model
-from batchjob.api.blocks import Destination
+from batchjob.api.blocks.ai_batch import AiBatch
+from batchjob.api.blocks.email import Email
+from batchjob.api.blocks.export import Destination
 from batchjob.api.queue import RateLimit
-from batchjob.api.source import Location
+from batchjob.api.source import Location, SecretKey
 from batchjob.api.status import Effective
 from batchjob.api.v1alpha1 import BatchJobSpec
 
@@ -92,8 +95,14 @@ class Purpose(StrEnum):
     DESTINATION_CA = "destination-ca"
     RESULTS_CREDENTIALS = "results-credentials"
     RESULTS_CA = "results-ca"
+    RESULTS_TABLE = "results-table"
     MODEL = "model"
+    MODEL_HEADERS = "model-headers"
+    FORM = "form"
     SMTP = "smtp"
+    FILES_CREDENTIALS = "files-credentials"
+    FILES_CA = "files-ca"
+    SUPPRESSION = "suppression"
 
 
 class Reference(NamedTuple):
@@ -106,45 +115,76 @@ class Reference(NamedTuple):
     field: str  # JSON path in the spec, for messages
 
 
-def _location(place: Location, credentials: Purpose, authority: Purpose, field: str) -> list[Reference]:
-    found = []
-    if place.credentials_secret_ref:
-        name = place.credentials_secret_ref.name
-        found.append(Reference("Secret", name, None, credentials, f"{field}.credentialsSecretRef"))
-    if place.ca_bundle_ref:
-        bundle = place.ca_bundle_ref
-        found.append(Reference("ConfigMap", bundle.name, bundle.key, authority, f"{field}.caBundleRef"))
-    return found
-
-
 def references(spec: BatchJobSpec, parent: ParentResults | None = None) -> list[Reference]:
     """Every Secret and ConfigMap that the pods of this spec mount, each with its purpose.
 
     `parent`: where the results that they read are.
     """
-    found: list[Reference] = []
+    return [*_of_source(spec, parent), *_of_results(spec), *_of_block(spec)]
+
+
+def _of_source(spec: BatchJobSpec, parent: ParentResults | None) -> Iterator[Reference]:
     if spec.source.results_of and parent:
         field = f"spec.source.resultsOf: spec.results.destination of BatchJob {spec.source.results_of.batch_job_name}"
-        found += _location(parent.destination, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, field)
+        yield from _location(parent.destination, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, field)
     if source := spec.source.config_map_ref:
-        found.append(Reference("ConfigMap", source.name, source.key, Purpose.SOURCE, "spec.source.configMapRef"))
+        yield Reference("ConfigMap", source.name, source.key, Purpose.SOURCE, "spec.source.configMapRef")
     if secret := spec.source.secret_ref:
-        found.append(Reference("Secret", secret.name, secret.key, Purpose.SOURCE, "spec.source.secretRef"))
+        yield Reference("Secret", secret.name, secret.key, Purpose.SOURCE, "spec.source.secretRef")
     if spec.source.uri:
-        found += _location(spec.source.uri, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, "spec.source.uri")
+        yield from _location(spec.source.uri, Purpose.SOURCE_CREDENTIALS, Purpose.SOURCE_CA, "spec.source.uri")
     if spec.source.sql:
-        dsn = spec.source.sql.dsn_secret_ref
-        field = "spec.source.sql.dsnSecretRef"
-        found.append(Reference("Secret", dsn.name, dsn.key, Purpose.SOURCE_CREDENTIALS, field))
+        yield _key(spec.source.sql.dsn_secret_ref, Purpose.SOURCE_CREDENTIALS, "spec.source.sql.dsnSecretRef")
+
+
+def _of_results(spec: BatchJobSpec) -> Iterator[Reference]:
     if spec.results and spec.results.destination:
         field = "spec.results.destination"
-        found += _location(spec.results.destination, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA, field)
+        yield from _location(spec.results.destination, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA, field)
+    if spec.results and spec.results.table:
+        yield _key(spec.results.table.dsn_secret_ref, Purpose.RESULTS_TABLE, "spec.results.table.dsnSecretRef")
+
+
+def _of_block(spec: BatchJobSpec) -> Iterator[Reference]:
     if spec.export:
         field = "spec.export.destination"
-        place = spec.export.destination
-        found += _location(place, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA, field)
-    if spec.ai_batch and (key := spec.ai_batch.model.api_key_secret_ref):
-        found.append(Reference("Secret", key.name, key.key, Purpose.MODEL, "spec.aiBatch.model.apiKeySecretRef"))
-    if spec.email and (login := spec.email.smtp.credentials_secret_ref):
-        found.append(Reference("Secret", login.name, None, Purpose.SMTP, "spec.email.smtp.credentialsSecretRef"))
-    return found
+        yield from _location(spec.export.destination, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA, field)
+    if spec.ai_batch:
+        yield from _of_model(spec.ai_batch)
+    if spec.email:
+        yield from _of_mail(spec.email)
+
+
+def _of_model(block: AiBatch) -> Iterator[Reference]:
+    field = "spec.aiBatch.model"
+    if key := block.model.api_key_secret_ref:
+        yield _key(key, Purpose.MODEL, f"{field}.apiKeySecretRef")
+    if headers := block.model.headers_secret_ref:
+        yield Reference("Secret", headers.name, None, Purpose.MODEL_HEADERS, f"{field}.headersSecretRef")
+    if form := block.form_schema_ref:
+        yield Reference("ConfigMap", form.name, form.key, Purpose.FORM, "spec.aiBatch.formSchemaRef")
+
+
+def _of_mail(block: Email) -> Iterator[Reference]:
+    if login := block.smtp.credentials_secret_ref:
+        yield Reference("Secret", login.name, None, Purpose.SMTP, "spec.email.smtp.credentialsSecretRef")
+    if block.files:
+        yield from _location(block.files, Purpose.FILES_CREDENTIALS, Purpose.FILES_CA, "spec.email.files")
+    if suppression := block.suppression:
+        field = "spec.email.suppression"
+        if listed := suppression.config_map_ref:
+            yield Reference("ConfigMap", listed.name, listed.key, Purpose.SUPPRESSION, f"{field}.configMapRef")
+        if secret := suppression.secret_ref:
+            yield Reference("Secret", secret.name, secret.key, Purpose.SUPPRESSION, f"{field}.secretRef")
+
+
+def _key(reference: SecretKey, purpose: Purpose, field: str) -> Reference:
+    return Reference("Secret", reference.name, reference.key, purpose, field)
+
+
+def _location(place: Location, credentials: Purpose, authority: Purpose, field: str) -> Iterator[Reference]:
+    if place.credentials_secret_ref:
+        yield Reference("Secret", place.credentials_secret_ref.name, None, credentials, f"{field}.credentialsSecretRef")
+    if place.ca_bundle_ref:
+        bundle = place.ca_bundle_ref
+        yield Reference("ConfigMap", bundle.name, bundle.key, authority, f"{field}.caBundleRef")

@@ -92,8 +92,8 @@ class Location(Model):
     """A place in an object store, on a mounted claim or on the web."""
 
     url: Url = Field(
-        description="s3://bucket/key, file:///path below a mount of spec.worker.volumes, or (sources only) "
-        "gs://bucket/key, az://container/key or https://host/path.",
+        description="s3://bucket/key, gs://bucket/key, az://container/key, file:///path below a mount of "
+        "spec.worker.volumes, or (sources only) https://host/path.",
     )
     endpoint: Url | None = Field(
         None,
@@ -171,6 +171,12 @@ class Sql(Model):
         description="One SELECT; each row is an item, and its column idField names it. It runs once, in a read-only "
         "transaction, and its rows come in their order. What JSON has no type for (decimals, dates, uuids, bytea) is "
         "the text that PostgreSQL writes for it."
+    )
+    partition_by: Annotated[str, Field(min_length=1, max_length=63)] | None = Field(
+        None,
+        description="For type export: a column of the query: number, date or text. An item is then a range of it, "
+        "about export.rowsPerFile rows, which a pod reads straight into its part: rows never pass through the store, "
+        "and all pods read side by side, each range in a transaction of its own. Without it one pod reads all rows.",
     )
 
 

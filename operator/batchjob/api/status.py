@@ -62,6 +62,8 @@ class ErrorClass(StrEnum):
     INFRASTRUCTURE = "infrastructure"
     PERMISSION = "permission"
     REFUSED = "refused"
+    INVALID_ANSWER = "invalid-answer"
+    CONTENT_FILTER = "content-filter"
     INTERNAL = "internal"  # an exception of the processor's that says nothing more
 
 
@@ -89,7 +91,8 @@ class ItemError(Model):
 
     item_id: Annotated[str, Field(max_length=128)] = Field(description="Name of the item.")
     error_class: Annotated[str, Field(max_length=64)] = Field(
-        description="timeout, rate-limited, invalid-input, upstream, infrastructure, permission, refused or internal."
+        description="timeout, rate-limited, invalid-input, upstream, infrastructure, permission, refused, "
+        "invalid-answer, content-filter or internal."
     )
     message: Text = Field(description="What the processor said.")
 

@@ -11,9 +11,13 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, immutable
-from batchjob.api.blocks import AiBatch, Custom, Destination, Email, Export
-from batchjob.api.pods import Worker
+from batchjob.api.blocks.ai_batch import AiBatch
+from batchjob.api.blocks.custom import Custom
+from batchjob.api.blocks.email import Email
+from batchjob.api.blocks.export import SPEC_RULES, Export, ExportFormat
+from batchjob.api.pods import Variant, Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
+from batchjob.api.results import Results
 from batchjob.api.retry import Retry
 from batchjob.api.source import Source
 from batchjob.api.status import BatchJobStatus
@@ -40,19 +44,6 @@ class JobType(StrEnum):
     EXPORT = "export"
     EMAIL = "email"
     CUSTOM = "custom"
-
-
-class Results(Model):
-    """Where the results of the items go."""
-
-    destination: Destination | None = Field(
-        None,
-        description="Where to write results: JSONL part files and manifest.json, in a folder of the run's own below "
-        "the url, <name>-<start of its uid>/; status.results.uri says where. They are written while the run goes on, "
-        "a part each 8 MiB or 30 s. Not for type export, and not where the processor seals files of its own. "
-        "Default: they stay in the store for as long as spec.retention says, and may have 256 MiB there (or what the "
-        "operator's settings say); above that it fails, reason ResultsTooLarge.",
-    )
 
 
 BLOCKS: Final = {
@@ -98,11 +89,12 @@ class BatchJobSpec(Model):
                     "spec.cancel goes one way: a cancelled BatchJob stays cancelled. Create another one to run again.",
                     field=".cancel",
                 ),
+                *SPEC_RULES,
                 cel(
-                    "self.type != 'export' || !has(self.results)",
-                    "spec.results is not for type export: its files are its results, and "
-                    "spec.export.destination says where they go. Remove spec.results.",
-                    field=".results",
+                    "!has(self.email) || !has(self.email.dryRun) || !self.email.dryRun || "
+                    "has(self.results) && has(self.results.destination)",
+                    "spec.email.dryRun writes the mails to files: spec.results.destination says where, set it",
+                    field=".email.dryRun",
                 ),
                 *(
                     cel(
@@ -231,6 +223,16 @@ class BatchJobSpec(Model):
     def has_destination(self) -> bool:
         """Whether results leave the store."""
         return bool(self.results and self.results.destination)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether an item is a range of a query's key."""
+        return bool(self.source.sql and self.source.sql.partition_by)
+
+    @property
+    def variant(self) -> Variant | None:
+        """The variant of the worker image that has what it needs; None: the plain one has."""
+        return Variant.PARQUET if self.export and self.export.format is ExportFormat.PARQUET else None
 
     @property
     def has_effects_outside(self) -> bool:

@@ -6,12 +6,12 @@ Kubernetes, and get everything as files: the run's Secret, the user's references
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from batchjob.api.base import API_VERSION, GROUP, Model
-from batchjob.api.pods import Worker
+from batchjob.api.pods import Variant, Worker
 from batchjob.api.run import (
     EXIT_CONFIGURATION,
     EXIT_DRAINED,
@@ -75,6 +75,7 @@ class PodSettings:
     grace_seconds: int
     job_ttl_seconds: int
     log_level: str
+    variants: Mapping[Variant, str] = field(default_factory=dict)  # images that have more, for specs that need it
 
 
 def child_name(name: str, uid: str, index: int) -> str:
@@ -207,7 +208,7 @@ def _pod(job: BatchJob, settings: PodSettings, parent: ParentResults | None) -> 
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumes": [volume for volume, _ in volumes],
-        "containers": [_container(worker, settings, [mount for _, mount in volumes])],
+        "containers": [_container(worker, settings, _image(job, settings), [mount for _, mount in volumes])],
         "serviceAccountName": worker.service_account_name,
         "nodeSelector": worker.node_selector,
         "priorityClassName": worker.priority_class_name,
@@ -217,10 +218,17 @@ def _pod(job: BatchJob, settings: PodSettings, parent: ParentResults | None) -> 
     return {name: value for name, value in pod.items() if value not in (None, [])}
 
 
-def _container(worker: Worker, settings: PodSettings, mounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _image(job: BatchJob, settings: PodSettings) -> str:
+    """The BatchJob's own, else the installation's that has what it needs."""
+    variant = job.spec.variant
+    plain = settings.variants.get(variant, settings.image) if variant else settings.image
+    return (job.spec.worker and job.spec.worker.image) or plain
+
+
+def _container(worker: Worker, settings: PodSettings, image: str, mounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     container = {
         "name": CONTAINER,
-        "image": worker.image or settings.image,
+        "image": image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": ["worker"],
         "env": [

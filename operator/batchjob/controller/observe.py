@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from batchjob import log
-from batchjob.api.blocks import Destination
+from batchjob.api.blocks.export import Destination
 from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.run import ParentResults, run_folder
 from batchjob.api.v1alpha1 import BatchJob

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from batchjob import log
+from batchjob.api.pods import Variant
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
@@ -234,6 +235,7 @@ def _plan_settings(settings: Settings) -> PlanSettings:
         grace_seconds=settings.grace_seconds,
         job_ttl_seconds=settings.job_ttl_seconds,
         log_level=settings.log_level,
+        variants={Variant.PARQUET: settings.worker_image_parquet} if settings.worker_image_parquet else {},
     )
     pace = Pace(settings.progress_seconds, settings.progress_percent, settings.progress_max_seconds)
     return PlanSettings(pods, pace, settings.results_limit_bytes, settings.linger_seconds)

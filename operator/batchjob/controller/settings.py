@@ -28,6 +28,10 @@ class Settings(BaseSettings):
     worker_store_url: str | None = Field(None, description="The store as worker pods reach it; default: store_url.")
 
     worker_image: str = Field(description="Image of worker pods whose BatchJob names none.")
+    worker_image_parquet: str | None = Field(
+        None,
+        description="Image of worker pods for export.format parquet; default: worker_image, which may lack pyarrow.",
+    )
     worker_image_pull_policy: str = Field(
         "IfNotPresent", pattern="^(Always|IfNotPresent|Never)$", description="imagePullPolicy of worker pods."
     )

@@ -11,6 +11,7 @@ from batchjob.api.queue import RateLimit
 from batchjob.api.run import RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.controller.informer import controller_uid
 from batchjob.controller.manifests import build_secret, decode, encode, secret_name
+from batchjob.core.cache import cache_name
 from batchjob.core.rates import keys_of
 from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, NotFound
 from batchjob.kube import SECRETS, Kube
@@ -56,7 +57,7 @@ class Users:
         if credentials.run.rate_limits != run.rate_limits:
             news = credentials.run.model_copy(update={"rate_limits": run.rate_limits})
             credentials = await self._rewrite(news, credentials)
-        await self._store.grant(run.uid, credentials.password, reads=reads, rates=rates)
+        await self._store.grant(run.uid, credentials.password, reads=reads, rates=rates, cache=cache_name(run))
         self._passwords[run.uid] = credentials.password
         self._told[run.uid] = run.rate_limits
         self.present.add(run.uid)

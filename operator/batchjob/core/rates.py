@@ -36,8 +36,8 @@ class Rate(NamedTuple):
         return cls(0, 1) if limit is None else cls.of(limit, 60)
 
 
-class QueueRate(NamedTuple):
-    """A rate that the runs of a queue share."""
+class SharedRate(NamedTuple):
+    """A rate that the runs of a queue share, or those that ask one server."""
 
     key: str
     rate: Rate
@@ -58,35 +58,55 @@ def key_of(run: Run) -> str | None:
         login = spec.email.smtp.credentials_secret_ref
         name = f"smtp {spec.email.smtp.host}:{spec.email.smtp.port} {login.name if login else ''}"
     elif spec.ai_batch:
-        key = spec.ai_batch.model.api_key_secret_ref
-        name = f"model {spec.ai_batch.model.base_url} {key.name if key else ''} {key.key if key else ''}"
+        model = spec.ai_batch.model
+        key, headers = model.api_key_secret_ref, model.headers_secret_ref
+        name = f"model {model.base_url} {key.name if key else ''} {key.key if key else ''}"
+        name += f" {headers.name}" if headers else ""
     else:
         return None
     return rate_key(run.namespace, name)
 
 
-def queue_rates(run: Run) -> Iterator[QueueRate]:
+def queue_rates(run: Run) -> Iterator[SharedRate]:
     """The rates of the run's queue."""
     for limit in run.rate_limits:
         for unit, number in (("requests", limit.requests), ("tokens", limit.tokens)):
             if number is not None:
                 key = rate_key("", f"queue {run.effective.queue} {limit.key} {unit}")  # no namespace has no name
-                yield QueueRate(key, Rate.of(number, limit.per_seconds), unit == "tokens")
+                yield SharedRate(key, Rate.of(number, limit.per_seconds), unit == "tokens")
+
+
+def own_rates(run: Run) -> Iterator[SharedRate]:
+    """The rates of the server that the run asks: first that of requests, which heeds what others are told anyway."""
+    key = key_of(run)
+    if key is None:
+        return
+    yield SharedRate(key, Rate.per_minute(_requests_per_minute(run.spec)), counts_tokens=False)
+    tokens = run.spec.ai_batch.model.tokens_per_minute if run.spec.ai_batch else None
+    if tokens is not None:
+        yield SharedRate(rate_key("", f"tokens {key}"), Rate.per_minute(tokens), counts_tokens=True)
 
 
 def keys_of(run: Run) -> set[str]:
     """Every rate that a run takes of."""
-    own = key_of(run)
-    return {rate.key for rate in queue_rates(run)} | ({own} if own else set())
+    return {rate.key for rate in (*queue_rates(run), *own_rates(run))}
 
 
-def rate_of(run: Run) -> Rate:
-    """How fast a run may go; it heeds what others are told in any case."""
-    return Rate.per_minute(run.spec.email.rate_per_minute if run.spec.email else None)
+def requests_of(spec: BatchJobSpec, items: int) -> int:
+    """Requests to the server that an attempt of so many items makes, if nothing goes wrong."""
+    return 1 if spec.ai_batch else items
+
+
+def _requests_per_minute(spec: BatchJobSpec) -> int | None:
+    if spec.email:
+        return spec.email.rate_per_minute
+    return spec.ai_batch.model.requests_per_minute if spec.ai_batch else None
 
 
 def items_per_minute(spec: BatchJobSpec, of_queue: Iterable[RateLimit]) -> float | None:
     """Items that may start in a minute; None: any number."""
-    own = spec.email.rate_per_minute if spec.email else None
+    own = _requests_per_minute(spec)
+    if own and spec.ai_batch:
+        own *= spec.ai_batch.items_per_request
     limits = [limit.requests * 60 / limit.per_seconds for limit in of_queue if limit.requests is not None]
     return min([*limits, *([own] if own else [])], default=None)

@@ -24,9 +24,13 @@ from batchjob.errors import ConfigurationError
 from batchjob.local.rules import complaints
 
 _OPENINGS: Final = re.compile("^(Input |String |List |Dictionary |Value error, )")  # of pydantic's sentences
+_KEY: Final = re.compile(r"(?!\.\.)[-._a-zA-Z0-9]{1,253}")  # as the API server takes it
 SHOWN: Final = 20  # mistakes: who wrote a field wrong in a thousand items sees which one
 # Where a URL may be a path of this machine.
-_PLACES: Final = (("source", "uri"), ("results", "destination"), ("export", "destination"))
+_PLACES: Final = (
+    *(("source", "uri"), ("results", "destination"), ("export", "destination")),
+    ("email", "files"),
+)
 
 
 class _Loader(yaml.SafeLoader):
@@ -184,6 +188,8 @@ def _files(document: dict[str, Any], path: Path) -> dict[str, bytes]:
             raise ConfigurationError(f"{path}: {document['kind']} {_name(document)}: {field}: must be a map of keys")
         for key, value in entries.items():
             where = f"{path}: {document['kind']} {_name(document)}: {field}.{key}"
+            if not _KEY.fullmatch(str(key)):  # it becomes a file's name
+                raise ConfigurationError(f"{where}: is no key: letters, digits, -, _ and . alone")
             if not isinstance(value, str):
                 raise ConfigurationError(f"{where}: must be a text: put it in quotes (it is {value!r:.60})")
             try:

@@ -35,6 +35,10 @@ async def load_letters(store: Store, run: Run, letters: Sequence[Letter]) -> Non
     if lease is None:
         raise RunGone("the store lost the run while it was made")
     async with kept(lease, LEASE_MS / 3000):
-        await fill(
-            lease, Letters(letters), run.spec.parallelism, run.spec.export.rows_per_file if run.spec.export else None
-        )
+        await fill(lease, Letters(letters), run.spec.parallelism, _part_items(run))
+
+
+def _part_items(run: Run) -> int | None:
+    """Items of a part of an export, which are loaded together."""
+    export = run.spec.export
+    return None if export is None else 1 if run.spec.has_ranges else export.part_rows(of_ranges=False)

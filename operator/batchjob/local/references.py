@@ -15,6 +15,7 @@ _PLACES: Final = {
     Purpose.SOURCE_CREDENTIALS: lambda spec: spec.source.uri,
     Purpose.DESTINATION_CREDENTIALS: lambda spec: spec.export and spec.export.destination,
     Purpose.RESULTS_CREDENTIALS: lambda spec: spec.results and spec.results.destination,
+    Purpose.FILES_CREDENTIALS: lambda spec: spec.email and spec.email.files,
 }
 
 
@@ -23,7 +24,7 @@ def mount(manifest: Manifest, folder: Path) -> None:
     for reference in references(manifest.job.spec):
         place = folder / reference.purpose
         place.mkdir(parents=True, exist_ok=True)
-        for key, content in _content(manifest, reference, *_keys(manifest.job.spec, reference)):
+        for key, content in _content(manifest, reference):
             (place / key).write_bytes(content)
 
 
@@ -37,10 +38,16 @@ def _keys(spec: BatchJobSpec, reference: Reference) -> tuple[Sequence[Sequence[s
     return cloud.ways, cloud.optional
 
 
-def _content(
-    manifest: Manifest, reference: Reference, ways: Sequence[Sequence[str]], optional: Sequence[str]
-) -> Iterator[tuple[str, bytes]]:
+def _content(manifest: Manifest, reference: Reference) -> Iterator[tuple[str, bytes]]:
     found = manifest.objects.get((reference.kind, reference.name), {})
+    if reference.purpose is Purpose.MODEL_HEADERS:  # whatever keys it has; our environment says nothing of headers
+        if not found:
+            raise ConfigurationError(
+                f"{reference.field}: no document of the file is a Secret {reference.name}. Add it."
+            )
+        yield from found.items()
+        return
+    ways, optional = _keys(manifest.job.spec, reference)
     if reference.kind == "Secret":
         found = {key.decode(): content for key, content in os.environb.items()} | found
     whole = next((way for way in ways if found.keys() >= set(way)), None)

@@ -21,19 +21,21 @@ COMMANDS: Final = (
     "time", "del", "unlink",
     "hget", "hmget", "hset", "hsetnx", "hdel", "hincrby", "hlen",
     "llen", "lpop", "lpush", "lrange", "rpush", "ltrim",
-    "zadd", "zrem", "zrange",
+    "zadd", "zrem", "zrange", "zscore",
     "xadd",
     "pexpire",
 )  # fmt: skip
 
 
-def user_rules(uid: str, password: str, reads: str | None, rates: Iterable[str]) -> list[str]:
+def user_rules(uid: str, password: str, reads: str | None, rates: Iterable[str], cache: str | None) -> list[str]:
     """The rules of ACL SETUSER for a run, from nothing.
 
-    `reads`: uid of a run whose keys it may read; `rates`: those that it shares with others.
+    `reads`: uid of a run whose keys it may read; `rates`: those that it shares with others; `cache`: its owner's.
     """
     rules = ["reset", "on", f">{password}", f"~{keys.run_key(keys.checked_uid(uid), '*')}"]
     if reads is not None:
         rules.append(f"%R~{keys.run_key(keys.checked_uid(reads), '*')}")
-    shared = (f"~{keys.rate_key(keys.checked_uid(rate))}" for rate in rates)
+    shared = [f"~{keys.rate_key(keys.checked_uid(rate))}" for rate in rates]
+    if cache is not None:
+        shared += (f"~{key}" for key in keys.cache_keys(keys.checked_uid(cache)))
     return [*rules, *shared, *(f"+{command}" for command in COMMANDS), f"(~{keys.DIRTY} +zadd)"]

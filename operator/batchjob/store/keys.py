@@ -23,6 +23,7 @@ OLDEST_SCHEMA: Final = SCHEMA - 1
 
 DIRTY: Final = "bj:dirty"  # zset uid → first change not yet read, ms; a hint: workers add, the operator pops
 RATE_PREFIX: Final = "bj:rate:"  # hash next, held; with a TTL of its own: it goes once it says nothing any more
+CACHE_PREFIX: Final = "bj:cache:"  # of an owner: entries, due, size (cache_put.lua); all of it has a TTL
 USER_PREFIX: Final = "bj-"  # an ACL user is named bj-<uid>
 
 
@@ -84,6 +85,12 @@ def run_keys(uid: str) -> tuple[bytes, ...]:
 def rate_key(name: str) -> str:
     """The key of a rate, by the name that `core.rates` gives it."""
     return RATE_PREFIX + name
+
+
+def cache_keys(owner: str) -> tuple[str, str, str]:
+    """The keys of a cache, by the name that `core.cache` gives its owner: entries, due, size."""
+    tag = f"{CACHE_PREFIX}{{{owner}}}:"
+    return f"{tag}entries", f"{tag}due", f"{tag}size"
 
 
 def uid_of(key: bytes) -> str:

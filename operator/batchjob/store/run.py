@@ -22,6 +22,7 @@ from batchjob.store.seal import SealLease
 from batchjob.store.snapshot import DeadLetter, ItemResult
 
 MESSAGE_LIMIT: Final = 1024  # characters kept of an error message
+CACHE_BYTES: Final = 32 * 1024 * 1024  # of one owner: the store keeps items first of all, and drops none for it
 
 _numbers = itertools.count(1)
 
@@ -194,6 +195,17 @@ class RunStore:
         """Nobody takes of this rate for so long."""
         command = ("EVALSHA", scripts.RATE_HOLD.sha, 1, keys.rate_key(name), round(seconds * 1_000_000))
         await self._connection.command(*command)
+
+    async def cache_get(self, owner: str, key: str) -> bytes | None:
+        """A value of the cache of that name; None where there is none, or its time is over."""
+        entries, due, _ = keys.cache_keys(owner)
+        value: bytes | None = await self._connection.command("EVALSHA", scripts.CACHE_GET.sha, 2, entries, due, key)
+        return value
+
+    async def cache_put(self, owner: str, key: str, value: bytes, ms: int) -> None:
+        """Keep a value so long, at most: where the cache is full, those go that would have gone soonest."""
+        command = ("EVALSHA", scripts.CACHE_PUT.sha, 3, *keys.cache_keys(owner))
+        await self._connection.command(*command, key, value, ms, CACHE_BYTES)
 
     async def note(self, name: str, value: bytes) -> bytes:
         """Agree on a value for the whole run: the first writer's is in force and is returned to all."""

@@ -86,12 +86,20 @@ class Store:
         in_force: bytes = await self._call(scripts.OPEN_RUN, keys.checked_uid(uid), *created)
         return in_force.decode()
 
-    async def grant(self, uid: str, password: str, *, reads: str | None = None, rates: Iterable[str] = ()) -> None:
-        """Make the user `bj-<uid>`, who may use this run and these rates, and read the results of the run `reads`.
+    async def grant(
+        self,
+        uid: str,
+        password: str,
+        *,
+        reads: str | None = None,
+        rates: Iterable[str] = (),
+        cache: str | None = None,
+    ) -> None:
+        """Make the user `bj-<uid>`, who may use this run, these rates and this cache, and read the run `reads`.
 
         Loads the scripts too, since that user may not. Idempotent; to be repeated after a restart of the server.
         """
-        user = ("ACL", "SETUSER", keys.user_name(uid), *user_rules(uid, password, reads, rates))
+        user = ("ACL", "SETUSER", keys.user_name(uid), *user_rules(uid, password, reads, rates, cache))
         await self._connection.everywhere(*map(load, scripts.ALL), user)
 
     async def revoke(self, uid: str) -> None:

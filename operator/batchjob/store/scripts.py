@@ -39,6 +39,8 @@ def _script(name: str, *shared: str) -> Script:
 
 ABANDON: Final = _script("abandon", "items")
 BREAKER: Final = _script("breaker")
+CACHE_GET: Final = _named("cache_get", _read("cache_get"))
+CACHE_PUT: Final = _named("cache_put", _read("cache_put"))
 CONCLUDE: Final = _script("conclude")
 DUTY_CLAIM: Final = _script("duty_claim", "duties")
 DUTY_FAIL: Final = _script("duty_fail", "duties")
@@ -60,6 +62,7 @@ SEAL_PART: Final = _script("seal_part", "duties")
 SNAPSHOT: Final = _script("snapshot")
 
 ALL: Final = (
-    ABANDON, BREAKER, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE, FINISHED, LEDGER, LOAD_FINISH,
-    LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT,
+    ABANDON, BREAKER, CACHE_GET, CACHE_PUT, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE,
+    FINISHED, LEDGER, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH,
+    SEAL_PART, SNAPSHOT,
 )  # fmt: skip

@@ -11,6 +11,8 @@ from batchjob.worker.addresses import check_host
 from batchjob.worker.context import Context
 from batchjob.worker.files import Files
 from batchjob.worker.processor import Processor, Sealed
+from batchjob.worker.ranges import open_range
+from batchjob.worker.reading import Folder
 from batchjob.worker.runtime import main
 from batchjob.worker.unreached import explain_unreached
 
@@ -23,6 +25,7 @@ __all__ = [
     "Fail",
     "Failed",
     "Files",
+    "Folder",
     "Item",
     "Outcome",
     "Processor",
@@ -33,4 +36,5 @@ __all__ = [
     "check_host",
     "explain_unreached",
     "main",
+    "open_range",
 ]

@@ -5,7 +5,7 @@ asks. Private addresses are allowed: object stores and model servers of the same
 
 For https sources each connection, after redirects too, goes to an address that was checked. Endpoints of buckets, of
 models, of mail servers and of databases are checked once, before they are used: against a mistake, not against a name
-whose address changes afterwards or a model server that redirects. What stops those is a NetworkPolicy.
+whose address changes afterwards. What stops that is a NetworkPolicy. A model server's redirects are not followed.
 """
 
 import asyncio

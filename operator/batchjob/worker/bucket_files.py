@@ -1,11 +1,16 @@
 """Destinations in an object store."""
 
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
+from typing import Final
 
 from batchjob.api.source import Location
 from batchjob.errors import ResultsError
 from batchjob.worker.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
 from batchjob.worker.files import Files
+
+PIECE_BYTES: Final = 8 * 1024 * 1024  # of a multipart upload; S3 wants at least 5 MiB
+MOST_PIECES: Final = 9000  # S3 takes 10,000
 
 
 class BucketFiles(Files):
@@ -27,6 +32,31 @@ class BucketFiles(Files):
             await self._store.put_async(self._prefix + name, body, use_multipart=False)
         except STORE_ERRORS as error:
             raise self._translated(name, error) from None
+
+    async def write(self, name: str, pieces: AsyncIterable[bytes], size: int = 0) -> None:
+        """A multipart upload, which is visible once it is completed."""
+        await self._check()
+        failed: list[Exception] = []
+
+        async def watched() -> AsyncIterator[bytes]:
+            try:
+                async for piece in pieces:
+                    yield piece
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        piece_bytes = max(PIECE_BYTES, size // MOST_PIECES)
+        try:
+            await self._store.put_async(
+                self._prefix + name, watched(), use_multipart=True, chunk_size=piece_bytes, max_concurrency=1
+            )
+        except Exception as error:
+            if failed:
+                raise failed[0] from None  # the library wraps it
+            if isinstance(error, STORE_ERRORS):
+                raise self._translated(name, error) from None
+            raise
 
     async def get(self, name: str) -> bytes | None:
         """One GET."""

@@ -27,9 +27,10 @@ from batchjob import log
 from batchjob.api.run import Run
 from batchjob.core.items import Item, Outcome
 from batchjob.core.retry import said, settle
-from batchjob.worker.context import Context, Told
+from batchjob.worker.context import Context
 from batchjob.worker.execution import per_item, renamed
 from batchjob.worker.processor import Processor, has_many_form, make_processor, processor_name
+from batchjob.worker.told import Told
 
 if TYPE_CHECKING:
     from batchjob.store import RunStore
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 LENGTH: Final = struct.Struct(">Q")  # goes before each message
 
 TELL_SECONDS: Final = 0.1  # between two messages about progress, however often the processor speaks of it
-REACHED: Final = frozenset({"ledger_get", "ledger_mark", "ledger_clear", "note"})  # calls of the store: bytes or None
+# Calls of the store: bytes or None.
+REACHED: Final = frozenset({"ledger_get", "ledger_mark", "ledger_clear", "note", "cache_get", "cache_put"})
 
 T = TypeVar("T")
 logger = log.get(__name__)
@@ -78,6 +80,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
     outcomes: list[Outcome]
     usage: dict[str, int]
     parts: dict[str, bytes]
+    holds: list[float]  # seconds
 
 
 _hello: Final = msgspec.json.Decoder(Hello)
@@ -221,7 +224,7 @@ class _Attempts:
         outcomes = [
             settle(item, answer, self._effective, self._random) for item, answer in zip(items, answers, strict=True)
         ]
-        return Answer(outcomes, context.usage_sums, context.new_parts)
+        return Answer(outcomes, context.usage_sums, context.new_parts, context.holds)
 
 
 def _end_with_the_worker(line: socket.socket) -> None:

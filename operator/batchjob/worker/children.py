@@ -70,6 +70,7 @@ class ChildExecution(Execution):
         self._idle.append(child)
         attempt.context.usage_sums.update(answer.usage)
         attempt.context.new_parts.update(answer.parts)
+        attempt.context.holds.extend(answer.holds)
         return answer.outcomes
 
     def _take_idle(self) -> "Child | None":

@@ -7,7 +7,7 @@ error in a bucket's name.
 import asyncio
 from itertools import count
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from batchjob import log
 from batchjob.api.run import Purpose, Run
@@ -17,9 +17,12 @@ from batchjob.errors import ConfigurationError, LeaseLost, ResultsError, RunGone
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
 from batchjob.worker.files import Files
-from batchjob.worker.parts import Kept, Parts, find_kept
+from batchjob.worker.parts import Kept, Parts, batches, find_kept
 from batchjob.worker.patience import kept, patiently
 from batchjob.worker.processor import Processor, Sealed
+
+if TYPE_CHECKING:
+    from batchjob.worker.table import Table
 
 WAIT_MS: Final = 1000  # between looks at a seal that another worker does
 
@@ -29,12 +32,14 @@ logger = log.get(__name__)
 async def check_destination(run: Run, context: Context) -> None:
     """Look for the destination before the work, once a run. ResultsError or ConfigurationError: it cannot work.
 
-    A listing of the run's own folder: it writes nothing, and needs no right that the seal does not need. A place that
-    does not answer now says nothing, since it may be back long before the seal.
+    A listing of the run's own folder, and the columns of a table: it writes nothing, and needs no right that the seal
+    does not need. A place that does not answer now says nothing, since it may be back long before the seal.
     """
     try:
         if files := _exports(run, context) or results_files(run, context):
             await files.names()
+        if table := results_table(run, context):
+            await table.check()
     except ResultsError as error:
         if error.lasts:
             raise
@@ -107,13 +112,17 @@ async def _give_up(lease: SealLease, error: Exception) -> None:
 async def _finish(run: Run, store: RunStore, lease: SealLease, processor: Processor, context: Context) -> Sealed | None:
     """What the processor wrote, else the results at their destination; None where they stay in the store.
 
-    Never both: they may share a folder, and each manifest would have the other's parts removed.
+    Never both: they may share a folder, and each manifest would have the other's parts removed. A table has all results
+    wherever else they are.
     """
     sealed = await processor.seal(context)
-    files = None if sealed else results_files(run, context)
-    if files is None:
-        return sealed
-    return await (await Parts.open(files, run, store, lease)).finish(store.results())
+    files, table = results_files(run, context), results_table(run, context)
+    if files and not sealed:
+        return await (await Parts.open(files, run, store, lease, table)).finish(store.results())
+    if table:
+        async for batch in batches(store.results()):
+            await table.write(batch)
+    return sealed
 
 
 def _exports(run: Run, context: Context) -> Files | None:
@@ -129,3 +138,12 @@ def results_files(run: Run, context: Context) -> Files | None:
         return None
     place = run.spec.results.destination
     return context.destination(place, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA)
+
+
+def results_table(run: Run, context: Context) -> "Table | None":
+    """The table that takes results as well."""
+    if run.spec.results is None or run.spec.results.table is None:
+        return None
+    from batchjob.worker.table import Table  # noqa: PLC0415 - its library would cost every pod 25 MB
+
+    return Table(run.spec.results.table, context.reference(Purpose.RESULTS_TABLE))

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from structlog.stdlib import BoundLogger
@@ -14,29 +14,24 @@ from structlog.stdlib import BoundLogger
 from batchjob import log
 from batchjob.api.run import Purpose, Run
 from batchjob.api.source import Location
-from batchjob.core.documents import check_name, writable
+from batchjob.core.cache import cache_name
+from batchjob.core.documents import check_name
 from batchjob.core.items import Item
+from batchjob.core.retry import MAX_AFTER_SECONDS
 from batchjob.store import ItemResult, RunStore
+from batchjob.worker.cache import Cache, leniently
 from batchjob.worker.files import Files, open_files
 from batchjob.worker.ledger import Lease, Ledger
 from batchjob.worker.manifest import read_parts, write_manifest
 from batchjob.worker.mounts import mount_paths
+from batchjob.worker.params import Params, read_params
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
+from batchjob.worker.told import Told, tell
 
 USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
-MESSAGE_LIMIT: Final = 256  # characters kept of what is said with progress
 
 T = TypeVar("T")
-
-
-class Told(NamedTuple):
-    """How far an item is, as its processor told last."""
-
-    fraction: float  # from 0 to 1
-    item: str  # its id, or that of the first that this was said about
-    message: str
-    at: float  # seconds of the monotonic clock: the order in which they spoke
 
 
 class Context:
@@ -53,17 +48,9 @@ class Context:
     """
 
     __slots__ = (
-        "_ends",
-        "_items",
-        "_loop",
-        "_references_dir",
-        "_store",
-        "lease",
-        "new_parts",
-        "run",
-        "told",
-        "usage_sums",
-    )
+        "_ends", "_items", "_loop", "_references_dir", "_store",
+        "holds", "lease", "new_parts", "run", "told", "usage_sums",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -79,6 +66,7 @@ class Context:
         self.usage_sums: dict[str, int] = {}
         self.new_parts: dict[str, bytes] = {}
         self.told: dict[int, Told] = {}  # by position
+        self.holds: list[float] = []  # seconds
         self._loop = loop
         self.lease = lease
         self._store = store
@@ -101,7 +89,8 @@ class Context:
 
     async def call_store(self, name: str, arguments: Sequence[int | str | bytes]) -> bytes | None:
         """A call of the store by its name, for a context in a process of the processor's own."""
-        answer: bytes | None = await patiently(lambda: getattr(self._store, name)(*arguments))
+        how = leniently if name.startswith("cache_") else patiently
+        answer: bytes | None = await how(lambda: getattr(self._store, name)(*arguments))
         return answer
 
     def end(self) -> None:
@@ -112,6 +101,14 @@ class Context:
     def params(self) -> Mapping[str, str]:
         """`spec.custom.params`, a map from text to text; empty for other types."""
         return self.run.spec.custom.params if self.run.spec.custom else {}
+
+    def read_params(self, model: type[Params]) -> Params:
+        """`params` as a pydantic model of your own; call it in `open`.
+
+        ConfigurationError where they do not fit, or name one that the model does not know: the run ends with what is
+        wrong with each.
+        """
+        return read_params(self.params, model)
 
     @property
     def item(self) -> Item:
@@ -162,6 +159,11 @@ class Context:
         """The note of the item in hand; LookupError where there is none."""
         return Ledger(self._store, self.item, self.lease)
 
+    @property
+    def cache(self) -> Cache:
+        """Values that all runs of the same owner and namespace share."""
+        return Cache(self._store, cache_name(self.run))
+
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell how far the item in hand is, from 0 to 1, or all items in hand together; a retry begins anew at 0.
 
@@ -175,15 +177,7 @@ class Context:
 
     def tell(self, items: Sequence[Item], fraction: Any, message: Any) -> None:
         """What `progress` does, for these of the items in hand."""
-        if not (isinstance(fraction, int | float) and 0 <= fraction <= 1):
-            raise ValueError(f"progress: {fraction!r} is no number from 0 to 1, the part of the item that is done")
-        if not isinstance(message, str):
-            raise TypeError(f"progress: the message {message!r} is no text")
-        if not items:
-            raise LookupError("no item is in hand: `progress` works in `process` and `process_many` only")
-        told = Told(float(fraction), items[0].id, writable(message[:MESSAGE_LIMIT]), time.monotonic())
-        for item in items:
-            self.told[item.position] = told
+        self.told.update(tell(items, fraction, message))
 
     def wait(self, call: Coroutine[Any, Any, T]) -> T:
         """For a plain `def`: the answer of a call that is for an `async def`: `context.wait(context.ledger.get())`.
@@ -223,6 +217,17 @@ class Context:
         if used > USAGE_LIMIT:
             raise ValueError(f"usage {name!r}: the attempt would have used {used}, and may use 2^53")
         self.usage_sums[name] = used
+
+    def hold(self, seconds: float) -> None:
+        """Nobody who shares the run's rate (`spec.rateLimitKey`) starts anything for so long after this attempt.
+
+        For another side that says beforehand that nothing is left of a limit, or that is away. More than a day is cut;
+        ValueError for what is no number from 0 up.
+        """
+        given: Any = seconds
+        if not (isinstance(given, int | float) and given >= 0):
+            raise ValueError(f"hold: {given!r} is no number of seconds from 0 up")
+        self.holds.append(min(float(given), MAX_AFTER_SECONDS))
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
         """Vouch for a file: `fields` are rows and bytes (numbers) and sha256 (hex), and whatever else JSON can hold.
@@ -273,7 +278,8 @@ class OneOf(Context):
 
     def __init__(self, whole: Context, item: Item, store: RunStore, references_dir: Path, lease: Lease) -> None:
         super().__init__(whole.run, store, references_dir, (item,), lease=lease)
-        self.usage_sums, self.new_parts, self.told = whole.usage_sums, whole.new_parts, whole.told
+        self.usage_sums, self.new_parts = whole.usage_sums, whole.new_parts
+        self.told, self.holds = whole.told, whole.holds
         self._whole = whole
 
     @property

@@ -7,9 +7,9 @@ is one PUT; on a claim, a temporary file that is renamed once it is safe on disk
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from uuid import uuid4
 
 from batchjob.api.source import Location
@@ -34,6 +34,13 @@ class Files(ABC):
     @abstractmethod
     async def put(self, name: str, body: bytes) -> None:
         """Write a file, or replace it, in one step."""
+
+    @abstractmethod
+    async def write(self, name: str, pieces: AsyncIterable[bytes], size: int = 0) -> None:
+        """Write a file, or replace it, as its pieces come; it is there, whole, once the last one is.
+
+        `size`: its bytes, about, where they are known. What `pieces` raises comes through, and no file is there.
+        """
 
     @abstractmethod
     async def get(self, name: str) -> bytes | None:
@@ -62,19 +69,43 @@ class MountedFiles(Files):
         except OSError as error:
             raise ResultsError(f"{self._field}: {self.url(name)} cannot be written: {error.strerror}") from None
 
+    def _beside(self, name: str) -> Path:
+        """A temporary file of one's own.
+
+        Two that write one part must not write into one, be they pods or threads: one whose attempt was cut off writes
+        on. What a crash leaves is found by `names` and removed with whatever no manifest lists.
+        """
+        return self._folder / f"{name}.{uuid4().hex}{TEMPORARY_SUFFIX}"
+
     def _write(self, path: Path, body: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Two that write one part must not write into one temporary file, be they pods or threads: one whose attempt
-        # was cut off writes on. What a crash leaves is found by `names` and removed with whatever no manifest lists.
-        fresh = path.with_name(f"{path.name}.{uuid4().hex}{TEMPORARY_SUFFIX}")
+        fresh = self._beside(path.name)
         try:
-            with fresh.open("xb") as file:
+            with _create(fresh) as file:
                 file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
+                _sync(file)
             fresh.replace(path)
         except OSError:
             fresh.unlink(missing_ok=True)  # on a full disk, none may be left by each try
+            raise
+
+    async def write(self, name: str, pieces: AsyncIterable[bytes], size: int = 0) -> None:
+        """Write beside, piece by piece; sync, rename."""
+        del size
+        fresh = self._beside(name)
+        try:
+            file = await asyncio.to_thread(_create, fresh)
+            try:
+                async for piece in pieces:
+                    await asyncio.to_thread(file.write, piece)
+                await asyncio.to_thread(_sync, file)
+            finally:
+                file.close()
+            await asyncio.to_thread(fresh.replace, self._folder / name)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            raise ResultsError(f"{self._field}: {self.url(name)} cannot be written: {error.strerror}") from None
+        except BaseException:
+            fresh.unlink(missing_ok=True)
             raise
 
     async def get(self, name: str) -> bytes | None:
@@ -104,6 +135,16 @@ class MountedFiles(Files):
             await asyncio.to_thread((self._folder / name).unlink, missing_ok=True)
         except OSError as error:
             raise ResultsError(f"{self._field}: {self.url(name)} cannot be removed: {error.strerror}") from None
+
+
+def _create(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def open_files(

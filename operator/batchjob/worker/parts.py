@@ -11,7 +11,7 @@ import hashlib
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -35,6 +35,9 @@ from batchjob.worker.manifest import (
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
 
+if TYPE_CHECKING:
+    from batchjob.worker.table import Table
+
 PART_BYTES: Final = 8 * 1024 * 1024  # of results: small enough for memory, large enough for object stores
 NAME_DIGITS: Final = 6
 HASH_DIGITS: Final = 16  # of a part's SHA-256, in its name
@@ -45,23 +48,30 @@ logger = log.get(__name__)
 class Parts:
     """The parts of a run's results, for the holder of the seal lease."""
 
-    def __init__(self, files: Files, run: Run, lease: SealLease, parts: list[Part], origin: tuple[str, str]) -> None:
+    def __init__(self, files: Files, run: Run, lease: SealLease, table: "Table | None") -> None:
         self._files = files
         self._run = run
         self._lease = lease
-        self._parts = parts
-        self._source_sha256, self._missing = origin
+        self._table = table
+        self._parts: list[Part] = []
+        self._source_sha256 = self._missing = ""
 
     @classmethod
-    async def open(cls, files: Files, run: Run, store: RunStore, lease: SealLease) -> Self:
-        """Go on after the parts that are recorded."""
-        recorded = await patiently(store.sealed)
-        return cls(files, run, lease, read_parts(recorded), await patiently(store.origin))
+    async def open(
+        cls, files: Files, run: Run, store: RunStore, lease: SealLease, table: "Table | None" = None
+    ) -> Self:
+        """Go on after the parts that are recorded. `table` gets the same rows."""
+        self = cls(files, run, lease, table)
+        self._parts = read_parts(await patiently(store.sealed))
+        self._source_sha256, self._missing = await patiently(store.origin)
+        return self
 
     async def write(self, taken: Taken) -> None:
         """One part more. Raises ResultsError where the destination cannot be used: nothing has changed then."""
         if not taken.results:
             return
+        if self._table:
+            await self._table.write(taken.results)
         # In a thread: it may take 100 ms, in which the items of this worker would stand still.
         part, body = await asyncio.to_thread(encode_part, self._next_number(), taken.results)
         await self._files.put(part.name, body)
@@ -72,20 +82,27 @@ class Parts:
 
     async def finish(self, rest: AsyncIterator[ItemResult]) -> Sealed:
         """Write what is left, and the manifest."""
-        batch: list[ItemResult] = []
-        size = 0
-        async for found in rest:
-            if batch and (size + found.size > PART_BYTES or len(batch) >= CHUNK_LIMIT):
-                await self.write(Taken(batch))
-                batch, size = [], 0
-            batch.append(found)
-            size += found.size
-        await self.write(Taken(batch))
+        async for batch in batches(rest):
+            await self.write(Taken(batch))
         return await write_manifest(self._files, self._run, self._parts, self._source_sha256, self._missing)
 
     def _next_number(self) -> int:
         start = len(PART_PREFIX)
         return max((int(part.name[start : start + NAME_DIGITS]) + 1 for part in self._parts), default=0)
+
+
+async def batches(results: AsyncIterator[ItemResult]) -> AsyncIterator[list[ItemResult]]:
+    """The same results, as many together as make a part; none is empty."""
+    batch: list[ItemResult] = []
+    size = 0
+    async for found in results:
+        if batch and (size + found.size > PART_BYTES or len(batch) >= CHUNK_LIMIT):
+            yield batch
+            batch, size = [], 0
+        batch.append(found)
+        size += found.size
+    if batch:
+        yield batch
 
 
 def encode_part(number: int, results: list[ItemResult]) -> tuple[Part, bytes]:

@@ -45,6 +45,9 @@ class Processor:
     # How many items process_many wants at once, from 1; None: the engine's choice. May be set in `open`.
     chunk_items: int | None = None
 
+    # The most that one call of process_many gets of them. None: chunk_items. May be set in `open`.
+    call_items: int | None = None
+
     # Where a plain `def` runs. "process" is for code that computes, since threads take turns at one CPU: the worker
     # keeps a process for each call that goes on, at most `spec.concurrency` of them. Each makes an instance of its
     # own, opens and closes it; the instance in the worker is opened too, for `seal` and `chunk_items`.

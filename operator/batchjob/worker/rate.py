@@ -15,7 +15,8 @@ from typing import Final
 from batchjob import log
 from batchjob.api.run import Run
 from batchjob.core.items import Outcome, Retried
-from batchjob.core.rates import Rate, key_of, queue_rates, rate_of
+from batchjob.core.rates import Rate, SharedRate, own_rates, queue_rates, requests_of
+from batchjob.core.retry import MAX_AFTER_SECONDS
 from batchjob.errors import StoreNotReady, StoreUnavailable
 from batchjob.store import RunStore
 from batchjob.worker.execution import Attempt
@@ -40,6 +41,11 @@ class Limiter:
         self._name = name
         self._rate = rate
         self._free_until = 0.0
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether there is a limit, and not only what somebody may be told."""
+        return bool(self._rate.interval_us)
 
     async def take(self, weight: int) -> tuple[bool, float]:
         """Whether a share is ours, and the seconds to wait: until it may be used, else until it is worth asking."""
@@ -69,9 +75,9 @@ class Limits:
 
     def __init__(self, store: RunStore, run: Run) -> None:
         self._store = store
-        key = key_of(run)
-        self._own = Limiter(store, key, rate_of(run)) if key else None
-        self._of_queue: dict[object, Limiter] = {}
+        self._spec = run.spec
+        self._own = [Limiter(store, rate.key, rate.rate, counts_tokens=rate.counts_tokens) for rate in own_rates(run)]
+        self._of_queue: dict[SharedRate, Limiter] = {}
         self._turn = asyncio.Lock()
         self._mean_tokens = 0.0  # of an item's attempt, of late
         self.follow(run)
@@ -95,19 +101,38 @@ class Limits:
             if await ends_within(0):
                 return False
             attempt.tokens = round(self._mean_tokens * len(attempt.items))
-            for rate in [*self._of_queue, None]:
-                while limiter := self._of_queue.get(rate) if rate else self._own:  # it may be gone meanwhile
-                    taken, seconds = await limiter.take(attempt.tokens if limiter.counts_tokens else len(attempt.items))
-                    if await ends_within(seconds):
+            for rate in list(self._of_queue):
+                while limiter := self._of_queue.get(rate):  # it may be gone meanwhile
+                    is_ours, ends = await self._try(limiter, attempt, len(attempt.items), ends_within)
+                    if ends:
                         return False
-                    if taken:
+                    if is_ours:
                         break
+            requests = requests_of(self._spec, len(attempt.items))
+            for limiter in self._own:
+                is_ours = False
+                while not is_ours:
+                    is_ours, ends = await self._try(limiter, attempt, requests, ends_within)
+                    if ends:
+                        return False
         return True
+
+    @staticmethod
+    async def _try(
+        limiter: Limiter, attempt: Attempt, requests: int, ends_within: Callable[[float], Awaitable[bool]]
+    ) -> tuple[bool, bool]:
+        """Whether a share is ours now, and whether the worker has to go."""
+        taken, seconds = await limiter.take(attempt.tokens if limiter.counts_tokens else requests)
+        return taken, await ends_within(seconds)
 
     async def settle(self, attempt: Attempt) -> None:
         """Tell the rates what the attempt used, and what the other side said."""
-        await self._heed(attempt.outcomes)
-        limiters = [limiter for limiter in self._of_queue.values() if limiter.counts_tokens]
+        await self._heed(attempt.outcomes, attempt.context.holds)
+        requests = requests_of(self._spec, len(attempt.items))
+        more = attempt.context.usage_sums.get("requests", requests) - requests
+        if self._own and self._own[0].is_bound and more:
+            await self._charge(self._own[0], more)
+        limiters = [limiter for limiter in (*self._of_queue.values(), *self._own) if limiter.counts_tokens]
         if not limiters:
             return
         used = sum(attempt.context.usage_sums.get(name, 0) for name in TOKENS)
@@ -118,18 +143,19 @@ class Limits:
             for limiter in limiters:
                 await self._charge(limiter, used - attempt.tokens)
 
-    async def _charge(self, limiter: Limiter, tokens: int) -> None:
+    async def _charge(self, limiter: Limiter, weight: int) -> None:
         try:
-            await limiter.charge(tokens)
+            await limiter.charge(weight)
         except (StoreUnavailable, StoreNotReady) as error:  # an answer that was lost must not be charged twice
-            logger.warning("tokens are not counted in a limit of the queue", tokens=tokens, error=str(error))
+            logger.warning("what was used is not counted in a limit", used=weight, error=str(error))
 
-    async def _heed(self, outcomes: Sequence[Outcome]) -> None:
+    async def _heed(self, outcomes: Sequence[Outcome], asked: Sequence[float]) -> None:
         """Where the other side said "not so fast", nobody takes a share of the run's own rate before it wants.
 
         Shares that were taken before, at most HORIZON_SECONDS ahead, are still used.
         """
-        hold_ms = max((outcome.hold_ms for outcome in outcomes if isinstance(outcome, Retried)), default=0)
-        if hold_ms and self._own:
-            logger.warning("told to slow down: nobody who shares the rate goes on before", seconds=hold_ms / 1000)
-            await self._own.hold(hold_ms / 1000)
+        told = (outcome.hold_ms / 1000 for outcome in outcomes if isinstance(outcome, Retried))
+        seconds = min(max([0.0, *asked, *told]), MAX_AFTER_SECONDS)
+        if seconds and self._own:
+            logger.warning("told to slow down: nobody who shares the rate goes on before", seconds=seconds)
+            await self._own[0].hold(seconds)

@@ -267,7 +267,7 @@ class Worker:
         concurrency = self._run.spec.concurrency
         if not execution.many:
             return Shape(concurrency, 1)
-        unit = self._processor.chunk_items or MANY_ITEMS
+        unit = self._processor.call_items or self._processor.chunk_items or MANY_ITEMS
         return Shape(max(concurrency // unit, 1), unit)
 
     async def _close(self) -> None:

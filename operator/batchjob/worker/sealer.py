@@ -19,7 +19,7 @@ from batchjob.core.reasons import Reason
 from batchjob.core.retry import delay_ms, said
 from batchjob.errors import BatchJobError, ConfigurationError, ResultsError, RunGone, StoreError
 from batchjob.store import RunStore, SealLease
-from batchjob.worker.closing import results_files
+from batchjob.worker.closing import results_files, results_table
 from batchjob.worker.context import Context
 from batchjob.worker.parts import PART_BYTES, Parts
 from batchjob.worker.patience import PATIENCE_SECONDS, kept, patiently
@@ -128,7 +128,7 @@ class Sealer:
         files = results_files(self._run, self._context)
         if files is None:
             raise ConfigurationError("there is no destination for results")
-        return await Parts.open(files, self._run, self._store, lease)
+        return await Parts.open(files, self._run, self._store, lease, results_table(self._run, self._context))
 
     def _is_hopeless(self, error: Exception, failures: int, since: float) -> bool:
         """As with a source: one that may come back is tried for minutes, while the run stands still."""

@@ -41,8 +41,8 @@ class Computing(Processor):
                 until = Path(item.data["until"])
                 while not until.exists():
                     sum(range(1000))
-            case "pages":
-                return self._pages(Path(item.data["until"]), context)
+            case "pages" | "remember" as what:
+                return getattr(self, f"_{what}")(item, context)
             case "fail":
                 raise Fail("told to fail: \ud83d")
             case "exit":
@@ -63,8 +63,9 @@ class Computing(Processor):
         context.logger.info("computed", pid=os.getpid())
         return {"pid": os.getpid(), "key": context.idempotency_key, "in_time": context.seconds_left > 0}
 
-    def _pages(self, until: Path, context: Context) -> str:
+    def _pages(self, item: Item, context: Context) -> str:
         """Five pages and a crash, and in the next attempt the rest."""
+        until = Path(item.data["until"])
         if pages := context.wait(context.ledger.get()):
             return f"read {pages.decode()} pages, then the rest"
         for page in range(1000):
@@ -74,6 +75,13 @@ class Computing(Processor):
         while not until.exists():
             sum(range(1000))
         raise RuntimeError(context.wait(context.note("why", b"no more paper")))
+
+    def _remember(self, _: Item, context: Context) -> str:
+        """What the cache has, which is told of it once."""
+        if known := context.wait(context.cache.get("computed")):
+            return known.decode()
+        context.wait(context.cache.set("computed", b"for hours", 60))
+        return "nothing"
 
     async def close(self) -> None:
         """Note it."""

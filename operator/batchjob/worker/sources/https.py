@@ -32,7 +32,8 @@ MEANINGS: Final = {
 class HttpsReader:
     """A file by https:// URL."""
 
-    def __init__(self, place: Location, authority: Path) -> None:
+    def __init__(self, place: Location, authority: Path, field: str) -> None:
+        """`field`: how the spec calls the place; `authority`: the folder where its CA is mounted."""
         self.name = masked(place.url)
         self._url = place.url
         self.etag: str | None = None
@@ -41,7 +42,7 @@ class HttpsReader:
             try:
                 self._tls.load_verify_locations(authority / place.ca_bundle_ref.key)
             except OSError as error:  # of which ssl's errors are some
-                raise InvalidSource(f"spec.source.uri.caBundleRef holds no PEM certificates: {error}") from None
+                raise InvalidSource(f"{field}.caBundleRef holds no PEM certificates: {error}") from None
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """The body, as it comes. Errors: InvalidSource for a place that is not allowed; SourceUnreachable."""

@@ -1,11 +1,12 @@
 """From a run's spec to its source."""
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from batchjob.api import source as spec
 from batchjob.api.run import Purpose, Run
-from batchjob.api.source import MEMBERS, UriSource
+from batchjob.api.source import MEMBERS, Location, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource
 from batchjob.store import RunStore, Store
 from batchjob.worker.files import Files, open_files
@@ -24,7 +25,7 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     if source.items is not None:
         found: Source | None = InlineSource(source.items, source.on_bad_item)
     elif source.sql is not None:
-        found = _query(source.sql, source, references_dir)
+        found = _query(run, source.sql, references_dir)
     elif run.parent_uid is not None:
         found = _of_another_run(run, store.run(run.parent_uid, worker), references_dir)
     else:
@@ -34,10 +35,16 @@ def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> So
     return found
 
 
-def _query(place: spec.Sql, source: spec.Source, references_dir: Path) -> Source:
+def _query(run: Run, place: spec.Sql, references_dir: Path) -> Source:
+    credentials = references_dir / Purpose.SOURCE_CREDENTIALS
+    if run.spec.export and run.spec.has_ranges:
+        from batchjob.worker.sources.sql_ranges import RangeSource  # noqa: PLC0415 - as below
+
+        return RangeSource(place, run.spec.export.part_rows(of_ranges=True), credentials)
     from batchjob.worker.sources.sql import SqlSource  # noqa: PLC0415 - its library would cost every pod 25 MB
 
-    return SqlSource(place, source.id_field, references_dir / Purpose.SOURCE_CREDENTIALS, source.on_bad_item)
+    source = run.spec.source
+    return SqlSource(place, source.id_field, credentials, source.on_bad_item)
 
 
 def _of_another_run(run: Run, parent: RunStore, references_dir: Path) -> Source | None:
@@ -80,24 +87,33 @@ def _file(run: Run, references_dir: Path) -> Source | None:
 
 def _reader(place: UriSource, run: Run, references_dir: Path) -> Reader:
     """Raises InvalidSource."""
-    scheme, _, _ = place.url.partition(":")
-    authority = references_dir / Purpose.SOURCE_CA
+    references = references_dir / Purpose.SOURCE_CREDENTIALS, references_dir / Purpose.SOURCE_CA
     try:
-        if scheme != "https":
-            check_whole(place.url, "spec.source.uri.url")
-        match scheme:
-            case "https":
-                from batchjob.worker.sources.https import HttpsReader  # noqa: PLC0415 - as in _query: 3 MB
-
-                return HttpsReader(place, authority)
-            case "s3" | "gs" | "az":
-                from batchjob.worker.sources.bucket import BucketReader  # noqa: PLC0415 - as in _query: 5 MB
-
-                return BucketReader(place, references_dir / Purpose.SOURCE_CREDENTIALS, authority)
-            case "file":
-                return PathReader(path_on_mount(place.url, mount_paths(run.spec)), place.url)
+        return open_reader(place, "spec.source.uri", mount_paths(run.spec), references)
     except ConfigurationError as error:
         raise InvalidSource(str(error)) from None
-    raise InvalidSource(
-        f"{masked(place.url)}: source.uri.url must begin with s3://, gs://, az://, https:// or file:///"
-    )
+
+
+def open_reader(place: Location, field: str, mounted: Iterable[Path], references: tuple[Path, Path]) -> Reader:
+    """What reads one file; `references`: where credentials and authority are mounted.
+
+    Raises ConfigurationError where the place cannot work, InvalidSource where its authority cannot.
+    """
+    credentials, authority = references
+    scheme, _, _ = place.url.partition(":")
+    if scheme != "https":
+        check_whole(place.url, f"{field}.url")
+    match scheme:
+        case "https":
+            from batchjob.worker.sources.https import HttpsReader  # noqa: PLC0415 - as in _query: 3 MB
+
+            return HttpsReader(place, authority, field)
+        case "s3" | "gs" | "az":
+            from batchjob.worker.sources.bucket import BucketReader  # noqa: PLC0415 - as in _query: 5 MB
+
+            return BucketReader(place, credentials, authority)
+        case "file":
+            return PathReader(path_on_mount(place.url, mounted), place.url)
+        case _:
+            said = f"{field}.url must begin with s3://, gs://, az://, https:// or file:///"
+            raise ConfigurationError(f"{masked(place.url)}: {said}")

@@ -1,51 +1,25 @@
 """Rows of a PostgreSQL query, through a server-side cursor in a read-only transaction: memory stays constant.
 
 JSON has no decimals, dates, uuids and the like; they arrive as the text that PostgreSQL writes for them, which is what
-psql shows. This module costs 25 MB, so it is imported by the pods that read such a source alone.
+psql shows.
 """
 
-import asyncio
 import math
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
-import psycopg
-from psycopg import conninfo
-from psycopg.types import string
 
 from batchjob.api.source import OnBadItem, Sql
-from batchjob.errors import BadItem, ConfigurationError, InvalidSource, SourceUnreachable
-from batchjob.worker.addresses import check_host
-from batchjob.worker.sources.limits import (
-    RECORD_BYTES,
-    SILENCE_SECONDS,
-    STATEMENT_SECONDS,
-    check_cost,
-)
+from batchjob.errors import BadItem, InvalidSource
+from batchjob.worker.sources.limits import RECORD_BYTES, check_cost
+from batchjob.worker.sources.postgres import Cursor, columns_of, in_time, open_cursor, prefer_text, translated
 from batchjob.worker.sources.records import Ids, Record, decode_object, record_id
 from batchjob.worker.sources.source import Source
-from batchjob.worker.unreached import brief, explain_unreached
 
 FETCH_ROWS: Final = 50  # at once: each may have 1 MiB
-CONNECT_SECONDS: Final = 30
-_LATE_SECONDS: Final = 10.0  # after its time limit a server that is still there has said so
-# Types whose values JSON has; all others come as text. `json` may hold numbers that are none of ours, so we decode it.
-_JSON_TYPES: Final = frozenset({"bool", "int2", "int4", "int8", "oid", "float4", "float8"})
-_DOCUMENTS: Final = ("json", "jsonb")
-
-# Classes of SQLSTATE (PostgreSQL, appendix A) that blame the query: another try would be refused the same way.
-_WRONG_QUERY: Final = ("0A", "22", "25", "2F", "3F", "42")
-_TIMED_OUT: Final = "57014"
-# What the server says at the door before it has an SQLSTATE for us; refusals, but for those that pass.
-_REFUSED: Final = re.compile(r"FATAL:\s+(.+)")
-_PASSING: Final = re.compile(r"starting up|shutting down|recovery mode|too many|remaining connection slots")
-
-T = TypeVar("T")
 
 
 class SqlSource(Source):
@@ -62,10 +36,10 @@ class SqlSource(Source):
     async def records(self) -> AsyncIterator[list[Record]]:
         """The rows in the order of the query."""
         row, good, size, began = 0, 0, 0, time.monotonic()
-        try:
-            async with self._cursor() as cursor:
+        with translated():
+            async with open_cursor(self._place, self._credentials, self._place.query.encode(), prefer_text) as cursor:
                 names = self._columns(cursor)
-                while rows := await _in_time(cursor.fetchmany(FETCH_ROWS)):
+                while rows := await in_time(cursor.fetchmany(FETCH_ROWS)):
                     check_cost("the query", size, time.monotonic() - began)
                     records = []
                     for values in rows:
@@ -78,52 +52,9 @@ class SqlSource(Source):
                     good += len(records)
                     yield records
                 self.bad.check(good)
-        except InvalidSource as error:
-            raise InvalidSource(f"spec.source.sql: {error}") from None
-        except SourceUnreachable as error:
-            raise SourceUnreachable(f"spec.source.sql: {error}", lasts=error.lasts) from None
-        except psycopg.Error as error:
-            raise _translated(error) from None
-        except UnicodeDecodeError:
-            raise InvalidSource("spec.source.sql.query: a text is not UTF-8") from None
 
-    @asynccontextmanager
-    async def _cursor(self) -> AsyncIterator[psycopg.AsyncServerCursor[tuple[Any, ...]]]:
-        """A cursor on the query."""
-        async with await psycopg.AsyncConnection.connect(**await self._access()) as connection:
-            await connection.set_read_only(True)
-            _prefer_text(connection.adapters)
-            await connection.execute(b"SET LOCAL statement_timeout = %d" % (STATEMENT_SECONDS * 1000))
-            async with connection.cursor(name="batchjob") as cursor:
-                # Without parameters, so that a % is a %; as bytes, since psycopg takes a str only from the source code.
-                await _in_time(cursor.execute(self._place.query.encode()))
-                yield cursor
-
-    async def _access(self) -> dict[str, Any]:
-        """The parameters of the connection. Its hosts are looked at as those of mail servers are."""
-        reference = self._place.dsn_secret_ref
-        where = f"dsnSecretRef: key {reference.key} of Secret {reference.name}"
-        try:
-            found = conninfo.conninfo_to_dict((self._credentials / reference.key).read_text().strip())
-        except (psycopg.Error, OSError, UnicodeDecodeError):  # whose words may hold the password
-            form = "postgresql://user:password@host:5432/database"
-            raise InvalidSource(f"{where} is no connection string of PostgreSQL: write {form}") from None
-        hosts = [host for name in ("host", "hostaddr") for host in str(found.get(name) or "").split(",") if host]
-        if not hosts or any(host.startswith(("/", "@")) for host in hosts):
-            raise InvalidSource(f"{where} names no host")
-        for host in hosts:
-            try:
-                await check_host(host, where)
-            except ConfigurationError as error:
-                raise InvalidSource(str(error)) from None
-        limits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": int(SILENCE_SECONDS * 1000)}
-        return {**found, **limits, "client_encoding": "utf8", "application_name": "batchjob"}
-
-    def _columns(self, cursor: psycopg.AsyncServerCursor[tuple[Any, ...]]) -> list[str]:
-        names = [column.name for column in cursor.description or ()]
-        repeated = next((name for name in names if names.count(name) > 1), None)
-        if repeated is not None:
-            raise InvalidSource(f"the query names the column {repeated!r} twice: rename one by AS")
+    def _columns(self, cursor: Cursor) -> list[str]:
+        names = columns_of(cursor)
         if self._id_field not in names:
             has = ", ".join(names[:10])
             raise InvalidSource(
@@ -146,52 +77,8 @@ class SqlSource(Source):
         return Record(item_id, plain, len(body))
 
 
-async def _in_time(call: Awaitable[T]) -> T:
-    """The answer of a call that the server should have ended by itself: one that is gone says nothing."""
-    try:
-        async with asyncio.timeout(STATEMENT_SECONDS + _LATE_SECONDS):
-            return await call
-    except TimeoutError:
-        raise SourceUnreachable("the database does not answer any more") from None
-
-
-class _Document(psycopg.adapt.Loader):
-    """json and jsonb, as values; as text where they hold what is no JSON of ours, such as 1e999."""
-
-    def load(self, data: Any) -> Any:
-        """Decode it."""
-        try:
-            return msgspec.json.decode(bytes(data))
-        except (msgspec.DecodeError, RecursionError):
-            return bytes(data).decode()
-
-
-def _prefer_text(adapters: psycopg.adapt.AdaptersMap) -> None:
-    for info in adapters.types:
-        if info.name in _DOCUMENTS:
-            adapters.register_loader(info.oid, _Document)
-        elif info.name not in _JSON_TYPES:
-            adapters.register_loader(info.oid, string.TextLoader)
-
-
 def _plain(value: Any) -> Any:
     """A value as JSON has it: NaN and the infinities are texts."""
     if isinstance(value, float) and not math.isfinite(value):
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
     return [_plain(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _translated(error: psycopg.Error) -> InvalidSource | SourceUnreachable:
-    """What the database's error means."""
-    said = brief(error.diag.message_primary or str(error))
-    state = error.sqlstate or ""
-    if state == _TIMED_OUT:
-        why = f"took longer than {STATEMENT_SECONDS} s to answer"
-        return SourceUnreachable(f"spec.source.sql.query: {why}")
-    if state.startswith(_WRONG_QUERY):
-        return InvalidSource(f"spec.source.sql.query: {said} (SQLSTATE {state})")
-    if found := _REFUSED.search(str(error)):
-        why = f"spec.source.sql.dsnSecretRef: the database refused: {found[1]}"
-        return SourceUnreachable(why, lasts=not _PASSING.search(found[1]))
-    why, lasts = explain_unreached(str(error))
-    return SourceUnreachable(f"spec.source.sql.dsnSecretRef: the database cannot be reached: {why}", lasts=lasts)

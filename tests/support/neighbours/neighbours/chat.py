@@ -7,6 +7,7 @@ would fail in production. A row goes to the ledger before the answer leaves; row
 import asyncio
 import hashlib
 import json
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from .form import SENTIMENT_FORM, UnsupportedSchemaError, embedded_schema, fill,
 from .ledger import Ledger
 
 ITEM_HEADER: Final = "X-BatchJob-Item"
+NOTED_HEADERS: Final = "x-noted-"  # headers of such names go to the ledger
 MODELS: Final = ("vader",)
 ROLES: Final = ("developer", "system", "user", "assistant", "tool")
 MAX_REQUEST_BYTES: Final = 16 * 2**20
@@ -28,13 +30,20 @@ DISCONNECTED: Final = 0  # the status of a row whose answer never left
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request that has the right shape. `schema` is None where plain text is wanted."""
+    """A request that has the right shape. `schema` is None where plain text is wanted.
+
+    `kind`: what answer is asked for (strict, json_schema, json_object, text). `items`: text by id, where one request
+    is about several.
+    """
 
     model: str
     text: str
+    kind: str
+    items: dict[str, str]
     schema: dict[str, Any] | None
     max_tokens: int | None
     prompt_tokens: int
+    messages: int
 
 
 class ChatServer:
@@ -70,7 +79,9 @@ class ChatServer:
         if not _has_token(request):
             self._ledger.append(status=401, **row)
             return _error(401, "no API key")
-        verdict = self._faults.decide(row["item"], ask.text)
+        row |= {"kind": ask.kind, "messages": ask.messages, "items": list(ask.items)}
+        row["headers"] = {n.lower(): v for n, v in request.headers.items() if n.lower().startswith(NOTED_HEADERS)}
+        verdict = self._faults.decide(row["item"], ask.text, kind=ask.kind)
         if verdict.delay_seconds:
             await asyncio.sleep(verdict.delay_seconds)
         if verdict.rule is not None:
@@ -81,19 +92,23 @@ class ChatServer:
         action = rule.action if rule else ""
         if rule and action == "status":
             self._ledger.append(status=rule.status, **row)
-            return _error(rule.status, "a fault that a test asked for", rule.retry_after)
+            after = {} if rule.retry_after is None else {"Retry-After": str(rule.retry_after)}
+            return _error(rule.status, "a fault that a test asked for", headers=after | (rule.headers or {}))
+        if rule and (error := _refusal(rule, ask)):
+            self._ledger.append(status=error.status, **row)
+            return error
         if action == "disconnect":
             self._ledger.append(status=DISCONNECTED, **row)
             if request.transport is not None:
                 request.transport.abort()
             return web.Response()
         try:
-            content = _content(ask, action)
+            content = _content(ask, rule)
         except UnsupportedSchemaError as error:
             self._ledger.append(status=400, **row)
             return _error(400, str(error))
         self._ledger.append(status=200, **row)
-        return web.json_response(_completion(ask, content))
+        return web.json_response(_completion(ask, content, action), headers=rule.headers if rule else None)
 
 
 def parse_ask(body: bytes) -> Ask:
@@ -110,9 +125,19 @@ def parse_ask(body: bytes) -> Ask:
     if limit is not None and not (isinstance(limit, int) and limit > 0):
         raise ValueError("max_completion_tokens: a whole number from 1 up")
     messages = _messages(raw.get("messages"))
-    schema = _schema(raw.get("response_format"), [content for _, content in messages])
+    wanted = raw.get("response_format")
+    schema = _schema(wanted, [content for _, content in messages])
+    match wanted:
+        case {"json_schema": {"strict": True}}:
+            kind = "strict"
+        case {"type": kind}:
+            pass
+        case _:
+            kind = "text"
     prompt_tokens = sum(_tokens(content) for _, content in messages)
-    return Ask(raw["model"], _item_text(messages), schema, limit, prompt_tokens)
+    items = _items(messages)
+    text = "\n".join(items.values()) or _item_text(messages)
+    return Ask(raw["model"], text, kind, items, schema, limit, prompt_tokens, len(messages))
 
 
 def _messages(raw: Any) -> list[tuple[str, str]]:
@@ -162,21 +187,67 @@ def _item_text(messages: list[tuple[str, str]]) -> str:
     return said[-1]
 
 
-def _content(ask: Ask, action: str) -> str:
+def _items(messages: list[tuple[str, str]]) -> dict[str, str]:
+    """Text by id where the last user message is about several items: {"items": [{"id": …, "item": …}]}."""
+    try:
+        asked = json.loads([content for role, content in messages if role == "user"][-1])
+        items = {entry["id"]: entry["item"] for entry in asked["items"]}
+    except (ValueError, TypeError, KeyError):
+        return {}
+    return {name: item if isinstance(item, str) else str(item.get("text", item)) for name, item in items.items()}
+
+
+def _refusal(rule: Rule, ask: Ask) -> web.Response | None:
+    """The error that some rules are about."""
+    if rule.action == "refuse_format":
+        message = f"'response_format' of type {ask.kind} is not supported with this model"
+        return _error(400, f"Invalid parameter: {message}", param="response_format")
+    if rule.action == "content_filter" and rule.status >= 400:
+        return _error(rule.status, "the prompt was filtered", code="content_filter")
+    return None
+
+
+def _content(ask: Ask, rule: Rule | None) -> str:
+    action = rule.action if rule else ""
     if action == "invalid_json":
         return '{"sentiment": "posi'
-    if ask.schema is None:
-        return f"The text reads {read(ask.text).label}."
-    answer = spoil(ask.schema) if action == "wrong_answer" else fill(ask.schema, read(ask.text))
-    return json.dumps(answer)
+    schema = ask.schema
+    if schema is None:
+        if action != "chatter":
+            return f"The text reads {read(ask.text).label}."
+        schema = SENTIMENT_FORM
+    if rule and ask.items:
+        answer = _answers(ask.items, schema, rule)
+    else:
+        answer = _answers(ask.items, schema) if ask.items else _answer_one(schema, ask.text, action)
+    said = json.dumps(answer)
+    return f"Sure! Here it is:\n```json\n{said}\n```\nAnything else?" if action == "chatter" else said
 
 
-def _completion(ask: Ask, content: str) -> dict[str, Any]:
-    finish_reason = "stop"
-    if ask.max_tokens is not None and _tokens(content) > ask.max_tokens:
+def _answers(items: dict[str, str], schema: dict[str, Any], rule: Rule | None = None) -> dict[str, Any]:
+    """What is answered about several items; a rule is about those whose text it matches."""
+    of_one = schema["properties"]["answers"]["items"]["properties"]["answer"]
+    answers = []
+    for name, text in items.items():
+        action = rule.action if rule and re.search(rule.match, text) else ""
+        if action != "omit":
+            answers.append({"id": name, "answer": _answer_one(of_one, text, action)})
+    return {"answers": answers}
+
+
+def _answer_one(schema: dict[str, Any], text: str, action: str) -> Any:
+    return spoil(schema) if action in {"wrong_answer", "omit"} else fill(schema, read(text))
+
+
+def _completion(ask: Ask, content: str | None, action: str) -> dict[str, Any]:
+    finish_reason, refusal = "stop", None
+    if action in {"content_filter", "refusal"}:
+        finish_reason = action if action == "content_filter" else "stop"
+        content, refusal = None, "I cannot help with that." if action == "refusal" else None
+    if content and ask.max_tokens is not None and _tokens(content) > ask.max_tokens:
         content, finish_reason = " ".join(content.split(" ")[: ask.max_tokens * 3 // 4]), "length"
-    completion_tokens = _tokens(content)
-    message = {"role": "assistant", "content": content, "refusal": None}
+    completion_tokens = _tokens(content or refusal or "")
+    message = {"role": "assistant", "content": content, "refusal": refusal}
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
@@ -201,8 +272,9 @@ def _has_token(request: web.Request) -> bool:
     return scheme.lower() == "bearer" and bool(token.strip())
 
 
-def _error(status: int, message: str, retry_after: int | None = None) -> web.Response:
+def _error(
+    status: int, message: str, *, param: str | None = None, code: str | None = None, headers: Any = None
+) -> web.Response:
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    body = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
     return web.json_response(body, status=status, headers=headers)

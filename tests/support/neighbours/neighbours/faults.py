@@ -12,17 +12,24 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 ACTIONS: Final = {
-    "chat": ("status", "delay", "disconnect", "invalid_json", "wrong_answer"),
-    "smtp": ("smtp_code", "delay", "disconnect"),
+    "chat": (
+        *("status", "delay", "disconnect", "headers", "invalid_json", "wrong_answer", "omit", "chatter"),
+        *("refuse_format", "content_filter", "refusal"),
+    ),
+    "smtp": ("smtp_code", "delay", "disconnect", "data_code", "answer_late", "lose_answer"),
     "s3": ("status", "delay", "disconnect"),
     "https": ("status", "delay", "disconnect", "redirect", "endless", "short", "stall", "gzip"),
 }
-DEFAULT_STATUS: Final = {"smtp_code": 451}
+DEFAULT_STATUS: Final = {"smtp_code": 451, "data_code": 451, "content_filter": 200}
+AT_DATA: Final = frozenset({"data_code", "answer_late", "lose_answer"})  # of smtp: once the mail is whole
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One fault. `times` is per item, None is for ever; `status` is the HTTP status or the SMTP code."""
+    """One fault. `times` is per item, None is for ever; `status` is the HTTP status or the SMTP code.
+
+    `kind` is what a chat asks for (strict, json_schema, json_object, text); `headers` go with the answer.
+    """
 
     action: str
     match: str = ""
@@ -31,6 +38,9 @@ class Rule:
     delay_seconds: float = 0.0
     times: int | None = None
     location: str = ""
+    kind: str = ""
+    headers: dict[str, str] | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +74,17 @@ class Faults:
             self._applied.clear()
             self._hits.clear()
 
-    def decide(self, item: str, text: str) -> Verdict:
-        """The verdict on a request about `item`; counts as applied."""
+    def decide(self, item: str, text: str, *, kind: str = "", at_data: bool = False) -> Verdict:
+        """The verdict on a request of this kind about `item`, at this step of it; counts as applied."""
         if not self._patterns:
             return BEHAVE
         delay = 0.0
         with self._lock:
             for number, (rule, pattern) in enumerate(self._patterns):
                 spent = rule.times is not None and self._applied[number, item] >= rule.times
-                if spent or not pattern.search(text):
+                if spent or (rule.action in AT_DATA) != at_data:
+                    continue
+                if not pattern.search(text) or not re.search(rule.kind, kind):
                     continue
                 self._applied[number, item] += 1
                 self._hits[number] += 1
@@ -104,8 +116,12 @@ def parse_rule(neighbour: str, raw: Any) -> Rule:
         raise ValueError(f"a fault answers with a status of 400 to 599, not {rule.status}")
     try:
         re.compile(rule.match)
+        re.compile(rule.kind)
     except (re.error, TypeError) as error:
-        raise ValueError(f"match {rule.match!r} is no regular expression: {error}") from error
+        raise ValueError(f"match {rule.match!r} or kind {rule.kind!r} is no regular expression: {error}") from error
+    headers: Any = rule.headers
+    if headers is not None and not all(isinstance(value, str) for value in dict(headers).values()):
+        raise ValueError(f"headers are text by name: {raw!r}")
     return rule
 
 

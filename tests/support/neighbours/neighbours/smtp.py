@@ -1,6 +1,7 @@
 """The SMTP sink: accepts every mail, keeps it as it came, and writes a row for it.
 
-Faults act at RCPT, where real servers refuse: a refused mail has no effect and therefore no row.
+Faults act at RCPT, where real servers refuse, or once the mail is whole: a refused mail has no effect and no row; one
+that was taken, and whose sender does not learn it, has its row.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from .faults import Faults
+from .faults import Faults, Rule
 from .ledger import Ledger
 
 MAX_MAIL_BYTES: Final = 32 * 2**20
@@ -54,12 +55,24 @@ class MailSink:
                 server.transport.abort()
             return "421 disconnected"
         if verdict.rule is not None:
-            return f"{verdict.rule.status} a fault that a test asked for: <{address}>"
+            return _refusal(verdict.rule, address)
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Keep the mail, then write its row: a row's mail is always there to read."""
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """Keep the mail, then write its row: a row's mail is always there to read. Then answer, or not."""
+        address = envelope.rcpt_tos[0]
+        verdict = self._faults.decide(address, address, at_data=True)
+        rule = verdict.rule
+        if rule is not None and rule.action == "data_code":
+            return _refusal(rule, address)
+        self._keep(envelope, str(session.peer), rule)
+        await asyncio.sleep(verdict.delay_seconds)
+        if rule is not None and rule.action == "lose_answer" and isinstance(server.transport, asyncio.Transport):
+            server.transport.abort()
+        return "250 accepted"
+
+    def _keep(self, envelope: Envelope, client: str, rule: Rule | None) -> None:
         raw = envelope.original_content or b""
         headers = _parser.parsebytes(raw)
         sha256 = hashlib.sha256(raw).hexdigest()
@@ -75,9 +88,14 @@ class MailSink:
             subject=str(headers.get("Subject", "")),
             sha256=sha256,
             size=len(raw),
+            client=client,
+            **({"answer": rule.action} if rule else {}),
         )
-        return "250 accepted"
 
     def mail(self, row: dict[str, Any]) -> bytes:
         """The mail of a row, byte for byte as it was received."""
         return (self._folder / str(row["sha256"])).read_bytes()
+
+
+def _refusal(rule: Rule, address: str) -> str:
+    return f"{rule.status} {rule.words or 'a fault that a test asked for:'} <{address}>"

@@ -1,0 +1,166 @@
+"""Ranges of a query's key, an item each: their rows are read by whoever does the item, and never go through the store.
+
+The database counts once, in the order of the key, where each range begins. The first range has no lower end and the
+last one no upper, so that no row is left out because it came later; rows whose key is null are a range of their own.
+Each range is read in a transaction of its own: rows that change meanwhile are as they are when their range is read.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg import sql
+from psycopg.types import string
+
+from batchjob.api.source import Sql
+from batchjob.errors import InvalidSource
+from batchjob.worker.sources.postgres import Cursor, columns_of, in_time, open_cursor, prefer_text, translated
+from batchjob.worker.sources.records import Record
+from batchjob.worker.sources.source import Source
+
+FIRST_ROWS: Final = 50  # fetched at once, until it is known how large they are: each may have a megabyte
+MOST_ROWS: Final = 5000
+FETCH_BYTES: Final = 512 * 1024  # fetched at once, about
+_SAMPLE: Final = 8  # each so many rows one is measured
+_DECIMAL_DIGITS: Final = 38  # of the widest decimal that files have
+_KINDS: Final = {
+    **dict.fromkeys(("int2", "int4", "int8", "oid"), "integer"),
+    **dict.fromkeys(("float4", "float8"), "number"),
+    "bool": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+    "timestamptz": "datetime",
+}
+
+
+class Rows(NamedTuple):
+    """The rows of a range: the names of their columns, what kind each is, and the rows, some at a time.
+
+    Kinds: integer, number, boolean, date, timestamp, datetime (with a zone), decimal(precision, scale), or text.
+    """
+
+    names: list[str]
+    kinds: list[str]
+    batches: AsyncIterator[list[tuple[Any, ...]]]
+
+
+class RangeSource(Source):
+    """`spec.source.sql` with partitionBy."""
+
+    def __init__(self, place: Sql, rows: int, credentials: Path) -> None:
+        """`rows`: of a range; `credentials`: the folder where the Secret is mounted."""
+        super().__init__()
+        self._place = place
+        self._rows = rows
+        self._credentials = credentials
+
+    async def records(self) -> AsyncIterator[list[Record]]:
+        """The ranges in the order of the key."""
+        number, begin = 0, None
+        with translated():
+            async for end in self._texts(_boundaries(self._place, self._rows)):
+                if end != begin:
+                    if number:
+                        yield [self._record(number, _bounds(begin if number > 1 else None, end))]
+                    number, begin = number + 1, end
+            if number:
+                yield [self._record(number, _bounds(begin if number > 1 else None, None))]
+            async for _ in self._texts(_nulls(self._place)):
+                yield [self._record(number + 1, {"isNull": True})]
+
+    async def _texts(self, query: bytes) -> AsyncIterator[str]:
+        async with open_cursor(self._place, self._credentials, query, prefer_text) as cursor:
+            while rows := await in_time(cursor.fetchmany(MOST_ROWS)):
+                for (text,) in rows:
+                    yield text
+
+    def _record(self, number: int, bounds: dict[str, Any]) -> Record:
+        body = msgspec.json.encode(bounds)
+        self._digest.update(body)
+        return Record(f"range-{number}", {"range": bounds}, len(body))
+
+
+def _bounds(begin: str | None, end: str | None) -> dict[str, Any]:
+    return {name: text for name, text in (("from", begin), ("to", end)) if text is not None}
+
+
+@asynccontextmanager
+async def read_range(
+    place: Sql, credentials: Path, bounds: dict[str, Any], columns: Sequence[str] | None, *, typed: bool
+) -> AsyncIterator[Rows]:
+    """The rows of a range, with these columns of the query or all. Raises InvalidSource and SourceUnreachable.
+
+    `typed`: decimals, dates and times come as Python has them; else as the text that PostgreSQL writes.
+    """
+    with translated():
+        query = _rows_of(place, bounds, columns)
+        async with open_cursor(place, credentials, query, _as_python if typed else prefer_text) as cursor:
+            names = columns_of(cursor)
+            kinds = [_kind(column, cursor) for column in cursor.description or ()]
+            yield Rows(names, kinds, _batches(cursor))
+
+
+async def _batches(cursor: Cursor) -> AsyncIterator[list[tuple[Any, ...]]]:
+    many = FIRST_ROWS
+    while rows := await in_time(cursor.fetchmany(many)):
+        yield rows
+        sample = rows[::_SAMPLE]
+        size = sum(len(value) for row in sample for value in row if isinstance(value, str | bytes)) / len(sample)
+        many = max(1, min(MOST_ROWS, many * 4, int(FETCH_BYTES / (size + 8 * len(sample[0]) + 1))))
+
+
+def _as_python(adapters: psycopg.adapt.AdaptersMap) -> None:
+    kept = {*_KINDS, "numeric"}
+    for info in adapters.types:
+        if info.name not in kept:
+            adapters.register_loader(info.oid, string.TextLoader)
+
+
+def _kind(column: Any, cursor: Cursor) -> str:
+    info = cursor.adapters.types.get(column.type_code)
+    name = info.name if info and column.type_code == info.oid else "text"
+    if name == "numeric" and column.precision and column.precision <= _DECIMAL_DIGITS and (column.scale or 0) >= 0:
+        return f"decimal({column.precision}, {column.scale or 0})"
+    return _KINDS.get(name, "text")
+
+
+def _table(place: Sql) -> sql.Composable:
+    """The query as a table. A comment at its end ends with the line."""
+    return sql.SQL("(") + _raw(place.query.rstrip().rstrip(";")) + sql.SQL("\n) AS q")
+
+
+def _raw(text: str) -> sql.Composable:
+    return sql.SQL(text)  # the user's own query, in a read-only transaction of the user's own
+
+
+def _key(place: Sql) -> sql.Composable:
+    if place.partition_by is None:
+        raise InvalidSource("partitionBy is missing")
+    return sql.SQL("q.") + sql.Identifier(place.partition_by)
+
+
+def _boundaries(place: Sql, rows: int) -> bytes:
+    key, table = _key(place), _table(place)
+    numbered = sql.SQL("SELECT {} AS k, row_number() OVER (ORDER BY {}) - 1 AS n FROM {} WHERE {} IS NOT NULL")
+    every = sql.SQL("SELECT k::text FROM ({}) AS numbered WHERE n % {} = 0 ORDER BY n")
+    return every.format(numbered.format(key, key, table, key), sql.Literal(rows)).as_bytes()
+
+
+def _nulls(place: Sql) -> bytes:
+    found = sql.SQL("SELECT 'null' FROM {} WHERE {} IS NULL LIMIT 1").format(_table(place), _key(place))
+    return found.as_bytes()
+
+
+def _rows_of(place: Sql, bounds: dict[str, Any], columns: Sequence[str] | None) -> bytes:
+    key = _key(place)
+    chosen = [sql.SQL("q.") + sql.Identifier(name) for name in columns] if columns else [sql.SQL("q.*")]
+    limits = [
+        *([key + sql.SQL(" IS NULL")] if bounds.get("isNull") else [key + sql.SQL(" IS NOT NULL")]),
+        *([key + sql.SQL(" >= ") + sql.Literal(bounds["from"])] if "from" in bounds else []),
+        *([key + sql.SQL(" < ") + sql.Literal(bounds["to"])] if "to" in bounds else []),
+    ]
+    query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}")
+    return query.format(sql.SQL(", ").join(chosen), _table(place), sql.SQL(" AND ").join(limits), key).as_bytes()

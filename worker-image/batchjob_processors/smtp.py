@@ -1,0 +1,196 @@
+"""The mail server: connections that are kept, and what its answers mean for an item.
+
+A mail is given over in two steps. First the envelope, MAIL and RCPT, where servers refuse; nothing is at stake, so a
+kept connection that turns out to be dead, or to have served its time (421), is replaced by a new one. Then DATA: from
+there until the server's answer nobody knows whether it took the mail.
+"""
+
+import asyncio
+import base64
+import re
+import ssl
+from collections.abc import Awaitable, Callable
+from email.message import EmailMessage
+from typing import Final
+
+import aiosmtplib
+
+from batchjob.api.blocks.email import Smtp, SmtpTls
+from batchjob.worker import ErrorClass, Fail, Retry, explain_unreached
+from batchjob_processors.message import as_bytes, needs_utf8
+
+PERMANENT: Final = 500  # SMTP replies from here on say no for good (RFC 5321 §4.2.1)
+CLOSING: Final = 421  # the server has too much to do, or has done enough for this connection
+NO_LOGIN: Final = frozenset({530, 534, 535, 538})  # RFC 4954 §6
+
+# Servers put off a stranger, most for five minutes (postgrey, rspamd): the second try after one minute and the fifth
+# after fifteen is soon where it can be, and late enough where it has to be.
+GREYLISTED_SECONDS: Final = 60.0
+FULL_SECONDS: Final = 900.0  # a mailbox is emptied by a person
+BUSY_SECONDS: Final = 15.0  # until a server that says 421 to a new connection is asked again, by anybody
+_GREYLISTING: Final = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
+_PUT_OFF: Final = frozenset({450, 451})
+_FULL: Final = frozenset({"4.2.2"})
+_ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")  # RFC 3463: what kind of no it is
+
+
+class Connections:
+    """Connections to one mail server, as many as mails are on their way, and never more than the limit."""
+
+    def __init__(self, smtp: Smtp, login: tuple[str, str] | None, limit: int, timeout_seconds: float) -> None:
+        """Connect to nothing yet. `timeout_seconds`: the most for one answer of the server."""
+        self._smtp = smtp
+        self._login = login
+        self._timeout = timeout_seconds
+        self._places = asyncio.Semaphore(limit)
+        self._idle: list[aiosmtplib.SMTP] = []
+
+    async def send(self, message: EmailMessage, recipient: str, begin: Callable[[], Awaitable[None]]) -> None:
+        """Send one message; `begin` is awaited when the server may be given it.
+
+        Raises aiosmtplib's SMTPException: of the server's saying, or where it cannot be talked to.
+        """
+        body = as_bytes(message)
+        async with self._places:
+            connection = await self._envelope(message, recipient, len(body))
+            try:
+                await begin()
+                await connection.data(body)
+            except aiosmtplib.SMTPDataError:
+                await self._reset(connection)
+                raise
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
+
+    async def close(self) -> None:
+        """End every connection that is open."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                await connection.quit()
+            except aiosmtplib.SMTPException:
+                connection.close()
+
+    async def _envelope(self, message: EmailMessage, recipient: str, size: int) -> aiosmtplib.SMTP:
+        """A connection on which the server has taken the envelope."""
+        while True:
+            is_kept = bool(self._idle)
+            connection = self._idle.pop() if is_kept else await self._connect()
+            try:
+                await self._offer(connection, message, recipient, size)
+            except aiosmtplib.SMTPResponseException as error:
+                if error.code != CLOSING:
+                    await self._reset(connection)
+                    raise
+                connection.close()
+                if not is_kept:
+                    raise
+            except aiosmtplib.SMTPServerDisconnected:
+                connection.close()
+                if not is_kept:
+                    raise
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return connection
+
+    async def _offer(self, connection: aiosmtplib.SMTP, message: EmailMessage, recipient: str, size: int) -> None:
+        options, encoding = [], "ascii"
+        if connection.supports_extension("size"):
+            options.append(f"SIZE={size}")
+        if needs_utf8(message):
+            if not connection.supports_extension("smtputf8"):
+                said = f"the address of sender or recipient {recipient} is not ASCII, and the server has no SMTPUTF8"
+                raise aiosmtplib.SMTPNotSupported(said)
+            options, encoding = [*options, "SMTPUTF8", "BODY=8BITMIME"], "utf-8"
+        await connection.mail(message["From"].addresses[0].addr_spec, options=options, encoding=encoding)
+        await connection.rcpt(recipient, encoding=encoding)
+
+    async def _connect(self) -> aiosmtplib.SMTP:
+        connection = aiosmtplib.SMTP(
+            hostname=self._smtp.host,
+            port=self._smtp.port,
+            use_tls=self._smtp.tls == SmtpTls.TLS,
+            start_tls=self._smtp.tls == SmtpTls.STARTTLS,
+            tls_context=ssl.create_default_context() if self._smtp.tls != SmtpTls.NONE else None,
+            username=self._login[0] if self._login else None,
+            password=self._login[1] if self._login else None,
+            timeout=self._timeout,
+        )
+        try:
+            await connection.connect()
+            if connection.is_ehlo_or_helo_needed:
+                await connection.ehlo()
+        except aiosmtplib.SMTPResponseException as error:
+            connection.close()
+            error.message = self._masked(error.message)
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _masked(self, words: str) -> str:
+        """A server's words, without the password: some repeat what they did not understand."""
+        if self._login is None:
+            return words
+        user, password = self._login
+        said = (f"\0{user}\0{password}", password)  # as AUTH PLAIN and AUTH LOGIN say it
+        for secret in (*(base64.b64encode(text.encode()).decode() for text in said), password):
+            words = words.replace(secret, "***") if secret else words
+        return words
+
+    async def _reset(self, connection: aiosmtplib.SMTP) -> None:
+        """The server said no to this mail; the connection is good for another once the transaction is reset."""
+        try:
+            await connection.rset()
+        except aiosmtplib.SMTPException:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+
+def is_answer(error: aiosmtplib.SMTPException) -> bool:
+    """Whether the server said no: it has not taken the mail."""
+    return isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 0  # below: what it said is no reply
+
+
+def explain(error: aiosmtplib.SMTPException, smtp: Smtp, attempt: int) -> Retry | Fail:
+    """What the server's answer, or its silence, means for an item in this attempt, with the server's words."""
+    server = f"{smtp.host}:{smtp.port}"
+    if isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 0:
+        return _explain_answer(error, server, attempt)
+    match error:
+        case aiosmtplib.SMTPNotSupported():
+            return Fail(f"{server} cannot take the mail: {error}", error_class=ErrorClass.REFUSED)
+        case aiosmtplib.SMTPTimeoutError():
+            return Retry(f"{server} did not answer in time", error_class=ErrorClass.TIMEOUT)
+        case _:
+            return Retry(f"spec.email.smtp: {server} cannot be used: {explain_unreached(str(error)).why}")
+
+
+def _explain_answer(error: aiosmtplib.SMTPResponseException, server: str, attempt: int) -> Retry | Fail:
+    code, said = error.code, f"{error.code} {error.message}"
+    if code >= PERMANENT and (code in NO_LOGIN or isinstance(error, aiosmtplib.SMTPAuthenticationError)):
+        hint = "check spec.email.smtp.credentialsSecretRef and spec.email.smtp.tls"
+        return Fail(f"{server} refused the sign-in: {said} ({hint})", error_class=ErrorClass.PERMISSION)
+    if code >= PERMANENT:
+        return Fail(f"{server} refused: {said}", error_class=ErrorClass.REFUSED)
+    if code == CLOSING:
+        return Retry(f"{server} is busy: {said}", BUSY_SECONDS, ErrorClass.RATE_LIMITED, counts=False)
+    return Retry(f"{server} put off: {said}", _wait(code, error.message, attempt))
+
+
+def _wait(code: int, words: str, attempt: int) -> float | None:
+    """Seconds until another try, from the kind of no; None: the run's back-off."""
+    found = _ENHANCED.match(words)
+    kind = found[0] if found else ""
+    seconds = None
+    if kind in _FULL:
+        seconds = FULL_SECONDS
+    elif code in _PUT_OFF and (not kind or kind.startswith("4.7.") or _GREYLISTING.search(words)):
+        seconds = GREYLISTED_SECONDS
+    return seconds and seconds * 2.0 ** (attempt - 1)
