@@ -1,11 +1,11 @@
 """The block of type ai-batch."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from batchjob.api.base import VALIDATIONS, Key, Model, Name, Url, cel
+from batchjob.api.base import VALIDATIONS, Key, Model, Name, Url, cel, immutable
 from batchjob.api.blocks.template import Template
 from batchjob.api.source import Scalar, SecretKey, SecretName
 
@@ -173,6 +173,19 @@ class ModelEndpoint(Model):
     )
 
 
+class Budget(Model):
+    """How much a run may use until somebody decides that it may go on."""
+
+    tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] = Field(
+        description="Once the run has used so many tokens, of questions and answers, nothing new starts: what is in "
+        "flight ends and counts, pods go, and the run is held, reason BudgetExceeded, until spec.resumeToken changes. "
+        "Raise it first, for what was used stays used."
+    )
+
+
+_OPTIONAL: Final = ("prompt", "examples", "formSchema", "formSchemaRef")  # immutable, absence too
+
+
 class AiBatch(Model):
     """Type ai-batch: a model annotates each item."""
 
@@ -183,33 +196,55 @@ class AiBatch(Model):
                     "has(self.formSchema) != has(self.formSchemaRef)",
                     "spec.aiBatch needs exactly one of formSchema (fields) and formSchemaRef (a JSON Schema in a "
                     "ConfigMap)",
-                )
+                ),
+                *(
+                    cel(
+                        f"has(self.{name}) == has(oldSelf.{name})",
+                        f"spec.aiBatch.{name} is immutable. Delete the BatchJob, or create one with another name.",
+                        field=f".{name}",
+                    )
+                    for name in _OPTIONAL
+                ),
             ]
         }
     )
 
     instructions: Template = Field(
-        description="What the model shall do with each item. A template: {{ field }} inserts a field of the item."
+        description="What the model shall do with each item. A template: {{ field }} inserts a field of the item.",
+        json_schema_extra=immutable("spec.aiBatch.instructions"),
     )
     prompt: Template | None = Field(
         None,
         description="What the model is told of each item. A template over its data. Default: all of its data, as JSON.",
+        json_schema_extra=immutable("spec.aiBatch.prompt"),
     )
     examples: Annotated[list[Example], Field(max_length=16)] | None = Field(
         None,
         description="Items with the answers that are wanted for them, shown to the model before each item. One whose "
         "answer does not fill the form ends the run.",
+        json_schema_extra=immutable("spec.aiBatch.examples"),
     )
     form_schema: FormSchema | None = Field(
-        None, description="The form each answer has to fill. Exactly one of formSchema and formSchemaRef."
+        None,
+        description="The form each answer has to fill. Exactly one of formSchema and formSchemaRef.",
+        json_schema_extra=immutable("spec.aiBatch.formSchema"),
     )
     form_schema_ref: FormSchemaRef | None = Field(
-        None, description="A JSON Schema that each answer has to fit, for forms that nest."
+        None,
+        description="A JSON Schema that each answer has to fit, for forms that nest.",
+        json_schema_extra=immutable("spec.aiBatch.formSchemaRef"),
     )
-    model: ModelEndpoint = Field(description="The endpoint and the model.")
+    model: ModelEndpoint = Field(
+        description="The endpoint and the model.",
+        json_schema_extra=immutable("spec.aiBatch.model"),
+    )
     items_per_request: Annotated[int, Field(ge=1, le=50)] = Field(
         1,
         description="Small items that go into one request together, which saves the tokens of the instructions. They "
         "count as so many of spec.concurrency. Where the answer about one of them is missing or wrong, the model is "
         "asked about that one alone. Default: 1.",
+        json_schema_extra=immutable("spec.aiBatch.itemsPerRequest"),
+    )
+    budget: Budget | None = Field(
+        None, description="How many tokens the run may use. May change at any time. Default: any number."
     )
