@@ -75,6 +75,7 @@ FIXED: dict[str, Any] = {
     "formSchemaRef": {"name": "forms", "key": "order.json"},
     "model": {"name": "another"},
     "itemsPerRequest": 2,
+    "cache": {"ttlSeconds": 60},
 }
 
 
@@ -99,7 +100,7 @@ def test_the_budget_of_an_ai_batch_may_change_at_any_time_and_nothing_else_of_it
 
 
 def test_what_of_an_ai_batch_was_said_cannot_be_taken_back(admin: Kubectl) -> None:
-    optional = {name: FIXED[name] for name in ("prompt", "examples")}
+    optional = {name: FIXED[name] for name in ("prompt", "examples", "cache")}
     admin.apply(annotating("said", **optional))
     for name in optional:
         with pytest.raises(KubectlError, match=rf"spec\.aiBatch\.{name} is immutable"):

@@ -13,6 +13,7 @@ from batchjob.controller.ending import judge
 from batchjob.controller.observed import Parent
 from batchjob.controller.plan import claim_of
 from batchjob.core.breaker import Trip, breaker_of, describe, read_trip
+from batchjob.core.cost import with_cost
 from batchjob.core.items import RunState
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import LastError
@@ -257,6 +258,33 @@ def test_a_run_held_by_its_budget_is_held_as_well_once_the_store_has_lost_it() -
     assert condition(world.status, ConditionType.SUSPENDED)[1] == "BudgetExceeded"
     world.edit(resumeToken="go")
     assert do.OpenRun in kinds(world.look())
+
+
+@pytest.mark.parametrize(
+    ("prices", "cost"),
+    [
+        (None, {}),
+        ({"inputPerMillion": 0.15, "outputPerMillion": 0.6}, {"costMicroUSD": 750}),
+        ({"inputPerMillion": 0.0004, "outputPerMillion": 0, "currency": "EUR"}, {"costMicroEUR": 1}),
+        ({"inputPerMillion": 0, "outputPerMillion": 0}, {"costMicroUSD": 0}),
+    ],
+)
+def test_the_status_says_what_the_tokens_cost_where_their_price_is_known(prices: object, cost: dict[str, int]) -> None:
+    model = MODEL | {"prices": prices}
+    world = started(type="ai-batch", custom=None, aiBatch=ANNOTATE | {"model": model})
+    used = {"promptTokens": 3000, "completionTokens": 500}
+    world.change(usage=used)
+    world.pass_time(60)
+    world.work(succeeded=2)
+    world.settle()
+    assert world.status
+    assert world.status.usage == used | cost
+
+
+def test_a_cost_is_never_more_than_a_status_can_say() -> None:
+    block = ANNOTATE | {"model": MODEL | {"prices": {"inputPerMillion": 10**6, "outputPerMillion": 0}}}
+    spec = World(spec={"type": "ai-batch", "custom": None, "aiBatch": block}).observe().job.spec
+    assert with_cost(spec, {"promptTokens": 2**62})["costMicroUSD"] == 2**63 - 1
 
 
 # ---- what counts as success ----------------------------------------------------------------------------

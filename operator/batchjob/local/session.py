@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from batchjob.api.base import Model
 from batchjob.api.defaults import effective
 from batchjob.api.pods import ClaimVolume, Worker
@@ -17,6 +19,7 @@ from batchjob.api.policies import SuccessPolicy
 from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
 from batchjob.core.breaker import Spent, breaker_of, describe, reason_of
+from batchjob.core.cost import with_cost
 from batchjob.core.items import ENDED, RunRules, RunState
 from batchjob.core.progress import finished, is_success
 from batchjob.core.reasons import Reason
@@ -216,7 +219,8 @@ class Session:
         output = Output(store, self._uid, out)
         failed = [letter async for letter in output.letters()]
         code = self._code(snapshot)
-        lines = [summarize(self._job.metadata.name, snapshot, failed, time.monotonic() - self._begun)]
+        told = msgspec.structs.replace(snapshot, usage=with_cost(self._job.spec, snapshot.usage))
+        lines = [summarize(self._job.metadata.name, told, failed, time.monotonic() - self._begun)]
         if why := self._held or (snapshot.message and f"{snapshot.reason}: {snapshot.message}"):
             lines.append(why)
         if finished(snapshot.counts) or snapshot.state is RunState.CLOSED:  # else earlier files are worth more

@@ -129,6 +129,20 @@ class Header(Model):
     )
 
 
+class Prices(Model):
+    """What an endpoint asks for its tokens."""
+
+    input_per_million: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        description="Price of a million tokens of questions."
+    )
+    output_per_million: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        description="Price of a million tokens of answers."
+    )
+    currency: Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")] = Field(
+        "USD", description="Currency of both, by its three letters (ISO 4217)."
+    )
+
+
 class ModelEndpoint(Model):
     """An OpenAI-compatible endpoint and how to ask it."""
 
@@ -171,6 +185,21 @@ class ModelEndpoint(Model):
         "tokens are known when it ends: until then the average of its worker counts. Default: no limit but what the "
         "endpoint says.",
     )
+    prices: Prices | None = Field(
+        None,
+        description="What tokens cost: status.usage then has the cost of the run, in millionths of the currency, such "
+        "as costMicroUSD.",
+    )
+
+
+class AnswerCache(Model):
+    """How long an answer is remembered."""
+
+    ttl_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = Field(
+        description="An answer is used again for so long, by every BatchJob of the same owner in this namespace that "
+        "asks the same of the same model: what any word of the question, the form or the model's settings changes is "
+        "another question. It costs no tokens, and its result says cached: true. At most 2592000, 30 days."
+    )
 
 
 class Budget(Model):
@@ -183,7 +212,7 @@ class Budget(Model):
     )
 
 
-_OPTIONAL: Final = ("prompt", "examples", "formSchema", "formSchemaRef")  # immutable, absence too
+_OPTIONAL: Final = ("prompt", "examples", "formSchema", "formSchemaRef", "cache")  # immutable, absence too
 
 
 class AiBatch(Model):
@@ -244,6 +273,11 @@ class AiBatch(Model):
         "count as so many of spec.concurrency. Where the answer about one of them is missing or wrong, the model is "
         "asked about that one alone. Default: 1.",
         json_schema_extra=immutable("spec.aiBatch.itemsPerRequest"),
+    )
+    cache: AnswerCache | None = Field(
+        None,
+        description="Use answers again that were given before. Default: every item is asked about.",
+        json_schema_extra=immutable("spec.aiBatch.cache"),
     )
     budget: Budget | None = Field(
         None, description="How many tokens the run may use. May change at any time. Default: any number."
