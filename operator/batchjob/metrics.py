@@ -66,4 +66,8 @@ ITEM_SECONDS = Durations(
     "Time of one attempt; of a whole call where the processor does several items at once.",
     limits=(0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300),
 )
+LLM_TOKENS = Counter("batchjob_llm_tokens_total", "Tokens of models: of questions (prompt), of answers.", ["kind"])
+LLM_COST = Counter(
+    "batchjob_llm_cost_total", "What they cost by spec.aiBatch.model.prices, in units of the currency.", ["currency"]
+)
 LEASES_LOST = Counter("batchjob_leases_lost_total", "Chunks that another worker took over from this one.")

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic.alias_generators import to_camel
 
+from batchjob.api.blocks.ai_batch import AiBatch
 from tests.support.kubectl import Kubectl, KubectlError
 from tests.support.manifests import ai_batch, inline, noop
 
@@ -63,6 +65,46 @@ def test_every_policy_may_be_added_changed_and_taken_away_in_mid_run(admin: Kube
     for spec in ({}, policies, policies | {"failurePolicy": {"action": "Fail"}, "activeDeadlineSeconds": 90}, {}):
         admin.apply(noop("lenient", inline(1), **spec))
     assert "failurePolicy" not in admin.get("batchjob", "lenient")["spec"]
+
+
+FIXED: dict[str, Any] = {
+    "instructions": "Say something else.",
+    "prompt": "{{ text }}",
+    "examples": [{"data": {"text": "Fine."}, "answer": "{}"}],
+    "formSchema": {"fields": [{"name": "other", "type": "string"}]},
+    "formSchemaRef": {"name": "forms", "key": "order.json"},
+    "model": {"name": "another"},
+    "itemsPerRequest": 2,
+    "cache": {"ttlSeconds": 60},
+}
+
+
+def annotating(name: str, **fields: Any) -> dict[str, Any]:
+    """A BatchJob with these fields in its aiBatch; None: without it."""
+    job = ai_batch(name, inline(1))
+    block = job["spec"]["aiBatch"] | fields
+    job["spec"]["aiBatch"] = {name: value for name, value in block.items() if value is not None}
+    return job
+
+
+def test_the_budget_of_an_ai_batch_may_change_at_any_time_and_nothing_else_of_it(admin: Kubectl) -> None:
+    assert {to_camel(name) for name in AiBatch.model_fields} - {"budget"} == FIXED.keys()
+    for budget in (None, {"tokens": 5}, {"tokens": 10**12}, None, {"tokens": 7}):
+        admin.apply(annotating("dear", budget=budget))
+    for name, value in FIXED.items():
+        others = {"formSchema": None} if name == "formSchemaRef" else {}
+        with pytest.raises(KubectlError, match=rf"spec\.aiBatch\.{name} is immutable"):
+            admin.apply(annotating("dear", budget={"tokens": 8}, **{name: value}, **others))
+    with pytest.raises(KubectlError, match=r"budget\.tokens.* should be greater than or equal to 1"):
+        admin.apply(annotating("dear", budget={"tokens": 0}))
+
+
+def test_what_of_an_ai_batch_was_said_cannot_be_taken_back(admin: Kubectl) -> None:
+    optional = {name: FIXED[name] for name in ("prompt", "examples", "cache")}
+    admin.apply(annotating("said", **optional))
+    for name in optional:
+        with pytest.raises(KubectlError, match=rf"spec\.aiBatch\.{name} is immutable"):
+            admin.apply(annotating("said", **optional | {name: None}))
 
 
 def test_a_second_apply_of_the_same_manifest_changes_nothing(admin: Kubectl) -> None:

@@ -119,6 +119,27 @@ async def test_a_pod_learns_how_the_endpoint_takes_a_form_and_asks_that_way_from
     assert found.usage["requests"] == len(kinds)
 
 
+async def test_a_pod_learns_the_old_name_of_the_limit_where_the_endpoint_knows_no_other(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    neighbours.set_faults("chat", [{"action": "refuse_limit"}])
+    model = {"maxOutputTokens": 50}
+    run = await workers.open(ai_spec(neighbours, 3, model=model, concurrency=1, retry={"maxAttempts": 1}))
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (3, 0)
+    assert [row["limit"] for row in asked(neighbours, run)] == ["max_completion_tokens", *["max_tokens"] * 3]
+
+
+async def test_a_limit_that_an_endpoint_finds_too_large_is_not_said_again_by_another_name(
+    workers: Workers, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbours.set_faults("chat", [{"action": "refuse_limit"}])
+    monkeypatch.setattr(chat, "_UNKNOWN", ("nothing that it says",))
+    run = await workers.open(ai_spec(neighbours, 1, model={"maxOutputTokens": 50}))
+    assert (await work(workers, run)).last_errors[0].error_class == "invalid-input"
+    assert len(asked(neighbours, run)) == 1
+
+
 async def test_an_answer_that_is_wrong_is_sent_back_with_its_error_and_its_tokens_count(
     workers: Workers, neighbours: Neighbours
 ) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from batchjob.core.breaker import Spent, Trip
 from batchjob.core.items import Cancelled, Chunk, Failed, Outcome, RunState, Succeeded
 from batchjob.errors import StoreDamaged
 from batchjob.store import Commit, Grant, Snapshot, Store
@@ -41,7 +42,7 @@ class Story:
     async def tripped(self) -> tuple[int, int] | None:
         """(failed, items) once it has."""
         trip = (await look(self.runs.store, self.uid)).tripped
-        return (trip.failed, trip.items) if trip else None
+        return (trip.failed, trip.items) if isinstance(trip, Trip) else None
 
 
 def _outcome(way: str, chunk: Chunk) -> Outcome:
@@ -202,12 +203,77 @@ async def test_its_work_does_not_grow_with_the_items_that_end(runs: Runs) -> Non
     assert cost[10] == cost[200] < 10
 
 
-@pytest.mark.parametrize("name", ["breaker", "window", "endless window"])
+# ---- the budget
+
+
+async def use(story: Story, tokens: int, worker: str = "w1", want: int = 0) -> Grant:
+    """An item that took so many tokens, half of them for the answer, ends; the worker wants more."""
+    [chunk] = await story.runs.claim(story.uid, worker, want=1)
+    usage = {"promptTokens": tokens - tokens // 2, "completionTokens": tokens // 2, "requests": 10**6}
+    ended = Commit(chunk.id, chunk.fence, [Succeeded(chunk.items[0].position)], usage=usage)
+    return await story.runs.store.run(story.uid, worker).exchange([ended], want)
+
+
+async def test_the_item_that_uses_up_the_budget_is_the_last_that_is_granted_to_anybody(runs: Runs) -> None:
+    story = await Story.begin(runs, "100/100/20/1000")
+    [in_flight] = await runs.claim(story.uid, "w2", want=1)
+    assert (await use(story, 999)).paused is False
+    grant = await use(story, 1, want=5)
+    assert (grant.paused, grant.chunks) == (True, [])
+    found = await look(runs.store, story.uid)
+    assert isinstance(found.tripped, Spent)
+    assert found.tripped[:2] == (1000, 1000)
+    outcome = Succeeded(in_flight.items[0].position)
+    ended = Commit(in_flight.id, in_flight.fence, [outcome], usage={"promptTokens": 7})
+    grant = await runs.store.run(story.uid, "w2").exchange([ended], 5)
+    assert (grant.paused, grant.chunks, grant.lost) == (True, [], [])
+    found = await look(runs.store, story.uid)
+    assert (found.counts.succeeded, found.usage["promptTokens"], found.usage["completionTokens"]) == (3, 508, 499)
+
+
+async def test_a_run_goes_on_within_a_larger_budget_and_trips_at_once_within_the_same(runs: Runs) -> None:
+    story = await Story.begin(runs, "100/100/20/1000")
+    await use(story, 1200)
+    await runs.store.set_breaker(story.uid, "100/100/20/2000")
+    assert (await runs.store.run(story.uid, "w1").exchange([], 1)).paused, "a larger budget alone decides nothing"
+    await runs.store.resume(story.uid)
+    assert (await look(runs.store, story.uid)).paused, "the end of a pause decides nothing either"
+    await runs.store.resume(story.uid, "more")
+    assert (await use(story, 799)).paused is False
+    assert (await use(story, 5)).paused
+    await runs.store.resume(story.uid, "and on")
+    grant = await runs.store.run(story.uid, "w1").exchange([], 1)
+    assert (grant.paused, grant.chunks) == (True, [])
+
+
+async def test_a_budget_that_the_last_item_uses_up_holds_nothing(runs: Runs) -> None:
+    story = await Story.begin(runs, "100/100/20/1000", items=1)
+    grant = await use(story, 5000)
+    assert (grant.state, grant.paused) == (RunState.SEALING, False)
+
+
+async def test_a_large_budget_is_told_to_the_token(runs: Runs) -> None:
+    story = await Story.begin(runs, f"100/100/20/{10**12}")
+    await use(story, 3 * 10**15 + 1)
+    found = await look(runs.store, story.uid)
+    assert found.tripped
+    assert found.tripped[:2] == (3 * 10**15 + 1, 10**12)
+
+
+async def test_all_items_may_fail_within_a_budget(runs: Runs) -> None:
+    story = await Story.begin(runs, "100/1/1/1000")
+    assert (await story.end("x", "x", "x")).paused is False
+
+
+@pytest.mark.parametrize("name", ["breaker", "window", "endless window", "usage"])
 async def test_nonsense_that_a_tenant_wrote_is_damage(runs: Runs, name: str) -> None:
     story = await Story.begin(runs, "20/1/1")
     await story.end(".")
     if name == "breaker":
         await runs.redis.hset(run_key(story.uid, "meta"), "breaker", "none of ours")
+    elif name == "usage":
+        await runs.store.set_breaker(story.uid, "20/1/1/5")
+        await runs.redis.hset(run_key(story.uid, "usage"), "promptTokens", "none of ours")
     elif name == "window":
         await runs.redis.lset(run_key(story.uid, "window"), 0, "none of ours")
     else:

@@ -65,12 +65,14 @@ def test_an_example_that_cannot_run_is_refused_with_its_reason(place: Place, nam
     assert words[name] in done.stderr
 
 
-@pytest.mark.parametrize("name", ["ai-batch-inline", "ai-batch-examples", "ai-batch-many", "ai-batch-reviews"])
+@pytest.mark.parametrize(
+    "name", ["ai-batch-inline", "ai-batch-examples", "ai-batch-many", "ai-batch-costs", "ai-batch-reviews"]
+)
 def test_an_example_for_a_model_runs_with_one(place: Place, neighbours: Neighbours, name: str) -> None:
     chat = f"127.0.0.1:{neighbours.ports['chat']}"
     if name == "ai-batch-inline":
         edited(place, name, ("name: gpt-5-mini", f"name: stand-in\n      baseUrl: http://{chat}/v1"))
-    elif name in {"ai-batch-examples", "ai-batch-many"}:
+    elif name in {"ai-batch-examples", "ai-batch-many", "ai-batch-costs"}:
         edited(place, name, ("https://models.example.com", f"http://{chat}"))
     else:
         neighbours.put_object("batchjob", "reviews.jsonl", b'{"id": "a", "text": "good"}\n{"id": "b", "text": "bad"}\n')

@@ -6,6 +6,8 @@ from redis.asyncio import Redis
 
 from batchjob.store import scripts
 from tests.prove.engine import drains, kills, millions, replies, restarts
+from tests.prove.processors import annotations, outages
+from tests.support.neighbours.client import Neighbours
 from tests.support.redis_server import RedisServer
 from tests.support.store_proxy import How
 from tests.support.workers import Workers
@@ -40,3 +42,17 @@ async def test_a_script_whose_reply_is_lost_has_its_effect_once(redis_server: Re
     once = [(script.name, 1) for script in scripts.ALL]
     for number, spoil in enumerate(s for s in replies.spoils(once, most=1) if s.how is How.LOSE_REPLY):
         await replies.trial(redis_server, tmp_path / str(number), clean, spoil)
+
+
+async def test_sentences_that_a_server_answers_badly_all_end_as_they_should(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    facts = await annotations.trial(workers, neighbours, sentences=60, seed=1, timeout_seconds=4)
+    assert facts["dead_letters"] == 5, "not every kind of fault lasted for a sentence"
+
+
+async def test_a_model_that_is_away_for_a_while_loses_no_item_and_spends_no_attempt_on_it(
+    workers: Workers, tmp_path: Path
+) -> None:
+    facts = await outages.trial(workers, tmp_path / "neighbours", items=150, away_seconds=3)
+    assert facts["attempts_of_requests_that_died_with_it"], "the server died with nothing in its hands"

@@ -29,7 +29,7 @@ IN_EXCHANGE = {
     "a due item stays in the retries": ("    redis.call('ZREM', KEY.retry, id)\n", ""),
     "suspects have company": ("if first == last and is_suspect(run, first) then", "if false then"),
     "the pause is ignored": ("run.claimable and not run.paused and", "run.claimable and"),
-    "failures are not watched": ("  watch_failures(run)\n", ""),
+    "failures are not watched": ("  watch(run)\n", ""),
     "a trip lets the same call grant": ("    run.paused = true\n", ""),
     "packed items are never dropped": ("\ndrop_finished_fields()\n", "\n"),
     "results are not announced to the sealer": (

@@ -29,7 +29,7 @@ from batchjob.controller.plan import claim_of, make_plan
 from batchjob.controller.queues import build_rules
 from batchjob.controller.status import Pace
 from batchjob.core.admission import Line
-from batchjob.core.breaker import Trip
+from batchjob.core.breaker import Spent, Trip
 from batchjob.core.items import ENDED, RunState
 from batchjob.core.phases import is_terminal
 from batchjob.core.snapshot import LastError, Snapshot
@@ -204,6 +204,12 @@ class World:
         """Too many items failed for the circuit breaker."""
         if self.run and self.run.state is RunState.OPEN and self.run.breaker and not self.run.paused:
             self.change(paused=True, tripped=Trip(failed, items, percent, self.now))
+
+    def spend(self, tokens: int) -> None:
+        """So many tokens were used, which is as much as the budget or more."""
+        if self.run and self.run.state is RunState.OPEN and not self.run.paused:
+            budget = int(self.run.breaker.split("/")[3])
+            self.change(paused=True, tripped=Spent(tokens, budget, self.now), usage={"promptTokens": tokens})
 
     def seal(self) -> None:
         """A worker has finished the results."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batchjob.api.policies import FailurePolicy, SuccessPolicy
+from batchjob.api.policies import SuccessPolicy
 from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
@@ -13,6 +13,7 @@ from batchjob.controller.ending import judge
 from batchjob.controller.observed import Parent
 from batchjob.controller.plan import claim_of
 from batchjob.core.breaker import Trip, breaker_of, describe, read_trip
+from batchjob.core.cost import with_cost
 from batchjob.core.items import RunState
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import LastError
@@ -34,7 +35,8 @@ def tripped(**spec: object) -> World:
 
 
 def test_without_a_failure_policy_nothing_is_said_to_the_store() -> None:
-    assert breaker_of(None) == breaker_of(FailurePolicy()) == breaker_of(FailurePolicy(window_items=7)) == ""
+    for policy in (None, {}, {"windowItems": 7}):
+        assert breaker_of(World(spec={"failurePolicy": policy}).observe().job.spec) == ""
     assert do.SetBreaker not in kinds(World(spec={"failurePolicy": {"windowItems": 50}}).look())
 
 
@@ -187,10 +189,102 @@ def test_the_commonest_error_class_is_named() -> None:
     assert "which is 20.5%" in describe(Trip(41, 200, 20, trip.at), [])
 
 
-@pytest.mark.parametrize("text", ["", "3/10/20", "3/0/20/5", "a/b/c/d", f"1/1/1/{10**40}", f"1/1/1/{10**400}"])
+@pytest.mark.parametrize(
+    "text", ["", "3/10/20", "tokens 3/2", "tokens 3/2/x", "3/0/20/5", "a/b/c/d", f"1/1/1/{10**40}", f"1/1/1/{10**400}"]
+)
 def test_a_trip_that_makes_no_sense_is_damage_and_nothing_worse(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - what snapshot.py turns into StoreDamaged
         read_trip(text)
+
+
+# ---- the budget ----------------------------------------------------------------------------------------
+
+MODEL = {"name": "m", "baseUrl": "http://model/v1"}
+ANNOTATE = {"instructions": "i", "formSchema": {"fields": [{"name": "a", "type": "string"}]}, "model": MODEL}
+
+
+def spent(tokens: int = 1003, **spec: object) -> World:
+    """A run that may use 1,000 tokens and used a few more."""
+    world = started(type="ai-batch", custom=None, aiBatch=ANNOTATE | {"budget": {"tokens": 1000}}, **spec)
+    world.work(succeeded=4)
+    world.spend(tokens)
+    return world
+
+
+def test_the_store_is_told_of_a_budget_beside_what_may_fail() -> None:
+    block = ANNOTATE | {"budget": {"tokens": 10**12}}
+    for policy, breaker in ((None, "100/100/20/1000000000000"), (BREAKER, "20/100/5/1000000000000")):
+        spec = {"type": "ai-batch", "custom": None, "aiBatch": block, "failurePolicy": policy}
+        assert breaker_of(World(spec=spec).observe().job.spec) == breaker
+
+
+@pytest.mark.parametrize("policy", [None, FAIL])
+def test_a_run_that_used_up_its_budget_is_held_whatever_becomes_of_those_that_fail(policy: object) -> None:
+    world = spent(failurePolicy=policy)
+    plan = world.look()
+    assert kinds(plan) == [do.SetSlots]
+    child = world.child()
+    assert child
+    assert child.suspended
+    status, reason, message = condition(plan.status, ConditionType.SUSPENDED)
+    assert (status, reason) == ("True", "BudgetExceeded")
+    assert message == (
+        "The run has used 1003 tokens, and spec.aiBatch.budget.tokens is 1000. Raise spec.aiBatch.budget.tokens, then "
+        "set spec.resumeToken to any new text to go on with what is left, or spec.cancel to end it."
+    )
+    assert condition(plan.status, ConditionType.STALLED)[:2] == ("True", "BudgetExceeded")
+    assert claim_of(world.observe()) is None
+
+
+def test_a_raised_budget_is_told_before_the_token_lets_the_run_go_on_and_does_not_do_so_by_itself() -> None:
+    world = spent()
+    world.settle()
+    world.edit(aiBatch=ANNOTATE | {"budget": {"tokens": 2000}})
+    assert world.look().actions == (do.SetBreaker("100/100/20/2000"),)
+    world.settle()
+    assert condition(world.status, ConditionType.SUSPENDED)[1] == "BudgetExceeded"
+    world.edit(aiBatch=ANNOTATE | {"budget": {"tokens": 3000}}, resumeToken="more")
+    assert world.look().actions[:2] == (do.SetBreaker("100/100/20/3000"), do.ResumeRun("more"))
+    world.settle()
+    assert world.status
+    assert (world.status.phase, world.status.resume_token) == (Phase.RUNNING, "more")
+
+
+def test_a_run_held_by_its_budget_is_held_as_well_once_the_store_has_lost_it() -> None:
+    world = spent()
+    world.settle()
+    world.run = None
+    world.settle()
+    assert condition(world.status, ConditionType.SUSPENDED)[1] == "BudgetExceeded"
+    world.edit(resumeToken="go")
+    assert do.OpenRun in kinds(world.look())
+
+
+@pytest.mark.parametrize(
+    ("prices", "cost"),
+    [
+        (None, {}),
+        ({"inputPerMillion": 0.15, "outputPerMillion": 0.6}, {"costMicroUSD": 750}),
+        ({"inputPerMillion": 0.0004, "outputPerMillion": 0, "currency": "EUR"}, {"costMicroEUR": 1}),
+        ({"inputPerMillion": 0, "outputPerMillion": 0}, {"costMicroUSD": 0}),
+    ],
+)
+def test_the_status_says_what_the_tokens_cost_where_their_price_is_known(prices: object, cost: dict[str, int]) -> None:
+    model = MODEL | {"prices": prices}
+    world = started(type="ai-batch", custom=None, aiBatch=ANNOTATE | {"model": model})
+    used = {"promptTokens": 3000, "completionTokens": 500}
+    world.change(usage=used)
+    world.pass_time(60)
+    world.work(succeeded=2)
+    world.settle()
+    assert world.status
+    assert world.status.usage == used | cost
+
+
+def test_a_cost_is_never_more_than_a_status_can_say() -> None:
+    block = ANNOTATE | {"model": MODEL | {"prices": {"inputPerMillion": 10**6, "outputPerMillion": 0}}}
+    spec = World(spec={"type": "ai-batch", "custom": None, "aiBatch": block}).observe().job.spec
+    assert with_cost(spec, {"promptTokens": 2**62})["costMicroUSD"] == 2**63 - 1
 
 
 # ---- what counts as success ----------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Type ai-batch: a model behind any OpenAI-compatible endpoint fills a form about each item.
 
 The result of an item is its own data with the filled form on top, so that an export of the results shows both, and a
-field of ours that says how the answer came about. With `itemsPerRequest` several items go into one request; where the
-answer about one of them is missing or wrong, the model is asked about that one alone, and only that one may fail.
+field of ours that says how the answer came about, or that it was known (`cache`). With `itemsPerRequest` several items
+go into one request; where the answer about one of them is missing or wrong, the model is asked about that one alone,
+and only that one may fail.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from batchjob.api.base import OWN_FIELDS
 from batchjob.api.blocks.ai_batch import AiBatch as Block
 from batchjob.api.run import Purpose
 from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor
+from batchjob_processors.answers import Answers
 from batchjob_processors.chat import Endpoint, Reply
 from batchjob_processors.chat_headers import secret_value
 from batchjob_processors.form import Form, InvalidAnswerError, find_object
@@ -41,6 +43,7 @@ class AiBatch(Processor):
         self._form = _form(block, context)
         self._form_of_many = many(self._form.schema)
         self._prompts = Prompts(block, self._form)
+        self._answers = Answers(block, self._form)
         self._endpoint = Endpoint(block.model, _api_key(block, context), context)
         await self._endpoint.check()
 
@@ -51,7 +54,10 @@ class AiBatch(Processor):
         for item in items:
             try:
                 prepared = self._prompts.prepare(item.data)
-                groups[prepared.instructions].append((item, prepared))
+                if known := await self._known(item, prepared, context):
+                    answers[item.position] = known
+                else:
+                    groups[prepared.instructions].append((item, prepared))
             except Fail as error:
                 answers[item.position] = error
         for found in await asyncio.gather(*(self._ask(group, context) for group in groups.values())):
@@ -61,6 +67,19 @@ class AiBatch(Processor):
     async def close(self) -> None:
         """Close the connections."""
         await self._endpoint.close()
+
+    async def _known(self, item: Item, prepared: Prepared, context: Context) -> dict[str, Any] | None:
+        """The result by an answer that was given before."""
+        found = await self._answers.find(self._prompts.about(prepared), context)
+        if found is None:
+            return None
+        filled, model = found
+        context.usage("requests", 0)  # said, so that its share of the rate is given back
+        context.usage("cachedAnswers", 1)
+        told = Reply("", is_cut=False, model=model, prompt_tokens=0, completion_tokens=0, seconds=0.0)
+        result = _result(item, filled, [told], 1)
+        result[ANSWER] |= {"requests": 0, "cached": True}
+        return result
 
     async def _ask(self, group: Sequence[tuple[Item, Prepared]], context: Context) -> dict[int, Any]:
         """Results, or what was raised, by position; the instructions of all are the same."""
@@ -80,6 +99,7 @@ class AiBatch(Processor):
         for item, prepared in group:
             try:
                 filled = self._form.check(answers[item.id])
+                await self._answers.keep(self._prompts.about(prepared), filled, reply.model, context)
                 results[item.position] = _result(item, filled, [reply], len(group))
             except KeyError:
                 wrong.append((item, prepared, []))
@@ -94,13 +114,16 @@ class AiBatch(Processor):
         self, item: Item, prepared: Prepared, after: list[Message], tries: int, context: Context
     ) -> dict[str, Any]:
         """The result of an item by itself; `after`: what was said about it already."""
-        messages = self._prompts.about(prepared) + after
+        asked = self._prompts.about(prepared)
+        messages = asked + after
         replies: list[Reply] = []
         for _ in range(tries):
             reply = await self._endpoint.ask(messages, self._form.schema, context)
             replies.append(reply)
             try:
-                return _result(item, self._form.parse(reply.text), replies, 1)
+                filled = self._form.parse(reply.text)
+                await self._answers.keep(asked, filled, reply.model, context)
+                return _result(item, filled, replies, 1)
             except InvalidAnswerError as error:
                 wrong = error
             if reply.is_cut:

@@ -37,6 +37,10 @@ OUTAGE_LOOK_SECONDS: Final = 5.0
 # schema meets), without it, any JSON, and by the words of the prompt alone.
 FORMATS: Final = ("strict", "json_schema", "json_object", "text")
 _ABOUT_FORMAT: Final = ("response_format", "response format", "json_schema", "json_object", "guided")
+# Servers from before 2024 know the limit of an answer by its old name alone.
+LIMIT: Final = "max_completion_tokens"
+OLD_LIMIT: Final = "max_tokens"
+_UNKNOWN: Final = ("unknown", "unrecognized", "unsupported", "unexpected", "not supported", "not permitted", "extra")
 _FILTERED: Final = frozenset({"content_filter", "content_policy_violation"})
 
 logger = log.get(__name__)
@@ -61,7 +65,7 @@ class Endpoint:
         self._model = model
         headers = {header.name: header.value for header in model.headers or ()}
         secret = secret_headers(model, context)
-        options = {"temperature": model.temperature, "max_completion_tokens": model.max_output_tokens}
+        options = {"temperature": model.temperature, LIMIT: model.max_output_tokens}
         self._options = {name: value for name, value in options.items() if value is not None}
         self._client = openai.AsyncOpenAI(
             base_url=model.base_url,
@@ -112,6 +116,7 @@ class Endpoint:
     async def _answer(self, messages: Sequence[Message], schema: dict[str, Any], context: Context) -> Any:
         while True:
             known = self._format
+            options = self._options
             left = context.seconds_left
             context.usage("requests", 1)
             try:
@@ -121,10 +126,13 @@ class Endpoint:
                     extra_headers={ITEM_HEADER: quote(context.idempotency_key, safe=_PLAIN)},
                     timeout=max(left - 1, left / 2),  # before the engine's own limit, which cannot name the endpoint
                     **response_format(FORMATS[known], schema),
-                    **self._options,
+                    **options,
                 )
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 said = str(error).lower()
+                if LIMIT in options and LIMIT in said and any(words in said for words in _UNKNOWN):
+                    self._options = {OLD_LIMIT if name == LIMIT else name: value for name, value in options.items()}
+                    continue
                 if known == len(FORMATS) - 1 or not any(words in said for words in _ABOUT_FORMAT):
                     raise
                 # Others that asked at the same time were told the same.

@@ -217,7 +217,8 @@ class BatchJobStatus(Model):
     )
     usage: Annotated[dict[Annotated[str, Field(max_length=64)], int], Field(max_length=16)] = Field(
         default_factory=dict,
-        description="What the run used: promptTokens, completionTokens, emailsSent, rowsExported, bytesWritten.",
+        description="What the run used: promptTokens, completionTokens, emailsSent, rowsExported, bytesWritten; with "
+        "model.prices its cost, in millionths of the currency, such as costMicroUSD.",
     )
     start_time: Timestamp | None = Field(None, description="When the first pod could run.")
     completion_time: Timestamp | None = Field(None, description="When it ended.")

@@ -135,8 +135,8 @@ class BatchJobSpec(Model):
     cancel: bool = Field(False, description="true ends the run as Cancelled. There is no way back.")
     resume_token: Annotated[str, Field(max_length=64)] | None = Field(
         None,
-        description="Any new text lets a run go on that is held until somebody decides: reason StoreLost or "
-        "FailureThreshold. May change at any time.",
+        description="Any new text lets a run go on that is held until somebody decides: reason StoreLost, "
+        "FailureThreshold or BudgetExceeded. May change at any time.",
     )
     start_after: Annotated[Timestamp, AfterValidator(_checked_time)] | None = Field(
         None,
@@ -149,8 +149,7 @@ class BatchJobSpec(Model):
     )
     ai_batch: AiBatch | None = Field(
         None,
-        description="For type ai-batch: a model annotates each item.",
-        json_schema_extra=immutable("spec.aiBatch"),
+        description="For type ai-batch: a model annotates each item. Of it, budget alone may change.",
     )
     export: Export | None = Field(
         None, description="For type export: items out to files.", json_schema_extra=immutable("spec.export")

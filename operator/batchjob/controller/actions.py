@@ -64,7 +64,7 @@ class ResumeRun:
 
 @dataclass(frozen=True)
 class SetBreaker:
-    """Trip where too many items fail, as `core.breaker` writes it; empty: never."""
+    """Trip where too many items fail or a budget is used up, as `core.breaker` writes it; empty: never."""
 
     breaker: str
 

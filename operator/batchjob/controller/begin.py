@@ -85,7 +85,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
     epoch = seen.snapshot.epoch if seen.snapshot else seen.fresh_epoch
     index = next_index(seen)
     slots = Slots(slots_of(seen), kueue_of(seen))
-    breaker = breaker_of(job.spec.failure_policy)
+    breaker = breaker_of(job.spec)
     actions = (
         # What a lost store knew is matched with the whole source, so only a run without a past starts early.
         OpenRun(

@@ -130,7 +130,7 @@ def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
         return ending
     pause = _pauses(seen, snapshot)
     actions: list[Action] = [] if seen.admitted else [Admit(build_run(seen, snapshot.epoch))]
-    if snapshot.breaker != (breaker := breaker_of(seen.job.spec.failure_policy)):
+    if snapshot.breaker != (breaker := breaker_of(seen.job.spec)):
         actions.append(SetBreaker(breaker))
     if snapshot.paused != pause:
         actions.append(PauseRun() if pause else ResumeRun(seen.job.spec.resume_token if snapshot.tripped else None))

@@ -15,7 +15,7 @@ from batchjob.controller.actions import FailRun, Plan
 from batchjob.controller.ending import plan_end
 from batchjob.controller.observed import Observed
 from batchjob.controller.status import Verdict
-from batchjob.core.breaker import describe
+from batchjob.core.breaker import Spent, Trip, describe, reason_of
 from batchjob.core.deadline import COUNTED, active_seconds, seconds_left
 from batchjob.core.items import RunState
 from batchjob.core.progress import format_duration
@@ -23,10 +23,12 @@ from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
 
 DRAIN_CHECK_SECONDS: Final = 1.0  # while items in flight may still end before the run does
-WAY_OUT: Final = (
-    "Mend the cause, then set spec.resumeToken to any new text to go on with what is left, or spec.cancel to end it. "
-    "What has failed stays failed: a BatchJob with source.redriveOf tries it again."
-)
+GO_ON: Final = "then set spec.resumeToken to any new text to go on with what is left, or spec.cancel to end it."
+WAYS_OUT: Final = {  # of a run that is held, by the reason
+    Reason.FAILURE_THRESHOLD: f"Mend the cause, {GO_ON} What has failed stays failed: a BatchJob with source.redriveOf "
+    "tries it again.",
+    Reason.BUDGET_EXCEEDED: f"Raise spec.aiBatch.budget.tokens, {GO_ON}",
+}
 
 
 def is_tripped(snapshot: Snapshot) -> bool:
@@ -36,32 +38,33 @@ def is_tripped(snapshot: Snapshot) -> bool:
 
 def hold(job: BatchJob, snapshot: Snapshot) -> Verdict | None:
     """Why the run is held by its circuit breaker until somebody decides; None if it is not."""
-    if not is_tripped(snapshot) or not _is_undecided(job, snapshot.resumed_by):
+    trip = snapshot.tripped
+    if trip is None or not is_tripped(snapshot) or not _is_undecided(job, snapshot.resumed_by):
         return None
-    message = f"{_describe(snapshot)} {WAY_OUT}"
-    return Verdict(Phase.SUSPENDED, Reason.FAILURE_THRESHOLD, message, stalled=True)
+    reason = reason_of(trip)
+    return Verdict(Phase.SUSPENDED, reason, f"{_describe(trip, snapshot)} {WAYS_OUT[reason]}", stalled=True)
 
 
 def held_before(job: BatchJob) -> Verdict | None:
     """The same of a run that the store has lost since: a loss decides nothing."""
     said = job.status.condition(ConditionType.SUSPENDED) if job.status else None
-    if said is None or (said.status, said.reason) != ("True", Reason.FAILURE_THRESHOLD) or not _is_undecided(job, None):
+    if said is None or said.status != "True" or said.reason not in WAYS_OUT or not _is_undecided(job, None):
         return None
-    return Verdict(Phase.SUSPENDED, Reason.FAILURE_THRESHOLD, said.message, stalled=True)
+    return Verdict(Phase.SUSPENDED, Reason(said.reason), said.message, stalled=True)
 
 
 def plan_trip(seen: Observed, snapshot: Snapshot, grace_seconds: float) -> Plan | None:
-    """End a run whose circuit breaker tripped, action Fail; None where nothing tripped, or it is to be held.
+    """End a run of which too many items failed, action Fail; None where nothing tripped, or it is to be held.
 
     The store grants nothing any more, and workers need up to `grace_seconds` to end what is in flight: that counts.
     """
     trip, policy = snapshot.tripped, seen.job.spec.failure_policy or FailurePolicy()
-    if trip is None or not is_tripped(snapshot) or policy.action is not FailureAction.FAIL:
+    if not isinstance(trip, Trip) or not is_tripped(snapshot) or policy.action is not FailureAction.FAIL:
         return None
     seconds = abs((seen.now - trip.at).total_seconds())  # clocks that differ by more may not make it wait for ever
     if snapshot.counts.active and seconds < grace_seconds:
         return Plan(again_seconds=DRAIN_CHECK_SECONDS)
-    return Plan((FailRun(Reason.FAILURE_THRESHOLD, _describe(snapshot)),), again_seconds=0)
+    return Plan((FailRun(reason_of(trip), _describe(trip, snapshot)),), again_seconds=0)
 
 
 def plan_overdue(seen: Observed) -> Plan | None:
@@ -95,6 +98,5 @@ def _is_undecided(job: BatchJob, resumed_by: str | None) -> bool:
     return job.spec.resume_token in (None, seen_token, resumed_by)
 
 
-def _describe(snapshot: Snapshot) -> str:
-    classes = [error.error_class for error in snapshot.last_errors]
-    return describe(snapshot.tripped, classes) if snapshot.tripped else ""
+def _describe(trip: Trip | Spent, snapshot: Snapshot) -> str:
+    return describe(trip, [error.error_class for error in snapshot.last_errors])

@@ -19,11 +19,13 @@ from batchjob.api.status import (
     ResultsStatus,
     SourceStatus,
 )
+from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.notes import notes_of
 from batchjob.controller.observed import Observed
 from batchjob.core.admission import is_news
+from batchjob.core.cost import with_cost
 from batchjob.core.deadline import COUNTED, active_seconds
 from batchjob.core.phases import CONDITIONS, TERMINAL
 from batchjob.core.progress import (
@@ -86,7 +88,7 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
     if seen.child is not None:
         values["jobs"] = [JobReference(name=seen.child.name, uid=seen.child.uid)]
     if seen.snapshot is not None:
-        values |= _from_store(seen.snapshot)
+        values |= _from_store(seen.snapshot, seen.job.spec)
     if seen.certain is not None:
         values["checkpoint"] = format_pairs(seen.certain, limit=CHECKPOINT_LIMIT)
     if ended:
@@ -214,7 +216,7 @@ def _condition(
     )
 
 
-def _from_store(snapshot: Snapshot) -> dict[str, Any]:
+def _from_store(snapshot: Snapshot, spec: BatchJobSpec) -> dict[str, Any]:
     counts, positions, told = snapshot.counts, snapshot.failed_positions, reckoned(snapshot)
     return {
         "progress": format_progress(told, snapshot.total),
@@ -222,7 +224,7 @@ def _from_store(snapshot: Snapshot) -> dict[str, Any]:
         "counts": counts,
         "failed_items": format_positions(positions, complete=counts.failed <= len(positions)),
         "last_errors": [_item_error(error) for error in snapshot.last_errors],
-        "usage": dict(sorted(snapshot.usage.items())[:USAGE_LIMIT]),
+        "usage": dict(sorted(with_cost(spec, snapshot.usage).items())[:USAGE_LIMIT]),
         "source": _source(snapshot),
         "results": _results(snapshot),
     }

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     SUSPENDED_BY_USER = "SuspendedByUser"
     STORE_LOST = "StoreLost"
     FAILURE_THRESHOLD = "FailureThreshold"
+    BUDGET_EXCEEDED = "BudgetExceeded"
     ALL_DELAYED = "AllDelayed"
     FINALIZING = "Finalizing"
     # stalled, and healing by itself once the cause is gone

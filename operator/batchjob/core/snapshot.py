@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgspec
 
 from batchjob.api.status import Counts
-from batchjob.core.breaker import Trip
+from batchjob.core.breaker import Spent, Trip
 from batchjob.core.items import RunState
 
 
@@ -32,7 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None
     abandoned: bool  # being given up; the operator may have died in the middle of it
     breaker: str = ""  # the circuit breaker in force, as core.breaker writes it; empty: none
-    tripped: Trip | None = None  # since then nothing is granted
+    tripped: Trip | Spent | None = None  # since then nothing is granted
     resumed_by: str | None = None  # the token with which it last went on after that
     load_error: tuple[str, str] | None  # class and message; temporary, gone once the source is loaded
     source_sha256: str | None

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from batchjob.api.base import Model
 from batchjob.api.defaults import effective
 from batchjob.api.pods import ClaimVolume, Worker
 from batchjob.api.policies import SuccessPolicy
 from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
-from batchjob.core.breaker import breaker_of, describe
+from batchjob.core.breaker import Spent, breaker_of, describe, reason_of
+from batchjob.core.cost import with_cost
 from batchjob.core.items import ENDED, RunRules, RunState
 from batchjob.core.progress import finished, is_success
 from batchjob.core.reasons import Reason
@@ -65,7 +68,8 @@ class Session:
         self._workers = workers
         self._screen = screen
         self._uid = str(uuid.uuid4())
-        self._exit_code: int | None = None  # of the signal that asked us to stop
+        self._exit_code: int | None = None  # of what asked us to stop: a signal, or a budget
+        self._held = ""  # by its budget: why
         self._asked = asyncio.Event()  # by a signal, since this was cleared
         self._begun = time.monotonic()
 
@@ -147,7 +151,7 @@ class Session:
             # No limit for results: the memory is theirs.
             rules=RunRules(job.spec.has_destination, early=job.spec.source.starts_early),
         )
-        await store.set_breaker(self._uid, breaker_of(job.spec.failure_policy))
+        await store.set_breaker(self._uid, breaker_of(job.spec))
         run = Run(
             uid=self._uid,
             namespace=job.metadata.namespace,
@@ -197,11 +201,16 @@ class Session:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _end_early(self, store: Store, snapshot: Snapshot) -> None:
-        """End the run where its policies say so; nobody waits here for a decision, so a hold is an end too."""
+        """End the run where its spec says so; nobody waits here for a decision, so a hold is an end too."""
         limit = self._job.spec.active_deadline_seconds
-        if snapshot.tripped and not snapshot.counts.active:
+        if isinstance(snapshot.tripped, Spent):
+            if not self._held:  # as after a Ctrl-C: the rest becomes letters, for a redrive with a larger budget
+                self._held = f"{reason_of(snapshot.tripped)}: {describe(snapshot.tripped, ())}"
+                self._exit_code = self._exit_code or EXIT_FAILED
+                self._workers.stop()
+        elif snapshot.tripped and not snapshot.counts.active:
             classes = [error.error_class for error in snapshot.last_errors]
-            await store.fail(self._uid, Reason.FAILURE_THRESHOLD, describe(snapshot.tripped, classes))
+            await store.fail(self._uid, reason_of(snapshot.tripped), describe(snapshot.tripped, classes))
         elif limit is not None and time.monotonic() - self._begun >= limit:
             await store.fail(self._uid, Reason.DEADLINE_EXCEEDED, f"spec.activeDeadlineSeconds is {limit}.")
 
@@ -210,9 +219,10 @@ class Session:
         output = Output(store, self._uid, out)
         failed = [letter async for letter in output.letters()]
         code = self._code(snapshot)
-        lines = [summarize(self._job.metadata.name, snapshot, failed, time.monotonic() - self._begun)]
-        if snapshot.message:
-            lines.append(f"{snapshot.reason}: {snapshot.message}")
+        told = msgspec.structs.replace(snapshot, usage=with_cost(self._job.spec, snapshot.usage))
+        lines = [summarize(self._job.metadata.name, told, failed, time.monotonic() - self._begun)]
+        if why := self._held or (snapshot.message and f"{snapshot.reason}: {snapshot.message}"):
+            lines.append(why)
         if finished(snapshot.counts) or snapshot.state is RunState.CLOSED:  # else earlier files are worth more
             await store.abandon(self._uid, STOPPED)  # if it was: what is not done becomes a letter, for a redrive
             here = snapshot.results_uri is None and self._job.spec.type is not JobType.EXPORT

@@ -21,9 +21,10 @@ class Event(NamedTuple):
     `kind`: a state that the run has come into (core.items.RunState), `progress`, `item_failed`, `paused`,
     `resumed`, `tripped`.
     `fields`: with a state or progress the counters (none stands for 0), with `item_failed` position, id, class and
-    message, with `tripped` how many of how many items had failed. Where a processor tells how far its items are,
-    `progress` has `reached` too, thousandths of items that are done, those in hand counted in part (it never falls),
-    and `item` and `message`: who spoke last since the event before, and what was said.
+    message, with `tripped` how many of how many items had failed, or how many tokens were
+    used. Where a processor tells how far its items are, `progress` has `reached` too, thousandths of items that are
+    done, those in hand counted in part (it never falls), and `item` and `message`: who spoke last since the event
+    before, and what was said.
     """
 
     id: str  # ascending in a run: `<ms of the store's clock>-<n>`

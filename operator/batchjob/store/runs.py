@@ -136,7 +136,7 @@ class Store:
         await self._call(scripts.PAUSE, uid, 0, token or "")
 
     async def set_breaker(self, uid: str, breaker: str) -> None:
-        """Trip where too many items fail, as `core.breaker` writes it; empty: never."""
+        """Trip where too many items fail or a budget is used up, as `core.breaker` writes it; empty: never."""
         await self._call(scripts.BREAKER, uid, breaker)
 
     async def cancel(self, uid: str) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from batchjob import log
 from batchjob.api.run import Run
+from batchjob.core.cost import TOKENS
 from batchjob.core.items import Outcome, Retried
 from batchjob.core.rates import Rate, SharedRate, own_rates, queue_rates, requests_of
 from batchjob.core.retry import MAX_AFTER_SECONDS
@@ -26,7 +27,6 @@ HORIZON_SECONDS: Final = 5.0  # a share further away is not taken: a worker that
 FREE_SECONDS: Final = 0.25  # where there is no rate, so often somebody's hold is looked for
 AWAY_SECONDS: Final = 1.0  # until a store that does not answer is asked again
 ANY_SECONDS: Final = 1e9  # a horizon for what has been used already
-TOKENS: Final = ("promptTokens", "completionTokens")  # of the usage
 NEWEST: Final = 0.2  # weight of the newest attempt in the mean of its tokens
 
 logger = log.get(__name__)

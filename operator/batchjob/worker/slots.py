@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from batchjob import log, metrics
+from batchjob.core.cost import TOKENS, cost_of, prices_of
 from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
@@ -18,6 +19,10 @@ TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the
 
 _BY_OUTCOME: Final = {
     kind: metrics.ITEMS.labels(outcome=kind.__name__.lower()) for kind in (Succeeded, Retried, Failed, Cancelled)
+}
+
+_BY_TOKENS: Final = {
+    name: metrics.LLM_TOKENS.labels(kind=kind) for name, kind in zip(TOKENS, ("prompt", "completion"), strict=True)
 }
 
 logger = log.get(__name__)
@@ -47,6 +52,7 @@ class Slots:
         self.stuck = 0  # slots taken by threads that outlived their time limit
         self.finished = 0  # items finished so far
         self._untold: Counter[type[Outcome]] = Counter()  # outcomes that the metrics do not count yet
+        self._used: Counter[str] = Counter()  # usage that they do not count yet
         self.failure: BaseException | None = None  # of our own code: nothing can go on
         self._execution = execution
         self._context = context
@@ -87,6 +93,13 @@ class Slots:
         for kind, count in self._untold.items():
             _BY_OUTCOME[kind].inc(count)
         self._untold.clear()
+        if not self._used:
+            return
+        for name, counter in _BY_TOKENS.items():
+            counter.inc(self._used[name])
+        if prices := prices_of(self._context.run.spec):
+            metrics.LLM_COST.labels(currency=prices.currency).inc(cost_of(prices, self._used) / 1_000_000)
+        self._used.clear()
 
     async def end(self) -> None:
         """Cancel the tasks, with whatever they are doing."""
@@ -170,6 +183,8 @@ class Slots:
             elif isinstance(outcome, Retried | Failed):
                 _report(item, outcome)
         self.finished += len(attempt.outcomes)
+        if context.usage_sums:
+            self._used.update(context.usage_sums)
         holding.record(attempt.outcomes, context.usage_sums, context.new_parts if succeeded else {})
 
     async def _outlast(self, thread: asyncio.Future[object]) -> None:

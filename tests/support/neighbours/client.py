@@ -28,11 +28,26 @@ class Neighbours:
     Every method raises urllib.error.HTTPError (or obstore's errors, for objects) where the neighbours refuse.
     """
 
-    def __init__(self, control: str, *, s3: str = "", ports: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        control: str,
+        *,
+        s3: str = "",
+        ports: dict[str, int] | None = None,
+        process: subprocess.Popen[str] | None = None,
+    ) -> None:
+        self._process = process
         self._control = control.rstrip("/")
         self._s3 = s3
         self._stores: dict[str, S3Store] = {}
         self.ports = ports or {}
+
+    def end(self, number: int) -> None:
+        """Send the neighbours that were started here a signal, and wait until they are gone."""
+        if self._process is None:
+            raise RuntimeError("these neighbours are somebody else's")
+        self._process.send_signal(number)
+        self._process.wait(STOP_SECONDS)
 
     def ledger(self, name: str, *, after: int = -1) -> list[dict[str, Any]]:
         """Rows of the ledger chat, smtp, s3 or https whose sequence is above `after`."""
@@ -119,9 +134,14 @@ class Neighbours:
 
 
 @contextmanager
-def local_neighbours(data: Path) -> Iterator[Neighbours]:
-    """Start the neighbours as a process on loopback, on free ports (`.ports`), and end it afterwards."""
-    free = [f"--{name}-port=0" for name in ("chat", "smtp", "s3", "https", "control")]
+def local_neighbours(data: Path, chat_port: int = 0) -> Iterator[Neighbours]:
+    """Start the neighbours as a process on loopback, on free ports (`.ports`), and end it afterwards.
+
+    `chat_port`: one that they had before they were ended.
+    """
+    free = [
+        f"--{name}-port={chat_port if name == 'chat' else 0}" for name in ("chat", "smtp", "s3", "https", "control")
+    ]
     command = [sys.executable, "-m", "neighbours", "--host=127.0.0.1", f"--data={data}", *free]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
@@ -131,7 +151,7 @@ def local_neighbours(data: Path) -> Iterator[Neighbours]:
                 raise RuntimeError(f"the neighbours ended at their start with {process.wait()}")
             ports: dict[str, int] = json.loads(line)
             base = "http://127.0.0.1"
-            yield Neighbours(f"{base}:{ports['control']}", s3=f"{base}:{ports['s3']}", ports=ports)
+            yield Neighbours(f"{base}:{ports['control']}", s3=f"{base}:{ports['s3']}", ports=ports, process=process)
         finally:
             process.terminate()
             try:

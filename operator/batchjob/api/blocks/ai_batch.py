@@ -1,11 +1,11 @@
 """The block of type ai-batch."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from batchjob.api.base import VALIDATIONS, Key, Model, Name, Url, cel
+from batchjob.api.base import VALIDATIONS, Key, Model, Name, Url, cel, immutable
 from batchjob.api.blocks.template import Template
 from batchjob.api.source import Scalar, SecretKey, SecretName
 
@@ -129,6 +129,20 @@ class Header(Model):
     )
 
 
+class Prices(Model):
+    """What an endpoint asks for its tokens."""
+
+    input_per_million: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        description="Price of a million tokens of questions."
+    )
+    output_per_million: Annotated[float, Field(ge=0, le=1_000_000)] = Field(
+        description="Price of a million tokens of answers."
+    )
+    currency: Annotated[str, Field(max_length=3, pattern=r"^[A-Z]{3}$")] = Field(
+        "USD", description="Currency of both, by its three letters (ISO 4217)."
+    )
+
+
 class ModelEndpoint(Model):
     """An OpenAI-compatible endpoint and how to ask it."""
 
@@ -171,6 +185,34 @@ class ModelEndpoint(Model):
         "tokens are known when it ends: until then the average of its worker counts. Default: no limit but what the "
         "endpoint says.",
     )
+    prices: Prices | None = Field(
+        None,
+        description="What tokens cost: status.usage then has the cost of the run, in millionths of the currency, such "
+        "as costMicroUSD.",
+    )
+
+
+class AnswerCache(Model):
+    """How long an answer is remembered."""
+
+    ttl_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = Field(
+        description="An answer is used again for so long, by every BatchJob of the same owner in this namespace that "
+        "asks the same of the same model: what any word of the question, the form or the model's settings changes is "
+        "another question. It costs no tokens, and its result says cached: true. At most 2592000, 30 days."
+    )
+
+
+class Budget(Model):
+    """How much a run may use until somebody decides that it may go on."""
+
+    tokens: Annotated[int, Field(ge=1, le=1_000_000_000_000)] = Field(
+        description="Once the run has used so many tokens, of questions and answers, nothing new starts: what is in "
+        "flight ends and counts, pods go, and the run is held, reason BudgetExceeded, until spec.resumeToken changes. "
+        "Raise it first, for what was used stays used."
+    )
+
+
+_OPTIONAL: Final = ("prompt", "examples", "formSchema", "formSchemaRef", "cache")  # immutable, absence too
 
 
 class AiBatch(Model):
@@ -183,33 +225,60 @@ class AiBatch(Model):
                     "has(self.formSchema) != has(self.formSchemaRef)",
                     "spec.aiBatch needs exactly one of formSchema (fields) and formSchemaRef (a JSON Schema in a "
                     "ConfigMap)",
-                )
+                ),
+                *(
+                    cel(
+                        f"has(self.{name}) == has(oldSelf.{name})",
+                        f"spec.aiBatch.{name} is immutable. Delete the BatchJob, or create one with another name.",
+                        field=f".{name}",
+                    )
+                    for name in _OPTIONAL
+                ),
             ]
         }
     )
 
     instructions: Template = Field(
-        description="What the model shall do with each item. A template: {{ field }} inserts a field of the item."
+        description="What the model shall do with each item. A template: {{ field }} inserts a field of the item.",
+        json_schema_extra=immutable("spec.aiBatch.instructions"),
     )
     prompt: Template | None = Field(
         None,
         description="What the model is told of each item. A template over its data. Default: all of its data, as JSON.",
+        json_schema_extra=immutable("spec.aiBatch.prompt"),
     )
     examples: Annotated[list[Example], Field(max_length=16)] | None = Field(
         None,
         description="Items with the answers that are wanted for them, shown to the model before each item. One whose "
         "answer does not fill the form ends the run.",
+        json_schema_extra=immutable("spec.aiBatch.examples"),
     )
     form_schema: FormSchema | None = Field(
-        None, description="The form each answer has to fill. Exactly one of formSchema and formSchemaRef."
+        None,
+        description="The form each answer has to fill. Exactly one of formSchema and formSchemaRef.",
+        json_schema_extra=immutable("spec.aiBatch.formSchema"),
     )
     form_schema_ref: FormSchemaRef | None = Field(
-        None, description="A JSON Schema that each answer has to fit, for forms that nest."
+        None,
+        description="A JSON Schema that each answer has to fit, for forms that nest.",
+        json_schema_extra=immutable("spec.aiBatch.formSchemaRef"),
     )
-    model: ModelEndpoint = Field(description="The endpoint and the model.")
+    model: ModelEndpoint = Field(
+        description="The endpoint and the model.",
+        json_schema_extra=immutable("spec.aiBatch.model"),
+    )
     items_per_request: Annotated[int, Field(ge=1, le=50)] = Field(
         1,
         description="Small items that go into one request together, which saves the tokens of the instructions. They "
         "count as so many of spec.concurrency. Where the answer about one of them is missing or wrong, the model is "
         "asked about that one alone. Default: 1.",
+        json_schema_extra=immutable("spec.aiBatch.itemsPerRequest"),
+    )
+    cache: AnswerCache | None = Field(
+        None,
+        description="Use answers again that were given before. Default: every item is asked about.",
+        json_schema_extra=immutable("spec.aiBatch.cache"),
+    )
+    budget: Budget | None = Field(
+        None, description="How many tokens the run may use. May change at any time. Default: any number."
     )

@@ -1,4 +1,4 @@
--- Set the circuit breaker. ARGV: percent/window/least of watch_failures.lua; empty: none. Writes meta.breaker, window.
+-- Set the circuit breaker. ARGV: percent/window/least[/tokens] of breaker_watch.lua; empty: none. Writes meta.breaker, window.
 -- It changes for what ends from now on: what has tripped stays tripped.
 
 read_run()

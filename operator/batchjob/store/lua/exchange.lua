@@ -270,7 +270,7 @@ local granted = {}
 if run.claimable then
   reap(run)
   promote(run)
-  watch_failures(run)
+  watch(run)
   granted = grant(run, worker, want, concurrency)
   tell_waiting_workers()
 end

@@ -25,6 +25,7 @@ NOTED_HEADERS: Final = "x-noted-"  # headers of such names go to the ledger
 MODELS: Final = ("vader",)
 ROLES: Final = ("developer", "system", "user", "assistant", "tool")
 MAX_REQUEST_BYTES: Final = 16 * 2**20
+LIMIT: Final = "max_completion_tokens"  # and max_tokens, its old name
 DISCONNECTED: Final = 0  # the status of a row whose answer never left
 
 
@@ -33,7 +34,7 @@ class Ask:
     """A request that has the right shape. `schema` is None where plain text is wanted.
 
     `kind`: what answer is asked for (strict, json_schema, json_object, text). `items`: text by id, where one request
-    is about several.
+    is about several. `limit`: the name by which the limit of the answer was given; empty: there is none.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Ask:
     items: dict[str, str]
     schema: dict[str, Any] | None
     max_tokens: int | None
+    limit: str
     prompt_tokens: int
     messages: int
 
@@ -79,7 +81,7 @@ class ChatServer:
         if not _has_token(request):
             self._ledger.append(status=401, **row)
             return _error(401, "no API key")
-        row |= {"kind": ask.kind, "messages": ask.messages, "items": list(ask.items)}
+        row |= {"kind": ask.kind, "limit": ask.limit, "messages": ask.messages, "items": list(ask.items)}
         row["headers"] = {n.lower(): v for n, v in request.headers.items() if n.lower().startswith(NOTED_HEADERS)}
         verdict = self._faults.decide(row["item"], ask.text, kind=ask.kind)
         if verdict.delay_seconds:
@@ -107,8 +109,9 @@ class ChatServer:
         except UnsupportedSchemaError as error:
             self._ledger.append(status=400, **row)
             return _error(400, str(error))
-        self._ledger.append(status=200, **row)
-        return web.json_response(_completion(ask, content, action), headers=rule.headers if rule else None)
+        completion = _completion(ask, content, action)
+        self._ledger.append(status=200, tokens=completion["usage"]["total_tokens"], **row)
+        return web.json_response(completion, headers=rule.headers if rule else None)
 
 
 def parse_ask(body: bytes) -> Ask:
@@ -121,7 +124,7 @@ def parse_ask(body: bytes) -> Ask:
     temperature = raw.get("temperature")
     if temperature is not None and not (isinstance(temperature, int | float) and 0 <= temperature <= 2):
         raise ValueError("temperature: from 0 to 2")
-    limit = raw.get("max_completion_tokens") or raw.get("max_tokens")
+    limit = raw.get(LIMIT) or raw.get("max_tokens")
     if limit is not None and not (isinstance(limit, int) and limit > 0):
         raise ValueError("max_completion_tokens: a whole number from 1 up")
     messages = _messages(raw.get("messages"))
@@ -137,7 +140,8 @@ def parse_ask(body: bytes) -> Ask:
     prompt_tokens = sum(_tokens(content) for _, content in messages)
     items = _items(messages)
     text = "\n".join(items.values()) or _item_text(messages)
-    return Ask(raw["model"], text, kind, items, schema, limit, prompt_tokens, len(messages))
+    named = LIMIT if LIMIT in raw else "max_tokens" if "max_tokens" in raw else ""
+    return Ask(raw["model"], text, kind, items, schema, limit, named, prompt_tokens, len(messages))
 
 
 def _messages(raw: Any) -> list[tuple[str, str]]:
@@ -202,6 +206,8 @@ def _refusal(rule: Rule, ask: Ask) -> web.Response | None:
     if rule.action == "refuse_format":
         message = f"'response_format' of type {ask.kind} is not supported with this model"
         return _error(400, f"Invalid parameter: {message}", param="response_format")
+    if rule.action == "refuse_limit" and ask.limit == LIMIT:
+        return _error(400, f"Unrecognized request argument supplied: {LIMIT}")
     if rule.action == "content_filter" and rule.status >= 400:
         return _error(rule.status, "the prompt was filtered", code="content_filter")
     return None

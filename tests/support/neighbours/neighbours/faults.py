@@ -14,7 +14,7 @@ from typing import Any, Final
 ACTIONS: Final = {
     "chat": (
         *("status", "delay", "disconnect", "headers", "invalid_json", "wrong_answer", "omit", "chatter"),
-        *("refuse_format", "content_filter", "refusal"),
+        *("refuse_format", "refuse_limit", "content_filter", "refusal"),
     ),
     "smtp": ("smtp_code", "delay", "disconnect", "data_code", "answer_late", "lose_answer"),
     "s3": ("status", "delay", "disconnect"),

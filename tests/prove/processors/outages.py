@@ -1,0 +1,62 @@
+"""The model's server dies in mid-run and comes back: nothing is lost, and waiting for it costs no attempt.
+
+Only a request that it took with it counts as an attempt, since the request may have been what it died of.
+"""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any, Final
+
+from batchjob.api.run import EXIT_CLOSED
+from batchjob.core.items import RunState
+from tests.prove.processors.annotations import CONCURRENCY, PODS
+from tests.support.ai_runs import ai_spec, asked, results
+from tests.support.neighbours.client import local_neighbours
+from tests.support.workers import Workers, ended, wait_for
+
+THINKING_SECONDS: Final = 0.2  # of the server: so that it dies with requests in its hands
+PATIENCE_SECONDS: Final = 600
+
+
+async def trial(workers: Workers, folder: Path, items: int, away_seconds: float) -> dict[str, Any]:
+    """The server is away for so long; returns what was counted. AssertionError where the promise does not hold."""
+    with local_neighbours(folder) as neighbours:
+        neighbours.set_faults("chat", [{"action": "delay", "delay_seconds": THINKING_SECONDS}])
+        source = {"configMapRef": {"name": "sentences", "key": "items.jsonl"}}
+        retry = {"maxAttempts": 2, "backoff": {"initialDelaySeconds": 0}}
+        run = await workers.open(ai_spec(neighbours, source, concurrency=CONCURRENCY, parallelism=PODS, retry=retry))
+        lines = (json.dumps({"id": f"i{n}", "text": f"sentence {n}"}) for n in range(items))
+        workers.reference(run, "source", items__jsonl="\n".join(lines))
+        with workers.process(run, "a") as one, workers.process(run, "b") as two:
+
+            async def both_were_answered() -> bool | None:
+                done = (await workers.snapshot(run)).counts.succeeded
+                return True if done >= items // 4 else None
+
+            await wait_for(both_were_answered, "a quarter of the items", PATIENCE_SECONDS)
+            neighbours.end(signal.SIGKILL)
+            before = (await workers.snapshot(run)).counts
+            await asyncio.sleep(away_seconds)  # what is tried: an outage of so long
+            after = (await workers.snapshot(run)).counts
+            with local_neighbours(folder, chat_port=neighbours.ports["chat"]) as back:
+                await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end", PATIENCE_SECONDS)
+                assert [await ended(one), await ended(two)] == [EXIT_CLOSED] * PODS
+                rows = asked(back, run)
+    found = await workers.snapshot(run)
+    assert (found.counts.succeeded, found.counts.failed) == (items, 0)
+    assert before.succeeded < items, "it was done before the server died"
+    assert (after.succeeded + after.waiting + after.delayed + after.active, after.failed) == (items, 0)
+    spent = [result["batchjob/answer"]["attempt"] - 1 for result in (await results(workers, run)).values()]
+    assert len(spent) == items
+    assert sum(spent) <= PODS * CONCURRENCY, f"{sum(spent)} attempts were spent, and so many were not in flight"
+    return {
+        "items": items,
+        "lost": 0,
+        "away_seconds": round(away_seconds),
+        "done_before": before.succeeded,
+        "attempts_of_requests_that_died_with_it": sum(spent),
+        "attempts_spent_on_waiting": 0,
+        "requests_answered": len(rows),
+    }

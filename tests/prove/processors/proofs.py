@@ -1,0 +1,58 @@
+"""The proofs of the job types, and how many trials each takes in full."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from batchjob.api.run import StoreAccess
+from batchjob.store import Store
+from tests.prove.processors import annotations, outages
+from tests.prove.proof import Proof
+from tests.support.neighbours.client import local_neighbours
+from tests.support.redis_server import RedisServer
+from tests.support.workers import Workers
+
+
+def with_workers(
+    trial: Callable[[Workers, Path, int], Awaitable[dict[str, Any]]],
+) -> Callable[[int, Path], dict[str, Any]]:
+    """A trial with a store and workers of its own, and a folder for neighbours."""
+
+    async def within(number: int, folder: Path, url: str) -> dict[str, Any]:
+        async with Store.connect(StoreAccess(url=url), name="operator") as store:
+            await store.load_scripts()
+            return await trial(Workers(store, url, folder / "pods"), folder / "neighbours", number)
+
+    def run(number: int, folder: Path) -> dict[str, Any]:
+        (folder / "redis").mkdir()
+        server = RedisServer(folder / "redis").start()
+        try:
+            return asyncio.run(within(number, folder, server.url))
+        finally:
+            server.kill()
+
+    return run
+
+
+async def annotate(workers: Workers, folder: Path, number: int) -> dict[str, Any]:
+    with local_neighbours(folder) as neighbours:
+        return await annotations.trial(workers, neighbours, sentences=2000, seed=number, timeout_seconds=10)
+
+
+AT_ONCE: Final = 1  # trials: each has a rate to keep
+PROOFS: Final = (
+    Proof(
+        "annotations",
+        "sentences that a model's server answers badly all end as they should, within its limits, and their scores are "
+        "those of a direct call",
+        2,
+        with_workers(annotate),
+    ),
+    Proof(
+        "outages",
+        "a model's server that is away for a minute loses no item, and waiting for it spends no attempt",
+        1,
+        with_workers(lambda workers, folder, _: outages.trial(workers, folder, items=1000, away_seconds=60)),
+    ),
+)
