@@ -1,4 +1,4 @@
-"""`python -m tests.prove engine|control [proof …]`: the trials of each proof that this commit has not passed yet.
+"""`python -m tests.prove engine|control|processors [proof …]`: the trials that this commit has not passed yet.
 
 A trial that holds is a line in `.state/prove/`, so a run that was interrupted goes on where it was. Once every proof
 of the part is whole, their sums are written to `docs/proof/<part>.json`, and the table there anew. A trial that does
@@ -41,6 +41,14 @@ CODE: Final = {
         "worker-image",
         "tests/prove/engine",
         *(f"tests/support/{name}" for name in SUPPORT),
+        *TOOLS,
+    ),
+    "processors": (
+        *(f"operator/batchjob/{name}" for name in PACKAGE),
+        "worker-image",
+        "tests/prove/processors",
+        *(f"tests/support/{name}" for name in ("manifests.py", "postgres_server.py")),
+        *(f"tests/support/{name}" for name in ("chaos", "redis_server.py", "workers.py")),
         *TOOLS,
     ),
     "control": (

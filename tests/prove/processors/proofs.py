@@ -1,0 +1,65 @@
+"""The proofs of the job types, and how many trials each takes in full."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from batchjob.api.run import StoreAccess
+from batchjob.store import Store
+from tests.prove.processors import exports
+from tests.prove.proof import Proof
+from tests.support.postgres_server import PostgresServer
+from tests.support.redis_server import RedisServer
+from tests.support.workers import Workers
+
+
+def with_workers(
+    trial: Callable[[Workers, Path, int], Awaitable[dict[str, Any]]],
+) -> Callable[[int, Path], dict[str, Any]]:
+    """A trial with a store and workers of its own, and a folder for neighbours."""
+
+    async def within(number: int, folder: Path, url: str) -> dict[str, Any]:
+        async with Store.connect(StoreAccess(url=url), name="operator") as store:
+            await store.load_scripts()
+            return await trial(Workers(store, url, folder / "pods"), folder / "neighbours", number)
+
+    def run(number: int, folder: Path) -> dict[str, Any]:
+        (folder / "redis").mkdir()
+        server = RedisServer(folder / "redis").start()
+        try:
+            return asyncio.run(within(number, folder, server.url))
+        finally:
+            server.kill()
+
+    return run
+
+
+EXPORTS: Final = (  # kills, and the block
+    (0, {"format": "csv"}),
+    (0, {"format": "parquet"}),
+    (5, {"format": "csv"}),
+    (5, {"format": "parquet"}),
+    (5, {"format": "csv", "singleFile": True}),
+)
+
+
+async def export(workers: Workers, _: Path, number: int) -> dict[str, Any]:
+    kills, block = EXPORTS[number - 1]
+    postgres = PostgresServer()
+    try:
+        return await exports.trial(workers, postgres.start(), workers.claim, 1_000_000, kills, seed=number, **block)
+    finally:
+        postgres.stop()
+
+
+AT_ONCE: Final = 1  # trials: each has workers of its own, as many as two cores can bear
+PROOFS: Final = (
+    Proof(
+        "exports",
+        "an export of a query, to CSV and to Parquet, has the rows of a direct COPY in their order, and no other file, "
+        "with workers killed in the midst of it too",
+        len(EXPORTS),
+        with_workers(export),
+    ),
+)
