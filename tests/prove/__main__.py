@@ -48,6 +48,7 @@ CODE: Final = {
         "worker-image",
         "tests/prove/processors",
         *(f"tests/support/{name}" for name in ("ai_runs.py", "manifests.py", "neighbours", "reviews.py")),
+        "tests/support/postgres_server.py",
         *(f"tests/support/{name}" for name in ("chaos", "redis_server.py", "workers.py")),
         *TOOLS,
     ),

@@ -9,7 +9,7 @@ import pytest
 from batchjob.api.blocks.export import Destination
 from batchjob.errors import ResultsError
 from batchjob.worker.bucket_files import PIECE_BYTES
-from batchjob.worker.files import Files, open_files
+from batchjob.worker.files import READ_BYTES, Files, open_files
 from tests.support.azure_blobs import AZURE_KEYS, azure_blobs
 from tests.support.neighbours.client import Neighbours
 
@@ -68,6 +68,19 @@ async def test_a_file_of_pieces_is_one_file(files: Files, neighbours: Neighbours
     assert await files.names() == ["large.csv", "small.csv"]
     assert await held(files, neighbours, "large.csv") == large + b"-" + large + b"end"
     assert await held(files, neighbours, "small.csv") == b"ab"
+
+
+async def test_a_file_is_read_in_pieces_from_any_byte_on(files: Files) -> None:
+    if files.url("").startswith("gs:"):
+        pytest.skip("the stand-in for Google hands no file out")
+    body = bytes(range(256)) * (3 * READ_BYTES // 256) + b"end"
+    await files.write("large.csv", pieces(body))
+    for start in (0, 1, READ_BYTES, len(body) - 1):
+        found = [piece async for piece in files.read("large.csv", start)]
+        assert b"".join(found) == body[start:]
+        assert max(map(len, found)) < 2 * READ_BYTES
+    with pytest.raises(ResultsError, match=r"none\.csv"):
+        await anext(files.read("none.csv"))
 
 
 @pytest.mark.parametrize("error", [ValueError("not a number"), ResultsError("away")])

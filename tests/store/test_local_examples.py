@@ -140,7 +140,7 @@ def test_the_example_for_a_bucket_runs_with_one_and_with_a_folder(place: Place, 
     assert "left out: 1 bad record (" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["export-for-excel", "export-parquet", "export-xlsx"])
+@pytest.mark.parametrize("name", ["export-for-excel", "export-one-file", "export-parquet", "export-xlsx"])
 def test_an_example_for_a_claim_of_its_own_runs_with_a_folder(place: Place, name: str) -> None:
     text = (EXAMPLES / f"{name}.yaml").read_text("utf-8")
     (place.folder / "batchjob.yaml").write_text(
@@ -148,8 +148,11 @@ def test_an_example_for_a_claim_of_its_own_runs_with_a_folder(place: Place, name
     )
     done = place.run()
     assert done.returncode == 0, done.stderr
-    (part,) = (place.folder / "out").glob(f"{name}-*/part-*")
-    if name == "export-for-excel":
+    (part,) = (path for path in (place.folder / "out").glob(f"{name}-*/*") if path.name != "manifest.json")
+    if name == "export-one-file":
+        assert part.name == "export-one-file.csv"
+        assert part.read_text().splitlines()[1:] == ["A-1,Zoë,12.50", 'A-2,"Müller, Köln",3.00', "A-3,O'Neil,0.99"]
+    elif name == "export-for-excel":
         assert part.read_text("utf-8-sig").splitlines() == [
             "Order,Customer,Day,Pieces,Paid",
             "A-1,Zoë,2026-02-28,12,true",

@@ -1,26 +1,29 @@
 """Exports of a query by ranges of its key: the same rows as a direct COPY, whatever happens to the workers."""
 
+import asyncio
 import csv
+import gzip
 import io
 import json
 from collections import Counter
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from batchjob.api.run import EXIT_CLOSED, Run
-from batchjob.core.snapshot import Snapshot
-from tests.store.test_exports import files, folder, on_claim, work
+from batchjob.api.run import Run
+from batchjob.core.items import RunState
+from tests.prove.processors import exports
+from tests.store.test_exports import files, on_claim, work
 from tests.store.test_processors import QUICK, S3_KEYS, at, exported
 from tests.support import manifests
 from tests.support.neighbours.client import Neighbours
 from tests.support.postgres_server import PostgresServer
-from tests.support.workers import Workers, ended
+from tests.support.workers import Workers, wait_for
 
 QUERY = "SELECT id, day, amount, note, seen FROM big -- all of it"
 ROWS = 5000
@@ -45,15 +48,17 @@ def spec(workers: Workers, key: str = "id", **export: Any) -> dict[str, Any]:
     return on_claim(workers, source, export={"rowsPerFile": 700, "escapeFormulas": False, **export}, **QUICK)
 
 
+def to_bucket(found: dict[str, Any], neighbours: Neighbours) -> dict[str, Any]:
+    """The same spec, whose files go to the neighbour."""
+    found["export"]["destination"] = manifests.destination("exports")
+    return at(neighbours, {"spec": found})
+
+
 async def opened(workers: Workers, found: dict[str, Any], dsn: str, **options: Any) -> Run:
     run = await workers.open(found, **options)
     workers.reference(run, "source-credentials", dsn=dsn)
     workers.reference(run, "destination-credentials", **S3_KEYS)
     return run
-
-
-def has_done(items: int, found: Snapshot) -> bool:
-    return found.counts.succeeded >= items
 
 
 def read_csv(body: bytes) -> list[tuple[str, ...]]:
@@ -154,12 +159,7 @@ async def test_a_column_that_the_query_has_not_gives_its_ranges_up(workers: Work
 async def test_a_range_goes_to_a_bucket_and_one_that_breaks_off_leaves_nothing(
     workers: Workers, table: PostgresServer, neighbours: Neighbours
 ) -> None:
-    found = at(neighbours, manifests.batch_job("e", "export", {}, {}))
-    found |= spec(workers, format="csv")
-    place = json.dumps(manifests.destination("exports")).replace(
-        "http://neighbours:9000", f"http://127.0.0.1:{neighbours.ports['s3']}"
-    )
-    found["export"]["destination"] = json.loads(place)
+    found = to_bucket(spec(workers), neighbours)
     run = await opened(workers, found, table.dsn)
     await work(workers, run)
     _, rows = exported(neighbours, run)
@@ -172,17 +172,58 @@ async def test_a_range_goes_to_a_bucket_and_one_that_breaks_off_leaves_nothing(
     assert neighbours.list_objects("batchjob", f"exports/{run.folder}") == [f"exports/{run.folder}/manifest.json"]
 
 
-async def test_workers_killed_while_they_write_leave_the_same_rows_and_no_stray_file(
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+async def test_the_ranges_of_a_query_become_one_file_in_the_order_of_the_key(
+    workers: Workers, table: PostgresServer, compression: str
+) -> None:
+    run = await opened(workers, spec(workers, singleFile=True, compression=compression), table.dsn)
+    found = await work(workers, run)
+    (body,) = files(workers, run)
+    rows = read_csv(gzip.decompress(body) if compression == "gzip" else body)
+    assert Counter(rows) == copied(table)
+    assert [int(row[0]) for row in rows] == [n * n for n in range(1, ROWS + 1)]
+    assert found.usage["rowsExported"] == ROWS
+
+
+async def test_one_file_of_a_bucket_takes_the_place_of_its_parts(
+    workers: Workers, table: PostgresServer, neighbours: Neighbours
+) -> None:
+    run = await opened(workers, to_bucket(spec(workers, singleFile=True), neighbours), table.dsn)
+    await work(workers, run)
+    _, rows = exported(neighbours, run)
+    assert Counter(tuple(row.values()) for row in rows) == copied(table)
+    kept = neighbours.list_objects("batchjob", f"exports/{run.folder}")
+    assert kept == [f"exports/{run.folder}/{name}" for name in (f"{run.name}.csv", "manifest.json")]
+
+
+@pytest.mark.parametrize("block", [{"format": "parquet"}, {"compression": "none", "singleFile": True}], ids=str)
+async def test_a_sample_of_the_proof_that_killed_workers_leave_the_rows_of_a_direct_copy(
+    workers: Workers, postgres: PostgresServer, tmp_path: Path, block: dict[str, Any]
+) -> None:
+    await exports.trial(workers, postgres, tmp_path, 4000, kills=2, seed=7, **block)
+
+
+async def test_a_database_that_hangs_up_in_the_midst_of_a_range_is_asked_again_and_nothing_is_doubled(
     workers: Workers, table: PostgresServer
 ) -> None:
-    run = await opened(workers, spec(workers, rowsPerFile=50), table.dsn, lease_ms=1500)
-    short = {"BATCHJOB_LEASE_SECONDS": "1.5"}
-    for number in range(3):
-        more = (await workers.snapshot(run)).counts.succeeded + 1
-        with workers.process(run, f"victim-{number}", **short) as victim:
-            await workers.wait(run, partial(has_done, more), "a part to be written")
-            victim.kill()
-    (folder(workers, run) / "part-000000000001-dead.csv").write_bytes(b"of a worker that was lost")
-    with workers.process(run, "heir", **short) as heir:
-        assert await ended(heir) == EXIT_CLOSED
+    found = spec(workers)
+    gate = 1000**2  # the id of a row in the midst of a range, which waits while somebody has the lock
+    found["source"]["sql"]["query"] = (
+        f"SELECT id, day, amount, note, seen FROM big WHERE id <> {gate} OR pg_advisory_xact_lock_shared(7) IS NOT NULL"
+    )
+    run = await opened(workers, found, table.dsn)
+    await workers.store.pause(run.uid)
+    working = asyncio.create_task(work(workers, run))
+    await workers.wait(run, lambda s: s.state is RunState.OPEN, "the source to be loaded")
+    async with await psycopg.AsyncConnection.connect(table.dsn, autocommit=True) as connection:
+        await connection.execute("SELECT pg_advisory_lock(7)")
+        await workers.store.resume(run.uid)
+
+        async def hang_up() -> bool | None:
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+            return await (await connection.execute(ended)).fetchone() is not None or None
+
+        await wait_for(hang_up, "a range to be in the midst of its rows")
+    snapshot = await working
     assert Counter(row for body in files(workers, run) for row in read_csv(body)) == copied(table)
+    assert (snapshot.counts.failed, snapshot.usage["rowsExported"]) == (0, ROWS)

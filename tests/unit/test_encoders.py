@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from batchjob.api.blocks.export import Column, Export
 from batchjob_processors.encoders import Encoder, Row, build_encoder, encode, ending
 from batchjob_processors.parts import StreamedPart
-from batchjob_processors.tables import FORMULA_STARTS, escaped
+from batchjob_processors.tables import FORMULA_STARTS, cell, escaped
 
 COLUMNS = [Column(name="id"), Column(name="address.city", header="City")]
 ROWS: list[list[Any]] = [["a", "Köln"], ["b", None]]
@@ -92,6 +92,41 @@ def test_a_hostile_cell_comes_back_as_it_was(text: str) -> None:
     assert read_csv(file("csv", [row, row], columns, escapeFormulas=False)) == [["before", "it", "after"], row, row]
     assert read_csv(file("csv", [row], columns))[1] == ["1", escaped(text), "2"]
     assert [json.loads(line)["it"] for line in file("jsonl", [row, row], columns).split(b"\n")[:-1]] == [text, text]
+
+
+CELLS = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.decimals(), st.dates()),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.sampled_from(HOSTILE[:-2]),
+    st.lists(st.text(st.sampled_from('",a'))),
+)
+
+
+def by_the_csv_module(rows: list[list[Any]], guard: Any) -> bytes:
+    """What Python's own writer makes of the same cells."""
+    written = io.StringIO(newline="")
+    csv.writer(written).writerows([guard(cell(content)) for content in row] for row in rows)
+    return written.getvalue().encode()
+
+
+@given(st.integers(1, 3).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1)))
+def test_the_bytes_are_those_of_pythons_own_writer(rows: list[list[Any]]) -> None:
+    columns = [Column(name=f"c{n}") for n in range(len(rows[0]))]
+    for escape in (True, False):
+        encoder = build_encoder(block("csv", escapeFormulas=escape), columns)
+        assert encoder.add(rows) == by_the_csv_module(rows, escaped if escape else str)
+
+
+def test_values_of_a_querys_kinds_are_as_pythons_own_writer_writes_them() -> None:
+    kinds = ["integer", "number", "boolean", "date", "timestamp", "datetime", "decimal(12, 2)", "text"]
+    texts: list[Any] = ["-5", "1e+20", True, "0044-03-15 BC", "infinity", "2026-02-28 10:00:00.25+02", "NaN", "=1"]
+    rows = [texts, [None] * len(kinds), ["0", "-0", False, "", "", "", "-0.10", 'a "b",']]
+    encoder = build_encoder(block("csv"), [Column(name=kind) for kind in kinds], kinds)
+    assert encoder.add(rows) == by_the_csv_module(rows, escaped)
+
+
+def test_no_rows_are_no_bytes() -> None:
+    assert build_encoder(block("csv"), COLUMNS).add([]) == b""
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1))

@@ -3,14 +3,14 @@
 A chunk is a part, and so is a range of a query's key: it becomes visible whole with one PUT or the end of a multipart
 upload (a rename on a claim), and its checksum is committed together with its items. A part is named after its first
 position, and its content or its attempt, so a worker that lost its lease can never overwrite what another one wrote; a
-file that no commit vouches for is removed when the manifest is written.
+file that no commit vouches for is removed when the manifest is written. With `singleFile` the parts are joined first.
 """
 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 from batchjob.api.blocks.export import Column, ExportFormat
@@ -29,13 +29,18 @@ from batchjob.worker import (
     Succeeded,
     open_range,
 )
-from batchjob_processors.encoders import Row, build_encoder, encode, ending
+from batchjob_processors.encoders import Row, build_encoder, encode, ending, header_bytes
 from batchjob_processors.parts import StreamedPart
 from batchjob_processors.schema import is_settled, propose, read_noted
 from batchjob_processors.tables import check_cells, empty_columns, value
 from batchjob_processors.values import read_as
 
 NAME_DIGITS: Final = 8
+# How a format wants the values of a query.
+VALUES: Final[dict[ExportFormat, Literal["text", "python"]]] = {
+    ExportFormat.CSV: "text",
+    ExportFormat.PARQUET: "python",
+}
 
 
 class Export(Processor):
@@ -66,17 +71,15 @@ class Export(Processor):
             name = f"part-{items[0].position:012d}-{digest[:8]}{ending(self._block)}"
             await self._files.put(name, body)
             empty = empty_columns(columns, rows)
-            context.part(name, {"rows": len(rows), "bytes": len(body), "sha256": digest, "emptyColumns": empty})
-            context.usage("rowsExported", len(rows))
-            context.usage("bytesWritten", len(body))
+            fields = {"rows": len(rows), "bytes": len(body), "sha256": digest, "emptyColumns": empty}
+            self._count(context, name, columns, fields)
         return outcomes
 
     async def _write_range(self, item: Item, context: Context) -> Outcome:
         """Write one part file with the rows of a range, as they come from the database; none where it is empty."""
         block = self._block
-        typed = block.format is ExportFormat.PARQUET
         names = [column.name for column in block.columns] if block.columns else None
-        async with open_range(item, context, names, typed=typed) as found:
+        async with open_range(item, context, names, VALUES.get(block.format, "json")) as found:
             first = await anext(found.batches, None)
             if first is None:
                 return Succeeded(item.position)
@@ -88,10 +91,15 @@ class Export(Processor):
                 await self._files.write(name, part.pieces(_after(first, found.batches)))
             except ValueError as error:
                 raise Fail(str(error)) from None
-        context.part(name, part.fields)
-        context.usage("rowsExported", part.fields["rows"])
-        context.usage("bytesWritten", part.fields["bytes"])
+        self._count(context, name, columns, part.fields)
         return Succeeded(item.position)
+
+    def _count(self, context: Context, name: str, columns: Sequence[Column], fields: dict[str, Any]) -> None:
+        """Vouch for a part."""
+        before = {"headerBytes": header_bytes(self._block, columns)} if self._block.single_file else {}
+        context.part(name, fields | before)
+        context.usage("rowsExported", fields["rows"])
+        context.usage("bytesWritten", fields["bytes"])
 
     async def _columns(self, items: Sequence[Item], context: Context) -> list[Column]:
         """Those of the spec, or what the first items of any pod have: all parts of a run have the same."""
@@ -101,8 +109,9 @@ class Export(Processor):
         return read_noted(await context.note("columns", mine))
 
     async def seal(self, context: Context) -> Sealed:
-        """Write the manifest and remove files it does not list."""
-        return await context.write_manifest(self._files)
+        """Join the parts where one file is wanted; write the manifest and remove files it does not list."""
+        joined = f"{context.run.name}{ending(self._block)}" if self._block.single_file else ""
+        return await context.write_manifest(self._files, joined)
 
 
 async def _after(first: Sequence[Row], rest: AsyncIterator[Sequence[Row]]) -> AsyncIterator[Sequence[Row]]:

@@ -36,10 +36,12 @@ def cell(content: Any) -> str:
     """A value as text: numbers as they are, dates by ISO 8601, nested data as JSON, nothing for None."""
     if isinstance(content, str):
         return content
-    if (isinstance(content, int) and not isinstance(content, bool)) or isinstance(content, Decimal):
-        return str(content)  # as JSON writes it, at a tenth of its price
     if content is None:
         return ""
+    if isinstance(content, bool):  # from here as JSON writes it, at a tenth of its price
+        return "true" if content else "false"
+    if isinstance(content, int | Decimal):
+        return str(content)
     if isinstance(content, date):
         return iso(content)
     return as_json(content).strip('"') if isinstance(content, float) else as_json(content)

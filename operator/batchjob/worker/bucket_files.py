@@ -7,7 +7,7 @@ from typing import Final
 from batchjob.api.source import Location
 from batchjob.errors import ResultsError
 from batchjob.worker.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
-from batchjob.worker.files import Files
+from batchjob.worker.files import READ_BYTES, Files
 
 PIECE_BYTES: Final = 8 * 1024 * 1024  # of a multipart upload; S3 wants at least 5 MiB
 MOST_PIECES: Final = 9000  # S3 takes 10,000
@@ -66,6 +66,16 @@ class BucketFiles(Files):
             return bytes(await found.bytes_async())
         except FileNotFoundError:
             return None
+        except STORE_ERRORS as error:
+            raise self._translated(name, error) from None
+
+    async def read(self, name: str, start: int = 0) -> AsyncIterator[bytes]:
+        """One GET."""
+        await self._check()
+        try:
+            found = await self._store.get_async(self._prefix + name, options={"range": {"offset": start}})
+            async for piece in found.stream(READ_BYTES):
+                yield bytes(piece)
         except STORE_ERRORS as error:
             raise self._translated(name, error) from None
 

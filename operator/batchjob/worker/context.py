@@ -21,8 +21,9 @@ from batchjob.core.retry import MAX_AFTER_SECONDS
 from batchjob.store import ItemResult, RunStore
 from batchjob.worker.cache import Cache, leniently
 from batchjob.worker.files import Files, open_files
+from batchjob.worker.joining import write_parts
 from batchjob.worker.ledger import Lease, Ledger
-from batchjob.worker.manifest import read_parts, write_manifest
+from batchjob.worker.manifest import read_parts
 from batchjob.worker.mounts import mount_paths
 from batchjob.worker.params import Params, read_params
 from batchjob.worker.patience import patiently
@@ -262,13 +263,13 @@ class Context:
         references = self.reference(credentials), self.reference(authority)
         return open_files(place, self.run.folder, field, mount_paths(self.run.spec), references)
 
-    async def write_manifest(self, files: Files) -> Sealed:
+    async def write_manifest(self, files: Files, joined: str = "") -> Sealed:
         """Write the manifest of every committed part, last, after removing part files that none vouches for.
 
-        For `seal`, which may return what this returns. ResultsError where the files cannot be written: `seal` is then
-        called again.
+        `joined`: the name of one file to make of them all; each part's `headerBytes` are left out but the first's. For
+        `seal`, which may return what this returns. ResultsError where files cannot be written: `seal` is called again.
         """
-        return await write_manifest(files, self.run, read_parts(await patiently(self._store.parts)))
+        return await write_parts(files, self.run, read_parts(await patiently(self._store.parts)), joined)
 
 
 class OneOf(Context):

@@ -7,7 +7,7 @@ is one PUT; on a claim, a temporary file that is renamed once it is safe on disk
 import asyncio
 import os
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from pathlib import Path
 from typing import BinaryIO, Final
 from uuid import uuid4
@@ -18,6 +18,7 @@ from batchjob.worker.mounts import path_on_mount
 from batchjob.worker.urls import check_whole
 
 TEMPORARY_SUFFIX: Final = ".unfinished"
+READ_BYTES: Final = 1024 * 1024  # at once
 
 
 class Files(ABC):
@@ -45,6 +46,10 @@ class Files(ABC):
     @abstractmethod
     async def get(self, name: str) -> bytes | None:
         """What a file holds; None where there is none."""
+
+    @abstractmethod
+    def read(self, name: str, start: int = 0) -> AsyncIterator[bytes]:
+        """What a file holds from that byte on, in pieces of about a MiB. ResultsError where there is none."""
 
     @abstractmethod
     async def names(self) -> list[str]:
@@ -114,6 +119,16 @@ class MountedFiles(Files):
             return await asyncio.to_thread((self._folder / name).read_bytes)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise ResultsError(f"{self._field}: {self.url(name)} cannot be read: {error.strerror}") from None
+
+    async def read(self, name: str, start: int = 0) -> AsyncIterator[bytes]:
+        """Read it block by block."""
+        try:
+            with await asyncio.to_thread((self._folder / name).open, "rb") as file:
+                file.seek(start)
+                while piece := await asyncio.to_thread(file.read, READ_BYTES):
+                    yield piece
         except OSError as error:
             raise ResultsError(f"{self._field}: {self.url(name)} cannot be read: {error.strerror}") from None
 

@@ -4,7 +4,7 @@ A part of results has one of its own beside it until then, its index: should the
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +13,7 @@ from batchjob import log
 from batchjob.api.run import Run
 from batchjob.core.ranges import Ranges
 from batchjob.store import ItemResult
-from batchjob.worker.files import Files
+from batchjob.worker.files import TEMPORARY_SUFFIX, Files
 from batchjob.worker.processor import Sealed
 
 MANIFEST: Final = "manifest.json"
@@ -32,6 +32,7 @@ class Part(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     sha256: str
     positions: str = ""  # of results: of its rows in the source, from 0 and in their order, as ranges
     empty_columns: list[str] = []  # of an export, for which no item of the part has a value
+    header_bytes: int = 0  # of an export that will be one file: those before its rows, which that file has once
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -84,24 +85,30 @@ def empty_columns(parts: list[Part]) -> list[str]:
 
 
 async def write_manifest(
-    files: Files, run: Run, parts: list[Part], source_sha256: str = "", missing: str = ""
+    files: Files,
+    run: Run,
+    parts: list[Part],
+    source_sha256: str = "",
+    missing: str = "",
+    joined: Collection[str] = (),
 ) -> Sealed:
-    """Remove part files that nothing vouches for (of a worker that was lost), then write the manifest.
+    """Remove files that nothing vouches for (of a worker that was lost), then write the manifest.
 
-    Indexes go after it: at every moment one or the other tells what is there.
+    Indexes go after it, and parts that were `joined` into one: at every moment one or the other tells what is there.
     """
     listed = {part.name for part in parts}
-    unlisted = [name for name in await files.names() if name.startswith(PART_PREFIX) and name not in listed]
+    ours = [name for name in await files.names() if name.startswith(PART_PREFIX) or name.endswith(TEMPORARY_SUFFIX)]
+    unlisted = [name for name in ours if name not in listed]
+    late = [name for name in unlisted if name.endswith(INDEX_SUFFIX) or name in joined]
     for name in unlisted:
-        if not name.endswith(INDEX_SUFFIX):
+        if name not in late:
             await files.delete(name)
     if empty := empty_columns(parts):
         logger.warning("no item has a value for these columns: check spec.export.columns", columns=empty)
     body = build_manifest(run, parts, source_sha256, missing)
     await files.put(MANIFEST, body)
-    for name in unlisted:
-        if name.endswith(INDEX_SUFFIX):
-            await files.delete(name)
+    for name in late:
+        await files.delete(name)
     return Sealed(files.url(MANIFEST), hashlib.sha256(body).hexdigest())
 
 

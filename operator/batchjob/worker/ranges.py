@@ -12,17 +12,18 @@ from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.worker.context import Context
 
 if TYPE_CHECKING:
-    from batchjob.worker.sources.sql_ranges import Rows
+    from batchjob.worker.sources.sql_ranges import Rows, Values
 
 
 @asynccontextmanager
 async def open_range(
-    item: Item, context: Context, columns: Sequence[str] | None = None, *, typed: bool = False
+    item: Item, context: Context, columns: Sequence[str] | None = None, values: "Values" = "json"
 ) -> AsyncIterator["Rows"]:
     """The rows of the range, in the order of the key; see `Rows`. Memory stays constant however many they are.
 
-    `columns`: which of the query's, in this order; None: all. `typed`: decimals, dates and times come as Python has
-    them; else as the text that PostgreSQL writes. Raises Retry where the database is not there, Fail where the query is
+    `columns`: which of the query's, in this order; None: all. `values`: those that JSON has as such, all others as the
+    text that PostgreSQL writes ("json"); decimals, dates and times as Python has them too ("python"); or all but
+    booleans as text ("text"), which costs least. Raises Retry where the database is not there, Fail where the query is
     wrong.
     """
     from batchjob.worker.sources.sql_ranges import read_range  # noqa: PLC0415 - its library would cost every pod 25 MB
@@ -32,7 +33,7 @@ async def open_range(
         raise Fail(f"item {item.id!r} is no range of a query: spec.source.sql.partitionBy makes them")
     folder = context.reference(Purpose.SOURCE_CREDENTIALS)
     try:
-        async with read_range(place, folder, bounds, columns, typed=typed) as rows:
+        async with read_range(place, folder, bounds, columns, values) as rows:
             yield rows
     except SourceUnreachable as error:
         raise Retry(str(error), error_class=ErrorClass.UPSTREAM) from None

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
-from tests.prove.processors import annotations, outages
+from tests.prove.processors import annotations, exports, outages
 from tests.prove.proof import Proof
 from tests.support.neighbours.client import local_neighbours
+from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.workers import Workers
 
@@ -40,7 +41,25 @@ async def annotate(workers: Workers, folder: Path, number: int) -> dict[str, Any
         return await annotations.trial(workers, neighbours, sentences=2000, seed=number, timeout_seconds=10)
 
 
-AT_ONCE: Final = 1  # trials: each has a rate to keep
+EXPORTS: Final = (  # kills, and the block
+    (0, {"format": "csv"}),
+    (0, {"format": "parquet"}),
+    (5, {"format": "csv"}),
+    (5, {"format": "parquet"}),
+    (5, {"format": "csv", "singleFile": True}),
+)
+
+
+async def export(workers: Workers, _: Path, number: int) -> dict[str, Any]:
+    kills, block = EXPORTS[number - 1]
+    postgres = PostgresServer()
+    try:
+        return await exports.trial(workers, postgres.start(), workers.claim, 1_000_000, kills, seed=number, **block)
+    finally:
+        postgres.stop()
+
+
+AT_ONCE: Final = 1  # trials: each has a rate to keep, or as many workers as two cores can bear
 PROOFS: Final = (
     Proof(
         "annotations",
@@ -54,5 +73,12 @@ PROOFS: Final = (
         "a model's server that is away for a minute loses no item, and waiting for it spends no attempt",
         1,
         with_workers(lambda workers, folder, _: outages.trial(workers, folder, items=1000, away_seconds=60)),
+    ),
+    Proof(
+        "exports",
+        "an export of a query, to CSV and to Parquet, has the rows of a direct COPY in their order, and no other file, "
+        "with workers killed in the midst of it too",
+        len(EXPORTS),
+        with_workers(export),
     ),
 )

@@ -114,6 +114,12 @@ class Export(Model):
                     field=".compression",
                 ),
                 cel("!self.bom || self.format == 'csv'", "export.bom is for csv: remove it", field=".bom"),
+                cel(
+                    "!self.singleFile || self.format in ['csv', 'jsonl']",
+                    "export.singleFile is for csv and jsonl, whose parts can be joined. Remove it and raise "
+                    "rowsPerFile, or read the parts together",
+                    field=".singleFile",
+                ),
             ]
         }
     )
@@ -147,6 +153,11 @@ class Export(Model):
     compression: Compression = Field(
         Compression.NONE,
         description="For csv and jsonl: pack the files, as .gz or .zst; the same rows give the same bytes.",
+    )
+    single_file: bool = Field(
+        False,
+        description="For csv and jsonl: join the part files into one at the end, <name>.csv, which takes their place. "
+        "rowsPerFile says how much is written, and done again, at once.",
     )
     destination: Destination = Field(
         description="Where to write: part files and manifest.json, in a folder of the run's own below the url, "

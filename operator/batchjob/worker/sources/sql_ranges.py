@@ -5,10 +5,11 @@ last one no upper, so that no row is left out because it came later; rows whose 
 Each range is read in a transaction of its own: rows that change meanwhile are as they are when their range is read.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import psycopg
@@ -21,6 +22,7 @@ from batchjob.worker.sources.postgres import Cursor, columns_of, in_time, open_c
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
+Values = Literal["json", "python", "text"]
 FIRST_ROWS: Final = 50  # fetched at once, until it is known how large they are: each may have a megabyte
 MOST_ROWS: Final = 5000
 FETCH_BYTES: Final = 512 * 1024  # fetched at once, about
@@ -89,27 +91,43 @@ def _bounds(begin: str | None, end: str | None) -> dict[str, Any]:
 
 @asynccontextmanager
 async def read_range(
-    place: Sql, credentials: Path, bounds: dict[str, Any], columns: Sequence[str] | None, *, typed: bool
+    place: Sql, credentials: Path, bounds: dict[str, Any], columns: Sequence[str] | None, values: Values
 ) -> AsyncIterator[Rows]:
     """The rows of a range, with these columns of the query or all. Raises InvalidSource and SourceUnreachable.
 
-    `typed`: decimals, dates and times come as Python has them; else as the text that PostgreSQL writes.
+    `values`: those that JSON has as such, all others as the text that PostgreSQL writes ("json"); decimals, dates and
+    times as Python has them too ("python"); or all but booleans as text ("text"), which costs least.
     """
     with translated():
         query = _rows_of(place, bounds, columns)
-        async with open_cursor(place, credentials, query, _as_python if typed else prefer_text) as cursor:
+        async with open_cursor(place, credentials, query, _ADAPT[values]) as cursor:
             names = columns_of(cursor)
             kinds = [_kind(column, cursor) for column in cursor.description or ()]
-            yield Rows(names, kinds, _batches(cursor))
+            async with aclosing(_batches(cursor)) as batches:
+                yield Rows(names, kinds, batches)
 
 
-async def _batches(cursor: Cursor) -> AsyncIterator[list[tuple[Any, ...]]]:
-    many = FIRST_ROWS
-    while rows := await in_time(cursor.fetchmany(many)):
-        yield rows
+async def _batches(cursor: Cursor) -> AsyncGenerator[list[tuple[Any, ...]], None]:
+    """The database makes the next rows while somebody uses these."""
+    many, rows = FIRST_ROWS, await in_time(cursor.fetchmany(FIRST_ROWS))
+    while rows:
         sample = rows[::_SAMPLE]
         size = sum(len(value) for row in sample for value in row if isinstance(value, str | bytes)) / len(sample)
         many = max(1, min(MOST_ROWS, many * 4, int(FETCH_BYTES / (size + 8 * len(sample[0]) + 1))))
+        following = asyncio.create_task(in_time(cursor.fetchmany(many)))
+        try:
+            yield rows
+        except GeneratorExit:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            raise
+        rows = await following
+
+
+def _as_text(adapters: psycopg.adapt.AdaptersMap) -> None:
+    for info in adapters.types:
+        if info.name != "bool":
+            adapters.register_loader(info.oid, string.TextLoader)
 
 
 def _as_python(adapters: psycopg.adapt.AdaptersMap) -> None:
@@ -117,6 +135,13 @@ def _as_python(adapters: psycopg.adapt.AdaptersMap) -> None:
     for info in adapters.types:
         if info.name not in kept:
             adapters.register_loader(info.oid, string.TextLoader)
+
+
+_ADAPT: Final[dict[Values, Callable[[psycopg.adapt.AdaptersMap], None]]] = {
+    "json": prefer_text,
+    "python": _as_python,
+    "text": _as_text,
+}
 
 
 def _kind(column: Any, cursor: Cursor) -> str:
