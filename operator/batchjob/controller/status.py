@@ -22,6 +22,7 @@ from batchjob.api.status import (
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.notes import notes_of
+from batchjob.controller.notices import with_notices
 from batchjob.controller.observed import Observed
 from batchjob.core.admission import is_news
 from batchjob.core.deadline import COUNTED, active_seconds
@@ -156,12 +157,13 @@ def _said(status: BatchJobStatus) -> list[tuple[str, ...]]:
 
 
 def told(seen: Observed, plan: Plan) -> Plan:
-    """The plan with the Events that its status is worth: the end, a pause, and what somebody has to mend."""
+    """The plan with the Events that its status is worth (the end, a pause, what somebody has to mend) and notices."""
     if plan.status is None:
         return plan
     old = seen.job.status
     notes = notes_of(old.conditions if old else (), plan.status.conditions)
-    return replace(plan, notes=(*plan.notes, *_lost_results(old, plan.status), *notes))
+    status = with_notices(seen.job, plan.status, format_time(seen.now))
+    return replace(plan, status=status, notes=(*plan.notes, *_lost_results(old, plan.status), *notes))
 
 
 def _lost_results(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:

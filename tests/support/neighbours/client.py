@@ -35,7 +35,7 @@ class Neighbours:
         self.ports = ports or {}
 
     def ledger(self, name: str, *, after: int = -1) -> list[dict[str, Any]]:
-        """Rows of the ledger chat, smtp, s3 or https whose sequence is above `after`."""
+        """Rows of the ledger chat, smtp, s3, https or hooks whose sequence is above `after`."""
         return [json.loads(line) for line in self._ask("GET", f"ledger/{name}?after={after}").splitlines()]
 
     def summary(self, name: str) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Neighbours:
 @contextmanager
 def local_neighbours(data: Path) -> Iterator[Neighbours]:
     """Start the neighbours as a process on loopback, on free ports (`.ports`), and end it afterwards."""
-    free = [f"--{name}-port=0" for name in ("chat", "smtp", "s3", "https", "control")]
+    free = [f"--{name}-port=0" for name in ("chat", "smtp", "s3", "https", "hooks", "control")]
     command = [sys.executable, "-m", "neighbours", "--host=127.0.0.1", f"--data={data}", *free]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as process:
