@@ -7,7 +7,7 @@ import pytest
 
 from batchjob.api.notifications import Delivery, DeliveryState, Notification
 from batchjob.api.notify import Mail, Webhook
-from batchjob.api.status import BatchJobStatus, Phase
+from batchjob.api.status import BatchJobStatus, ConditionType, Phase
 from batchjob.controller.mails import build_mail
 from batchjob.controller.notices import (
     Outcome,
@@ -19,11 +19,13 @@ from batchjob.controller.notices import (
     receiver_of,
     with_notices,
 )
+from batchjob.controller.observed import Trouble
 from batchjob.controller.outbox import build_note
+from batchjob.controller.plan import plan_obstructed
 from batchjob.controller.settings import Settings
 from batchjob.core.items import RunState
 from batchjob.core.reasons import Reason
-from tests.support.plan_world import World, batch_job, snapshot, started
+from tests.support.plan_world import SETTINGS, World, batch_job, condition, snapshot, started
 
 HOOK = {"url": "https://hooks.example.com/a", "secretRef": {"name": "hooks", "key": "secret"}}
 NOTIFY = {"webhooks": [HOOK, HOOK | {"events": ["batch.failed"]}], "email": [{"to": "ops@example.com"}]}
@@ -89,16 +91,38 @@ def test_what_is_told_is_written_with_the_transition_and_once() -> None:
     assert len({one.id for one in found.status.notifications}) == 2
 
 
-def test_an_operator_that_looks_again_at_the_same_transition_gives_it_the_same_id() -> None:
+def test_an_end_has_one_id_for_ever_even_where_somebody_wipes_the_status() -> None:
     found = world()
     found.run = snapshot(RunState.CLOSED, counts={"succeeded": 10})
     first = found.plan().status
     found.now += timedelta(seconds=90)
+    found.status = None
     second = found.plan().status
     assert first
     assert second
     assert [n.id for n in first.notifications] == [n.id for n in second.notifications]
     assert first.notifications[0].id.startswith("msg_")
+
+
+def test_what_is_in_the_way_of_a_pause_is_no_other_pause_and_another_hold_is() -> None:
+    found = world(failurePolicy={"maxFailedPercent": 20, "minItems": 5})
+    found.work(succeeded=1, failed=3)
+    found.settle()
+    found.trip()  # just before the pause
+    found.edit(suspend=True)
+    found.settle()
+    for _ in range(2):
+        found.now += timedelta(seconds=60)
+        plan = plan_obstructed(found.observe(), Trouble(Reason.STORE_FULL, "The store is full."), SETTINGS.pace)
+        assert plan.status
+        assert condition(plan.status, ConditionType.SUSPENDED)[:2] == ("True", "StoreFull")
+        found.status = plan.status
+        found.settle()
+        assert condition(found.status, ConditionType.SUSPENDED)[:2] == ("True", "SuspendedByUser")
+    assert len(told(found.status)) == 1
+    found.edit(suspend=False)
+    found.settle()
+    assert [reason for _, reason, _ in told(found.status)] == ["SuspendedByUser", "FailureThreshold"]
 
 
 def test_who_names_nobody_tells_nobody() -> None:

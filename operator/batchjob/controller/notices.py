@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from batchjob.api.notifications import MAX_NOTIFICATIONS, Delivery, DeliveryState, Notification, NotifyEvent
 from batchjob.api.notify import Mail, Notify, Webhook
-from batchjob.api.status import BatchJobStatus, ConditionType, Phase
+from batchjob.api.status import BatchJobStatus, Condition, ConditionType, Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.notes import came_true
 
@@ -50,13 +50,12 @@ def with_notices(job: BatchJob, status: BatchJobStatus, now: str) -> BatchJobSta
     before, after = ({c.type: c for c in found.conditions} for found in (old, status))
     fresh: list[Notification] = []
     for kind, told in TOLD:
-        about = came_true(before.get(kind), after.get(kind), kind)
-        if about is None:
+        if not came_true(before.get(kind), after.get(kind), kind):
             continue
         event = NotifyEvent.CANCELLED if status.phase is Phase.CANCELLED else told
         receivers = _receivers(notify, event, status.notifications)
         notice = Notification(
-            id="msg_" + hashlib.sha256(f"{job.metadata.uid}/{about}".encode()).hexdigest()[:32],
+            id=build_id(job.metadata.uid, event, after[kind]),
             event=event,
             time=now,
             reason=after[kind].reason,
@@ -68,6 +67,12 @@ def with_notices(job: BatchJob, status: BatchJobStatus, now: str) -> BatchJobSta
     if not fresh:
         return status
     return status.model_copy(update={"notifications": [*status.notifications, *fresh][-MAX_NOTIFICATIONS:]})
+
+
+def build_id(uid: str, event: NotifyEvent, why: Condition) -> str:
+    """The same for the same: a run ends once, and may be suspended again, or held for another reason."""
+    which = f"{why.reason} since {why.last_transition_time}" if event is NotifyEvent.SUSPENDED else "the end"
+    return "msg_" + hashlib.sha256(f"{uid}/{event}/{which}".encode()).hexdigest()[:32]
 
 
 def _receivers(notify: Notify, event: NotifyEvent, earlier: Iterable[Notification]) -> Iterator[str]:

@@ -156,13 +156,16 @@ def _said(status: BatchJobStatus) -> list[tuple[str, ...]]:
     return [(c.type, c.status, c.reason if c.status == "True" else "", c.message) for c in status.conditions]
 
 
-def told(seen: Observed, plan: Plan) -> Plan:
-    """The plan with the Events that its status is worth (the end, a pause, what somebody has to mend) and notices."""
+def told(seen: Observed, plan: Plan, *, notices: bool = True) -> Plan:
+    """The plan with the Events that its status is worth (the end, a pause, what somebody has to mend) and notices.
+
+    Without `notices` the status is of no other phase than before: what is in the way of a pause is no other pause.
+    """
     if plan.status is None:
         return plan
     old = seen.job.status
     notes = notes_of(old.conditions if old else (), plan.status.conditions)
-    status = with_notices(seen.job, plan.status, format_time(seen.now))
+    status = with_notices(seen.job, plan.status, format_time(seen.now)) if notices else plan.status
     return replace(plan, status=status, notes=(*plan.notes, *_lost_results(old, plan.status), *notes))
 
 
