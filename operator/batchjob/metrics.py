@@ -24,6 +24,11 @@ SCHEDULE_MISSED = Counter(
 )
 JOBS_COMPLETED = Counter("queue_jobs_completed_total", "BatchJobs that became Complete, since we lead.", ["queue"])
 JOBS_FAILED = Counter("queue_jobs_failed_total", "BatchJobs that became Failed, since we lead.", ["queue"])
+NOTIFICATIONS = Counter(
+    "batchjob_notifications_total",
+    "Attempts to tell receivers of spec.notify (webhooks, email): delivered, pending (tried again), failed, gone.",
+    ["kind", "outcome"],
+)
 API_REQUESTS = Counter(
     "batchjob_api_requests_total", "Requests to the Kubernetes API; code 0 means no answer.", ["verb", "code"]
 )

@@ -38,8 +38,8 @@ def edited(place: Place, name: str, *edits: tuple[str, str]) -> None:
 def test_every_example_is_in_the_table() -> None:
     assert sorted(TOLD) == sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
     assert [
-        *("custom-fingerprint", "custom-noop", "custom-suspended", "custom-policies", "custom-in-a-queue"),
-        "custom-rate-limits",
+        *("custom-fingerprint", "custom-noop", "custom-suspended", "custom-policies", "custom-notify"),
+        *("custom-in-a-queue", "custom-rate-limits"),
     ] == AS_IT_IS
     assert all(told.startswith(("yes", "no: ", "with a ")) for told in TOLD.values())
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from batchjob.api.base import Model, Timestamp
+from batchjob.api.notifications import MAX_NOTIFICATIONS, Notification
 
 Text = Annotated[str, Field(max_length=256)]
 Count = Annotated[int, Field(ge=0)]
@@ -249,6 +250,9 @@ class BatchJobStatus(Model):
     source: SourceStatus | None = Field(None, description="What was loaded.")
     effective: Effective | None = Field(None, description="The values in force after defaults.")
     results: ResultsStatus | None = Field(None, description="Where the results are.")
+    notifications: Annotated[list[Notification], Field(max_length=MAX_NOTIFICATIONS)] = Field(
+        default_factory=list, description="What spec.notify had told of late, oldest first, and how far that is."
+    )
     conditions: Annotated[list[Condition], Field(max_length=8)] = Field(
         default_factory=list,
         description="Queued, Reconciling, Stalled, Suspended, Complete, Failed.",

@@ -15,6 +15,7 @@ from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.custom import Custom
 from batchjob.api.blocks.email import Email
 from batchjob.api.blocks.export import SPEC_RULES, Export, ExportFormat
+from batchjob.api.notify import Notify
 from batchjob.api.pods import Variant, Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
 from batchjob.api.results import Results
@@ -208,6 +209,9 @@ class BatchJobSpec(Model):
         description="Delete the BatchJob itself so long after its end, with everything it left but files at a "
         "destination. Not for one that Git or another tool applies: it would be created and run again. May change at "
         "any time. Default: never.",
+    )
+    notify: Notify | None = Field(
+        None, description="Who is told when it completes, fails, is suspended or cancelled. May change at any time."
     )
     worker: Worker | None = Field(
         None, description="What the worker pods look like.", json_schema_extra=immutable("spec.worker")

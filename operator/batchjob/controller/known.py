@@ -4,7 +4,7 @@ The watch is kopf's, and it may miss an end (see `supervisor`): `compare` checks
 A deleted BatchJob leaves its uid here until what it had in the store is removed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -40,6 +40,7 @@ class Entry:
     started: bool
     expires_at: datetime | None  # when what it left goes
     ttl_seconds: int | None  # after the end, the object itself
+    tell_at: datetime | None  # when somebody is to be told something; None: nobody waits
     body: dict[str, Any] | None = field(repr=False)
 
     @property
@@ -57,8 +58,8 @@ class Entry:
         return self.ended and self.expires_at is not None and self.expires_at <= now
 
     def is_to_go(self, now: datetime) -> bool:
-        """Whether the object itself is to be gone."""
-        if not self.ended or self.end is None or self.ttl_seconds is None:
+        """Whether the object itself is to be gone; not before everybody was told who is to be."""
+        if not self.ended or self.end is None or self.ttl_seconds is None or self.tell_at is not None:
             return False
         return self.end + timedelta(seconds=self.ttl_seconds) <= now
 
@@ -73,7 +74,9 @@ class Entry:
 class KnownBatchJobs:
     """The BatchJobs by (namespace, name)."""
 
-    def __init__(self) -> None:
+    def __init__(self, owes: Callable[[Entry], None] = lambda _: None) -> None:
+        """`owes`: is called with each new picture of a BatchJob of which somebody is to be told something."""
+        self._owes = owes
         self._entries: dict[ObjectKey, Entry] = {}
         self._keys: dict[str, ObjectKey] = {}  # by uid
         self._readers: dict[ObjectKey, set[ObjectKey]] = {}  # who reads a BatchJob
@@ -91,6 +94,8 @@ class KnownBatchJobs:
             self._drop(key, old)
         self._entries[key] = entry
         self._keys[entry.uid] = key
+        if entry.tell_at:
+            self._owes(entry)
         if entry.parent:
             readers = self._readers.setdefault((entry.namespace, entry.parent), set())
             (readers.discard if entry.ended else readers.add)(key)
@@ -220,8 +225,16 @@ def build_entry(body: dict[str, Any]) -> Entry:
         started=bool(status.get("storeEpoch")),
         expires_at=_time(_mapping(status.get("results")).get("expiresAt")),
         ttl_seconds=spec.get("ttlSecondsAfterFinished"),
+        tell_at=_tell_at(status),
         body=None if settled else body,
     )
+
+
+def _tell_at(status: dict[str, Any]) -> datetime | None:
+    """When the first delivery is due that is not settled."""
+    notices = status.get("notifications") or ()
+    due = (_time(d.get("nextAttemptTime")) for notice in notices for d in notice.get("deliveries", ()))
+    return min((moment for moment in due if moment), default=None)
 
 
 def _parent(source: dict[str, Any]) -> str | None:

@@ -18,14 +18,18 @@ NOTABLE: Final = (
 )
 
 
+def came_true(old: Condition | None, new: Condition | None, kind: ConditionType) -> str | None:
+    """The name of the transition by which a condition came true, or true for another reason; None: it did not."""
+    reason = old.reason if old and old.status == "True" else None  # of one that is not True it is the phase's
+    if new is None or new.status != "True" or new.reason == reason:
+        return None
+    return f"{kind}, {reason} since {old.last_transition_time if old else None}"
+
+
 def notes_of(old: Iterable[Condition], new: Iterable[Condition]) -> tuple[Note, ...]:
     """What has come true, or is true for another reason than before."""
-    before = {c.type: c for c in old}
-    holds = {c.type: c for c in new if c.status == "True"}
+    before, now = ({c.type: c for c in conditions} for conditions in (old, new))
     for kind, mood in NOTABLE:
-        was = before.get(kind)
-        reason = was.reason if was and was.status == "True" else None  # of one that is not True it is the phase's
-        if (found := holds.get(kind)) and found.reason != reason:
-            about = f"{kind}, {reason} since {was.last_transition_time if was else None}"
-            return (Note(mood, found.reason, found.message, about),)
+        if about := came_true(before.get(kind), now.get(kind), kind):
+            return (Note(mood, now[kind].reason, now[kind].message, about),)
     return ()

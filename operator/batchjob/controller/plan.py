@@ -290,4 +290,4 @@ def plan_obstructed(seen: Observed, trouble: Trouble, pace: Pace) -> Plan:
     phase = old.phase if old and old.phase in STARTED else Phase.PENDING
     status = build_status(seen, stalled(phase, trouble))
     plan = Plan(status=status) if is_worth_writing(old, status, seen.since_write_seconds, pace) else Plan()
-    return replace(told(seen, plan), back_off=True)
+    return replace(told(seen, plan, notices=False), back_off=True)

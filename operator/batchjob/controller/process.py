@@ -18,10 +18,11 @@ from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.child_jobs import ChildJobs
 from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
-from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.leader import Leader, LeaseSettings
 from batchjob.controller.manifests import SELECTOR, PodSettings
 from batchjob.controller.observe import Observer
+from batchjob.controller.outbox import Outbox, OutboxSettings
 from batchjob.controller.probes import serve_probes
 from batchjob.controller.queue_status import QueueStatus, delayed
 from batchjob.controller.queues import Queues
@@ -55,7 +56,7 @@ class Operator:
         self._store = store
         self._queue: Workqueue[ObjectKey] = Workqueue()
         self._leads = False
-        self._known = KnownBatchJobs()
+        self._known = KnownBatchJobs(self._owes)
         self._relist = Relist(kube, namespaces, self._known)
         self._jobs = ChildJobs(kube, JOBS, namespaces, SELECTOR, self._job_moved)
         self._queues = Queues(self._run_moved)
@@ -64,6 +65,7 @@ class Operator:
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
         keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
         self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
+        self._outbox = Outbox(kube, self._known, _outbox_settings(settings), self._look_at)
         self._queue_status = QueueStatus(kube, self._queues, self._known, self._queue.add)
         self._supervisors = [Supervisor(access, namespace, self._batch_job_moved) for namespace in namespaces]
         self._leader = Leader(lease_kube, _lease_settings(settings))
@@ -125,6 +127,7 @@ class Operator:
             group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
             group.create_task(self._queue_status.keep_writing())
             group.create_task(self._schedules.lead())
+            group.create_task(self._outbox.lead())
             group.create_task(self._housekeeping.follow_changes())
             group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
             group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))
@@ -150,6 +153,10 @@ class Operator:
             keys = self._known.seen(body)
         for key in keys:
             self._add(key)
+
+    def _owes(self, entry: Entry) -> None:
+        if self._leads:
+            self._outbox.expect(entry)
 
     def _job_moved(self, job: dict[str, Any], _gone: bool) -> None:
         key = self._known.key_of(controller_uid(job) or "")
@@ -226,6 +233,10 @@ def _lease_settings(settings: Settings) -> LeaseSettings:
         renew_seconds=settings.lease_renew_seconds,
         retry_seconds=settings.lease_retry_seconds,
     )
+
+
+def _outbox_settings(settings: Settings) -> OutboxSettings:
+    return OutboxSettings(settings.notify_allowed_networks, settings.notify_retry_seconds, settings.smtp())
 
 
 def _plan_settings(settings: Settings) -> PlanSettings:

@@ -4,10 +4,13 @@ import socket
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, IPvAnyNetwork, PositiveFloat, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from batchjob.api.blocks.email import SmtpTls
+from batchjob.api.notify import Address
 from batchjob.api.run import StoreAccess
+from batchjob.controller.mails import Server
 from batchjob.errors import ConfigurationError
 
 PREFIX: Final = "BATCHJOB_"
@@ -63,6 +66,23 @@ class Settings(BaseSettings):
     sweep_seconds: float = Field(60, gt=0, description="How often what deleted BatchJobs left in the store is removed.")
     users_seconds: float = Field(5, gt=0, description="How often the store's users are compared with the runs.")
 
+    notify_allowed_networks: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        (),
+        description="Networks besides public addresses whose hosts spec.notify may name, such as 10.0.0.0/8, separated "
+        "by commas; default: none, so that users reach nothing through the operator that they could not reach.",
+    )
+    notify_retry_seconds: Annotated[tuple[PositiveFloat, ...], NoDecode] = Field(
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+        validate_default=True,
+        description="Waits after attempts to tell a receiver of spec.notify that failed; then it is given up.",
+    )
+    smtp_host: str | None = Field(None, description="Mail server of spec.notify.email where spec.notify names none.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
+    smtp_tls: SmtpTls = Field(SmtpTls.STARTTLS, description="starttls, tls (from the first byte) or none.")
+    smtp_from: Address | None = Field(None, description="Address of the sender; needed with smtp_host.")
+    smtp_username: str | None = Field(None, description="Who signs in there; default: nobody.")
+    smtp_password: SecretStr | None = Field(None, description="The password.")
+
     lease_name: str = Field("batchjob-operator", description="Name of the Lease that elects the leader.")
     lease_seconds: float = Field(15, gt=0, description="How long a silent leader keeps the Lease.")
     lease_renew_seconds: float = Field(10, gt=0, description="Without a renewal for so long, a leader steps down.")
@@ -74,7 +94,7 @@ class Settings(BaseSettings):
     probe_port: int = Field(8080, ge=0, description="Port of /healthz, /readyz and /metrics.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
 
-    @field_validator("watch_namespaces", mode="before")
+    @field_validator("watch_namespaces", "notify_allowed_networks", "notify_retry_seconds", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -87,6 +107,18 @@ class Settings(BaseSettings):
         except ValidationError as error:
             wrong = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
             raise ConfigurationError(f"settings: {wrong}") from error
+
+    def smtp(self) -> Server | None:
+        """The mail server for whoever names none."""
+        if not self.smtp_host:
+            return None
+        if not self.smtp_from:
+            raise ConfigurationError(
+                f"settings: {PREFIX}SMTP_FROM: {PREFIX}SMTP_HOST needs the sender's address, set it"
+            )
+        password = self.smtp_password.get_secret_value() if self.smtp_password else ""
+        login = (self.smtp_username, password) if self.smtp_username else None
+        return Server(self.smtp_host, self.smtp_port, self.smtp_tls, self.smtp_from, login, trusted=True)
 
     def store(self) -> StoreAccess:
         """The operator's access to the store."""

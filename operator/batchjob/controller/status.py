@@ -23,6 +23,7 @@ from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.notes import notes_of
+from batchjob.controller.notices import with_notices
 from batchjob.controller.observed import Observed
 from batchjob.core.admission import is_news
 from batchjob.core.cost import with_cost
@@ -157,13 +158,17 @@ def _said(status: BatchJobStatus) -> list[tuple[str, ...]]:
     return [(c.type, c.status, c.reason if c.status == "True" else "", c.message) for c in status.conditions]
 
 
-def told(seen: Observed, plan: Plan) -> Plan:
-    """The plan with the Events that its status is worth: the end, a pause, and what somebody has to mend."""
+def told(seen: Observed, plan: Plan, *, notices: bool = True) -> Plan:
+    """The plan with the Events that its status is worth (the end, a pause, what somebody has to mend) and notices.
+
+    Without `notices` the status is of no other phase than before: what is in the way of a pause is no other pause.
+    """
     if plan.status is None:
         return plan
     old = seen.job.status
     notes = notes_of(old.conditions if old else (), plan.status.conditions)
-    return replace(plan, notes=(*plan.notes, *_lost_results(old, plan.status), *notes))
+    status = with_notices(seen.job, plan.status, format_time(seen.now)) if notices else plan.status
+    return replace(plan, status=status, notes=(*plan.notes, *_lost_results(old, plan.status), *notes))
 
 
 def _lost_results(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:

@@ -60,6 +60,8 @@ class Reason(StrEnum):
     RESULTS_TOO_LARGE = "ResultsTooLarge"
     CANCELLED = "Cancelled"
     RUN_DELETED = "RunDeleted"
+    # Events alone
+    NOTIFICATION_FAILED = "NotificationFailed"
     # Events of BatchSchedules alone
     RUN_CREATED = "RunCreated"
     RUN_CAUGHT_UP = "RunCaughtUp"

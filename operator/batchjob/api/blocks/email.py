@@ -22,8 +22,8 @@ class SmtpTls(StrEnum):
     NONE = "none"
 
 
-class Smtp(Model):
-    """The mail server."""
+class MailServer(Model):
+    """A mail server."""
 
     host: Annotated[str, Field(min_length=1, max_length=253)] = Field(
         description="Host name of the server.",
@@ -31,8 +31,8 @@ class Smtp(Model):
             VALIDATIONS: [
                 cel(
                     r"!self.matches('[\\s/@\\[]|^[^:]*:[0-9]*$')",
-                    "email.smtp.host must be a host name or an address alone, such as mail.example.com: "
-                    "the port goes into email.smtp.port, TLS into email.smtp.tls",
+                    "smtp.host must be a host name or an address alone, such as mail.example.com: "
+                    "the port goes into smtp.port, TLS into smtp.tls",
                 )
             ]
         },
@@ -42,6 +42,11 @@ class Smtp(Model):
     credentials_secret_ref: SecretName | None = Field(
         None, description="Secret with SMTP_USERNAME and SMTP_PASSWORD; absent: no sign-in."
     )
+
+
+class Smtp(MailServer):
+    """The mail server of type email."""
+
     max_connections: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None, description="Most connections of one pod. Default: spec.concurrency."
     )

@@ -19,7 +19,7 @@ WELCOME: Final = """\
 This is test equipment of BatchJob: a chat server, a mail sink, an S3 store and a file server that stand in for the
 world outside. Nothing here is part of an installation, keeps a secret, or sends anything anywhere.
 
-GET /healthz · GET /ledger/{chat|smtp|s3|https}?after=SEQUENCE · GET /ledger/{name}/summary · DELETE /ledger
+GET /healthz · GET /ledger/{chat|smtp|s3|https|hooks}?after=SEQUENCE · GET /ledger/{name}/summary · DELETE /ledger
 GET, DELETE /faults · PUT, DELETE /faults/{name} · GET /mails?limit=N · GET /mails/{sequence}
 PUT /files/{name} · GET /ca.crt
 """

@@ -19,6 +19,7 @@ ACTIONS: Final = {
     "smtp": ("smtp_code", "delay", "disconnect", "data_code", "answer_late", "lose_answer"),
     "s3": ("status", "delay", "disconnect"),
     "https": ("status", "delay", "disconnect", "redirect", "endless", "short", "stall", "gzip"),
+    "hooks": ("status", "delay", "disconnect", "redirect"),
 }
 DEFAULT_STATUS: Final = {"smtp_code": 451, "data_code": 451, "content_filter": 200}
 AT_DATA: Final = frozenset({"data_code", "answer_late", "lose_answer"})  # of smtp: once the mail is whole

@@ -1,0 +1,99 @@
+"""Which addresses the operator connects to because a user says so, and no others.
+
+The operator stands where users do not: beside the API server, the store and the cloud's metadata service. So it goes
+to public addresses alone, and to networks that whoever runs it has allowed. A name is looked up once, each of its
+addresses is checked, and the connection is made to one of those: a name whose address changes in between gains
+nothing. Names are looked up by threads of our own: a name server that hangs must not keep Redis' and the API server's
+names from those threads that all others share.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Final
+
+from batchjob.errors import ConfigurationError
+
+LOOKUPS: Final = 16  # at a time
+_GLOBAL_V6: Final = IPv6Network("2000::/3")  # all of IPv6 that was ever given out for use in the internet
+_NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: its last four bytes are the IPv4 address that is reached
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+
+class Destinations:
+    """Looks names up, and refuses what is neither public nor allowed."""
+
+    def __init__(self, allowed: Sequence[Network]) -> None:
+        """`allowed`: networks besides public addresses."""
+        self._allowed = allowed
+        self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+
+    async def find(self, host: str, port: int, *, secure: bool = True) -> list[str]:
+        """The addresses of a host, all of which may be called. OSError where it has none; ConfigurationError.
+
+        Without `secure` what is said could be read on the way: then allowed networks alone will do.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(self._threads, _look_up, host, port)
+        except UnicodeError:
+            raise ConfigurationError(f"{host:.80} is no host name") from None
+        addresses = list(dict.fromkeys(found))
+        for text in addresses:
+            address = _reached(text)
+            if self._is_allowed(address):
+                continue
+            if not is_public(address):
+                where = host if text == host else f"{host} ({text})"
+                raise ConfigurationError(
+                    f"{where} is no public address, and the operator does not go there. Whoever runs it may allow the "
+                    "network (notify.allowedNetworks of the chart)"
+                )
+            if not secure:
+                raise ConfigurationError(f"{host} is a public address: use https")
+        return addresses
+
+    def _is_allowed(self, address: Address) -> bool:
+        return any(address.version == network.version and address in network for network in self._allowed)
+
+
+@lru_cache(maxsize=16)
+def trusting(authorities: str | None = None) -> ssl.SSLContext:
+    """TLS that trusts these certificates (PEM; None: the public ones). ConfigurationError.
+
+    To read all public certificates takes 20 ms in which nothing else runs here: once is enough.
+    """
+    try:
+        context = ssl.create_default_context(cadata=authorities)
+    except (ssl.SSLError, ValueError):
+        context = None
+    if context is None or authorities == "":  # the library takes that for none at all
+        raise ConfigurationError("it holds no certificates in PEM")
+    return context
+
+
+def is_public(address: Address) -> bool:
+    """Whether the address belongs to the internet: not to this machine, this network, or nobody."""
+    return (
+        address.is_global and not address.is_multicast and (isinstance(address, IPv4Address) or address in _GLOBAL_V6)
+    )
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def _reached(text: str) -> Address:
+    """The address that is reached in the end: some of IPv6 are ways to one of IPv4."""
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address

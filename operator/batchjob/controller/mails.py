@@ -1,0 +1,126 @@
+"""The door to the mail server of spec.notify: one mail, one connection, and what the server's answer means.
+
+Type email sends in bulk, from worker pods, with templates and a ledger; that is the processors' and not for the
+operator, whose few mails are plain text. Both have the same block for the server and the same library.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import Any, Final
+
+import aiosmtplib
+
+from batchjob.api.blocks.email import SmtpTls
+from batchjob.api.notifications import DeliveryState, Notification
+from batchjob.controller.destinations import Destinations, trusting
+from batchjob.controller.notices import Outcome
+
+SECONDS: Final = 30.0  # for all of an attempt
+PERMANENT: Final = 500  # SMTP replies from here on say no for good (RFC 5321 §4.2.1)
+NO_LOGIN: Final = frozenset({530, 534, 535, 538})  # RFC 4954 §6: a Secret is mended, a recipient is not
+
+
+@dataclass(frozen=True)
+class Server:
+    """A mail server, and who signs in there."""
+
+    host: str
+    port: int
+    tls: SmtpTls
+    sender: str
+    login: tuple[str, str] | None
+    trusted: bool  # named by whoever runs the operator: it may have any address
+
+
+async def send(destinations: Destinations, server: Server, message: EmailMessage) -> Outcome:
+    """One attempt. ConfigurationError where the server may not be called."""
+    at = f"{server.host}:{server.port}"
+    try:
+        async with asyncio.timeout(SECONDS):
+            await _send(await _connect(destinations, server), server, message)
+    except (TimeoutError, aiosmtplib.SMTPTimeoutError):
+        why = f"{at} did not answer in time"
+    except aiosmtplib.SMTPRecipientsRefused as error:
+        return judge(error.recipients[0], at)
+    except aiosmtplib.SMTPResponseException as error:
+        return judge(error, at)
+    except aiosmtplib.SMTPException as error:
+        why = f"{at} cannot be used: {error}"
+    except OSError as error:
+        why = f"{at} cannot be reached: {error.strerror or type(error).__name__}"
+    else:
+        return Outcome(DeliveryState.DELIVERED, f"accepted by {at}")
+    return Outcome(DeliveryState.PENDING, why)
+
+
+def judge(error: aiosmtplib.SMTPResponseException, at: str) -> Outcome:
+    """What a no means: for good from 500 on, but for one to the sign-in."""
+    said = f"{error.code} {' '.join(error.message.split())}"
+    if error.code in NO_LOGIN:
+        return Outcome(DeliveryState.PENDING, f"{at} refused the sign-in: {said}")
+    state = DeliveryState.FAILED if error.code >= PERMANENT else DeliveryState.PENDING
+    return Outcome(state, f"{at} refused: {said}")
+
+
+async def _connect(destinations: Destinations, server: Server) -> socket.socket | None:
+    """A connection to one of the checked addresses; None: the library makes its own."""
+    if server.trusted:
+        return None
+    addresses = await destinations.find(server.host, server.port)
+    loop = asyncio.get_running_loop()
+    last: OSError | None = None
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            await loop.sock_connect(connection, (address, server.port))
+        except OSError as error:
+            connection.close()
+            last = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise last or OSError("no address")
+
+
+async def _send(connection: socket.socket | None, server: Server, message: EmailMessage) -> None:
+    async with aiosmtplib.SMTP(
+        hostname=server.host,
+        port=None if connection else server.port,
+        sock=connection,
+        use_tls=server.tls is SmtpTls.TLS,
+        start_tls=server.tls is SmtpTls.STARTTLS,
+        tls_context=trusting() if server.tls is not SmtpTls.NONE else None,
+        username=server.login[0] if server.login else None,
+        password=server.login[1] if server.login else None,
+        local_hostname=socket.gethostname(),  # else it is looked up, which may take long
+        timeout=SECONDS,
+    ) as client:
+        await client.send_message(message)
+
+
+def build_mail(body: dict[str, Any], notice: Notification, place: str, sender: str, recipient: str) -> EmailMessage:
+    """The mail; its Message-ID is the same for every attempt."""
+    data = body["data"]
+    name = f"{data['namespace']}/{data['name']}"
+    message = EmailMessage(policy=SMTP)
+    message["From"], message["To"] = sender, recipient
+    message["Subject"] = f"BatchJob {name}: {data['phase']} ({data['reason']})"
+    message["Date"] = format_datetime(datetime.fromisoformat(notice.time))
+    domain = sender.rpartition("@")[2]
+    message["Message-ID"] = f"<{notice.id}.{place.strip(']').replace('[', '-')}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence is told to us
+    lines = [f"BatchJob {name} ({data['type']}): {data['phase']}, {data['reason']}.", "", data["message"], ""]
+    facts = {"owner": data["owner"], "at": notice.time, "uid": data["uid"]}
+    lines += [f"{key}: {value}" for key, value in (facts | data["counts"] | data["usage"]).items() if value]
+    lines += ["", f"kubectl -n {data['namespace']} describe batchjob {data['name']}"]
+    message.set_content("\n".join(lines), cte="quoted-printable")
+    return message
