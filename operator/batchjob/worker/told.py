@@ -1,4 +1,4 @@
-"""How far items are, as their processor tells."""
+"""What a processor tells while it works: how far its items are, and for how long nobody may begin anything."""
 
 import time
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from batchjob.core.documents import writable
 from batchjob.core.items import Item
+from batchjob.core.retry import MAX_AFTER_SECONDS
 
 MESSAGE_LIMIT: Final = 256  # characters kept of what is said with progress
 
@@ -29,3 +30,10 @@ def tell(items: Sequence[Item], fraction: Any, message: Any) -> dict[int, Told]:
         raise LookupError("no item is in hand: `progress` works in `process` and `process_many` only")
     told = Told(float(fraction), items[0].id, writable(message[:MESSAGE_LIMIT]), time.monotonic())
     return dict.fromkeys((item.position for item in items), told)
+
+
+def seconds_to_hold(given: Any) -> float:
+    """What `hold` was given; ValueError for what is no number from 0 up, NaN too."""
+    if not (isinstance(given, int | float) and given >= 0):
+        raise ValueError(f"hold: {given!r} is no number of seconds from 0 up")
+    return min(float(given), MAX_AFTER_SECONDS)
