@@ -9,7 +9,7 @@ from batchjob_processors.parts import StreamedPart
 
 
 async def test_a_streamed_part_is_packed_beside_the_loop_to_its_end() -> None:
-    """A workbook is made at its end: ten seconds for a million rows, in which no lease would be renewed."""
+    """A workbook is made at its end: ten seconds for a million rows, in which other items would stand still."""
 
     class Busy(Encoder):
         def begin(self) -> bytes:

@@ -17,7 +17,6 @@ from batchjob.api.source import Location
 from batchjob.core.cache import cache_name
 from batchjob.core.documents import check_name
 from batchjob.core.items import Item
-from batchjob.core.retry import MAX_AFTER_SECONDS
 from batchjob.store import ItemResult, RunStore
 from batchjob.worker.cache import Cache, leniently
 from batchjob.worker.files import Files, open_files
@@ -27,7 +26,7 @@ from batchjob.worker.mounts import mount_paths
 from batchjob.worker.params import Params, read_params
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
-from batchjob.worker.told import Told, tell
+from batchjob.worker.told import Told, checked_hold, tell
 
 USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
 
@@ -221,13 +220,9 @@ class Context:
     def hold(self, seconds: float) -> None:
         """Nobody who shares the run's rate (`spec.rateLimitKey`) starts anything for so long after this attempt.
 
-        For another side that says beforehand that nothing is left of a limit, or that is away. More than a day is cut;
-        ValueError for what is no number from 0 up.
+        For another side that says that nothing is left of a limit, or is away. ValueError for what is no number from 0.
         """
-        given: Any = seconds
-        if not (isinstance(given, int | float) and given >= 0):
-            raise ValueError(f"hold: {given!r} is no number of seconds from 0 up")
-        self.holds.append(min(float(given), MAX_AFTER_SECONDS))
+        self.holds.append(checked_hold(seconds))
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
         """Vouch for a file: `fields` are rows and bytes (numbers) and sha256 (hex), and whatever else JSON can hold.

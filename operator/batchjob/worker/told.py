@@ -1,4 +1,4 @@
-"""How far items are, as their processor tells."""
+"""How far items are, and how long others shall wait, as their processor tells."""
 
 import time
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from batchjob.core.documents import writable
 from batchjob.core.items import Item
+from batchjob.core.retry import MAX_AFTER_SECONDS
 
 MESSAGE_LIMIT: Final = 256  # characters kept of what is said with progress
 
@@ -29,3 +30,10 @@ def tell(items: Sequence[Item], fraction: Any, message: Any) -> dict[int, Told]:
         raise LookupError("no item is in hand: `progress` works in `process` and `process_many` only")
     told = Told(float(fraction), items[0].id, writable(message[:MESSAGE_LIMIT]), time.monotonic())
     return dict.fromkeys((item.position for item in items), told)
+
+
+def checked_hold(seconds: Any) -> float:
+    """The seconds of Context.hold, a day at the most."""
+    if not (isinstance(seconds, int | float) and seconds >= 0):
+        raise ValueError(f"hold: {seconds!r} is no number of seconds from 0 up")
+    return min(float(seconds), MAX_AFTER_SECONDS)
