@@ -93,6 +93,13 @@ async def test_a_column_named_result_takes_whatever_it_is(workers: Workers, data
     ]
 
 
+async def test_a_column_may_have_any_name(workers: Workers, database: Database) -> None:
+    database.create('id text PRIMARY KEY, "share %" int, "a""b" text')
+    run = await workers.open(spec({"a": {"share %": 7, 'a"b': "x"}}))
+    assert await done(workers, run, database.server.dsn) is None
+    assert database.rows('"share %", "a""b"') == [(7, "x")]
+
+
 async def test_a_later_run_takes_the_place_of_the_rows_it_knows_and_leaves_the_others(
     workers: Workers, database: Database
 ) -> None:

@@ -38,7 +38,7 @@ def test_a_context_knows_the_item_in_hand_and_says_so_when_there_is_none(tmp_pat
 def test_a_hold_that_is_no_number_is_told_to_whoever_asks_for_it(tmp_path: Path, seconds: Any) -> None:
     pod = Context(run(), None, tmp_path)  # type: ignore[arg-type]
     pod.hold(float("inf"))
-    assert pod.holds == [86_400], "a process can be told of it, and JSON has no infinity"
+    assert pod.holds == [86_400], "a day at the most"
     with pytest.raises(ValueError, match=r"hold: .* is no number of seconds from 0 up"):
         pod.hold(seconds)
 

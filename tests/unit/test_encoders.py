@@ -4,8 +4,6 @@ import csv
 import gzip
 import io
 import json
-import threading
-from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -14,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchjob.api.blocks.export import Column, Export
-from batchjob_processors.encoders import Encoder, Row, build_encoder, encode, ending
-from batchjob_processors.parts import StreamedPart
+from batchjob_processors.encoders import build_encoder, encode, ending
 from batchjob_processors.tables import FORMULA_STARTS, cell, escaped
 
 COLUMNS = [Column(name="id"), Column(name="address.city", header="City")]
@@ -137,24 +134,3 @@ def test_text_comes_back_from_csv_unchanged_but_for_the_guard_against_formulas(t
     for text in read:
         if text.startswith(FORMULA_STARTS):
             float(text)  # raises for what is no number
-
-
-async def test_a_streamed_part_is_packed_beside_the_loop_to_its_end() -> None:
-    """A workbook is made at its end: ten seconds for a million rows, in which no lease would be renewed."""
-
-    class Busy(Encoder):
-        def begin(self) -> bytes:
-            return b"begin "
-
-        def add(self, rows: Sequence[Row]) -> bytes:
-            return b"%d rows, in the loop: %r; " % (len(rows), threading.current_thread() is loop_thread)
-
-        def end(self) -> Iterable[bytes]:
-            yield b"end, in the loop: %r" % (threading.current_thread() is loop_thread)
-
-    async def batches() -> AsyncIterator[list[Row]]:
-        yield [["a"], ["b"]]
-
-    loop_thread = threading.current_thread()
-    pieces = [piece async for piece in StreamedPart(Busy(), [Column(name="n")]).pieces(batches())]
-    assert b"".join(pieces) == b"begin 2 rows, in the loop: False; end, in the loop: False"

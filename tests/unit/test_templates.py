@@ -46,3 +46,9 @@ def test_a_template_is_strict_about_names_and_sees_no_python() -> None:
         templates.render("text", {})
     with pytest.raises(Fail):
         templates.render("attack", {})
+
+
+def test_an_error_in_a_template_that_another_one_takes_is_said_of_that_one() -> None:
+    templates = Templates("spec.email", html="{% extends 'text' %}", text="\n\n{% block x %}{{ mail }}{% endblock %}")
+    with pytest.raises(Fail, match=r"spec.email.text, line 3, column 17: .*`mail` is undefined"):
+        templates.render("html", {})

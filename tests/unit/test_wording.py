@@ -94,3 +94,7 @@ def test_an_item_cannot_break_out_of_the_unsubscribe_url(name: str) -> None:
         writer(listUnsubscribe={"url": "https://example.com/{{ name }}"}).write({"email": "a@b.example", "name": name})
     with pytest.raises(Fail, match=r"spec.email.listUnsubscribe.url does not begin with https://"):
         writer(listUnsubscribe={"url": "{{ name }}"}).write({"email": "a@b.example", "name": "javascript:x"})
+
+
+def test_a_subject_may_be_written_as_a_block_of_yaml_whose_last_line_ends() -> None:
+    assert writer(subject="Hello {{ name }}\n").write(ITEM).headers["Subject"] == "Hello <Ada>"

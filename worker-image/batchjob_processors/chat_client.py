@@ -13,7 +13,7 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
-ANSWER_BYTES: Final = 16 * 1024 * 1024  # a hundred times what the longest answers of today take
+ANSWER_BYTES: Final = 16 * 1024 * 1024  # the longest answers of today have half of one
 _MOST_TOKENS: Final = 10**9  # of one request: more is no count
 
 

@@ -46,6 +46,7 @@ class Templates:
         try:
             return self._environment.render_template(field, **data)
         except TemplateError as error:
+            field = error.name if error.name in self._sources else field  # one may extend another, or take its macros
             has = f"; the item has: {', '.join(data):.{NAMES}}" if error.kind == "UndefinedError" else ""
             said = f"{self._block}.{field}, {self._place(field, error)}: {_said(error)}{has}"
             raise Fail(said, error_class=ErrorClass.INVALID_INPUT) from None

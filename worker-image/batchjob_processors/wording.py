@@ -38,7 +38,7 @@ class Writer:
     def write(self, data: dict[str, Any]) -> Wording:
         """The mail for one item; raises Fail where a template does not go with it."""
         language, number = self._choose(data)
-        headers = {"Subject": self._templates.render(self._field("subject", number), data)}
+        headers = {"Subject": self._templates.render(self._field("subject", number), data).strip()}
         for place, header in enumerate(self._block.headers or ()):
             headers[header.name] = self._templates.render(f"headers[{place}].value", data).strip()
         body = self._body(data, number)._replace(language=language)

@@ -35,7 +35,7 @@ class Attempt:
         self.outcomes: list[Outcome] = []
         self.abandoned = False
         self.straggler: asyncio.Future[Any] | None = None  # a thread that outlived its limit
-        self.tokens = 0  # that the limits of the queue have counted for it beforehand
+        self.tokens = 0  # that the limits have counted for it beforehand
         self._cut = False
         self._task: asyncio.Task[Any] | None = None
 

@@ -99,6 +99,7 @@ class Table:
         return columns
 
     def _upsert(self, names: Sequence[str]) -> sql.Composed:
+        names = [name.replace("%", "%%") for name in names]  # the library would take a % for a parameter
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
         others = [sql.Identifier(name) for name in names if name != "id"]
         news = sql.SQL(", ").join(sql.SQL("{0} = EXCLUDED.{0}").format(name) for name in others)
