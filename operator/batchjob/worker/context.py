@@ -27,11 +27,7 @@ from batchjob.worker.mounts import mount_paths
 from batchjob.worker.params import Params, read_params
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed
-<<<<<<< HEAD
-from batchjob.worker.told import Told, seconds_to_hold, tell
-=======
 from batchjob.worker.told import Told, checked_hold, tell
->>>>>>> s8-six
 
 USAGE_LIMIT: Final = 2**53  # what the store's scripts, whose numbers are doubles, count exactly
 
@@ -226,11 +222,7 @@ class Context:
 
         For another side that says that nothing is left of a limit, or is away. ValueError for what is no number from 0.
         """
-<<<<<<< HEAD
-        self.holds.append(seconds_to_hold(seconds))
-=======
         self.holds.append(checked_hold(seconds))
->>>>>>> s8-six
 
     def part(self, name: str, fields: Mapping[str, Any]) -> None:
         """Vouch for a file: `fields` are rows and bytes (numbers) and sha256 (hex), and whatever else JSON can hold.

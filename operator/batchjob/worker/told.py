@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""What a processor tells while it works: how far its items are, and for how long nobody may begin anything."""
-=======
 """How far items are, and how long others shall wait, as their processor tells."""
->>>>>>> s8-six
 
 import time
 from collections.abc import Sequence
@@ -36,16 +32,8 @@ def tell(items: Sequence[Item], fraction: Any, message: Any) -> dict[int, Told]:
     return dict.fromkeys((item.position for item in items), told)
 
 
-<<<<<<< HEAD
-def seconds_to_hold(given: Any) -> float:
-    """What `hold` was given; ValueError for what is no number from 0 up, NaN too."""
-    if not (isinstance(given, int | float) and given >= 0):
-        raise ValueError(f"hold: {given!r} is no number of seconds from 0 up")
-    return min(float(given), MAX_AFTER_SECONDS)
-=======
 def checked_hold(seconds: Any) -> float:
     """The seconds of Context.hold, a day at the most."""
     if not (isinstance(seconds, int | float) and seconds >= 0):
         raise ValueError(f"hold: {seconds!r} is no number of seconds from 0 up")
     return min(float(seconds), MAX_AFTER_SECONDS)
->>>>>>> s8-six
