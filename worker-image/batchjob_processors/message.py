@@ -29,6 +29,7 @@ _FIELDS: Final = {  # of spec.email, by header
     "List-Unsubscribe": "listUnsubscribe",
 }
 _ADDRESSES: Final = frozenset({"From", "Reply-To", "To"})
+_WRITE: Final = ": write user@host or Name <user@host>"
 _FOLDED: Final = _ADDRESSES | {"Subject", "Message-ID"}  # by Python's rules; the others stay as they are
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 LINE_LIMIT: Final = 998  # characters of a line (RFC 5322 §2.1.1)
@@ -138,7 +139,8 @@ def check_sender(sender: str, reply_to: str | None) -> None:
     try:
         build_message(headers, Body(""), dt.datetime.now(dt.UTC))
     except Fail as error:
-        raise ConfigurationError(f"{error}: write user@host or Name <user@host>") from None
+        said = str(error).removesuffix(_WRITE)
+        raise ConfigurationError(f"{said}{_WRITE}") from None
 
 
 def address(header: str, value: str) -> Address:
@@ -154,7 +156,7 @@ def address(header: str, value: str) -> Address:
         )
         return Address(display_name=name, username=checked.local_part, domain=checked.ascii_domain)
     except ValueError as error:  # of which the validator's are some
-        raise Fail(f"{refused}: {error}") from None
+        raise Fail(f"{refused}: {str(error).rstrip('.')}{_WRITE}") from None
 
 
 def message_id(uid: str, position: int, sender: str) -> str:
