@@ -112,17 +112,23 @@ AI: Final = (
     ),
     Bad(
         "ai-batch-key-of-two-lines",
-        ("spec.aiBatch.model.apiKeySecretRef: key key of Secret model must be one line of visible ASCII. Correct it",),
+        (
+            "spec.aiBatch.model.apiKeySecretRef: key key of Secret model cannot be a header: ",
+            "write its value as one line of visible ASCII",
+        ),
         mounts={"model": {"key": f"{TOKEN}\n{TOKEN}"}},
     ),
     Bad(
         "ai-batch-key-not-ascii",
-        ("spec.aiBatch.model.apiKeySecretRef: key key of Secret model must be one line of visible ASCII. Correct it",),
+        (
+            "spec.aiBatch.model.apiKeySecretRef: key key of Secret model cannot be a header: ",
+            "write its value as one line of visible ASCII",
+        ),
         mounts={"model": {"key": f"{TOKEN}ü"}},
     ),
     Bad(
         "ai-batch-key-empty",
-        ("spec.aiBatch.model.apiKeySecretRef: ", "or leave apiKeySecretRef out for an endpoint that needs none"),
+        ("spec.aiBatch.model.apiKeySecretRef: ", "write its value as one line of visible ASCII"),
         mounts={"model": {"key": ""}},
     ),
     Bad(

@@ -7,7 +7,6 @@ answer about one of them is missing or wrong, the model is asked about that one 
 
 import asyncio
 import json
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Final
@@ -17,12 +16,12 @@ from batchjob.api.blocks.ai_batch import AiBatch as Block
 from batchjob.api.run import Purpose
 from batchjob.worker import ConfigurationError, Context, ErrorClass, Fail, Item, Processor
 from batchjob_processors.chat import Endpoint, Reply
+from batchjob_processors.chat_headers import secret_value
 from batchjob_processors.form import Form, InvalidAnswerError, find_object
 from batchjob_processors.prompt import Message, Prepared, Prompts, many, read_many, repair
 
 REPAIRS: Final = 2  # of an invalid answer in one attempt: who does not get it right by then hardly will
 CUT: Final = 300  # characters of an answer in a message
-_KEY: Final = re.compile(r"[!-~]+")  # what may stand in a header
 ANSWER: Final = f"{OWN_FIELDS}answer"  # a field of the result that no field of a form can be named like
 # A request about several items that fails like this may do so on account of one of them.
 _OF_ONE: Final = frozenset({ErrorClass.INVALID_INPUT, ErrorClass.CONTENT_FILTER})
@@ -147,10 +146,5 @@ def _api_key(block: Block, context: Context) -> str | None:
     reference = block.model.api_key_secret_ref
     if reference is None:
         return None
-    key = (context.reference(Purpose.MODEL) / reference.key).read_text("utf-8", "replace").strip()
-    if not _KEY.fullmatch(key):  # the client would repeat it where it says what is wrong with it
-        raise ConfigurationError(
-            f"spec.aiBatch.model.apiKeySecretRef: key {reference.key} of Secret {reference.name} must be one line of "
-            "visible ASCII. Correct it, or leave apiKeySecretRef out for an endpoint that needs none"
-        )
-    return key
+    said = f"spec.aiBatch.model.apiKeySecretRef: key {reference.key} of Secret {reference.name}"
+    return secret_value(context.reference(Purpose.MODEL) / reference.key, said)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Final
 
 from batchjob.api.blocks.ai_batch import ModelEndpoint
@@ -28,12 +29,20 @@ def secret_headers(model: ModelEndpoint, context: Context) -> dict[str, str]:
     for path in sorted(context.reference(Purpose.MODEL_HEADERS).iterdir()):
         if path.name.startswith(".."):  # Kubernetes' own, of a mounted Secret
             continue
-        value = path.read_bytes().decode("latin-1").strip()
-        if not (_NAME.fullmatch(path.name) and _VALUE.fullmatch(value)):
-            said = f"spec.aiBatch.model.headersSecretRef: key {path.name} cannot be a header"
-            raise ConfigurationError(f"{said}: its name is that of a header, its value one line of visible ASCII")
-        headers[path.name] = value
+        said = f"spec.aiBatch.model.headersSecretRef: key {path.name}"
+        if not _NAME.fullmatch(path.name):
+            raise ConfigurationError(f"{said} cannot be a header: its name is that of a header, such as api-key")
+        headers[path.name] = secret_value(path, said)
     return headers
+
+
+def secret_value(path: Path, said: str) -> str:
+    """A key of a Secret that goes into a header; ConfigurationError, without the value, where it cannot."""
+    value = path.read_bytes().decode("latin-1").strip()
+    # Checked here, since who sends it would quote all of it.
+    if not _VALUE.fullmatch(value):
+        raise ConfigurationError(f"{said} cannot be a header: write its value as one line of visible ASCII")
+    return value
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -21,6 +21,7 @@ from batchjob.worker import ConfigurationError, Fail
 # Whether a name such as mail.local can be delivered to is for the mail server to say.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
+_WRITE: Final = ": write user@host or Name <user@host>"
 _FIELDS: Final = {  # of spec.email, by header
     "From": "from",
     "Reply-To": "replyTo",
@@ -29,7 +30,6 @@ _FIELDS: Final = {  # of spec.email, by header
     "List-Unsubscribe": "listUnsubscribe",
 }
 _ADDRESSES: Final = frozenset({"From", "Reply-To", "To"})
-_WRITE: Final = ": write user@host or Name <user@host>"
 _FOLDED: Final = _ADDRESSES | {"Subject", "Message-ID"}  # by Python's rules; the others stay as they are
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 LINE_LIMIT: Final = 998  # characters of a line (RFC 5322 §2.1.1)
