@@ -1,5 +1,6 @@
 """Telling receivers: real webhooks and mails, to neighbours that misbehave; and where the operator does not go."""
 
+import asyncio
 import base64
 from ipaddress import ip_network
 from typing import Any, Final
@@ -99,18 +100,32 @@ async def test_a_webhook_arrives_signed_and_says_what_became_of_the_run(stage: S
         ({"action": "status", "status": 429}, "Pending", "HTTP 429"),
         ({"action": "status", "status": 410}, "Gone", "HTTP 410: the receiver wants to hear no more"),
         ({"action": "disconnect"}, "Pending", "closed the connection without an answer"),
-        ({"action": "delay", "delay_seconds": 30}, "Pending", "did not answer within 1 s"),
     ],
 )
-async def test_a_receiver_that_fails_is_a_sentence(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], state: str, said: str
-) -> None:
-    monkeypatch.setattr(webhooks, "SECONDS", 1.0)
+async def test_a_receiver_that_fails_is_a_sentence(stage: Stage, fault: dict[str, Any], state: str, said: str) -> None:
     stage.neighbours.set_faults("hooks", [fault])
     found, message = await stage.tell()
     assert found == state
     assert said in message
     assert len(stage.rows()) == 1
+
+
+async def test_a_receiver_that_says_nothing_is_not_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "SECONDS", 0.5)
+
+    hung_up = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        hung_up.set()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        stage.hook["url"] = f"http://127.0.0.1:{port}/"
+        assert await stage.tell() == ("Pending", f"127.0.0.1:{port} did not answer within 0 s")
+        await hung_up.wait()
 
 
 async def test_a_redirect_is_not_followed(stage: Stage) -> None:

@@ -48,13 +48,13 @@ def test_link_local_addresses_are_forbidden_and_private_ones_are_not(address: st
 def test_one_forbidden_address_among_several_is_enough() -> None:
     assert refusal("h", ["10.0.0.1"]) is None
     assert refusal("h", ["10.0.0.1", "169.254.169.254"]) == (
-        "h is the link-local address 169.254.169.254, where workers may not go"
+        "h is the link-local address 169.254.169.254, where workers may not go: name another host"
     )
 
 
 def test_an_address_that_is_written_as_one_is_said_once() -> None:
     said = refusal("169.254.169.254", ["169.254.169.254"])
-    assert said == "169.254.169.254 is a link-local address, where workers may not go"
+    assert said == "169.254.169.254 is a link-local address, where workers may not go: name another host"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ BUCKET = Location(url="s3://b/k", endpoint="http://minio:9000")
             "(UnknownIssuer): mend it",
             True,
         ),
-        ("  Server disconnected without sending a response.\n more", "Server disconnected without", False),
+        ("Server disconnected without sending a response.", "it ends the connection without an answer", False),
+        ("  Something new.\n more", "Something new.", False),
         ("", "no reason given", False),
     ],
 )

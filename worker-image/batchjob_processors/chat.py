@@ -105,7 +105,8 @@ class Endpoint:
         choice = answer.choices[0]
         if choice.message.refusal or choice.finish_reason == "content_filter":
             why = self._masked(choice.message.refusal or "the content filter stopped it")
-            raise Fail(f"the model refused to answer: {why}", error_class=ErrorClass.CONTENT_FILTER)
+            hint = "reword the item, or spec.aiBatch.instructions"
+            raise Fail(f"the model refused to answer: {why} ({hint})", error_class=ErrorClass.CONTENT_FILTER)
         text, is_cut = choice.message.content or "", choice.finish_reason == "length"
         return Reply(text, is_cut, answer.model, *used, time.monotonic() - begun)
 
@@ -147,7 +148,8 @@ class Endpoint:
     def _meaning(self, error: openai.APIError, context: Context) -> Retry | Fail:
         """What the endpoint's error means for the item."""
         if isinstance(error, openai.APITimeoutError):
-            return Retry(f"{self._model.base_url} did not answer in time", error_class=ErrorClass.TIMEOUT)
+            said = f"{self._model.base_url} did not answer in time (spec.itemTimeoutSeconds)"
+            return Retry(said, error_class=ErrorClass.TIMEOUT)
         if not isinstance(error, openai.APIStatusError):
             return self._unreached(error, context)
         self._has_answered, self._away_since = True, None
@@ -156,7 +158,9 @@ class Endpoint:
             return Retry(said, after=after, error_class=ErrorClass.RATE_LIMITED, counts=False)
         if isinstance(error, openai.RateLimitError):
             return Retry(said, error_class=ErrorClass.RATE_LIMITED)
-        return Retry(said) if error.status_code >= SERVER_ERROR else _refused(error, said)
+        if error.status_code >= SERVER_ERROR:
+            return Retry(f"{said} (its own failure, if {BASE_URL} is right)")
+        return _refused(error, said)
 
     def _unreached(self, error: openai.APIError, context: Context) -> Retry:
         why = explain_unreached(str(error.__cause__ or error))
@@ -190,7 +194,7 @@ def _refused(error: openai.APIStatusError, said: str) -> Fail:
         case openai.APIStatusError(code=code) if code in _FILTERED:
             return Fail(said, error_class=ErrorClass.CONTENT_FILTER)
         case _:
-            return Fail(said, error_class=ErrorClass.INVALID_INPUT)
+            return Fail(f"{said} (check the item and {FIELD})", error_class=ErrorClass.INVALID_INPUT)
 
 
 def response_format(kind: str, schema: dict[str, Any]) -> dict[str, Any]:

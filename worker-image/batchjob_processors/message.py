@@ -26,6 +26,7 @@ from batchjob.worker import ConfigurationError, Fail
 # Whether a name such as mail.local can be delivered to is for the mail server to say.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
+_WRITE: Final = ": write user@host or Name <user@host>"
 _FIELDS: Final = {  # of spec.email, by header
     "From": "from",
     "Reply-To": "replyTo",
@@ -167,7 +168,8 @@ def check_sender(sender: str, reply_to: str | None) -> None:
     try:
         build_message(headers, Body(""), dt.datetime.now(dt.UTC))
     except Fail as error:
-        raise ConfigurationError(f"{error}: write user@host or Name <user@host>") from None
+        said = str(error).removesuffix(_WRITE)
+        raise ConfigurationError(f"{said}{_WRITE}") from None
 
 
 def address(header: str, value: str) -> Address:
@@ -183,7 +185,7 @@ def address(header: str, value: str) -> Address:
         )
         return Address(display_name=name, username=checked.local_part, domain=checked.ascii_domain)
     except ValueError as error:  # of which the validator's are some
-        raise Fail(f"{refused}: {error}") from None
+        raise Fail(f"{refused}: {str(error).rstrip('.')}{_WRITE}") from None
 
 
 def message_id(uid: str, position: int, sender: str) -> str:

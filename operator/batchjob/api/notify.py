@@ -9,8 +9,9 @@ from batchjob.api.blocks.email import MailServer
 from batchjob.api.notifications import MAX_MAILS, MAX_WEBHOOKS, NotifyEvent
 from batchjob.api.source import CaBundle, SecretKey
 
-# One plain address: no name, no list, no comment, so that nothing in it has a second meaning in a header.
-_ADDRESS: Final = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
+# One plain address: no name, no list, no comment, so that nothing in it has a second meaning in a header; and no
+# question mark, so that it holds no encoded word (RFC 2047), which Python's folding would decode (CVE-2024-6923).
+_ADDRESS: Final = r"^[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"
 Address = Annotated[str, Field(min_length=3, max_length=254, pattern=_ADDRESS)]
 Events = Annotated[list[NotifyEvent], Field(min_length=1, max_length=len(NotifyEvent))]
 

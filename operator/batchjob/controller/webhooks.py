@@ -44,7 +44,7 @@ async def post(
     try:
         async with asyncio.timeout(SECONDS):
             found = await destinations.find(host, port, secure=where.scheme == "https")
-            connector = aiohttp.TCPConnector(resolver=_Found(found), ssl=context, force_close=True, use_dns_cache=False)
+            connector = aiohttp.TCPConnector(resolver=_Found(found), ssl=context, use_dns_cache=False)
             async with (
                 aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session,
                 session.post(where, data=body.encode(), headers=headers, allow_redirects=False) as answer,

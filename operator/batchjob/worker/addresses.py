@@ -38,7 +38,7 @@ def refusal(host: str, addresses: list[str]) -> str | None:
     if bad is None:
         return None
     said = "a link-local address" if bad == host else f"the link-local address {bad}"
-    return f"{host} is {said}, where workers may not go"
+    return f"{host} is {said}, where workers may not go: name another host"
 
 
 async def check_host(host: str, field: str) -> None:

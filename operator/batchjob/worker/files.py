@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 from uuid import uuid4
 
 from batchjob.api.source import Location
-from batchjob.errors import ResultsError
+from batchjob.errors import ConfigurationError, ResultsError
 from batchjob.worker.mounts import path_on_mount
 from batchjob.worker.urls import check_whole
 
@@ -171,8 +171,11 @@ def open_files(
     """
     check_whole(place.url, f"{field}.url")
     url = f"{place.url.rstrip('/')}/{folder}"
-    if place.url.startswith("file:"):
-        return MountedFiles(url, field, path_on_mount(place.url, mounted, folder))
-    from batchjob.worker.bucket_files import BucketFiles  # noqa: PLC0415 - its library would cost every pod 5 MB
+    try:
+        if place.url.startswith("file:"):
+            return MountedFiles(url, field, path_on_mount(place.url, mounted, folder))
+        from batchjob.worker.bucket_files import BucketFiles  # noqa: PLC0415 - its library would cost every pod 5 MB
 
-    return BucketFiles(url, field, place, folder, references)
+        return BucketFiles(url, field, place, folder, references)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{field}: {error}") from None

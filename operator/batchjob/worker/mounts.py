@@ -25,5 +25,7 @@ def path_on_mount(url: str, mounted: Iterable[Path], folder: str = "") -> Path:
     places = [mount.resolve() for mount in mounted]
     if parts.scheme != "file" or parts.netloc or not any(path.is_relative_to(place) for place in places):
         has = ", ".join(str(place) for place in places) or "nothing is mounted"
-        raise ConfigurationError(f"{masked(url)} is not below a mount of spec.worker.volumes ({has})")
+        raise ConfigurationError(
+            f"{masked(url)} is not below a mount of spec.worker.volumes ({has}): mount the claim there"
+        )
     return path

@@ -65,6 +65,8 @@ def explain(error: psycopg.Error, field: str, statement: str, limit_seconds: flo
         return Meaning(f"{statement}: {said} (SQLSTATE {state})", is_wrong=True, lasts=True)
     if found := _REFUSED.search(str(error)):
         why, lasts = f"refused: {found[1]}", not _PASSING.search(found[1])
-        return Meaning(f"{field}.dsnSecretRef: the database {why}", is_wrong=False, lasts=lasts)
+        return Meaning(
+            f"{field}.dsnSecretRef: the database {why}: check user, password and database", is_wrong=False, lasts=lasts
+        )
     why, lasts = explain_unreached(str(error))
     return Meaning(f"{field}.dsnSecretRef: the database cannot be reached: {why}", is_wrong=False, lasts=lasts)

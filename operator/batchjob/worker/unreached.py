@@ -20,6 +20,7 @@ TRUST_THE_IMAGE: Final = "it must come from an authority that the worker image t
 _NO_NAME: Final = Unreached("the host name is not known: check it", lasts=True)
 _NO_TLS: Final = Unreached("what answers there does not speak TLS: check scheme and port", lasts=True)
 _NO_HTTP: Final = Unreached("what answers there does not speak HTTP: check scheme and port", lasts=True)
+_NO_WORD: Final = Unreached("it ends the connection without an answer: check scheme and port", lasts=False)
 _NO_ANSWER: Final = Unreached("nothing answers there: check host and port", lasts=False)
 _MEANINGS: Final = {
     "Name or service not known": _NO_NAME,
@@ -29,6 +30,8 @@ _MEANINGS: Final = {
     "InvalidContentType": _NO_TLS,
     "illegal status line": _NO_HTTP,  # h11's words
     "Receive buffer too long": _NO_HTTP,
+    "Server disconnected without sending a response": _NO_WORD,  # httpx2's
+    "STARTTLS extension not supported": Unreached("it offers no STARTTLS: set tls to tls, or to none", lasts=True),
     "Connection refused": _NO_ANSWER,
     "Connect call failed": _NO_ANSWER,
     "All connection attempts failed": _NO_ANSWER,
