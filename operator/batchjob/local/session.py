@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from batchjob.api.policies import SuccessPolicy
 from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
 from batchjob.core.breaker import breaker_of, describe
+from batchjob.core.figures import Reckoning, wanted_of
 from batchjob.core.items import ENDED, RunRules, RunState
 from batchjob.core.progress import finished, is_success
 from batchjob.core.reasons import Reason
@@ -147,6 +149,8 @@ class Session:
             # No limit for results: the memory is theirs.
             rules=RunRules(job.spec.has_destination, early=job.spec.source.starts_early),
         )
+        if wanted := wanted_of(job, datetime.now(UTC)):  # nothing remembers runs without a cluster
+            await store.put_figures(self._uid, Reckoning(wanted, None).figures({}))
         await store.set_breaker(self._uid, breaker_of(job.spec.failure_policy))
         run = Run(
             uid=self._uid,
@@ -215,7 +219,7 @@ class Session:
             lines.append(f"{snapshot.reason}: {snapshot.message}")
         if finished(snapshot.counts) or snapshot.state is RunState.CLOSED:  # else earlier files are worth more
             await store.abandon(self._uid, STOPPED)  # if it was: what is not done becomes a letter, for a redrive
-            here = snapshot.results_uri is None and self._job.spec.type is not JobType.EXPORT
+            here = snapshot.results_uri is None and self._job.spec.type not in {JobType.EXPORT, JobType.REPORT}
             try:
                 await self._write(lambda: output.write({letter.id for letter in redriven or ()}, results=here))
                 lines += _where(snapshot, out, here=here)
