@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -114,6 +115,15 @@ def test_a_chart_is_well_formed_and_says_its_numbers() -> None:
         assert f"{EVIL}: 3 good" in titles
 
 
+def test_labels_of_a_chart_keep_clear_of_each_other() -> None:
+    labels = [f"2026-11-{day:02d}" for day in range(1, 31)]
+    drawn = ET.fromstring(draw(Chart("line", labels, [("a", [1.0] * 30)]), LIGHT, "t"))
+    found = [text for text in drawn.iter("{http://www.w3.org/2000/svg}text") if text.text in labels]
+    places = [float(text.attrib["x"]) for text in found]
+    assert len(places) >= 8
+    assert min(after - before for before, after in itertools.pairwise(places)) >= 70, "ten characters of 12 pixels"
+
+
 @pytest.mark.parametrize("values", [[], [0, 0], [None], [1e-7, 2e-7], [-3, 4], [2**53]])
 def test_a_chart_can_be_drawn_of_any_numbers(values: list[float | None]) -> None:
     for kind in ("stacked", "bars", "line", "across"):
@@ -152,7 +162,7 @@ def test_a_report_of_nothing_says_so() -> None:
     view = build_view(document, block("html").shown)
     assert [section.note for section in view.sections] == [
         "No BatchJob ended in this window.",
-        "",
+        "No item ended.",
         "No queue had anything to do.",
         "No item was attempted.",
         "No item failed.",
@@ -161,6 +171,7 @@ def test_a_report_of_nothing_says_so() -> None:
         *["The query found no rows."] * 3,
     ]
     assert "all BatchJobs" in view.subtitle
+    assert not any(section.charts for section in view.sections)
     assert any("there are none yet" in note for note in view.notes)
     assert render(document, block("html", "pdf", "csv", "json"))
 

@@ -21,7 +21,7 @@ FLAT_BAR: Final = 16  # height of a bar that lies
 FLAT_GAP: Final = 14
 NAME_WIDTH: Final = 180  # for labels of bars that lie, and for what is written behind them
 VALUE_WIDTH: Final = 90
-LABELS: Final = 12  # that have room side by side
+CHARACTER_WIDTH: Final = 7.0  # about, of the labels
 LABEL_CHARACTERS: Final = 12
 NAME_CHARACTERS: Final = 26
 LEGEND_HEIGHT: Final = 28
@@ -72,12 +72,17 @@ def _upright(chart: Chart, palette: Palette) -> Iterator[str]:
     for tick in ticks:
         yield _line(LEFT, scale.y(tick), WIDTH - RIGHT, scale.y(tick), palette["soft" if tick == 0 else "grid"])
         yield _text(LEFT - 8, scale.y(tick) + 4, chart.write(tick), palette["soft"], "end")
-    every = ceil(len(chart.labels) / LABELS)
+    every = ceil(max((_width(label) for label in chart.labels), default=0) / _step(chart))
     for n, label in enumerate(chart.labels):
         if n % every == 0:
             yield _text(_middle(chart, n), HEIGHT - 12, _short(label, LABEL_CHARACTERS), palette["soft"], "middle")
     draw_series = {"stacked": _stacks, "line": _lines}.get(chart.kind, _bars)
     yield from draw_series(chart, palette, scale)
+
+
+def _width(label: str) -> float:
+    """The room that a label needs side by side with others."""
+    return CHARACTER_WIDTH * (min(len(label), LABEL_CHARACTERS) + 1)
 
 
 def _middle(chart: Chart, n: int) -> float:
@@ -150,7 +155,7 @@ def _legend(chart: Chart, palette: Palette, y: float) -> Iterator[str]:
     for number, (name, _) in enumerate(chart.series):
         yield _bar((x, y + 6, 12, 12), palette[_tone(chart, number)], name)
         yield _text(x + 18, y + 16, _short(name, NAME_CHARACTERS), palette["ink"], "start")
-        x += 40 + 7.0 * min(len(name), NAME_CHARACTERS)
+        x += 40 + CHARACTER_WIDTH * min(len(name), NAME_CHARACTERS)
 
 
 def _tone(chart: Chart, number: int) -> str:

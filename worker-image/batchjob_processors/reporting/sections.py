@@ -111,8 +111,9 @@ def _throughput(figures: Figures, title: str) -> Section:
     columns = [Column("From", _time, is_number=False), Column("Succeeded"), Column("Failed")]
     table = Table(columns, [[span.start, span.succeeded, span.failed] for span in spans])
     rate = numbers.number(figures.total.items_per_hour)
-    note = f"{rate} items an hour, over the whole window." if figures.total.items else ""
-    return Section(title, "throughput", charts=[chart], table=table, is_aside=True, note=note)
+    note = f"{rate} items an hour, over the whole window." if figures.total.items else "No item ended."
+    charts = [chart] if figures.total.items else []
+    return Section(title, "throughput", charts=charts, table=table, is_aside=True, note=note)
 
 
 def _queues(figures: Figures, title: str) -> Section:
