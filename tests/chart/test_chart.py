@@ -196,10 +196,20 @@ def test_owners_are_filled_in_where_kubernetes_can(version: str, fill: str, *, f
     found = objects(*owners, "--kube-version", version)
     assert bool(of_kind(found, "MutatingAdmissionPolicy")) == fills
     assert [item["metadata"]["name"] for item in of_kind(found, "ValidatingAdmissionPolicyBinding")] == [
-        *("batchjob-system-batchjob-owners", "batchjob-system-batchjob-warnings")
+        *(f"batchjob-system-batchjob-{name}" for name in ("owners", "reports", "warnings"))
     ]
 
 
 def test_every_policy_can_be_switched_off() -> None:
-    found = objects("--set", "policies.warnings.enabled=false")
+    found = objects("--set", "policies.warnings.enabled=false,policies.reports.onAll=false")
     assert not [item for item in found if item["apiVersion"].startswith("admissionregistration.k8s.io/")]
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_the_operator_reports_on_all_only_where_a_policy_checks_who_may_have_that(*, is_checked: bool) -> None:
+    found = objects("--set", f"policies.reports.onAll={str(is_checked).lower()}")
+    names = [item["metadata"]["name"] for item in of_kind(found, "ValidatingAdmissionPolicyBinding")]
+    [operator] = of_kind(found, "Deployment")
+    variables = {entry["name"] for entry in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert ("batchjob-system-batchjob-reports" in names) is is_checked
+    assert ("BATCHJOB_REPORTS_ON_ALL" in variables) is is_checked

@@ -59,6 +59,7 @@ def test_an_example_that_cannot_run_is_refused_with_its_reason(place: Place, nam
         "email-redrive": "spec.source.redriveOf: ",
         "export-reviews": "spec.source.resultsOf: ",
         "schedule-weekly-export": "one BatchJob is run, and there are 0",
+        "schedule-weekly-report": "one BatchJob is run, and there are 0",
     }
     done = place.type("batchjob", "run", "-f", f"examples/{name}.yaml")
     assert done.returncode == 64
@@ -202,3 +203,22 @@ def test_an_example_for_a_database_runs_with_one(
     assert done.returncode == 0, done.stderr
     assert ("rowsExported 1" if name == "export-sql" else "rowsExported 2") in done.stdout
     assert "1 of 1 succeeded" in done.stdout
+
+
+def test_the_example_of_a_report_with_queries_runs_with_a_database(place: Place, postgres: PostgresServer) -> None:
+    postgres.execute(
+        "DROP TABLE IF EXISTS reviews",
+        "CREATE TABLE reviews (written date, country text, stars int)",
+        "INSERT INTO reviews VALUES ('2026-02-01', 'Austria', 5), ('2026-02-02', 'Austria', 3)",
+    )
+    edited(
+        place, "report-with-queries",
+        ("postgresql://reader:demo-not-a-secret@neighbours:5432/shop", postgres.dsn),
+        ("{url: file:///data/reports}", "{url: out}"),
+        ("  worker:\n    volumes:\n      - {claimName: reports, mountPath: /data}\n", ""),
+    )  # fmt: skip
+    done = place.run()
+    postgres.execute("DROP TABLE reviews")
+    assert done.returncode == 0, done.stderr
+    [page] = place.folder.glob("out/report-with-queries-*/report.html")
+    assert "Austria: 2 reviews" in page.read_text()

@@ -24,7 +24,7 @@ from batchjob.controller.schedule_manifests import CAUGHT_UP, JOB_TIME, build_mi
 from batchjob.controller.schedule_observed import SeenSchedule, read_cron_job, read_job, read_run
 from batchjob.controller.schedule_plan import SchedulePlan, plan_schedule
 from batchjob.controller.schedule_status import build_schedule_status
-from batchjob.core.cron import find_zone
+from batchjob.core.zones import find_zone
 from tests.support.manifests import inline, noop
 
 NAME, HOURLY = "nightly", "0 * * * *"

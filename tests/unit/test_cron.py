@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchjob.api.schedule import _cron_pattern
-from batchjob.core.cron import Cron, find_zone
+from batchjob.core.cron import Cron
+from batchjob.core.zones import find_zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -28,9 +28,9 @@ def queues(told: list[str]) -> Queues:
 
 
 def test_every_type_has_a_queue_and_other_names_have_none(queues: Queues) -> None:
-    assert [queues.spec(name) is not None for name in ("ai-batch", "export", "email", "custom", "nightly")] == [
-        *(True, True, True, True, False)
-    ]
+    assert [
+        queues.spec(name) is not None for name in ("ai-batch", "export", "email", "report", "custom", "nightly")
+    ] == [*(True, True, True, True, True, False)]
     queues.seen(queue("nightly"), False)
     assert queues.spec("nightly")
     queues.seen(queue("nightly"), True)

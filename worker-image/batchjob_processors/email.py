@@ -57,7 +57,8 @@ class Email(Processor):
         self._dry = _dry_files(context) if block.dry_run else None
         limit = block.smtp.max_connections or context.run.spec.concurrency
         seconds = context.run.effective.item_timeout_seconds
-        self._connections = Connections(block.smtp, _login(block.smtp, context), limit, seconds)
+        login = read_login(block.smtp, context, "spec.email.smtp.credentialsSecretRef")
+        self._connections = Connections(block.smtp, login, limit, seconds)
         if not block.dry_run:
             await check_host(block.smtp.host, "spec.email.smtp.host")
 
@@ -77,7 +78,7 @@ class Email(Processor):
                 await self._dry.put(file, as_bytes(message))
                 context.usage("emailsWritten", 1)
                 return done | {"file": file}
-            await self._send(message, note, context)
+            await send_once(self._connections, self._block.smtp, self._block.on_doubt, message, note, context)
         context.usage("emailsSent", 1)
         note.count()
         return done
@@ -91,24 +92,6 @@ class Email(Processor):
         }
         body = wording.body._replace(files=await self._attachments.of(item.data))
         return build_message(fixed | wording.headers, body, dt.datetime.now(dt.UTC))
-
-    async def _send(self, message: EmailMessage, note: "Note", context: Context) -> None:
-        if note.doubts and self._block.on_doubt is OnDoubt.DEAD_LETTER:
-            raise note.give_up()
-        recipient = message["To"].addresses[0].addr_spec
-        known = note.doubts
-        try:
-            await self._connections.send(message, recipient, note.sending)
-        except aiosmtplib.SMTPException as error:
-            if is_answer(error) and note.doubts > known:
-                await note.refused()
-            elif note.doubts and self._block.on_doubt is OnDoubt.DEAD_LETTER:
-                raise note.give_up() from None
-            verdict = explain(error, self._block.smtp, context.attempt)
-            if isinstance(verdict, Fail) or _is_last(verdict, context):
-                note.count()
-            raise verdict from None
-        await note.sent()
 
     async def close(self) -> None:
         """Say QUIT on every connection."""
@@ -170,6 +153,28 @@ class Note:
         await self._context.ledger.mark(b"%s %d" % (word, self.doubts))
 
 
+async def send_once(
+    connections: Connections, smtp: Smtp, on_doubt: OnDoubt, message: EmailMessage, note: Note, context: Context
+) -> None:
+    """Send a mail, bracketed by its note. Raises Retry and Fail, with what the server said."""
+    if note.doubts and on_doubt is OnDoubt.DEAD_LETTER:
+        raise note.give_up()
+    recipient = message["To"].addresses[0].addr_spec
+    known = note.doubts
+    try:
+        await connections.send(message, recipient, note.sending)
+    except aiosmtplib.SMTPException as error:
+        if is_answer(error) and note.doubts > known:
+            await note.refused()
+        elif note.doubts and on_doubt is OnDoubt.DEAD_LETTER:
+            raise note.give_up() from None
+        verdict = explain(error, smtp, context.attempt)
+        if isinstance(verdict, Fail) or _is_last(verdict, context):
+            note.count()
+        raise verdict from None
+    await note.sent()
+
+
 def _is_last(retry: Retry, context: Context) -> bool:
     return retry.counts and context.attempt >= context.run.effective.after(retry.error_class).max_attempts
 
@@ -195,16 +200,16 @@ def _dry_files(context: Context) -> Files:
     return context.destination(results.destination, Purpose.RESULTS_CREDENTIALS, Purpose.RESULTS_CA)
 
 
-def _login(smtp: Smtp, context: Context) -> tuple[str, str] | None:
+def read_login(smtp: Smtp, context: Context, field: str) -> tuple[str, str] | None:
+    """User and password; None where nobody signs in. `field` names the Secret, in the spec."""
     if smtp.credentials_secret_ref is None:
         return None
     folder = context.reference(Purpose.SMTP)
-    return _secret(folder / "SMTP_USERNAME"), _secret(folder / "SMTP_PASSWORD")
+    return _secret(folder / "SMTP_USERNAME", field), _secret(folder / "SMTP_PASSWORD", field)
 
 
-def _secret(path: Path) -> str:
+def _secret(path: Path, field: str) -> str:
     try:
         return path.read_text().strip()
     except FileNotFoundError:
-        field = "spec.email.smtp.credentialsSecretRef"
         raise ConfigurationError(f"the Secret of {field} has no key {path.name}: add it") from None

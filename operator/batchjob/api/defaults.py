@@ -12,13 +12,20 @@ from batchjob.api.retry import Backoff, BackoffStrategy, ClassRetry, Retry
 from batchjob.api.status import Effective, EffectiveClassRetry, EffectiveRetry, Origin
 from batchjob.api.v1alpha1 import BatchJobSpec, JobType
 
-_PRIORITY: Final = {JobType.AI_BATCH: 1, JobType.EXPORT: 2, JobType.EMAIL: 3, JobType.CUSTOM: 5}
-_MAX_ATTEMPTS: Final = {JobType.AI_BATCH: 3, JobType.EXPORT: 2, JobType.EMAIL: 5, JobType.CUSTOM: 3}
-_INITIAL_DELAY_SECONDS: Final = {JobType.AI_BATCH: 2, JobType.EXPORT: 2, JobType.EMAIL: 1, JobType.CUSTOM: 2}
+_PRIORITY: Final = {JobType.AI_BATCH: 1, JobType.EXPORT: 2, JobType.EMAIL: 3, JobType.REPORT: 2, JobType.CUSTOM: 5}
+_MAX_ATTEMPTS: Final = {JobType.AI_BATCH: 3, JobType.EXPORT: 2, JobType.EMAIL: 5, JobType.REPORT: 2, JobType.CUSTOM: 3}
+_INITIAL_DELAY_SECONDS: Final = {
+    JobType.AI_BATCH: 2,
+    JobType.EXPORT: 2,
+    JobType.EMAIL: 1,
+    JobType.REPORT: 2,
+    JobType.CUSTOM: 2,
+}
 _ITEM_TIMEOUT_SECONDS: Final = {
     JobType.AI_BATCH: 300,
     JobType.EXPORT: 120,
     JobType.EMAIL: 60,
+    JobType.REPORT: 300,
     JobType.CUSTOM: 300,
 }
 _MAX_LOSSES: Final = 3

@@ -18,6 +18,7 @@ class Variant(StrEnum):
     """A worker image that has more than the plain one, for the specs that need it."""
 
     PARQUET = "parquet"
+    REPORT = "report"
 
 
 class ResourceAmounts(Model):

@@ -15,6 +15,7 @@ from batchjob.api.base import Model
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.email import Email
 from batchjob.api.blocks.export import Destination
+from batchjob.api.blocks.report import Report
 from batchjob.api.queue import RateLimit
 from batchjob.api.source import Location, SecretKey
 from batchjob.api.status import Effective
@@ -105,13 +106,18 @@ class Purpose(StrEnum):
     SUPPRESSION = "suppression"
 
 
+def query_purpose(section: int) -> str:
+    """What the Secret of a report's query is for; by the number of the section, from 0, since each may have its own."""
+    return f"query-{section}"
+
+
 class Reference(NamedTuple):
     """A Secret or ConfigMap that a run needs."""
 
     kind: str  # Secret or ConfigMap
     name: str
     key: str | None  # the key that must exist; None: any
-    purpose: Purpose
+    purpose: str  # a Purpose, or a `query_purpose`
     field: str  # JSON path in the spec, for messages
 
 
@@ -153,6 +159,8 @@ def _of_block(spec: BatchJobSpec) -> Iterator[Reference]:
         yield from _of_model(spec.ai_batch)
     if spec.email:
         yield from _of_mail(spec.email)
+    if spec.report:
+        yield from _of_report(spec.report)
 
 
 def _of_model(block: AiBatch) -> Iterator[Reference]:
@@ -178,7 +186,20 @@ def _of_mail(block: Email) -> Iterator[Reference]:
             yield Reference("Secret", secret.name, secret.key, Purpose.SUPPRESSION, f"{field}.secretRef")
 
 
-def _key(reference: SecretKey, purpose: Purpose, field: str) -> Reference:
+def _of_report(block: Report) -> Iterator[Reference]:
+    field = "spec.report.deliver"
+    if (mail := block.deliver.email) and (login := mail.smtp.credentials_secret_ref):
+        yield Reference("Secret", login.name, None, Purpose.SMTP, f"{field}.email.smtp.credentialsSecretRef")
+    if place := block.deliver.destination:
+        keys = Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA
+        yield from _location(place, *keys, f"{field}.destination")
+    for number, section in enumerate(block.shown):
+        if section.sql:
+            field = f"spec.report.sections[{number}].sql.dsnSecretRef"
+            yield _key(section.sql.dsn_secret_ref, query_purpose(number), field)
+
+
+def _key(reference: SecretKey, purpose: str, field: str) -> Reference:
     return Reference("Secret", reference.name, reference.key, purpose, field)
 
 

@@ -4,17 +4,18 @@ This page holds what works; `crds/` is generated from it (`batchjob.api.crd`). R
 CEL beside the class they belong to, so that `kubectl apply` refuses a bad manifest before anything runs.
 """
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
-from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, immutable
+from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, checked_time, immutable
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.custom import Custom
 from batchjob.api.blocks.email import Email
-from batchjob.api.blocks.export import SPEC_RULES, Export, ExportFormat
+from batchjob.api.blocks.export import Export, ExportFormat
+from batchjob.api.blocks.report import Report, ReportFormat
+from batchjob.api.blocks.rules import SPEC_RULES
 from batchjob.api.notify import Notify
 from batchjob.api.pods import Variant, Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
@@ -27,23 +28,13 @@ KIND: Final = "BatchJob"
 PLURAL: Final = "batchjobs"
 
 
-def _checked_time(text: str) -> str:
-    """What the API server checks by its format, for whoever reads a manifest without one."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise ValueError("must be a time with its zone, such as 2026-01-31T09:00:00Z")
-    return text
-
-
 class JobType(StrEnum):
     """What a BatchJob does with its items."""
 
     AI_BATCH = "ai-batch"
     EXPORT = "export"
     EMAIL = "email"
+    REPORT = "report"
     CUSTOM = "custom"
 
 
@@ -51,6 +42,7 @@ BLOCKS: Final = {
     JobType.AI_BATCH: "aiBatch",
     JobType.EXPORT: "export",
     JobType.EMAIL: "email",
+    JobType.REPORT: "report",
     JobType.CUSTOM: "custom",
 }  # the typed block each type needs
 
@@ -91,12 +83,6 @@ class BatchJobSpec(Model):
                     field=".cancel",
                 ),
                 *SPEC_RULES,
-                cel(
-                    "!has(self.email) || !has(self.email.dryRun) || !self.email.dryRun || "
-                    "has(self.results) && has(self.results.destination)",
-                    "spec.email.dryRun writes the mails to files: spec.results.destination says where, set it",
-                    field=".email.dryRun",
-                ),
                 *(
                     cel(
                         f"has(self.{name}) == has(oldSelf.{name})",
@@ -110,7 +96,7 @@ class BatchJobSpec(Model):
     )
 
     type: JobType = Field(
-        description="What to do with the items: ai-batch, export, email or custom.",
+        description="What to do: ai-batch, export, email or custom with items, or report.",
         json_schema_extra=immutable("spec.type"),
     )
     owner: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
@@ -128,7 +114,7 @@ class BatchJobSpec(Model):
     priority: Annotated[int, Field(ge=1, le=10)] | None = Field(
         None,
         description="1 is most urgent. Decides what starts next, never stops what runs; may change at any time. "
-        "Default by queue, else by type: ai-batch 1, export 2, email 3, custom 5.",
+        "Default by queue, else by type: ai-batch 1, export 2, report 2, email 3, custom 5.",
     )
     suspend: bool = Field(
         False, description="true pauses: pods go, items and their attempts stay; false goes on where it was."
@@ -139,13 +125,14 @@ class BatchJobSpec(Model):
         description="Any new text lets a run go on that is held until somebody decides: reason StoreLost, "
         "FailureThreshold or BudgetExceeded. May change at any time.",
     )
-    start_after: Annotated[Timestamp, AfterValidator(_checked_time)] | None = Field(
+    start_after: Annotated[Timestamp, AfterValidator(checked_time)] | None = Field(
         None,
         description="Nothing starts before this time, such as 2026-01-31T09:00:00Z. Default: at once.",
         json_schema_extra=immutable("spec.startAfter"),
     )
     source: Source = Field(
-        description="Where the items come from: exactly one member.",
+        default_factory=Source,
+        description="Where the items come from: exactly one member. Every type but report needs it.",
         json_schema_extra=immutable("spec.source"),
     )
     ai_batch: AiBatch | None = Field(
@@ -157,6 +144,11 @@ class BatchJobSpec(Model):
     )
     email: Email | None = Field(
         None, description="For type email: one mail an item.", json_schema_extra=immutable("spec.email")
+    )
+    report: Report | None = Field(
+        None,
+        description="For type report: what became of BatchJobs, by mail and as files.",
+        json_schema_extra=immutable("spec.report"),
     )
     custom: Custom | None = Field(
         None,
@@ -235,12 +227,14 @@ class BatchJobSpec(Model):
     @property
     def variant(self) -> Variant | None:
         """The variant of the worker image that has what it needs; None: the plain one has."""
-        return Variant.PARQUET if self.export and self.export.format is ExportFormat.PARQUET else None
+        if self.export and self.export.format is ExportFormat.PARQUET:
+            return Variant.PARQUET
+        return Variant.REPORT if self.report and ReportFormat.PDF in self.report.formats else None
 
     @property
     def has_effects_outside(self) -> bool:
         """Whether to run an item again may do harm: then that is never decided here."""
-        return self.type in {JobType.EMAIL, JobType.CUSTOM}
+        return self.type in {JobType.EMAIL, JobType.CUSTOM} or bool(self.report and self.report.deliver.email)
 
 
 class ObjectMeta(Model):
@@ -271,7 +265,8 @@ class BatchJob(Model):
                 ),
                 *(
                     cel(
-                        f"!has(self.spec.source.{name}) || self.spec.source.{name}.batchJobName != self.metadata.name",
+                        f"!has(self.spec.source) || !has(self.spec.source.{name}) || "
+                        f"self.spec.source.{name}.batchJobName != self.metadata.name",
                         f"spec.source.{name}.batchJobName names the BatchJob itself: name another one",
                     )
                     for name in ("resultsOf", "redriveOf")

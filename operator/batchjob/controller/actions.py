@@ -5,8 +5,10 @@ from typing import Any
 
 from batchjob.api.run import Run
 from batchjob.api.status import BatchJobStatus
+from batchjob.core.figures import Wanted
 from batchjob.core.items import Before, RunRules
 from batchjob.core.reasons import Reason
+from batchjob.core.records import RunRecord
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,13 @@ class OpenRun:
     max_losses: int
     before: Before = Before()  # noqa: RUF009 - frozen
     rules: RunRules = RunRules()  # noqa: RUF009 - frozen
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """Give a report its figures."""
+
+    wanted: Wanted
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ class Dismiss:
 
 Action = (
     OpenRun
+    | PrepareReport
     | Admit
     | CreateJob
     | SetSlots
@@ -124,11 +134,12 @@ class Note:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do, in this order: actions, the status (None: as it is), Events; and when to look again."""
+    """What to do, in this order: actions, record, the status (None: as it is), Events; and when to look again."""
 
     actions: tuple[Action, ...] = ()
     status: BatchJobStatus | None = None
     notes: tuple[Note, ...] = ()
+    record: RunRecord | None = None  # of a run that ends: kept for reports
     again_seconds: float | None = None  # None: when something changes
     back_off: bool = False  # look again, each time later
     patient: bool = False  # the status may be left to a later look: it would say the same

@@ -8,14 +8,16 @@ from batchjob.api.run import ParentResults, Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
-from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, SetBreaker
+from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, PrepareReport, SetBreaker
 from batchjob.controller.ending import plan_end
 from batchjob.controller.manifests import PodSettings, Slots, build_job
 from batchjob.controller.observed import Observed, Parent, Trouble
 from batchjob.controller.queueing import held_slots, inline_bytes, refused_by_queue, source_limits
+from batchjob.controller.reporting import refused_report, why_no_report
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
 from batchjob.core.admission import Place
 from batchjob.core.breaker import breaker_of
+from batchjob.core.figures import wanted_of
 from batchjob.core.items import Before, RunRules
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
@@ -32,13 +34,14 @@ class PlanSettings:
     pace: Pace
     results_limit_bytes: int  # of a run, in the store
     linger_seconds: float  # what workers need stays for so long after the end of a run
+    reports_on_all: bool = False  # whether admission checks who may have a report on all BatchJobs
 
 
 def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
     """Start the run, or say what it waits for."""
     if reason := is_impossible(seen):
         return plan_end(seen, Verdict(Phase.FAILED, Reason.INVALID_SPEC, reason, stalled=True))
-    verdict = not_yet(seen) or waits_for_queue(seen)
+    verdict = refused_report(seen.job, on_all=settings.reports_on_all) or not_yet(seen) or waits_for_queue(seen)
     if verdict is None:
         return plan_start(seen, settings)
     if verdict.phase in TERMINAL:
@@ -49,7 +52,7 @@ def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
 
 def is_impossible(seen: Observed) -> str | None:
     """Why it can never run."""
-    return _too_large(seen.job) or _unreadable(seen)
+    return _too_large(seen.job) or _unreadable(seen) or why_no_report(seen.job)
 
 
 def not_yet(seen: Observed) -> Verdict | None:
@@ -98,6 +101,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
                 early=before is None and job.spec.source.starts_early,
             ),
         ),
+        *([PrepareReport(wanted)] if (wanted := wanted_of(job, seen.now)) else ()),
         *([SetBreaker(breaker)] if breaker else ()),
         Admit(build_run(seen, epoch)),
         CreateJob(build_job(job, settings.pods, epoch=epoch, index=index, slots=slots, parent=parent_results(seen))),

@@ -22,6 +22,7 @@ from batchjob.controller.actions import (
     OpenRun,
     PauseRun,
     Plan,
+    PrepareReport,
     ResumeRun,
     SetBreaker,
     SetSlots,
@@ -30,8 +31,10 @@ from batchjob.controller.events import Events, Regarding
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import slots_patch
+from batchjob.controller.reports import Reports
 from batchjob.controller.users import NameTaken, Users
-from batchjob.errors import AlreadyExists, BatchJobError, Conflict, Invalid
+from batchjob.core.records import RunRecord
+from batchjob.errors import AlreadyExists, BatchJobError, Conflict, Invalid, StoreFull
 from batchjob.kube import BATCH_JOBS, JOBS, Kube
 from batchjob.store import Store
 
@@ -48,6 +51,7 @@ class CarryOut:
         self._jobs = jobs
         self._known = known
         self._events = Events(kube)
+        self._reports = Reports(store, known)
 
     async def __call__(self, entry: Entry, plan: Plan) -> set[ObjectKey]:
         """Carry out a plan for a BatchJob; returns the others to look at because of it: those that read its results.
@@ -62,6 +66,8 @@ class CarryOut:
                 created = await self._create_job(entry, action.manifest)
             else:
                 await self._do(entry, action)
+        if plan.record is not None:
+            await self._remember(plan.record)
         regarding = Regarding(KIND, entry.namespace, entry.name, entry.uid)
         await self._events.post(regarding, plan.notes)
         if plan.status is not None:
@@ -99,6 +105,8 @@ class CarryOut:
         match action:
             case OpenRun():
                 await self._open_run(entry, action)
+            case PrepareReport(wanted):
+                await self._reports.prepare(entry.uid, wanted)
             case Admit(run):
                 await self._users.admit(run)
             case SetSlots(name, parallelism, suspend):
@@ -139,6 +147,14 @@ class CarryOut:
         )
         if in_force != wanted.epoch:
             raise BatchJobError(f"the run was opened meanwhile, in epoch {in_force}; looking again")
+
+    async def _remember(self, record: RunRecord) -> None:
+        """Before the status says that it ended: a crash between the two writes the same record again."""
+        try:
+            await self._store.history.put(record)
+        except StoreFull as error:  # that it ends is worth more than that a report knows of it
+            name = f"{record.namespace}/{record.name}"
+            logger.warning("no report will know of this BatchJob", batchjob=name, error=str(error))
 
     async def _must_be_there(self, entry: Entry) -> None:
         """Its Job may be gone because the BatchJob is, and our copy behind: another one would start pods of nobody's.

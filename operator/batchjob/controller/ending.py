@@ -11,6 +11,7 @@ from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Action, DeleteJob, Dismiss, Plan
 from batchjob.controller.manifests import secret_name
 from batchjob.controller.observed import ChildJob, Ended, Observed
+from batchjob.controller.record import build_record
 from batchjob.controller.status import Verdict, build_status, format_time, told
 from batchjob.core.items import RunState
 from batchjob.core.progress import is_success
@@ -83,8 +84,10 @@ def _items(number: int) -> str:
 
 def plan_end(seen: Observed, verdict: Verdict, *, stop: bool = False) -> Plan:
     """Write the final status; with `stop`, the Job goes at once instead of leaving by itself."""
+    status = build_status(seen, verdict, **_as_begun(seen))
     actions = delete_job(seen.child) if stop else ()
-    return told(seen, Plan(actions, build_status(seen, verdict, **_as_begun(seen)), again_seconds=0))
+    record = build_record(seen, status, verdict.reason)
+    return told(seen, Plan(actions, status, record=record, again_seconds=0))
 
 
 def _as_begun(seen: Observed) -> dict[str, Any]:

@@ -37,8 +37,10 @@ from batchjob.controller.references import find_missing
 from batchjob.controller.status import format_time, seconds_since
 from batchjob.controller.turns import Turns
 from batchjob.controller.users import Users
+from batchjob.core.items import ENDED
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
+from batchjob.core.records import Tally
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import Forbidden, StoreDamaged, StoreNotReady, StoreUnavailable
 from batchjob.kube import CORE_EVENTS, NAMESPACES, PODS, Kube
@@ -135,6 +137,8 @@ class Observer:
             certain = await self._certain(job, snapshot, memory)
         except StoreDamaged as error:
             certain, damage = None, str(error)
+        has_ended = snapshot is not None and snapshot.state in ENDED
+        tally = await self._store.tally(entry.uid) if has_ended else Tally()
         created = job.status.jobs_created if job.status else 0
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
@@ -147,6 +151,7 @@ class Observer:
             now=now,
             fresh_epoch=secrets.token_hex(8),
             snapshot=snapshot,
+            tally=tally,
             certain=certain,
             damage=damage,
             store_silent_seconds=silent,

@@ -15,6 +15,7 @@ from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.admission import Place
 from batchjob.core.ranges import Pair
 from batchjob.core.reasons import Reason
+from batchjob.core.records import Tally
 from batchjob.core.snapshot import Snapshot
 
 # What a child Job remembers, so that a later operator can tell whether it got anything done.
@@ -102,6 +103,7 @@ class Observed:
     now: datetime
     fresh_epoch: str  # random; used if the run has to be opened
     snapshot: Snapshot | None = None  # None: the store does not know the run, or did not answer
+    tally: Tally = Tally()  # noqa: RUF009 - frozen; only of a run that has ended in the store
     certain: Sequence[Pair] | None = None  # items that need never run again; only where they have effects outside
     damage: str | None = None  # what makes no sense in the store; `snapshot` is None then
     store_silent_seconds: float | None = None  # how long the store has not answered; None: it did

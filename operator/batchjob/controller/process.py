@@ -240,13 +240,16 @@ def _outbox_settings(settings: Settings) -> OutboxSettings:
 
 
 def _plan_settings(settings: Settings) -> PlanSettings:
+    variants = {Variant.PARQUET: settings.worker_image_parquet, Variant.REPORT: settings.worker_image_report}
     pods = PodSettings(
         image=settings.worker_image,
         image_pull_policy=settings.worker_image_pull_policy,
         grace_seconds=settings.grace_seconds,
         job_ttl_seconds=settings.job_ttl_seconds,
         log_level=settings.log_level,
-        variants={Variant.PARQUET: settings.worker_image_parquet} if settings.worker_image_parquet else {},
+        variants={variant: image for variant, image in variants.items() if image},
     )
     pace = Pace(settings.progress_seconds, settings.progress_percent, settings.progress_max_seconds)
-    return PlanSettings(pods, pace, settings.results_limit_bytes, settings.linger_seconds)
+    return PlanSettings(
+        pods, pace, settings.results_limit_bytes, settings.linger_seconds, reports_on_all=settings.reports_on_all
+    )

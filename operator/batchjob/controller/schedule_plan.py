@@ -36,8 +36,9 @@ from batchjob.controller.schedule_manifests import (
 )
 from batchjob.controller.schedule_observed import SeenJob, SeenRun, SeenSchedule
 from batchjob.controller.status import format_time
-from batchjob.core.cron import Cron, find_zone
+from batchjob.core.cron import Cron
 from batchjob.core.reasons import Reason
+from batchjob.core.zones import find_zone
 
 MAX_MISSED: Final = 1000  # times looked through for missed ones: a schedule of minutes has 43,200 a month
 MAX_PAUSE_SECONDS: Final = 3600.0  # the longest between two looks: a clock may be set

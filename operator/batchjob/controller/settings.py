@@ -35,6 +35,10 @@ class Settings(BaseSettings):
         None,
         description="Image of worker pods for export.format parquet; default: worker_image, which may lack pyarrow.",
     )
+    worker_image_report: str | None = Field(
+        None,
+        description="Image of worker pods for report.formats pdf; default: worker_image, which may lack typst.",
+    )
     worker_image_pull_policy: str = Field(
         "IfNotPresent", pattern="^(Always|IfNotPresent|Never)$", description="imagePullPolicy of worker pods."
     )
@@ -43,6 +47,12 @@ class Settings(BaseSettings):
         60, ge=0, description="How long after its end a BatchJob keeps what workers need that have not heard of it."
     )
     job_ttl_seconds: int = Field(86400, ge=60, description="When Kubernetes removes an ended child Job and its pods.")
+
+    reports_on_all: bool = Field(
+        False,
+        description="Make reports with scope all: for an installation where admission checks who may have one, as with "
+        "the chart's policies.reports.",
+    )
 
     results_limit_bytes: int = Field(
         256 * 1024**2,

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import takewhile
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
@@ -91,11 +90,3 @@ class Cron:
             middle = start + (stop - start) // _SECOND // 2 * _SECOND
             start, stop = (middle, stop) if self._offset(middle) == offset else (start, middle)
         return stop
-
-
-def find_zone(name: str) -> tzinfo:
-    """A time zone by its name in the IANA list; ValueError where there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a name such as Europe is a folder
-        raise ValueError(f"there is no time zone {name}") from None

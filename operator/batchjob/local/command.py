@@ -14,6 +14,7 @@ from pathlib import Path
 from batchjob import log
 from batchjob.api.run import StoreAccess
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec
+from batchjob.core.zones import find_zone
 from batchjob.errors import ConfigurationError
 from batchjob.local.exits import EXIT_SUCCEEDED, SIGNALS
 from batchjob.local.family import Family
@@ -119,6 +120,11 @@ def check(job: BatchJob) -> None:
             "spec.source.redriveOf: there is no other BatchJob without a cluster. Run that one again with --redrive: "
             "it tries the items of its dead-letters.jsonl."
         )
+    if job.spec.report is not None:
+        try:
+            find_zone(job.spec.report.time_zone)
+        except ValueError as error:
+            raise ConfigurationError(f"spec.report.timeZone: {error}: write one such as Europe/Berlin") from None
     if job.spec.source.uri is not None:
         path = local_path(job.spec.source.uri.url)
         if path is not None and not path.is_file():

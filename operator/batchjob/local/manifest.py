@@ -30,6 +30,7 @@ SHOWN: Final = 20  # mistakes: who wrote a field wrong in a thousand items sees 
 _PLACES: Final = (
     *(("source", "uri"), ("results", "destination"), ("export", "destination")),
     ("email", "files"),
+    ("report", "deliver", "destination"),
 )
 
 

@@ -13,7 +13,9 @@ from batchjob.worker.logins import CLOUDS
 
 _PLACES: Final = {
     Purpose.SOURCE_CREDENTIALS: lambda spec: spec.source.uri,
-    Purpose.DESTINATION_CREDENTIALS: lambda spec: spec.export and spec.export.destination,
+    Purpose.DESTINATION_CREDENTIALS: lambda spec: (
+        spec.export.destination if spec.export else spec.report and spec.report.deliver.destination
+    ),
     Purpose.RESULTS_CREDENTIALS: lambda spec: spec.results and spec.results.destination,
     Purpose.FILES_CREDENTIALS: lambda spec: spec.email and spec.email.files,
 }
@@ -34,7 +36,7 @@ def _keys(spec: BatchJobSpec, reference: Reference) -> tuple[Sequence[Sequence[s
         return [[reference.key]], []
     if reference.purpose is Purpose.SMTP:
         return [["SMTP_USERNAME", "SMTP_PASSWORD"]], []
-    cloud = CLOUDS[_PLACES[reference.purpose](spec).url.partition("://")[0]]
+    cloud = CLOUDS[_PLACES[Purpose(reference.purpose)](spec).url.partition("://")[0]]
     return cloud.ways, cloud.optional
 
 

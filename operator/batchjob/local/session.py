@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from batchjob.api.run import EXIT_CONFIGURATION, RUN_FILE, STORE_FILE, Run, Stor
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec, JobType
 from batchjob.core.breaker import Spent, breaker_of, describe, reason_of
 from batchjob.core.cost import with_cost
+from batchjob.core.figures import Reckoning, wanted_of
 from batchjob.core.items import ENDED, RunRules, RunState
 from batchjob.core.progress import finished, is_success
 from batchjob.core.reasons import Reason
@@ -151,6 +153,8 @@ class Session:
             # No limit for results: the memory is theirs.
             rules=RunRules(job.spec.has_destination, early=job.spec.source.starts_early),
         )
+        if wanted := wanted_of(job, datetime.now(UTC)):  # nothing remembers runs without a cluster
+            await store.put_figures(self._uid, Reckoning(wanted, None).figures({}))
         await store.set_breaker(self._uid, breaker_of(job.spec))
         run = Run(
             uid=self._uid,
@@ -225,7 +229,7 @@ class Session:
             lines.append(why)
         if finished(snapshot.counts) or snapshot.state is RunState.CLOSED:  # else earlier files are worth more
             await store.abandon(self._uid, STOPPED)  # if it was: what is not done becomes a letter, for a redrive
-            here = snapshot.results_uri is None and self._job.spec.type is not JobType.EXPORT
+            here = snapshot.results_uri is None and self._job.spec.type not in {JobType.EXPORT, JobType.REPORT}
             try:
                 await self._write(lambda: output.write({letter.id for letter in redriven or ()}, results=here))
                 lines += _where(snapshot, out, here=here)

@@ -24,6 +24,7 @@ OLDEST_SCHEMA: Final = SCHEMA - 1
 DIRTY: Final = "bj:dirty"  # zset uid → first change not yet read, ms; a hint: workers add, the operator pops
 RATE_PREFIX: Final = "bj:rate:"  # hash next, held; with a TTL of its own: it goes once it says nothing any more
 CACHE_PREFIX: Final = "bj:cache:"  # of an owner: entries, due, size (cache_put.lua); all of it has a TTL
+HISTORY_PREFIX: Final = "bj:history:"  # of runs that have ended: history.py; all of it has a TTL
 USER_PREFIX: Final = "bj-"  # an ACL user is named bj-<uid>
 
 
@@ -39,6 +40,9 @@ KEYS: Final = (
     Key("meta", "hash", "what the run was opened with, where it stands, what its loader and sealer said"),
     Key("counters", "hash", "waiting, delayed, active, succeeded, failed, cancelled, retried_after_loss"),
     Key("usage", "hash", "counter of a processor → sum"),
+    Key(
+        "tally", "hash", "retried, failed:<class>, took:<bucket of core.durations> → number: for the record of the run"
+    ),
     Key("duty", "hash", "who loads or seals: kind, token, worker, deadline"),
     Key("data", "hash", "field → msgpack [id, JSON, id, JSON, …]"),
     Key("left", "hash", "field → items that are not terminal; 0: its data goes"),
@@ -91,6 +95,12 @@ def cache_keys(owner: str) -> tuple[str, str, str]:
     """The keys of a cache, by the name that `core.cache` gives its owner: entries, due, size."""
     tag = f"{CACHE_PREFIX}{{{owner}}}:"
     return f"{tag}entries", f"{tag}due", f"{tag}size"
+
+
+def history_keys(owner: str) -> tuple[str, str, str]:
+    """The keys of the records: records, ended, and ended of an owner by the name that `core.records` gives it."""
+    tag = f"{HISTORY_PREFIX}{{runs}}:"
+    return f"{tag}records", f"{tag}ended", f"{tag}of:{owner}"
 
 
 def uid_of(key: bytes) -> str:

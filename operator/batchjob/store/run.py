@@ -53,7 +53,8 @@ class Commit(msgspec.Struct, frozen=True):
     granted with 0, and the worker starts no item beyond what it has declared. If the lease is lost, only these count
     as lost. `returned`: positions that were not started after all; they go back as they are, neighbours as one chunk,
     and cost no loss and no attempt. `release` does so with all that is unfinished, and gives the lease up.
-    `parts` (name → JSON) are written in the same step as the outcomes. `progress`: None where it has not changed.
+    `parts` (name → JSON) are written in the same step as the outcomes, and so is `durations`, a sketch of how long
+    attempts took (core.durations). `progress`: None where it has not changed.
     `number` makes a commit that is sent twice count once; leave it alone, and send the same object again after
     StoreUnavailable.
     """
@@ -67,6 +68,7 @@ class Commit(msgspec.Struct, frozen=True):
     parts: dict[str, bytes] = {}
     progress: Progress | None = None
     returned: Sequence[int] = ()
+    durations: dict[int, int] = {}
     number: int = msgspec.field(default_factory=lambda: next(_numbers))
 
 
@@ -239,7 +241,7 @@ def _pack(commit: Commit) -> list[Any]:
     parts = {name: part.decode() for name, part in commit.parts.items()}
     told = commit.progress
     news = [] if told is None else [[told.thousandths, told.item, told.message]]
-    return [*head, succeeded, results, others, sorted(commit.returned), commit.usage, parts, *news]
+    return [*head, succeeded, results, others, sorted(commit.returned), commit.usage, parts, commit.durations, *news]
 
 
 def _unpack(chunk: bytes, fence: int, payload: bytes | list[bytes], attempts: int, losses: int) -> Chunk:

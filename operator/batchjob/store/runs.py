@@ -6,15 +6,18 @@ from typing import Any, Final, Self
 
 import structlog
 
+from batchjob.api.figures import FIGURES_NOTE, Figures
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import LEASE_MS, Before, RunRules, RunState
 from batchjob.core.ranges import Pair, Ranges
+from batchjob.core.records import Tally, read_tally
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
 from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, load
 from batchjob.store.events import BEGINNING, Event, read_events
+from batchjob.store.history import History
 from batchjob.store.results import iterate, read_letters
 from batchjob.store.run import RunStore
 from batchjob.store.snapshot import DeadLetter, ItemResult, read_snapshot
@@ -32,6 +35,7 @@ class Store:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.history = History(connection)
 
     @classmethod
     def connect(cls, access: StoreAccess, *, name: str, reread: Callable[[], StoreAccess] | None = None) -> Self:
@@ -126,6 +130,15 @@ class Store:
         """
         flat = await self._call(scripts.FINISHED, uid)
         return None if flat is None else list(zip(flat[::2], flat[1::2], strict=True))
+
+    async def tally(self, uid: str) -> Tally:
+        """What was counted of a run beside its counters; empty where the store does not know it."""
+        flat = [text.decode(errors="replace") for text in await self._call(scripts.TALLY, uid)]
+        return read_tally(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    async def put_figures(self, uid: str, figures: Figures) -> None:
+        """Give a report its figures; those that it was given first stay."""
+        await self._call(scripts.NOTE, uid, FIGURES_NOTE, figures.model_dump_json(by_alias=True))
 
     async def pause(self, uid: str) -> None:
         """Grant nothing more until `resume`; workers are told with each exchange."""

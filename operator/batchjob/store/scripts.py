@@ -48,6 +48,7 @@ DUTY_KEEP: Final = _script("duty_keep", "duties")
 DUTY_RELEASE: Final = _script("duty_release", "duties")
 EXCHANGE: Final = _script("exchange", "items", "breaker_watch", "progress")
 FINISHED: Final = _script("finished", "items")
+HISTORY_PUT: Final = _named("history_put", _read("history_put"))
 LEDGER: Final = _script("ledger")
 LOAD_FINISH: Final = _script("load_finish", "duties")
 LOAD_KEEP: Final = _script("load_keep", "duties")
@@ -60,9 +61,10 @@ RATE_TAKE: Final = _named("rate_take", _read("rate_take"))
 SEAL_FINISH: Final = _script("seal_finish", "duties")
 SEAL_PART: Final = _script("seal_part", "duties")
 SNAPSHOT: Final = _script("snapshot")
+TALLY: Final = _script("tally")
 
 ALL: Final = (
     ABANDON, BREAKER, CACHE_GET, CACHE_PUT, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE,
-    FINISHED, LEDGER, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH,
-    SEAL_PART, SNAPSHOT,
+    FINISHED, HISTORY_PUT, LEDGER, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE,
+    SEAL_FINISH, SEAL_PART, SNAPSHOT, TALLY,
 )  # fmt: skip

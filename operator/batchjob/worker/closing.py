@@ -126,9 +126,12 @@ async def _finish(run: Run, store: RunStore, lease: SealLease, processor: Proces
 
 
 def _exports(run: Run, context: Context) -> Files | None:
-    if run.spec.export is None:
+    if run.spec.export is not None:
+        place = run.spec.export.destination
+    elif run.spec.report is not None and run.spec.report.deliver.destination:
+        place = run.spec.report.deliver.destination
+    else:
         return None
-    place = run.spec.export.destination
     return context.destination(place, Purpose.DESTINATION_CREDENTIALS, Purpose.DESTINATION_CA)
 
 

@@ -253,7 +253,8 @@ class Context:
         `credentials` and `authority` say which of the run's references hold its keys and its CA. The calls of what is
         returned are for an `async def`, and raise ResultsError.
         """
-        field = f"spec.{'results' if credentials is Purpose.RESULTS_CREDENTIALS else 'export'}.destination"
+        block = "report.deliver" if self.run.spec.report else "export"
+        field = f"spec.{'results' if credentials is Purpose.RESULTS_CREDENTIALS else block}.destination"
         references = self.reference(credentials), self.reference(authority)
         return open_files(place, self.run.folder, field, mount_paths(self.run.spec), references)
 

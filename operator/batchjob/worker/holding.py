@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from batchjob.core.durations import bucket_of
 from batchjob.core.items import Chunk, Item, Outcome
 from batchjob.store import Commit, Progress
 
@@ -33,6 +34,7 @@ class Holding:
         self._returned: list[int] = []  # positions
         self._usage: dict[str, int] = {}
         self._parts: dict[str, bytes] = {}
+        self._durations: dict[int, int] = {}
         self._progress = UNTOLD  # as the store knows it
 
     @property
@@ -88,10 +90,14 @@ class Holding:
         self._next -= len(items)
         return True
 
-    def record(self, outcomes: Sequence[Outcome], usage: dict[str, int], parts: dict[str, bytes]) -> None:
-        """Keep news for the next commit."""
+    def record(
+        self, outcomes: Sequence[Outcome], usage: dict[str, int], parts: dict[str, bytes], seconds: float = 0.0
+    ) -> None:
+        """Keep news of an attempt for the next commit; items that went together share its `seconds`."""
         self._outcomes.extend(outcomes)
         self._finished += len(outcomes)
+        bucket = bucket_of(seconds / max(len(outcomes), 1))
+        self._durations[bucket] = self._durations.get(bucket, 0) + len(outcomes)
         for name, amount in usage.items():
             self._usage[name] = self._usage.get(name, 0) + amount
         self._parts.update(parts)
@@ -100,8 +106,9 @@ class Holding:
         """All news as a commit that from now on must reach the store; the news here begins anew."""
         returned = [] if release else self._returned  # else all goes back, in one piece
         news = (self._outcomes, self._usage, release, self._announced, self._parts, self._new_progress(), returned)
-        self._outcomes, self._returned, self._usage, self._parts = [], [], {}, {}
-        return Commit(self.id, self.fence, *news)
+        commit = Commit(self.id, self.fence, *news, self._durations)
+        self._outcomes, self._returned, self._usage, self._parts, self._durations = [], [], {}, {}, {}
+        return commit
 
     def _new_progress(self) -> Progress | None:
         """How far the items in flight are, where that has changed. It goes along with a commit and causes none."""

@@ -116,8 +116,9 @@ class Slots:
                 continue
             begun = time.monotonic()
             await self._execution(attempt)
-            metrics.ITEM_SECONDS.observe(time.monotonic() - begun)
-            self._record(holding, attempt)
+            seconds = time.monotonic() - begun
+            metrics.ITEM_SECONDS.observe(seconds)
+            self._record(holding, attempt, seconds)
             if self._limits.are_any:
                 await self._limits.settle(attempt)
             if attempt.straggler is not None:
@@ -169,7 +170,7 @@ class Slots:
         if not attempt.abandoned and not self._holdings.untake(holding, attempt.items):
             holding.give_back(attempt.items)
 
-    def _record(self, holding: Holding, attempt: Attempt) -> None:
+    def _record(self, holding: Holding, attempt: Attempt, seconds: float) -> None:
         holding.attempts.discard(attempt)
         self.news.set()
         if attempt.abandoned:
@@ -185,7 +186,7 @@ class Slots:
         self.finished += len(attempt.outcomes)
         if context.usage_sums:
             self._used.update(context.usage_sums)
-        holding.record(attempt.outcomes, context.usage_sums, context.new_parts if succeeded else {})
+        holding.record(attempt.outcomes, context.usage_sums, context.new_parts if succeeded else {}, seconds)
 
     async def _outlast(self, thread: asyncio.Future[object]) -> None:
         """Wait for a thread that outlived its time limit: its slot is taken."""

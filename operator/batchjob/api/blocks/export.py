@@ -20,13 +20,13 @@ SPEC_RULES: Final = (
         field=".results",
     ),
     cel(
-        "self.type == 'export' || !has(self.source.sql) || !has(self.source.sql.partitionBy)",
+        "self.type == 'export' || !has(self.source) || !has(self.source.sql) || !has(self.source.sql.partitionBy)",
         "source.sql.partitionBy is for type export: remove it, and each row is an item",
         field=".source.sql.partitionBy",
     ),
     cel(
         "!has(self.export) || !has(self.export.rowsPerFile) || self.export.rowsPerFile <= 10000 "
-        "|| (has(self.source.sql) && has(self.source.sql.partitionBy))",
+        "|| (has(self.source) && has(self.source.sql) && has(self.source.sql.partitionBy))",
         "export.rowsPerFile may be above 10000 only with source.sql.partitionBy",
         field=".export.rowsPerFile",
     ),

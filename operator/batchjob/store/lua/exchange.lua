@@ -1,6 +1,8 @@
 -- Commit, reap, promote and grant in one step. ARGV: worker, want (items), concurrency, msgpack of the commits
--- [[chunk, fence, number, started, release, succeeded, results, others, returned, usage, parts, progress], …] where
+-- [[chunk, fence, number, started, release, succeeded, results, others, returned, usage, parts, durations, progress], …]
+-- where
 --   succeeded = [position, …]   results = [position, JSON, …]   usage, parts = {name: value}
+--   durations = {bucket: attempts}
 --   others = [["retried", position, class, message, delay ms, counts], ["failed", position, class, message],
 --             ["cancelled", position], …]
 --   returned = [position, …], ascending: not started after all
@@ -64,6 +66,7 @@ local settle = {}
 function settle.retried(chunk, o)
   if o[6] then
     redis.call('HINCRBY', KEY.attempts, o[2], 1)
+    redis.call('HINCRBY', KEY.tally, 'retried', 1)
   end
   redis.call('ZADD', KEY.retry, now + o[5], chunk_id(chunk.field, o[2], o[2]))
   move(1, 'active', 'delayed')
@@ -106,8 +109,11 @@ local function commit(run, c)
     for name, part in pairs(c[11]) do
       redis.call('HSET', KEY.parts, name, part)
     end
-    if c[12] then
-      hear(chunk, c[12])
+    for bucket, n in pairs(c[12]) do
+      redis.call('HINCRBY', KEY.tally, 'took:' .. bucket, n)
+    end
+    if c[13] then
+      hear(chunk, c[13])
     end
     chunk.number = c[3]
     chunk.started = math.max(chunk.started, c[4])

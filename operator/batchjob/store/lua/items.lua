@@ -75,6 +75,7 @@ local function bury(chunk, position, class, message, spent)
   redis.call('ZADD', KEY.failed, position, position)
   redis.call('LPUSH', KEY.errors, cmsgpack.pack({id, class, message}))
   redis.call('LTRIM', KEY.errors, 0, 9)
+  redis.call('HINCRBY', KEY.tally, 'failed:' .. class, 1)
   buried = buried + 1
   if buried <= MOST_TOLD then
     tell('item_failed', 'position', position, 'id', id, 'class', class, 'message', message)

@@ -14,6 +14,7 @@ from batchjob.worker.mounts import mount_paths, path_on_mount
 from batchjob.worker.sources.file import FileSource, PathReader, Reader
 from batchjob.worker.sources.inline import InlineSource
 from batchjob.worker.sources.redrive import RedriveSource
+from batchjob.worker.sources.report import ReportSource
 from batchjob.worker.sources.results import ResultsSource
 from batchjob.worker.sources.source import Source
 from batchjob.worker.urls import check_whole, masked
@@ -22,8 +23,10 @@ from batchjob.worker.urls import check_whole, masked
 def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> Source:
     """The run's source, not read yet. Raises InvalidSource where the spec names none that can work."""
     source = run.spec.source
-    if source.items is not None:
-        found: Source | None = InlineSource(source.items, source.on_bad_item)
+    if run.spec.report is not None:
+        found: Source | None = ReportSource(run, run.spec.report, store.run(run.uid, worker), references_dir)
+    elif source.items is not None:
+        found = InlineSource(source.items, source.on_bad_item)
     elif source.sql is not None:
         found = _query(run, source.sql, references_dir)
     elif run.parent_uid is not None:

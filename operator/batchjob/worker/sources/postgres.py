@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 from psycopg.types import string
 
+from batchjob.api.blocks.report import ReportQuery
 from batchjob.api.source import Sql
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
 from batchjob.worker.postgres import connection_parameters, explain
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def open_cursor(
-    place: Sql, credentials: Path, query: bytes, adapt: Callable[[psycopg.adapt.AdaptersMap], None]
+    place: Sql | ReportQuery, credentials: Path, query: bytes, adapt: Callable[[psycopg.adapt.AdaptersMap], None]
 ) -> AsyncIterator[Cursor]:
     """A cursor on the query, whose values come as `adapt` says; `credentials`: the folder where the Secret is mounted.
 
