@@ -16,7 +16,7 @@ from batchjob_processors.encoders import Encoder, Row
 from batchjob_processors.tables import cell, header
 
 GROUP_ROWS: Final = 65_536  # of a row group, at most: readers skip and share work by groups
-GROUP_BYTES: Final = 16 * 1024 * 1024  # of its values in memory, about
+GROUP_BYTES: Final = 8 * 1024 * 1024  # of its values in memory, about
 
 _TYPES: Final = {
     "text": pa.string(),
@@ -71,7 +71,8 @@ class ParquetEncoder(Encoder):
         ]
         self._schema = pa.schema([pa.field(header(column), kind) for column, kind in zip(columns, types, strict=True)])
         self._sink = Sink()
-        self._writer = pq.ParquetWriter(self._sink, self._schema, compression="zstd")
+        # Without dictionaries, which take 20 MiB while a file grows: zstd finds by itself what repeats.
+        self._writer = pq.ParquetWriter(self._sink, self._schema, compression="zstd", use_dictionary=False)
         self._batches: list[Any] = []
 
     def begin(self) -> bytes:

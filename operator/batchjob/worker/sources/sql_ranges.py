@@ -25,7 +25,8 @@ from batchjob.worker.sources.source import Source
 Values = Literal["json", "python", "text"]
 FIRST_ROWS: Final = 50  # fetched at once, until it is known how large they are: each may have a megabyte
 MOST_ROWS: Final = 5000
-FETCH_BYTES: Final = 512 * 1024  # fetched at once, about
+FETCH_BYTES: Final = 1024 * 1024  # fetched at once, about, as Python has it
+OBJECT_BYTES: Final = 56  # of a value, besides its text
 _SAMPLE: Final = 8  # each so many rows one is measured
 _DECIMAL_DIGITS: Final = 38  # of the widest decimal that files have
 _KINDS: Final = {
@@ -113,7 +114,7 @@ async def _batches(cursor: Cursor) -> AsyncGenerator[list[tuple[Any, ...]], None
     while rows:
         sample = rows[::_SAMPLE]
         size = sum(len(value) for row in sample for value in row if isinstance(value, str | bytes)) / len(sample)
-        many = max(1, min(MOST_ROWS, many * 4, int(FETCH_BYTES / (size + 8 * len(sample[0]) + 1))))
+        many = max(1, min(MOST_ROWS, many * 4, int(FETCH_BYTES / (size + OBJECT_BYTES * len(sample[0]) + 1))))
         following = asyncio.create_task(in_time(cursor.fetchmany(many)))
         try:
             yield rows
