@@ -133,3 +133,13 @@ async def test_an_image_without_the_library_for_parquet_says_so_before_any_item(
     monkeypatch.setattr(export, "find_spec", {}.get)
     with pytest.raises(ConfigurationError, match=r"^spec.export.format: parquet needs the library pyarrow, which is n"):
         await work(workers, run)
+
+
+async def test_rows_that_their_format_cannot_hold_are_given_up_at_once(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchjob_processors.workbook.SHEET_COLUMNS", 4)
+    found = await work(workers, await open_rows(workers, ROWS, export={"format": "xlsx"}))
+    assert found.counts.failed == len(ROWS)
+    assert "5 columns, and Excel takes 4: choose by spec.export.columns" in found.last_errors[0].message
+    assert found.last_errors[0].error_class == "invalid-input"

@@ -55,6 +55,12 @@ def test_only_a_limit_that_is_used_up_is_waited_for() -> None:
     assert hold_seconds({"x-ratelimit-remaining-requests": "0"}) == 0
 
 
+def test_a_limit_may_also_say_the_moment_at_which_it_is_whole_again() -> None:
+    used_up = {"x-ratelimit-remaining-requests": "0", "date": NOON}
+    assert hold_seconds(used_up | {"x-ratelimit-reset-requests": "1795694490"}) == 90
+    assert hold_seconds(used_up | {"x-ratelimit-reset-requests": "1795694300"}) == 0
+
+
 @pytest.mark.parametrize("body", [b"sk-SECRET\nsecond line", b"sk-\rSECRET", "schlüssel-SECRET".encode(), b"", b"\x01"])
 def test_a_secret_that_cannot_be_a_header_is_refused_before_anybody_quotes_it(body: bytes, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b" sk-SECRET\n")

@@ -19,6 +19,7 @@ _NAME: Final = re.compile(r"[-A-Za-z0-9!#$%&'*+.^_`|~]+")  # RFC 9110 §5.6.2
 _VALUE: Final = re.compile(r"[ -~]+")
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _UNITS: Final = (86_400.0, 3600.0, 60.0, 1.0, 0.001)  # of its groups, in seconds
+_MOMENTS_FROM: Final = 1e9  # 2001, or a duration of 31 years
 
 
 def secret_headers(model: ModelEndpoint, context: Context) -> dict[str, str]:
@@ -58,7 +59,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def hold_seconds(headers: Mapping[str, str]) -> float:
     """Seconds until another request makes sense, after an answer that says that nothing is left of a limit; else 0."""
     spent = [unit for unit in ("requests", "tokens") if headers.get(f"x-ratelimit-remaining-{unit}", "").strip() == "0"]
-    return max((duration(headers.get(f"x-ratelimit-reset-{unit}", "")) for unit in spent), default=0.0)
+    return max((_reset_seconds(headers, f"x-ratelimit-reset-{unit}") for unit in spent), default=0.0)
+
+
+def _reset_seconds(headers: Mapping[str, str], name: str) -> float:
+    """Most name a duration, and some the moment, in seconds since 1970."""
+    seconds = duration(headers.get(name, ""))
+    if seconds < _MOMENTS_FROM:
+        return seconds
+    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    return max(seconds - now.timestamp(), 0.0)
 
 
 def duration(text: str) -> float:

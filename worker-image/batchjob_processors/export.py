@@ -67,7 +67,10 @@ class Export(Processor):
         rows, outcomes = _read_rows(self._block, columns, items)
         if rows:
             # In a thread: to pack a large part may take a second, in which the items of this worker would stand still.
-            body = await asyncio.to_thread(encode, build_encoder(self._block, columns), rows)
+            try:
+                body = await asyncio.to_thread(encode, build_encoder(self._block, columns), rows)
+            except ValueError as error:
+                raise Fail(str(error)) from None
             digest = hashlib.sha256(body).hexdigest()
             name = f"part-{items[0].position:012d}-{digest[:8]}{ending(self._block)}"
             await self._files.put(name, body)
