@@ -271,8 +271,8 @@ class AiBatch(Model):
         1,
         description="Small items that go into one request together, which saves the tokens of the instructions. They "
         "count as so many of spec.concurrency. Where the answer about one of them is missing or wrong, the model is "
-        "asked about that one alone. Whoever wrote one of them may sway what is said of the others: leave it at 1 where "
-        "items are of people who must not. Default: 1.",
+        "asked about that one alone. Whoever wrote one of them may sway what is said of the others: leave it at 1 "
+        "where items are of people who must not. Default: 1.",
         json_schema_extra=immutable("spec.aiBatch.itemsPerRequest"),
     )
     cache: AnswerCache | None = Field(
