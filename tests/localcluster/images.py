@@ -51,6 +51,12 @@ class Image:
     name: str
     dockerfile: Path
     context: Path = REPOSITORY
+    extra: str = ""  # the Dockerfile's argument EXTRA, where it is a variant
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What a build is told besides the Dockerfile and its context."""
+        return ("--build-arg", f"EXTRA={self.extra}") if self.extra else ()
 
     @property
     def short_name(self) -> str:
@@ -82,14 +88,20 @@ PRODUCT: Final = tuple(
         ("chaos", "tests/support/chaos/Dockerfile"),
     )
 )
+# Large, and no test's but by name.
+VARIANTS: Final = tuple(
+    Image(f"batchjob.local/worker-{extra}:dev", REPOSITORY / "worker-image/Dockerfile", extra=extra)
+    for extra in ("parquet", "report")
+)
 
 
 def named(names: Sequence[str]) -> list[Image]:
-    """The product's images by short or full name, all of them for none; raises ClusterError on an unknown one."""
-    chosen = [image for image in PRODUCT if not names or image.name in names or image.short_name in names]
+    """Images by short or full name, for none all but the variants; raises ClusterError on an unknown one."""
+    known = (*PRODUCT, *VARIANTS) if names else PRODUCT
+    chosen = [image for image in known if not names or image.name in names or image.short_name in names]
     if names and len(chosen) < len(set(names)):
         raise ClusterError(
-            f"Images are {', '.join(image.short_name for image in PRODUCT)}; asked for {', '.join(names)}."
+            f"Images are {', '.join(image.short_name for image in known)}; asked for {', '.join(names)}."
         )
     return chosen
 
@@ -138,7 +150,8 @@ def end_builds() -> None:
 
 
 def _key(image: Image) -> str:
-    return content_hash(image.context, image.dockerfile.read_bytes(), repr(BASE_RECIPE).encode())
+    told = [argument.encode() for argument in image.arguments]
+    return content_hash(image.context, image.dockerfile.read_bytes(), repr(BASE_RECIPE).encode(), *told)
 
 
 def _folder() -> Path:
@@ -200,7 +213,7 @@ def _bud(image: Image) -> str:
     id_file = _temporary() / f"{image.file_name}.id"
     command: list[str | Path] = ["bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never"]
     command += [part for path in MACHINE if Path(path).exists() for part in ("--volume", f"{path}:{path}:ro")]
-    command += ["--iidfile", id_file, "--tag", image.name, "--file", image.dockerfile, image.context]
+    command += [*image.arguments, "--iidfile", id_file, "--tag", image.name, "--file", image.dockerfile, image.context]
     log = cache_folder() / "logs" / f"build-{image.file_name}.log"
     try:
         _buildah(*command, log=log)

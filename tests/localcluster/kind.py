@@ -80,7 +80,18 @@ class KindProvider:
         with locked(self.state):
             for image in chosen:
                 with step(f"building and loading {image.name}"):
-                    run(["docker", "build", "--tag", image.name, "--file", image.dockerfile, image.context])
+                    run(
+                        [
+                            "docker",
+                            "build",
+                            *image.arguments,
+                            "--tag",
+                            image.name,
+                            "--file",
+                            image.dockerfile,
+                            image.context,
+                        ]
+                    )
                     self._kind("load", "docker-image", image.name)  # compares ids before it copies
 
     def recycle_volumes(self) -> list[str]:

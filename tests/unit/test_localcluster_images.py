@@ -58,3 +58,14 @@ def test_the_worker_image_is_built_before_what_is_made_from_it(folder: Path) -> 
         chaos.name,
     ]
     assert calls(folder, "pull") == []
+
+
+def test_a_variant_is_built_where_it_is_named_only(folder: Path) -> None:
+    (parquet,) = named(["worker-parquet"])
+    assert parquet not in named([])
+    built = build(parquet)
+    [call] = calls(folder, "bud")
+    assert "--build-arg EXTRA=parquet" in call
+    (worker,) = named(["worker"])
+    assert build(worker).key != built.key
+    assert "--build-arg" not in calls(folder, "bud")[-1]
