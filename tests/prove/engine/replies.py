@@ -6,6 +6,7 @@ to come of it with any.
 """
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from redis.asyncio import Redis
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Before, Failed, Item, RunRules, RunState, Succeeded
 from batchjob.core.rates import Rate
+from batchjob.core.records import RunRecord
 from batchjob.store import Commit, Store, scripts
 from batchjob.worker import Context
 from tests.support.chaos.chaos import Chaos
@@ -90,10 +92,25 @@ async def run_once(server: RedisServer, folder: Path, spoil: Spoil | None) -> tu
         await worker.hold_rate("proof", 0.001)
         end["rate"], _ = await worker.take_rate("proof", Rate(1, 1), 1, 1)
         end["done"] = await store.finished(run.uid)
+        tally = await store.tally(run.uid)
+        end["tally"] = tally.retried, tally.failures, sum(tally.durations.values())
+        end["kept"] = await keep(store)
         await store.revoke(run.uid)
         await store.delete_run(run.uid)
         assert await redis.keys("{bj:*") == []
         return end, dict(proxy.calls)
+
+
+async def keep(store: Store) -> tuple[Any, ...]:
+    """What outlives a run: a cached value, and a record that it was."""
+    worker = store.run("kept", "w")
+    await worker.cache_put("proof", "key", b"value", 60_000)
+    now = time.time()
+    record = RunRecord(
+        uid="kept", namespace="test", name="kept", type="custom", queue="custom", phase="Failed", created=now, ended=now
+    )
+    await store.history.put(record)
+    return await worker.cache_get("proof", "key"), [found.uid async for found in store.history.read(0, now + 1)]
 
 
 async def begin_again(store: Store) -> tuple[Any, ...]:
