@@ -103,10 +103,10 @@ def test_a_batch_job_of_a_newer_version_is_a_condition_and_the_others_do_not_not
 ) -> None:
     types = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/type/enum"
     known = admin.get(CRD)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-    set_enum(admin, types, [*known["type"]["enum"], "report"])
+    set_enum(admin, types, [*known["type"]["enum"], "invoice"])
     try:
         manifest = noop("newer", inline(1))
-        manifest["spec"] = {"type": "report", "source": inline(1)}
+        manifest["spec"] = {"type": "invoice", "source": inline(1)}
         wait_until(lambda: applied(jobs, manifest), "the API server to take the new type")
         condition = jobs.wait_condition("newer", "Stalled", "InvalidSpec")
         assert "spec.type" in condition["message"]

@@ -68,7 +68,7 @@ def _parent_files(run: Run, references_dir: Path) -> Files | None:
     except ConfigurationError as error:
         is_claim = parent.destination.url.startswith("file:")
         hint = ": its results are there, so mount the same claim at the same path" if is_claim else ""
-        raise InvalidSource(f"spec.source.resultsOf: {error}{hint}") from None
+        raise InvalidSource(f"{error}{hint}") from None
 
 
 def _file(run: Run, references_dir: Path) -> Source | None:
