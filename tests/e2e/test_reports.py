@@ -40,8 +40,8 @@ def test_a_schedule_makes_a_report_whose_figures_are_those_of_the_ledger(
     accepted = [row for row in neighbours.ledger("smtp") if "@reported.example" in row["rcpt_tos"][0]]
 
     schedules = Schedules(namespace)
-    spec = {"type": "report", "owner": OWNER, "report": BLOCK}
-    schedules.apply(batch_schedule("minutely", "* * * * *", template={"spec": spec}, concurrencyPolicy="Forbid"))
+    spec = {"type": "report", "report": BLOCK}
+    schedules.apply(batch_schedule("minutely", "* * * * *", template={"spec": spec}, owner=OWNER))
     try:
         [made, *_] = wait_until(lambda: complete(jobs), "a report of the schedule to be complete")
     finally:
