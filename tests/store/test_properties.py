@@ -45,7 +45,7 @@ ELSEWHERE = {
         "if redis.call('HGET', KEY.sealed, ARGV[2]) then",
         "if false then",
     ),
-    "sealed results stay": ("SEAL_PART", "if #batch > 0 then", "if #batch > 1 then"),
+    "sealed results stay": ("SEAL_PART", "if #batch > 0 then", "if false then"),
     "items that are sent again are there twice": ("LOAD_PUT", "if first >= loaded then", "if true then"),
     "a loader that takes over discards what is done": ("DUTY_CLAIM", "and not run.claimable then", "then"),
 }
@@ -64,4 +64,5 @@ def test_the_walk_finds_a_seeded_bug(
     monkeypatch.setattr(scripts, script, found)
     monkeypatch.setattr(scripts, "ALL", (*scripts.ALL, found))
     with pytest.raises(AssertionError):
-        walks.trial(redis_server.url, runs=400, number=1)
+        # It ends with the first that is found, most often below a hundred: the others are for whoever is unlucky.
+        walks.trial(redis_server.url, runs=1200, number=1)
