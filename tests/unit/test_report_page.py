@@ -215,3 +215,13 @@ def test_numbers_are_written_as_people_read_them(write: Any, value: float | None
 )
 def test_changes_are_written_as_people_read_them(now: float, before: float | None, text: str) -> None:
     assert numbers.change(now, before) == text
+
+
+def test_no_label_below_a_chart_is_cut_off_at_its_edge() -> None:
+    hours = [f"Thu {hour:02}:00" for hour in range(25)]
+    chart = Chart("stacked", hours, [("succeeded", [1.0] * 25)])
+    drawing = ET.fromstring(draw(chart, LIGHT, "hours"))
+    width = float(drawing.attrib["width"])
+    labels = [text for text in drawing.iter("{http://www.w3.org/2000/svg}text") if text.text in hours]
+    assert labels[-1].text == "Thu 24:00"
+    assert all(float(text.attrib["x"]) + 7 * len(str(text.text)) / 2 <= width for text in labels)

@@ -75,7 +75,8 @@ def _upright(chart: Chart, palette: Palette) -> Iterator[str]:
     every = ceil(max((_width(label) for label in chart.labels), default=0) / _step(chart))
     for n, label in enumerate(chart.labels):
         if n % every == 0:
-            yield _text(_middle(chart, n), HEIGHT - 12, _short(label, LABEL_CHARACTERS), palette["soft"], "middle")
+            x = min(_middle(chart, n), WIDTH - _width(label) / 2)  # the last one, of a narrow bar, would be cut off
+            yield _text(x, HEIGHT - 12, _short(label, LABEL_CHARACTERS), palette["soft"], "middle")
     draw_series = {"stacked": _stacks, "line": _lines}.get(chart.kind, _bars)
     yield from draw_series(chart, palette, scale)
 
