@@ -119,6 +119,4 @@ async def test_nonsense_that_a_tenant_wrote_into_its_tally_is_left_out(store: St
     await redis.hset(key, mapping={"retried": "-4", "took:x": "1", "took:-1": "2", "failed:a": "1e9", "x": "y"})
     await redis.hset(key, mapping={"failed:" + "c" * 500: "3", "took:9999": "7"})
     tally = await store.tally(uid)
-    assert (tally.retried, tally.failures, tally.durations) == (0, {"c" * 64: 3}, {}), (
-        "a name is cut, numbers are numbers"
-    )
+    assert (tally.retried, tally.failures, tally.durations) == (0, {}, {})

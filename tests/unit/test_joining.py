@@ -29,6 +29,7 @@ class Mortal(Memory):
     """A destination at which a worker dies before its step number `deadly`, from 0."""
 
     deadly = -1
+    room = 10_000  # bytes
 
     async def put(self, name: str, body: bytes) -> None:
         self._step()
@@ -36,6 +37,7 @@ class Mortal(Memory):
 
     async def write(self, name: str, pieces: AsyncIterable[bytes], size: int = 0) -> None:
         await super().write(name, pieces, size)
+        assert sum(map(len, self.kept.values())) <= self.room - len(b"id,no"), "it is full"
 
     async def delete(self, name: str) -> None:
         self._step()
@@ -112,6 +114,7 @@ async def test_a_worker_that_dies_at_any_step_leaves_what_another_one_finishes_a
 async def test_what_a_killed_worker_had_half_written_is_removed() -> None:
     files, parts = await filled(block())
     files.kept["all.csv.0123.unfinished"] = b"id,no"
+    files.room = sum(map(len, files.kept.values())) + len(PLAIN)
     check(files, await write_joined(files, RUN, parts, "all.csv"))
 
 
@@ -123,10 +126,11 @@ async def test_a_part_that_somebody_removed_is_named_and_nothing_is_written() ->
     assert sorted(files.kept) == [parts[0].name, parts[2].name]
 
 
-async def test_a_part_that_somebody_cut_off_is_named_and_nothing_is_written() -> None:
+@pytest.mark.parametrize("ends", [b"", b"?"], ids=["cut off", "changed"])
+async def test_a_part_that_is_another_by_now_is_named_and_nothing_is_written(ends: bytes) -> None:
     files, parts = await filled(block())
-    files.kept[parts[1].name] = files.kept[parts[1].name][:-1]
-    with pytest.raises(ResultsError, match=f"{parts[1].name} is not as long as when it was written"):
+    files.kept[parts[1].name] = files.kept[parts[1].name][:-1] + ends
+    with pytest.raises(ResultsError, match=f"{parts[1].name} is not what was written there"):
         await write_joined(files, RUN, parts, "all.csv")
     assert "all.csv" not in files.kept
 

@@ -244,3 +244,10 @@ def test_the_mail_says_it_in_words_and_has_one_message_id_for_all_attempts() -> 
     text = message.get_content()
     for words in ("1 of 2 items failed.", "owner: alice", "mails: 3", "kubectl -n team describe batchjob job"):
         assert words in text
+
+
+def test_what_a_receiver_says_that_no_status_can_hold_is_written_all_the_same() -> None:
+    """A mail server's words are bytes: what of them is no UTF-8 comes as half a surrogate pair."""
+    after = attempted(notice().deliveries[0], Outcome(DeliveryState.FAILED, "550 Empf\udce4nger"), NOW, WAITS, 0.0)
+    assert after.message == "550 Empf?nger"
+    after.model_dump_json()

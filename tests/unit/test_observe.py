@@ -11,8 +11,10 @@ from batchjob.controller.manifests import child_name
 from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, Memory, Observer
 from batchjob.controller.queues import Queues
 from batchjob.core.admission import Claim
-from batchjob.errors import Forbidden, StoreUnavailable
-from tests.support.plan_world import NAME, UID
+from batchjob.core.items import RunState
+from batchjob.core.records import Tally
+from batchjob.errors import Forbidden, StoreDamaged, StoreUnavailable
+from tests.support.plan_world import NAME, UID, snapshot
 
 
 class HungStore:
@@ -161,3 +163,12 @@ async def test_a_namespace_goes_only_where_that_can_be_seen(answer: Any, leaving
     kube.get.side_effect = [answer]
     observer = Observer(kube, nothing, nothing, nothing, KnownBatchJobs(), Queues(lambda _: None), nothing)
     assert await observer._is_leaving("team") == leaving
+
+
+async def test_a_tally_that_a_runs_user_broke_keeps_no_batchjob_from_its_end() -> None:
+    store, nothing = AsyncMock(), cast("Any", Nothing())
+    store.snapshot.return_value = snapshot(state=RunState.CLOSED)
+    store.tally.side_effect = StoreDamaged("WRONGTYPE")
+    observer = Observer(nothing, store, nothing, nothing, KnownBatchJobs(), Queues(lambda _: None), nothing)
+    seen = await observer.observe(reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1"), Memory())
+    assert (seen.tally, seen.damage) == (Tally(), None)

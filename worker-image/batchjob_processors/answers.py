@@ -46,7 +46,8 @@ class Answers:
         try:
             kept = json.loads(value)
             return self._form.check(kept["answer"]), str(kept["model"])
-        except (ValueError, TypeError, KeyError, InvalidAnswerError):  # the owner's own processors may write there too
+        # The owner's own processors may write there too.
+        except (ValueError, TypeError, KeyError, RecursionError, InvalidAnswerError):
             return None
 
     async def keep(self, messages: Sequence[Message], filled: dict[str, Any], model: str, context: Context) -> None:

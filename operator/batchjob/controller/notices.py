@@ -19,6 +19,7 @@ from batchjob.api.notify import Mail, Notify, Webhook
 from batchjob.api.status import BatchJobStatus, Condition, ConditionType, Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.notes import came_true
+from batchjob.core.documents import writable
 
 MESSAGE_LIMIT: Final = 1024  # of a notice: what is told stays below the 20 kB that Standard Webhooks asks for
 TOLD: Final = (
@@ -122,7 +123,7 @@ def attempted(delivery: Delivery, outcome: Outcome, now: datetime, waits: Sequen
         attempts=attempts,
         last_attempt_time=written(now),
         next_attempt_time=following,
-        message=message[:512],
+        message=writable(message)[:512],
     )
 
 

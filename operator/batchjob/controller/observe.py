@@ -138,7 +138,7 @@ class Observer:
         except StoreDamaged as error:
             certain, damage = None, str(error)
         has_ended = snapshot is not None and snapshot.state in ENDED
-        tally = await self._store.tally(entry.uid) if has_ended else Tally()
+        tally = await self._tally(entry.uid) if has_ended else Tally()
         created = job.status.jobs_created if job.status else 0
         child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
         stuck = _no_pod_starts(child, snapshot)
@@ -250,6 +250,13 @@ class Observer:
         ):
             return False
         return not stuck or await self._users.has_secret(entry.namespace, entry.name, entry.uid)
+
+    async def _tally(self, uid: str) -> Tally:
+        """What reports will know of it: worth less than that it ends, so what a run's user has broken is left out."""
+        try:
+            return await self._store.tally(uid)
+        except StoreDamaged:
+            return Tally()
 
     async def _is_leaving(self, namespace: str) -> bool:
         try:

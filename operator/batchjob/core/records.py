@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
+from batchjob.api.status import ErrorClass
 from batchjob.core.durations import LAST
 
 KEPT_SECONDS: Final = 90 * 86_400
 RECORD_BYTES: Final = 8192  # at most; about 500 where nobody tries
-CLASSES: Final = 32  # error classes of a record: twice as many as there are
 USAGES: Final = 32  # counters of a record: twice as many as a status shows
 NAME_CHARACTERS: Final = 64  # of a class or a counter
 HIGHEST: Final = 2**53  # of a number: what Lua counts exactly
@@ -72,11 +72,11 @@ def read_tally(texts: Mapping[str, str]) -> Tally:
     for name, text in texts.items():
         kind, _, rest = name.partition(":")
         number = _number(text)
-        if kind == "failed" and number:
+        if kind == "failed" and number and rest in set(ErrorClass):
             failures[rest] = number
         elif kind == "took" and number and rest.isascii() and rest.isdecimal() and len(rest) <= len(str(LAST)):
             durations[min(int(rest), LAST)] = number
-    return Tally(_number(texts.get("retried", "")), largest(failures, CLASSES), durations)
+    return Tally(_number(texts.get("retried", "")), largest(failures, len(ErrorClass)), durations)
 
 
 def largest(numbers: Mapping[str, int], most: int) -> dict[str, int]:

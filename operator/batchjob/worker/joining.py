@@ -13,11 +13,11 @@ import msgspec
 
 from batchjob.api.run import Run
 from batchjob.errors import ResultsError
-from batchjob.worker.files import Files
+from batchjob.worker.files import TEMPORARY_SUFFIX, Files
 from batchjob.worker.manifest import MANIFEST, Manifest, Part, empty_columns, write_manifest
 from batchjob.worker.processor import Sealed
 
-WAY_OUT: Final = "somebody removed it: create the BatchJob anew"
+WAY_OUT: Final = "somebody removed or changed it: create the BatchJob anew"
 
 
 async def write_parts(files: Files, run: Run, parts: list[Part], joined: str) -> Sealed:
@@ -36,6 +36,10 @@ async def write_joined(files: Files, run: Run, parts: list[Part], name: str) -> 
     if missing := [part.name for part in parts if part.name not in names]:
         joined = await _was_joined(files, run, missing[0])
     else:
+        # What a killed one left may be as large as all parts: with another beside it the place may be full.
+        for stray in names:
+            if stray.startswith(f"{name}.") and stray.endswith(TEMPORARY_SUFFIX):
+                await files.delete(stray)
         joined = [await _join(files, parts, name)] if parts else []
     return await write_manifest(files, run, joined, joined={part.name for part in parts})
 
@@ -54,13 +58,14 @@ async def _join(files: Files, parts: list[Part], name: str) -> Part:
 
     async def pieces() -> AsyncIterator[bytes]:
         for number, part in enumerate(parts):
-            left = part.bytes - (start := part.header_bytes if number else 0)
-            async for piece in files.read(part.name, start):
-                digest.update(piece)
-                left -= len(piece)
-                yield piece
-            if left:
-                raise ResultsError(f"{files.url(part.name)} is not as long as when it was written: {WAY_OUT}")
+            left_out, found = part.header_bytes if number else 0, hashlib.sha256()
+            async for piece in files.read(part.name):
+                found.update(piece)
+                body, left_out = piece[left_out:], max(0, left_out - len(piece))
+                digest.update(body)
+                yield body
+            if found.hexdigest() != part.sha256:
+                raise ResultsError(f"{files.url(part.name)} is not what was written there: {WAY_OUT}")
 
     await files.write(name, pieces(), size)
     rows = sum(part.rows for part in parts)

@@ -140,7 +140,8 @@ def _in_store(store: Redis, uid: str, jobs: list[dict[str, Any]]) -> dict[str, A
     if phases.get(uid, "gone") not in ENDED and phases.get(uid, "gone") != "gone":
         keys = ["some"] if keys else []
     if any(job["metadata"]["uid"] == uid and _was_stopped(job.get("status", {})) for job in jobs):
-        keys = [key for key in keys if not key.endswith(":results")]  # whether an item was done is chance
+        # Whether an item was done is chance.
+        keys = [key for key in keys if not key.endswith((":results", ":tally"))]
     return {"users": len(users), "keys": keys}
 
 
