@@ -43,10 +43,10 @@ class Memory(Files):
     async def get(self, name: str) -> bytes | None:
         return self.kept.get(name)
 
-    async def read(self, name: str, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, name: str) -> AsyncIterator[bytes]:
         if name not in self.kept:
             raise ResultsError(f"{self.url(name)} does not exist")
-        for place in range(start, len(self.kept[name]), 5):
+        for place in range(0, len(self.kept[name]), 5):
             yield self.kept[name][place : place + 5]
 
     async def names(self) -> list[str]:

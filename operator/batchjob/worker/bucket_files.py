@@ -69,11 +69,11 @@ class BucketFiles(Files):
         except STORE_ERRORS as error:
             raise self._translated(name, error) from None
 
-    async def read(self, name: str, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, name: str) -> AsyncIterator[bytes]:
         """One GET."""
         await self._check()
         try:
-            found = await self._store.get_async(self._prefix + name, options={"range": {"offset": start}})
+            found = await self._store.get_async(self._prefix + name)
             async for piece in found.stream(READ_BYTES):
                 yield bytes(piece)
         except STORE_ERRORS as error:

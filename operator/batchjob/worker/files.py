@@ -48,8 +48,8 @@ class Files(ABC):
         """What a file holds; None where there is none."""
 
     @abstractmethod
-    def read(self, name: str, start: int = 0) -> AsyncIterator[bytes]:
-        """What a file holds from that byte on, in pieces of about a MiB. ResultsError where there is none."""
+    def read(self, name: str) -> AsyncIterator[bytes]:
+        """What a file holds, in pieces of about a MiB. ResultsError where there is none."""
 
     @abstractmethod
     async def names(self) -> list[str]:
@@ -122,11 +122,10 @@ class MountedFiles(Files):
         except OSError as error:
             raise ResultsError(f"{self._field}: {self.url(name)} cannot be read: {error.strerror}") from None
 
-    async def read(self, name: str, start: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, name: str) -> AsyncIterator[bytes]:
         """Read it block by block."""
         try:
             with await asyncio.to_thread((self._folder / name).open, "rb") as file:
-                file.seek(start)
                 while piece := await asyncio.to_thread(file.read, READ_BYTES):
                     yield piece
         except OSError as error:
