@@ -53,8 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         if query.get("comp") == "list":
             self._answer(200, self._list(f"{name}/{query.get('prefix', '')}", len(name) + 1))
         elif name in self.server.blobs:
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or self.headers.get("x-ms-range") or "")
-            self._hand_out(self.server.blobs[name], int(asked[1]) if asked else None)
+            self._answer(200, self.server.blobs[name])
         else:
             self._answer(404)
 
@@ -83,20 +82,11 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         return unquote(url.path).strip("/"), {key: values[0] for key, values in parse_qs(url.query).items()}
 
-    def _hand_out(self, body: bytes, start: int | None) -> None:
-        """All of it, or what there is from a byte on."""
-        if start is None:
-            self._answer(200, body)
-        else:
-            self._answer(206, body[start:], where=f"bytes {start}-{len(body) - 1}/{len(body)}")
-
-    def _answer(self, status: int, body: bytes = b"", kind: str = "application/octet-stream", where: str = "") -> None:
+    def _answer(self, status: int, body: bytes = b"", kind: str = "application/octet-stream") -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         for name, value in (("Content-Length", str(len(body))), ("ETag", '"e"'), ("Last-Modified", STAMP)):
             self.send_header(name, value)
-        if where:
-            self.send_header("Content-Range", where)
         self.end_headers()
         self.wfile.write(body)
 
