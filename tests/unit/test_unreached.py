@@ -28,6 +28,11 @@ BUCKET = Location(url="s3://b/k", endpoint="http://minio:9000")
             True,
         ),
         ("Server disconnected without sending a response.", "it ends the connection without an answer", False),
+        (
+            "[Errno 104] Connection reset by peer",
+            "broke off the connection: if this stays, check scheme and port",
+            False,
+        ),
         ("  Something new.\n more", "Something new.", False),
         ("", "no reason given", False),
     ],
@@ -36,6 +41,15 @@ def test_a_failed_connection_says_what_to_do_and_whether_waiting_may_help(text: 
     found = explain_unreached(text, "mend it")
     assert why in found.why
     assert found.lasts is lasts
+
+
+def test_a_client_that_leaves_out_the_systems_words_is_explained_by_them() -> None:
+    """As httpx2 over anyio does where the connection is reset while it reads."""
+    error = TimeoutError()
+    error.__cause__ = RuntimeError()
+    assert explain_unreached(error).why == "TimeoutError"
+    error.__cause__.__context__ = ConnectionResetError(104, "Connection reset by peer")
+    assert "broke off the connection" in explain_unreached(error).why
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ class Endpoint:
         return _refused(error, said)
 
     def _unreached(self, error: openai.APIError, context: Context) -> Retry:
-        why = explain_unreached(str(error.__cause__ or error))
+        why = explain_unreached(error.__cause__ or error)
         said = f"{BASE_URL}: {self._model.base_url} cannot be reached: {why.why}"
         # A connection that breaks off may be the item's doing, one that does not come about is not.
         if why.lasts or not self._has_answered or not isinstance(error.__cause__, httpx2.ConnectError):

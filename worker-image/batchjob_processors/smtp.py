@@ -169,7 +169,7 @@ def explain(error: aiosmtplib.SMTPException, smtp: Smtp, attempt: int) -> Retry 
         case aiosmtplib.SMTPTimeoutError():
             return Retry(f"{server} did not answer in time", error_class=ErrorClass.TIMEOUT)
         case _:
-            return Retry(f"spec.email.smtp: {server} cannot be used: {explain_unreached(str(error)).why}")
+            return Retry(f"spec.email.smtp: {server} cannot be used: {explain_unreached(error).why}")
 
 
 def _explain_answer(error: aiosmtplib.SMTPResponseException, server: str, attempt: int) -> Retry | Fail:

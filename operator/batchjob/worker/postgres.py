@@ -68,5 +68,5 @@ def explain(error: psycopg.Error, field: str, statement: str, limit_seconds: flo
         return Meaning(
             f"{field}.dsnSecretRef: the database {why}: check user, password and database", is_wrong=False, lasts=lasts
         )
-    why, lasts = explain_unreached(str(error))
+    why, lasts = explain_unreached(error)
     return Meaning(f"{field}.dsnSecretRef: the database cannot be reached: {why}", is_wrong=False, lasts=lasts)

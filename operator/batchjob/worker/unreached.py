@@ -21,6 +21,7 @@ _NO_NAME: Final = Unreached("the host name is not known: check it", lasts=True)
 _NO_TLS: Final = Unreached("what answers there does not speak TLS: check scheme and port", lasts=True)
 _NO_HTTP: Final = Unreached("what answers there does not speak HTTP: check scheme and port", lasts=True)
 _NO_WORD: Final = Unreached("it ends the connection without an answer: check scheme and port", lasts=False)
+_RESET: Final = Unreached("it broke off the connection: if this stays, check scheme and port", lasts=False)
 _NO_ANSWER: Final = Unreached("nothing answers there: check host and port", lasts=False)
 _MEANINGS: Final = {
     "Name or service not known": _NO_NAME,
@@ -31,6 +32,8 @@ _MEANINGS: Final = {
     "illegal status line": _NO_HTTP,  # h11's words
     "Receive buffer too long": _NO_HTTP,
     "Server disconnected without sending a response": _NO_WORD,  # httpx2's
+    "Connection reset by peer": _RESET,
+    "Broken pipe": _RESET,
     "STARTTLS extension not supported": Unreached("it offers no STARTTLS: set tls to tls, or to none", lasts=True),
     "Connection refused": _NO_ANSWER,
     "Connect call failed": _NO_ANSWER,
@@ -41,8 +44,9 @@ _BRIEF: Final = 300
 _PASSING: Final = frozenset({408, 425, 429})  # of the answers that blame the request, those that say "later"
 
 
-def explain_unreached(text: str, trust: str = TRUST_THE_IMAGE) -> Unreached:
-    """What a client's error means. `trust`: what to do about a certificate that is not trusted."""
+def explain_unreached(error: BaseException | str, trust: str = TRUST_THE_IMAGE) -> Unreached:
+    """What a client's error, or its text, means. `trust`: what to do about a certificate that is not trusted."""
+    text = error if isinstance(error, str) else _words(error)
     if found := _CERTIFICATE.search(text):
         detail = (found[1] or found[2]).strip(" .")
         return Unreached(f"its certificate is not trusted ({detail}): {trust}", lasts=True)
@@ -55,6 +59,16 @@ def explain_unreached(text: str, trust: str = TRUST_THE_IMAGE) -> Unreached:
 def is_final(status: int) -> bool:
     """Whether an HTTP status will hardly change by itself."""
     return status < 500 and status not in _PASSING  # noqa: PLR2004 - RFC 9110 §15.6
+
+
+def _words(error: BaseException) -> str:
+    """What it says, or else what its cause says: a client that wraps the system's error may leave its words out."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if text := str(cause):
+            return text
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
 def brief(text: str) -> str:

@@ -69,7 +69,7 @@ class HttpsReader:
         except httpx2.TooManyRedirects:
             raise InvalidSource(f"it leads through more than {REDIRECTS} redirects") from None
         except httpx2.HTTPError as error:
-            why, lasts = explain_unreached(str(error) or type(error).__name__, TRUST_THE_BUNDLE)
+            why, lasts = explain_unreached(error, TRUST_THE_BUNDLE)
             raise SourceUnreachable(f"{self.name} cannot be reached: {why}", lasts=lasts) from None
 
 
