@@ -27,14 +27,14 @@ NOT_STARTED = frozenset({Phase.PENDING, Phase.QUEUED, Phase.SUSPENDED, Phase.RUN
 STARTED = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED}) | TERMINAL
 
 # Phase → what may follow. A suspended BatchJob may not have begun, so it may go back to waiting.
-# Running → Queued: only where Kueue takes the pods back, or its queue and its Job are gone. Finalizing → Running: only
-# where the store was lost and the run begins again.
+# Running → Queued: only where Kueue takes the pods back, or its queue and its Job are gone. Finalizing → Running and
+# Finalizing → Queued: only where the store was lost, so that the run begins again, and waits for its turn if it must.
 MOVES = {
     Phase.PENDING: NOT_STARTED,
     Phase.QUEUED: NOT_STARTED,
     Phase.SUSPENDED: NOT_STARTED | STARTED,
     Phase.RUNNING: STARTED | {Phase.QUEUED},
-    Phase.FINALIZING: STARTED,
+    Phase.FINALIZING: STARTED | {Phase.QUEUED},
     Phase.SUCCEEDED: frozenset({Phase.SUCCEEDED}),
     Phase.FAILED: frozenset({Phase.FAILED}),
     Phase.CANCELLED: frozenset({Phase.CANCELLED}),
