@@ -81,7 +81,7 @@ async def test_a_file_is_read_in_pieces(files: Files) -> None:
         await anext(files.read("none.csv"))
 
 
-@pytest.mark.parametrize("error", [ValueError("not a number"), ResultsError("away")])
+@pytest.mark.parametrize("error", [ValueError("not a number"), ResultsError("away"), TimeoutError("silent")])
 async def test_pieces_that_break_off_leave_no_file_and_say_why(files: Files, error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
         await files.write("large.csv", pieces(b"x" * PIECE_BYTES, b"y" * PIECE_BYTES, error=error))

@@ -7,7 +7,7 @@ from typing import Final
 from batchjob.api.source import Location
 from batchjob.errors import ResultsError
 from batchjob.worker.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
-from batchjob.worker.files import READ_BYTES, Files
+from batchjob.worker.files import READ_BYTES, Files, watched
 
 PIECE_BYTES: Final = 8 * 1024 * 1024  # of a multipart upload; S3 wants at least 5 MiB
 MOST_PIECES: Final = 9000  # S3 takes 10,000
@@ -37,19 +37,14 @@ class BucketFiles(Files):
         """A multipart upload, which is visible once it is completed."""
         await self._check()
         failed: list[Exception] = []
-
-        async def watched() -> AsyncIterator[bytes]:
-            try:
-                async for piece in pieces:
-                    yield piece
-            except Exception as error:
-                failed.append(error)
-                raise
-
         piece_bytes = max(PIECE_BYTES, size // MOST_PIECES)
         try:
             await self._store.put_async(
-                self._prefix + name, watched(), use_multipart=True, chunk_size=piece_bytes, max_concurrency=1
+                self._prefix + name,
+                watched(pieces, failed),
+                use_multipart=True,
+                chunk_size=piece_bytes,
+                max_concurrency=1,
             )
         except Exception as error:
             if failed:

@@ -97,20 +97,20 @@ class MountedFiles(Files):
         """Write beside, piece by piece; sync, rename."""
         del size
         fresh = self._beside(name)
+        failed: list[Exception] = []
         try:
             file = await asyncio.to_thread(_create, fresh)
             try:
-                async for piece in pieces:
+                async for piece in watched(pieces, failed):
                     await asyncio.to_thread(file.write, piece)
                 await asyncio.to_thread(_sync, file)
             finally:
                 file.close()
             await asyncio.to_thread(fresh.replace, self._folder / name)
-        except OSError as error:
+        except BaseException as error:
             fresh.unlink(missing_ok=True)
-            raise ResultsError(f"{self._field}: {self.url(name)} cannot be written: {error.strerror}") from None
-        except BaseException:
-            fresh.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error not in failed:
+                raise ResultsError(f"{self._field}: {self.url(name)} cannot be written: {error.strerror}") from None
             raise
 
     async def get(self, name: str) -> bytes | None:
@@ -149,6 +149,16 @@ class MountedFiles(Files):
             await asyncio.to_thread((self._folder / name).unlink, missing_ok=True)
         except OSError as error:
             raise ResultsError(f"{self._field}: {self.url(name)} cannot be removed: {error.strerror}") from None
+
+
+async def watched(pieces: AsyncIterable[bytes], failed: list[Exception]) -> AsyncIterator[bytes]:
+    """The pieces; what they raise is put into `failed`, by which it is told from what the destination raises."""
+    try:
+        async for piece in pieces:
+            yield piece
+    except Exception as error:
+        failed.append(error)
+        raise
 
 
 def _create(path: Path) -> BinaryIO:
