@@ -15,7 +15,7 @@ from backports import zstd
 from batchjob.api.blocks.export import Column, Export
 from batchjob.errors import ResultsError
 from batchjob.worker.joining import write_joined
-from batchjob.worker.manifest import MANIFEST, Part, describe
+from batchjob.worker.manifest import MANIFEST, Part, build_manifest, describe
 from batchjob.worker.processor import Sealed
 from batchjob_processors.encoders import Row, build_encoder, encode, header_bytes
 from tests.unit.test_parts import RUN, Memory
@@ -124,6 +124,20 @@ async def test_a_part_that_somebody_removed_is_named_and_nothing_is_written() ->
     with pytest.raises(ResultsError, match=f"{parts[1].name} is not there any more: .* create the BatchJob anew"):
         await write_joined(files, RUN, parts, "all.csv")
     assert sorted(files.kept) == [parts[0].name, parts[2].name]
+
+
+@pytest.mark.parametrize("gone", ["the file", "the manifest is another's", "the manifest is of other parts"])
+async def test_parts_that_are_gone_were_joined_only_where_file_and_manifest_say_so(gone: str) -> None:
+    files, parts = await filled(block())
+    await write_joined(files, RUN, parts, "all.csv")
+    if gone == "the file":
+        del files.kept["all.csv"]
+    elif gone == "the manifest is another's":
+        files.kept[MANIFEST] = files.kept[MANIFEST].replace(RUN.uid.encode(), b"another")
+    else:
+        files.kept[MANIFEST] = build_manifest(RUN, parts)
+    with pytest.raises(ResultsError, match=f"{parts[0].name} is not there any more: .* create the BatchJob anew"):
+        await write_joined(files, RUN, parts, "all.csv")
 
 
 @pytest.mark.parametrize("ends", [b"", b"?"], ids=["cut off", "changed"])

@@ -34,7 +34,9 @@ async def write_joined(files: Files, run: Run, parts: list[Part], name: str) -> 
     """
     names = set(await files.names())
     if missing := [part.name for part in parts if part.name not in names]:
-        joined = await _was_joined(files, run, missing[0])
+        joined = await _was_joined(files, run, parts, name) if name in names else None
+        if joined is None:
+            raise ResultsError(f"{files.url(missing[0])} is not there any more: {WAY_OUT}", lasts=True)
     else:
         # What a killed one left may be as large as all parts: with another beside it the place may be full.
         for stray in names:
@@ -44,17 +46,19 @@ async def write_joined(files: Files, run: Run, parts: list[Part], name: str) -> 
     return await write_manifest(files, run, joined, joined={part.name for part in parts})
 
 
-async def _was_joined(files: Files, run: Run, missing: str) -> list[Part]:
+async def _was_joined(files: Files, run: Run, parts: list[Part], name: str) -> list[Part] | None:
+    """What the manifest says, where it is this join's."""
     body = await files.get(MANIFEST)
     manifest = msgspec.json.decode(body, type=Manifest) if body else None
     if manifest is None or manifest.uid != run.uid:
-        raise ResultsError(f"{files.url(missing)} is not there any more: {WAY_OUT}", lasts=True)
-    return manifest.parts
+        return None
+    said = [(part.name, part.rows, part.bytes) for part in manifest.parts]
+    return manifest.parts if said == [(name, sum(part.rows for part in parts), _size(parts))] else None
 
 
 async def _join(files: Files, parts: list[Part], name: str) -> Part:
     digest = hashlib.sha256()
-    size = sum(part.bytes for part in parts) - sum(part.header_bytes for part in parts[1:])
+    size = _size(parts)
 
     async def pieces() -> AsyncIterator[bytes]:
         for number, part in enumerate(parts):
@@ -70,3 +74,8 @@ async def _join(files: Files, parts: list[Part], name: str) -> Part:
     await files.write(name, pieces(), size)
     rows = sum(part.rows for part in parts)
     return Part(name, rows, size, digest.hexdigest(), empty_columns=empty_columns(parts))
+
+
+def _size(parts: list[Part]) -> int:
+    """Bytes of the one file."""
+    return sum(part.bytes for part in parts) - sum(part.header_bytes for part in parts[1:])
