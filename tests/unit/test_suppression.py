@@ -1,5 +1,7 @@
 """Lists of addresses that get no mail."""
 
+import tracemalloc
+
 import pytest
 
 from batchjob.worker import ConfigurationError
@@ -14,6 +16,7 @@ def test_an_address_is_found_whatever_its_case_and_form() -> None:
         plain in found for plain in ("ada@example.com", "ADA@example.com", "emil@xn--exmple-cua.org", "x@y.example")
     )
     assert "gone@example.com" not in found
+    assert "ADA@XN--EXMPLE-CUA.org" in Suppressed("ada@EXÄMPLE.org\n".encode(), None, "f")
     assert "da@example.com" not in found
 
 
@@ -30,6 +33,7 @@ def test_a_csv_names_the_column() -> None:
         (b"a@b.example\nnobody\n", None, "f, line 2 is no address: correct it"),
         (b"email\na@b.example\nnobody\n", "email", "f, line 3 is no address"),
         (b"\xff\xfea", None, "f is not written in UTF-8"),
+        (b"email\n" + b"a" * 2_000_000, "email", "f is no CSV: field larger than field limit"),
     ],
 )
 def test_a_list_that_cannot_be_read_stops_the_run_for_somebody_on_it_would_get_mail(
@@ -37,3 +41,19 @@ def test_a_list_that_cannot_be_read_stops_the_run_for_somebody_on_it_would_get_m
 ) -> None:
     with pytest.raises(ConfigurationError, match=said):
         Suppressed(body, column, "f")
+
+
+def test_a_large_list_takes_little_more_than_itself() -> None:
+    body = b"".join(b"person%09d@example.com\n" % number for number in range(20_000))
+    tracemalloc.start()
+    try:
+        found = Suppressed(body, None, "f")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(found), "person000019999@example.com" in found, "person000020000@example.com" in found) == (
+        20_000,
+        True,
+        False,
+    )
+    assert most < 1.5 * len(body)

@@ -11,12 +11,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Final
+from typing import Final, TextIO
 
 from batchjob.worker import ConfigurationError, Fail
 from batchjob_processors.message import address
 
 LIST_BYTES: Final = 64 * 1024 * 1024
+SHELVES: Final = 256  # of digests
 _PLAIN: Final = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9.-]+\.[a-z]+")  # needs no other look
 
 
@@ -28,33 +29,39 @@ class Suppressed:
 
         ConfigurationError for a line that is none, with its number: whoever is in it would get mail all the same.
         """
+        # Line by line, and sorted shelf by shelf: all at once would take eight times the list's own bytes.
+        text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline=None if column is None else "")
+        self._shelves = [array("Q") for _ in range(SHELVES)]
         try:
-            text = body.decode("utf-8-sig")
+            for line, value in _lines(text) if column is None else _column(text, column, field):
+                if value and not value.startswith("#"):
+                    digest = _digest(_normal(value, f"{field}, line {line}"))
+                    self._shelves[digest % SHELVES].append(digest)
         except UnicodeDecodeError:
             raise ConfigurationError(f"{field} is not written in UTF-8: write it in UTF-8") from None
-        found = array("Q")
-        for line, value in _lines(text) if column is None else _column(text, column, field):
-            if value and not value.startswith("#"):
-                found.append(_digest(_normal(value, f"{field}, line {line}")))
-        self._digests = array("Q", sorted(found))
+        except csv.Error as error:
+            raise ConfigurationError(f"{field} is no CSV: {error}") from None
+        for number, shelf in enumerate(self._shelves):
+            self._shelves[number] = array("Q", sorted(shelf))
 
     def __len__(self) -> int:
-        return len(self._digests)
+        return sum(map(len, self._shelves))
 
     def __contains__(self, plain: str) -> bool:
         """Whether a normalised address is in it, whatever its case."""
         digest = _digest(plain.casefold())
-        place = bisect_left(self._digests, digest)
-        return place < len(self._digests) and self._digests[place] == digest
+        shelf = self._shelves[digest % SHELVES]
+        place = bisect_left(shelf, digest)
+        return place < len(shelf) and shelf[place] == digest
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    for line, value in enumerate(text.splitlines(), 1):
+def _lines(text: TextIO) -> Iterator[tuple[int, str]]:
+    for line, value in enumerate(text, 1):
         yield line, value.strip()
 
 
-def _column(text: str, column: str, field: str) -> Iterator[tuple[int, str]]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
+def _column(text: TextIO, column: str, field: str) -> Iterator[tuple[int, str]]:
+    rows = csv.DictReader(text)
     if column not in (rows.fieldnames or ()):
         has = ", ".join(rows.fieldnames or ()) or "none"
         raise ConfigurationError(f"{field} has no column {column!r} (spec.email.suppression.column); it has: {has:.80}")
