@@ -246,6 +246,17 @@ async def test_a_run_goes_on_within_a_larger_budget_and_trips_at_once_within_the
     assert (grant.paused, grant.chunks) == (True, [])
 
 
+async def test_more_budget_forgives_no_failures(runs: Runs) -> None:
+    story = await Story.begin(runs, "50/10/4/1000")
+    await story.end("xx")
+    assert (await use(story, 1000)).paused
+    await runs.store.set_breaker(story.uid, "50/10/4/2000")
+    await runs.store.resume(story.uid, "more")
+    assert await story.tripped() is None
+    await story.end("x")
+    assert await story.tripped() == (3, 4)
+
+
 async def test_a_budget_that_the_last_item_uses_up_holds_nothing(runs: Runs) -> None:
     story = await Story.begin(runs, "100/100/20/1000", items=1)
     grant = await use(story, 5000)
