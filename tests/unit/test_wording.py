@@ -39,6 +39,19 @@ def test_mjml_that_is_none_stops_the_run_and_reads_no_file() -> None:
         writer(html="<mjml><mj-body><mj-include path='/etc/hostname' type='html' /></mj-body></mjml>")
 
 
+@pytest.mark.parametrize("tag", ["mj-hero", "b", "B", "mj-wrapper css-class='<!--'"])
+def test_mjml_that_is_nested_too_deeply_stops_the_run(tag: str) -> None:
+    name = tag.split(maxsplit=1)[0]
+    with pytest.raises(ConfigurationError, match=r"spec.email.html is MJML with more than 200 elements in each other"):
+        writer(html=f"<mjml><mj-body><!-- </b> -->{f'<{tag}>' * 200}{f'</{name}>' * 200}</mj-body></mjml>")
+
+
+def test_long_mjml_is_not_nested() -> None:
+    text = "<mj-section><mj-column><mj-text>a<br>b<br/><p title='>'>{{ name }}</p></mj-text></mj-column></mj-section>"
+    body = writer(html=f"<mjml><mj-body>{text * 250}</mj-body></mjml>").write(ITEM).body
+    assert (body.html or "").count("&lt;Ada&gt;") == 250
+
+
 @pytest.mark.parametrize(
     ("asked", "language", "subject"),
     [

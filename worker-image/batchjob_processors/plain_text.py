@@ -10,7 +10,7 @@ from typing import Final
 
 _HIDDEN: Final = frozenset({"head", "script", "style", "template", "title"})
 _HIDDEN_STYLE: Final = re.compile(r"display\s*:\s*none", re.IGNORECASE)  # such as the preview text of a newsletter
-_EMPTY: Final = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"})
+EMPTY: Final = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"})
 _PARAGRAPHS: Final = frozenset(
     {"blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "ol", "p", "pre", "table", "ul"}
 )
@@ -51,7 +51,7 @@ class _Reader(HTMLParser):
             hidden, depth = self._hidden
             self._hidden = hidden, depth + (tag == hidden)
             return
-        if tag not in _EMPTY and (tag in _HIDDEN or _HIDDEN_STYLE.search(attributes.get("style", ""))):
+        if tag not in EMPTY and (tag in _HIDDEN or _HIDDEN_STYLE.search(attributes.get("style", ""))):
             self._hidden = tag, 1
             return
         self._break(tag)

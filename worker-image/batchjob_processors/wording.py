@@ -7,10 +7,12 @@ from typing import Any, Final, NamedTuple
 from batchjob.api.blocks.email import Email, Translation
 from batchjob.worker import ConfigurationError, Fail
 from batchjob_processors.message import Body
-from batchjob_processors.plain_text import plain_text
+from batchjob_processors.plain_text import EMPTY, plain_text
 from batchjob_processors.templates import Templates
 
 _LOCALE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")  # a language tag (RFC 5646), roughly
+DEEPEST: Final = 200  # elements of MJML in each other: its renderer ends the process at some thousands
+_TAG: Final = re.compile(r"""<!--.*?(?:-->|\Z)|<(/?)([A-Za-z][^\s/<>]*)(?:"[^"]*"|'[^']*'|[^"'<>])*?(/?)>""", re.DOTALL)
 _URI: Final = re.compile(r"[!#-;=?-~]+")  # what may stand between < and >
 
 
@@ -128,9 +130,23 @@ def _html(field: str, source: str) -> str:
     """The HTML, made here where it is MJML."""
     if not source.lstrip().startswith("<mjml"):
         return source
+    if _depth(source) > DEEPEST:
+        raise ConfigurationError(
+            f"spec.email.{field} is MJML with more than {DEEPEST} elements in each other: close each one, or nest fewer"
+        )
     from mjml import mjml2html  # noqa: PLC0415 - for the runs alone that need it
 
     try:
         return str(mjml2html(source))
     except ValueError as error:
         raise ConfigurationError(f"spec.email.{field} begins with <mjml> and is no MJML: {error}") from None
+
+
+def _depth(source: str) -> int:
+    """How many elements are in each other, at the most."""
+    depth = most = 0
+    for ends, name, is_empty in _TAG.findall(source):
+        if name and not is_empty and name.lower() not in EMPTY:
+            depth = max(depth - 1, 0) if ends else depth + 1
+            most = max(most, depth)
+    return most
