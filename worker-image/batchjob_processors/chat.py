@@ -19,6 +19,7 @@ from batchjob.api.blocks.ai_batch import ModelEndpoint
 from batchjob.worker import Context, ErrorClass, Fail, Retry, check_host, explain_unreached
 from batchjob_processors.chat_client import build_client, read_answer
 from batchjob_processors.chat_headers import hold_seconds, retry_after, secret_headers
+from batchjob_processors.masking import mask
 from batchjob_processors.prompt import Message
 
 SERVER_ERROR: Final = 500
@@ -104,7 +105,7 @@ class Endpoint:
         context.usage("completionTokens", used[1])
         choice = answer.choices[0]
         if choice.message.refusal or choice.finish_reason == "content_filter":
-            why = self._masked(choice.message.refusal or "the content filter stopped it")
+            why = mask(choice.message.refusal or "the content filter stopped it", self._secrets)
             hint = "reword the item, or spec.aiBatch.instructions"
             raise Fail(f"the model refused to answer: {why} ({hint})", error_class=ErrorClass.CONTENT_FILTER)
         text, is_cut = choice.message.content or "", choice.finish_reason == "length"
@@ -177,12 +178,7 @@ class Endpoint:
         """What the endpoint says; a key that it quotes is left out."""
         body: Any = error.body
         words = body.get("message") if isinstance(body, dict) else None
-        return self._masked(str(words or error.message))
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return mask(str(words or error.message), self._secrets)
 
 
 def _refused(error: openai.APIStatusError, said: str) -> Fail:

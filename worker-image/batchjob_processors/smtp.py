@@ -17,6 +17,7 @@ import aiosmtplib
 
 from batchjob.api.blocks.email import Smtp, SmtpTls
 from batchjob.worker import ErrorClass, Fail, Retry, explain_unreached
+from batchjob_processors.masking import mask
 from batchjob_processors.message import as_bytes, needs_utf8
 
 PERMANENT: Final = 500  # SMTP replies from here on say no for good (RFC 5321 §4.2.1)
@@ -139,9 +140,7 @@ class Connections:
             return words
         user, password = self._login
         said = (f"\0{user}\0{password}", password)  # as AUTH PLAIN and AUTH LOGIN say it
-        for secret in (*(base64.b64encode(text.encode()).decode() for text in said), password):
-            words = words.replace(secret, "***") if secret else words
-        return words
+        return mask(words, (*(base64.b64encode(text.encode()).decode() for text in said), password))
 
     async def _reset(self, connection: aiosmtplib.SMTP) -> None:
         """The server said no to this mail; the connection is good for another once the transaction is reset."""
