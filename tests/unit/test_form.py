@@ -1,6 +1,8 @@
 """The form a model has to fill, and what becomes of its answers."""
 
 import json
+import signal
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from batchjob.api.blocks.ai_batch import FormSchema
 from batchjob.errors import ConfigurationError
+from batchjob_processors import form
 from batchjob_processors.form import Form, InvalidAnswerError, find_object
 
 FORM = Form.of_fields(
@@ -103,15 +106,61 @@ def test_any_text_is_either_a_filled_form_or_refused(text: str) -> None:
 
 
 def test_a_json_schema_may_nest_and_what_it_refuses_is_named_by_its_place() -> None:
-    form = Form.of_document(json.dumps(ORDER), "spec.aiBatch.formSchemaRef")
-    assert form.parse('{"lines": [{"count": 2}], "note": null}') == {"lines": [{"count": 2}], "note": None}
+    order = Form.of_document(json.dumps(ORDER), "spec.aiBatch.formSchemaRef")
+    assert order.parse('{"lines": [{"count": 2}], "note": null}') == {"lines": [{"count": 2}], "note": None}
     with pytest.raises(InvalidAnswerError, match=r"lines\[1\].count: 'two' is not of type 'integer'"):
-        form.parse('{"lines": [{"count": 2}, {"count": "two"}]}')
+        order.parse('{"lines": [{"count": 2}, {"count": "two"}]}')
 
 
 def test_a_number_that_no_result_can_hold_is_refused() -> None:
     with pytest.raises(InvalidAnswerError, match="a number is too large"):
         Form.of_document('{"type": "object"}', "a").parse('{"n": 1e999}')
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the time."""
+    monkeypatch.setattr(form, "CHECK_SECONDS", 0.5)
+
+
+TEXT = {"type": "string", "pattern": "^(a+)+$"}
+ENDLESS = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {}}
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"properties": {"a": TEXT}}, {"a": "a" * 40 + "!"}),
+        ({"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, {"a" * 40 + "!": 1}),
+        ({"properties": {"a": {"uniqueItems": True}}}, {"a": [{"n": n} for n in range(5000)]}),
+    ],
+    ids=["pattern", "pattern of a name", "unique items"],
+)
+def test_an_answer_that_takes_too_long_to_check_is_refused(schema: dict[str, Any], answer: dict[str, Any]) -> None:
+    found = Form.of_document(json.dumps({"type": "object"} | schema), "f")
+    with pytest.raises(InvalidAnswerError, match=r"the answer takes more than .* s to check: simplify a pattern"):
+        found.check(answer)
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0, 0)
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_schema_that_takes_too_long_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"f: to check {} by it takes more than .* s"):
+        Form.of_document(json.dumps({"type": "object", "$ref": "#/$defs/d0", "$defs": ENDLESS}), "f")
+
+
+@pytest.mark.usefixtures("hurry")
+@pytest.mark.parametrize("text", ["So: " + '{"a":[{"b":' * 50 + "[" + "1," * 2**20, "x" + "{}" * 2**20])
+def test_json_is_looked_for_no_longer_than_that(text: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidAnswerError, match="the answer is not JSON, and holds too much to look for it: '"):
+            find_object(text)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2**26
 
 
 @pytest.mark.parametrize(
@@ -127,6 +176,7 @@ def test_a_number_that_no_result_can_hold_is_refused() -> None:
         ('{"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}', "there is nothing at $ref"),
         ('{"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1/s"}}}', "there is nothing at $ref"),
         ('{"type": "object", "properties": {"a": {"$dynamicRef": "#b"}}}', "there is nothing at $ref"),
+        ('{"type": "object", "properties": {"id": {}}}', "a field named id would take the place of the item's own"),
         ('{"type": "object", "$ref": "#"}', "a $ref leads back to itself"),
     ],
 )

@@ -15,13 +15,16 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from batchjob.api.blocks.ai_batch import FormField, FormFieldType, FormSchema
+from batchjob.api.blocks.ai_batch import OF_THE_ITEM, FormField, FormFieldType, FormSchema
 from batchjob.worker import ConfigurationError
+from batchjob_processors.cpu_time import OvertimeError, limit_cpu
 
 REMARKS: Final = 5  # on one answer: what else is wrong shows once these are mended
 REMARK_LENGTH: Final = 160  # characters: a remark quotes the value
 STARTS: Final = 100  # braces at which no JSON begins, before a text counts as one that holds none
 CUT: Final = 80  # characters of an answer in a message
+LESS: Final = "simplify a pattern that begins again at every character, or ask for less"
+CHECK_SECONDS: Final = 5.0  # of computing, for one answer: the longest of today take one; others wait meanwhile
 
 _TYPES: Final[dict[FormFieldType, dict[str, Any]]] = {
     FormFieldType.STRING: {"type": "string"},
@@ -77,8 +80,11 @@ class Form:
                 raise ConfigurationError(f"{field} must be a JSON Schema with type: object, for an answer has fields")
             validator_for(schema, default=Draft202012Validator).check_schema(schema)
             _check_references(schema)
+            if "id" in schema.get("properties", {}):
+                raise ConfigurationError(f"{field}: {OF_THE_ITEM}")
             form = cls(schema)
-            form._validator.is_valid({})  # a `$ref` that leads back to itself shows here
+            with limit_cpu(CHECK_SECONDS):
+                form._validator.is_valid({})  # a `$ref` that leads back to itself shows here
         except ValueError as error:
             raise ConfigurationError(f"{field} is not JSON: {error}") from None
         except SchemaError as error:
@@ -91,6 +97,8 @@ class Form:
             ) from None
         except RecursionError:
             raise ConfigurationError(f"{field} is nested too deeply, or a $ref leads back to itself") from None
+        except OvertimeError:
+            raise ConfigurationError(f"{field}: to check {{}} by it takes more than {CHECK_SECONDS:.0f} s") from None
         return form
 
     def parse(self, text: str) -> dict[str, Any]:
@@ -108,8 +116,11 @@ class Form:
                 if field.name in answer or not field.required
             }
         try:
-            errors = list(islice(self._validator.iter_errors(answer), REMARKS))
-            json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+            with limit_cpu(CHECK_SECONDS):
+                errors = list(islice(self._validator.iter_errors(answer), REMARKS))
+                json.dumps(answer, ensure_ascii=False, allow_nan=False).encode()
+        except OvertimeError:
+            raise InvalidAnswerError(f"the answer takes more than {CHECK_SECONDS:.0f} s to check: {LESS}") from None
         except RecursionError:
             raise InvalidAnswerError("the answer is nested too deeply") from None
         except ValueError:  # what JSON's grammar allows and no result may hold
@@ -129,10 +140,16 @@ def find_object(text: str) -> Any:
     except RecursionError:
         raise InvalidAnswerError("the answer is nested too deeply") from None
     except ValueError:
-        found = list(_objects(text))
-    if not found:
+        found = None
+    try:
+        with limit_cpu(CHECK_SECONDS):
+            for found in _objects(text):  # noqa: B007 - the last one is what is looked for
+                pass
+    except OvertimeError:
+        raise InvalidAnswerError(f"the answer is not JSON, and holds too much to look for it: {text[:CUT]!r}") from None
+    if found is None:
         raise InvalidAnswerError(f"the answer is not JSON: {text[:CUT]!r}")
-    return found[-1]
+    return found
 
 
 def _objects(text: str) -> Iterator[Any]:

@@ -128,6 +128,11 @@ class UriSource(Location):
                     "source.uri.url has no host and no bucket: write https://host/path or s3://bucket/key",
                     field=".url",
                 ),
+                cel(
+                    "self.url.startsWith('https:') || !self.url.matches('[?#]')",
+                    "source.uri.url must not contain ? or #, but where it begins with https://. Write %3F or %23.",
+                    field=".url",
+                ),
             ]
         }
     )

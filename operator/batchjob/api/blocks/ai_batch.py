@@ -9,6 +9,7 @@ from batchjob.api.base import VALIDATIONS, Key, Model, Name, Url, cel, immutable
 from batchjob.api.blocks.template import Template
 from batchjob.api.source import Scalar, SecretKey, SecretName
 
+OF_THE_ITEM: Final = "a field named id would take the place of the item's own in its result: name it otherwise"
 FieldName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -44,6 +45,11 @@ class FormField(Model):
                     "!(has(self.minimum) || has(self.maximum)) || self.type in ['number', 'integer']",
                     "minimum and maximum bound fields of type number and integer only",
                     field=".type",
+                ),
+                cel(
+                    "self.name != 'id'",
+                    OF_THE_ITEM,
+                    field=".name",
                 ),
             ]
         }

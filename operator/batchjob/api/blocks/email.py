@@ -123,6 +123,18 @@ class Translation(Model):
 class Place(Location):
     """A place to read files from."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            VALIDATIONS: [
+                cel(
+                    "!self.url.matches('[?#]')",
+                    "email.files.url must not contain ? or #: files are read below it. Write %3F or %23.",
+                    field=".url",
+                )
+            ]
+        }
+    )
+
     url: Url = Field(
         description="s3://, gs:// or az://bucket/key, https://host/path, or file:///path below a mount of "
         "spec.worker.volumes.",
