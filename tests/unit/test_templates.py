@@ -1,5 +1,7 @@
 """Templates of users: strict, bounded, and without a way out."""
 
+import resource
+
 import pytest
 
 from batchjob.worker import ConfigurationError, Fail
@@ -33,6 +35,28 @@ def test_a_template_that_never_ends_is_stopped_with_field_line_and_column() -> N
     said = r"spec.email.text, line 2, column 3: takes more than 100,000 steps: a loop in it is endless"
     with pytest.raises(Fail, match=said):
         Templates("spec.email", text=loop).render("text", {})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'x' * 10**9 }}",
+        "{{ ([0] * 10**9) | length }}",
+        "{{ range(10**9) | list | length }}",
+        "{{ range(90000) | join('x' * 10000) }}",
+        "{{ ('x' * 10000) | replace('x', 'x' * 10000) }}",
+        "{{ '%1000000000s' | format('x') }}",
+        "{{ 'a' | indent(10**9, true) }}",
+        "{{ ('a,' * 10**7) | split(',') | list | length }}",
+        "{% set s = namespace(t='xxxxxxxxxx') %}{% for i in range(40) %}{% set s.t = s.t ~ s.t %}{% endfor %}",
+    ],
+)
+def test_what_one_step_would_make_large_is_stopped_before_it_is_made(source: str) -> None:
+    templates = Templates("spec.email", text=source)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(Fail, match=r"spec.email.text, line 1, column \d+: "):
+        templates.render("text", {})
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024, "KiB"
 
 
 def test_a_template_that_calls_itself_for_ever_is_stopped() -> None:
