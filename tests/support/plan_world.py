@@ -318,6 +318,8 @@ class World:
                     message=message,
                     counts=counts.model_copy(update=left),
                 )
+            case do.PrepareReport():
+                pass  # no figures here
             case _:
                 raise TypeError(f"unknown action {action!r}")
 

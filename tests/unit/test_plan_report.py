@@ -76,12 +76,27 @@ def test_a_pdf_takes_the_image_that_has_its_library() -> None:
     assert reports().observe().job.spec.variant is None
 
 
-@pytest.mark.parametrize(("deliver", "outside"), [(FILES, False), (None, True)])
-def test_a_report_by_mail_is_not_repeated_by_itself_after_the_store_was_lost(
-    deliver: dict[str, Any] | None, outside: bool
+MAIL: dict[str, Any] = {
+    "email": {"smtp": {"host": "mail.example"}, "from": "a@example.com", "to": ["b@example.com"]}
+}
+
+
+@pytest.mark.parametrize("deliver", [FILES, MAIL])
+@pytest.mark.parametrize("resume", [None, "again"])
+def test_a_report_is_not_made_again_after_the_store_was_lost_for_it_would_say_that_nothing_was_done(
+    deliver: dict[str, Any], resume: str | None
 ) -> None:
-    mail = {"email": {"smtp": {"host": "mail.example"}, "from": "a@example.com", "to": ["b@example.com"]}}
-    assert reports(deliver=deliver or mail).observe().job.spec.has_effects_outside is outside
+    world = reports(deliver=deliver)
+    world.settle()
+    world.run = None
+    if resume:
+        world.edit(resumeToken=resume)
+    plan = world.look()
+    assert kinds(plan) == [do.DeleteJob]
+    _, reason, message = condition(plan.status, ConditionType.FAILED)
+    assert (reason, message.split(". ")[1]) == ("StoreLost", "Create it again to have one of those that ended since.")
+    assert plan.record
+    assert (plan.record.type, plan.record.phase, plan.record.reason) == ("report", "Failed", "StoreLost")
 
 
 def test_a_run_that_ends_is_remembered_with_what_was_counted_of_it() -> None:

@@ -6,7 +6,7 @@ from batchjob.api.status import BatchJobStatus, ConditionType, Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.begin import PlanSettings, plan_start, plan_wait, waits_for_queue
-from batchjob.controller.ending import delete_job
+from batchjob.controller.ending import delete_job, plan_end
 from batchjob.controller.observed import Observed
 from batchjob.controller.policies import held_before
 from batchjob.controller.status import Verdict
@@ -29,6 +29,8 @@ def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
     """The store has forgotten the run, or knows it in another epoch."""
     old_job = delete_job(seen.child)
     seen = replace(seen, certain=None)  # what the store has now is another run's
+    if seen.job.spec.report:  # made again it would take the place of the right one, and say that nothing was done
+        return plan_end(replace(seen, snapshot=None), _no_report(), stop=True)
     before = _before(seen.job)
     again = _what_runs_again(seen.job, before)
     if is_undecided(seen.job):
@@ -83,6 +85,14 @@ def _held(job: BatchJob) -> Verdict:
         f"certain are lost{unless}."
     )
     return Verdict(Phase.SUSPENDED, Reason.STORE_LOST, message, stalled=True)
+
+
+def _no_report() -> Verdict:
+    message = (
+        "The store lost this report, and with it what is remembered of the BatchJobs that it is about. Create it again "
+        "to have one of those that ended since."
+    )
+    return Verdict(Phase.FAILED, Reason.STORE_LOST, message, stalled=True)
 
 
 def _before(job: BatchJob) -> Before:
