@@ -260,6 +260,8 @@ class World:
                 self.jobs.pop(name, None)
             case do.Dismiss():
                 self.has_secret = self.has_user = False
+            case do.PrepareReport():
+                pass  # no figures here
             case _:
                 self._tell_store(action)
 
@@ -318,8 +320,6 @@ class World:
                     message=message,
                     counts=counts.model_copy(update=left),
                 )
-            case do.PrepareReport():
-                pass  # no figures here
             case _:
                 raise TypeError(f"unknown action {action!r}")
 

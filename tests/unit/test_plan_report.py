@@ -76,9 +76,7 @@ def test_a_pdf_takes_the_image_that_has_its_library() -> None:
     assert reports().observe().job.spec.variant is None
 
 
-MAIL: dict[str, Any] = {
-    "email": {"smtp": {"host": "mail.example"}, "from": "a@example.com", "to": ["b@example.com"]}
-}
+MAIL: dict[str, Any] = {"email": {"smtp": {"host": "mail.example"}, "from": "a@example.com", "to": ["b@example.com"]}}
 
 
 @pytest.mark.parametrize("deliver", [FILES, MAIL])

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import json
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -23,6 +24,7 @@ from batchjob.api.figures import (
 from batchjob_processors.report import LETTER, render
 from batchjob_processors.reporting import numbers
 from batchjob_processors.reporting.charts import LIGHT, draw
+from batchjob_processors.reporting.paper import as_inputs
 from batchjob_processors.reporting.sections import build_view
 from batchjob_processors.reporting.view import Chart
 
@@ -157,7 +159,8 @@ def test_a_pdf_is_made_of_the_same_and_twice_the_same() -> None:
 
 
 def test_a_report_of_nothing_says_so() -> None:
-    empty = Figures(since=FIGURES.since, until=FIGURES.until, time_zone="UTC", scope="all", namespace="team")
+    known = {"since": FIGURES.since, "until": FIGURES.until, "time_zone": "UTC", "namespace": "team"}
+    empty = Figures(scope="all", covers_window=False, **known)
     document = DOCUMENT.model_copy(update={"figures": empty, "queries": {}})
     view = build_view(document, block("html").shown)
     assert [section.note for section in view.sections] == [
@@ -172,8 +175,30 @@ def test_a_report_of_nothing_says_so() -> None:
     ]
     assert "all BatchJobs" in view.subtitle
     assert not any(section.charts for section in view.sections)
-    assert any("there are none yet" in note for note in view.notes)
+    assert view.warning.endswith("records do not reach back to its beginning. There are none.")
     assert render(document, block("html", "pdf", "csv", "json"))
+
+
+def test_a_report_of_a_part_of_its_window_says_so_before_all_else() -> None:
+    part = FIGURES.model_copy(update={"covers_window": False, "records_since": "2026-11-18T10:00:00+01:00"})
+    document = DOCUMENT.model_copy(update={"figures": part})
+    found = render(document, block("html", "pdf"), with_letter=True)
+    words = "records do not reach back to its beginning. They begin at Wed 18 Nov 2026 10:00."
+    for name in ("report.html", LETTER):
+        page = found[name].decode()
+        assert page.index(words) < page.index("<h2")
+    assert len(found["report.pdf"]) > len(render(DOCUMENT, block("pdf"))["report.pdf"])
+    assert json.loads(as_inputs(build_view(document, block("pdf").shown))["view"])["warning"].endswith(words)
+    assert build_view(DOCUMENT, block("html").shown).warning == ""
+
+
+def test_what_a_section_leaves_out_is_said_there() -> None:
+    cut = FIGURES.model_copy(update={"queues_left_out": True, "usage_left_out": True})
+    view = build_view(DOCUMENT.model_copy(update={"figures": cut}), block("html").shown)
+    assert {section.name: section.note for section in view.sections if section.name in {"queues", "usage"}} == {
+        "queues": "There are more queues: they are in the sums alone.",
+        "usage": "There are more names of counters than are shown.",
+    }
 
 
 @pytest.mark.parametrize(

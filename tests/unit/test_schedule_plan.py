@@ -12,6 +12,7 @@ from kubernetes.client import V1CronJob, V1Job
 
 from batchjob.api.base import MAX_NAME
 from batchjob.api.schedule import MAX_SCHEDULE_NAME, ScheduleConditionType
+from batchjob.api.v1alpha1 import SCHEDULED_AT
 from batchjob.controller.observed import Trouble
 from batchjob.controller.schedule_actions import MakeCronJob, MakeJob, MakeRun
 from batchjob.controller.schedule_manifests import (
@@ -19,7 +20,6 @@ from batchjob.controller.schedule_manifests import (
     JOB_MANAGER,
     JOB_TIME,
     SCHEDULE_LABEL,
-    SCHEDULED_AT,
     cron_job_name,
     fits,
     run_name,

@@ -4,9 +4,10 @@ from typing import Any, cast
 
 import pytest
 
+from batchjob.api.v1alpha1 import SCHEDULED_AT
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, build_entry
-from batchjob.controller.schedule_manifests import IN_TURN, SCHEDULE_LABEL, SCHEDULED_AT
+from batchjob.controller.schedule_manifests import IN_TURN, SCHEDULE_LABEL
 from batchjob.controller.turns import Turns
 from batchjob.errors import BatchJobError
 

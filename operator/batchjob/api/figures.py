@@ -2,7 +2,7 @@
 
 The operator makes the figures, since it alone may read the records of all runs; the loader adds the rows of queries.
 Amounts of what nothing was counted of are null, never 0. `before` is the window before, null where records do not reach
-back so far.
+back so far; where they do not reach back to `since` either, `coversWindow` is false.
 """
 
 from enum import StrEnum
@@ -88,6 +88,9 @@ class Figures(Model):
     namespace: str
     owner: str | None = None
     records_since: str | None = None  # when the oldest run ended that is remembered; null: none is
+    covers_window: bool = True  # false: runs that ended in the window may be unknown, they were before recordsSince
+    queues_left_out: bool = False  # more than have a line here; they are in the sums
+    usage_left_out: bool = False  # counters of more names than are shown
     total: Measures = Measures()
     before: Measures | None = None
     queues: list[QueueFigures] = Field(default_factory=list)

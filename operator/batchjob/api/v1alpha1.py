@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
-from batchjob.api.base import MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, checked_time, immutable
+from batchjob.api.base import GROUP, MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, checked_time, immutable
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.custom import Custom
 from batchjob.api.blocks.email import Email
@@ -237,6 +237,9 @@ class BatchJobSpec(Model):
         return self.type in {JobType.EMAIL, JobType.CUSTOM} or bool(self.report and self.report.deliver.email)
 
 
+SCHEDULED_AT: Final = f"{GROUP}/scheduled-at"  # annotation of a BatchJob of a schedule: the time that the run is for
+
+
 class ObjectMeta(Model):
     """The part of Kubernetes' metadata that we read."""
 
@@ -246,6 +249,7 @@ class ObjectMeta(Model):
     generation: int = 0
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
+    annotations: dict[str, Any] | None = None
 
 
 class BatchJob(Model):

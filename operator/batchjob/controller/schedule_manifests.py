@@ -10,13 +10,12 @@ from typing import Any, Final
 
 from batchjob.api.base import API_VERSION, GROUP, MAX_NAME
 from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, ConcurrencyPolicy
-from batchjob.api.v1alpha1 import KIND
+from batchjob.api.v1alpha1 import KIND, SCHEDULED_AT
 from batchjob.controller.manifests import HASH_LENGTH, MANAGED_BY, MANAGER
 from batchjob.controller.status import MESSAGE_LIMIT, clip, format_time
 from batchjob.core.reasons import Reason
 
 SCHEDULE_LABEL: Final = f"{GROUP}/schedule"  # on CronJobs, Jobs and BatchJobs: the name of the BatchSchedule
-SCHEDULED_AT: Final = f"{GROUP}/scheduled-at"  # on BatchJobs: the time that the run is for
 CAUGHT_UP: Final = f"{GROUP}/caught-up"  # on Jobs: "true" where its time was missed and we made it later
 IN_TURN: Final = f"{GROUP}/in-turn"  # on BatchJobs: "true" where it waits for earlier runs
 JOB_MANAGER: Final = f"{GROUP}/schedule"  # spec.managedBy of the Jobs

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from batchjob.api.v1alpha1 import SCHEDULED_AT
 from batchjob.controller.informer import Informer, ObjectKey, object_key
 from batchjob.controller.known import Entry
-from batchjob.controller.schedule_manifests import IN_TURN, SCHEDULE_LABEL, SCHEDULED_AT
+from batchjob.controller.schedule_manifests import IN_TURN, SCHEDULE_LABEL
 from batchjob.core.phases import TERMINAL
 from batchjob.errors import BatchJobError
 

@@ -6,14 +6,19 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final, TypeVar
 
 from batchjob.api.figures import FailingJob, FailureFigures, Figures, Measures, QueueFigures, Span
-from batchjob.api.v1alpha1 import BatchJob
+from batchjob.api.v1alpha1 import SCHEDULED_AT, BatchJob
 from batchjob.core.durations import quantile
-from batchjob.core.records import RunRecord
+from batchjob.core.records import USAGES, RunRecord
 from batchjob.core.zones import find_zone
 
 FAILING_JOBS: Final = 10
 QUEUES: Final = 50  # lines; the others are in the sums
-HOURS_BELOW_SECONDS: Final = 3 * 86_400  # a shorter window is drawn by hours
+# Whoever creates BatchJobs names queues, and their processors counters: a report keeps so many apart in memory, those
+# that come first. What is counted of them is right whatever else there is.
+QUEUES_ADDED: Final = 1000
+USAGES_ADDED: Final = 128
+USAGES_OF_A_QUEUE: Final = USAGES  # as many as one run may have
+HOURS_BELOW_SECONDS: Final = 71 * 3600  # a shorter window is drawn by hours; three days may have an hour less
 HOUR_SECONDS: Final = 3600
 
 Name = TypeVar("Name", str, int)
@@ -23,6 +28,7 @@ Name = TypeVar("Name", str, int)
 class Wanted:
     """What a report is about. Times are seconds since 1970."""
 
+    before: float  # where the window before begins
     since: float
     until: float
     zone: tzinfo
@@ -31,32 +37,40 @@ class Wanted:
     namespace: str
     owner: str | None
 
-    @property
-    def before(self) -> float:
-        """Where the window before begins."""
-        return 2 * self.since - self.until
-
 
 def wanted_of(job: BatchJob, now: datetime) -> Wanted | None:
     """What a BatchJob wants to report on; None where it is no report. ValueError: there is no such time zone.
 
-    The window ends when the BatchJob was to begin, whenever it does: made again, the figures are the same.
+    The window ends when the BatchJob was to begin, whenever it does: made again, the figures are the same, and the
+    windows of a schedule meet without a gap.
     """
-    block, created = job.spec.report, job.metadata.creation_timestamp
+    block = job.spec.report
     if block is None:
         return None
-    until = datetime.fromisoformat(created) if created else now
-    if job.spec.start_after:
-        until = max(until, datetime.fromisoformat(job.spec.start_after))
+    zone = find_zone(block.time_zone)
+    until = _end(job, now).astimezone(zone)
+    since = block.before(until)
     return Wanted(
-        since=until.timestamp() - block.window_seconds,
+        before=block.before(since).timestamp(),
+        since=since.timestamp(),
         until=until.timestamp(),
-        zone=find_zone(block.time_zone),
+        zone=zone,
         zone_name=block.time_zone,
         scope=block.scope,
         namespace=job.metadata.namespace,
         owner=job.spec.owner,
     )
+
+
+def _end(job: BatchJob, now: datetime) -> datetime:
+    created = job.metadata.creation_timestamp
+    end = datetime.fromisoformat(created) if created else now
+    try:
+        scheduled = datetime.fromisoformat((job.metadata.annotations or {}).get(SCHEDULED_AT, ""))
+        end = min(end, scheduled)  # an annotation is anybody's to write: no report is on what is still to come
+    except (TypeError, ValueError):
+        pass  # it is of no schedule
+    return max(end, datetime.fromisoformat(job.spec.start_after)) if job.spec.start_after else end
 
 
 @dataclass(frozen=True)
@@ -69,19 +83,24 @@ class Waiting:
 
 @dataclass
 class _Sum:
-    """What some runs did, while they are added up."""
+    """What some runs did, while they are added up; counters of at most `usages` names."""
 
+    usages: int
     runs: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     usage: dict[str, int] = field(default_factory=dict)
     durations: dict[int, int] = field(default_factory=dict)
     active_seconds: int = 0
+    left_out: bool = False
 
     def add(self, record: RunRecord) -> None:
         self.runs[record.phase] = self.runs.get(record.phase, 0) + 1
         for name in ("succeeded", "failed", "cancelled", "skipped", "retried", "repeated"):
             self.numbers[name] = self.numbers.get(name, 0) + getattr(record, name)
-        _add_all(self.usage, record.usage)
+        self.left_out |= len(self.usage.keys() | record.usage.keys()) > self.usages
+        for name, number in sorted(record.usage.items()):
+            if name in self.usage or len(self.usage) < self.usages:
+                self.usage[name] = self.usage.get(name, 0) + number
         _add_all(self.durations, record.durations)
         self.active_seconds += record.active_seconds
 
@@ -114,7 +133,7 @@ class Reckoning:
         self._spans = _spans(wanted)
         self._now: dict[str, _Sum] = {}
         self._before: dict[str, _Sum] = {}
-        self._all, self._all_before = _Sum(), _Sum()
+        self._all, self._all_before = _Sum(USAGES_ADDED), _Sum(USAGES_ADDED)
         self._failures: dict[str, int] = {}
         self._failures_before: dict[str, int] = {}
         self._failing: list[RunRecord] = []
@@ -128,7 +147,8 @@ class Reckoning:
             else (self._before, self._all_before, self._failures_before)
         )
         whole.add(record)
-        sums.setdefault(record.queue, _Sum()).add(record)
+        if record.queue in sums or len(sums) < QUEUES_ADDED:
+            sums.setdefault(record.queue, _Sum(USAGES_OF_A_QUEUE)).add(record)
         _add_all(failures, record.failures)
         if is_now:
             self._place(record)
@@ -145,10 +165,13 @@ class Reckoning:
 
     def figures(self, waiting: Mapping[str, Waiting]) -> Figures:
         """What was found; `waiting`: by queue, now."""
-        wanted, seconds = self._wanted, self._wanted.until - self._wanted.since
+        wanted = self._wanted
+        seconds, seconds_before = wanted.until - wanted.since, wanted.since - wanted.before
         can_compare = self._begins is not None and self._begins <= wanted.before
-        names = sorted({*self._now, *(name for name, line in waiting.items() if line.number)})
-        names = sorted(names, key=lambda name: -self._sum(name).numbers.get("succeeded", 0))[:QUEUES]
+        covers = self._begins is not None and self._begins <= wanted.since
+        waits = (name for name, line in waiting.items() if line.number and len(self._now) < QUEUES_ADDED)
+        names = sorted({*self._now, *waits})
+        names = sorted(names, key=lambda name: -self._sum(name).numbers.get("succeeded", 0))
         return Figures(
             since=_text(wanted.since, wanted.zone),
             until=_text(wanted.until, wanted.zone),
@@ -157,17 +180,20 @@ class Reckoning:
             namespace=wanted.namespace,
             owner=wanted.owner,
             records_since=None if self._begins is None else _text(self._begins, wanted.zone),
+            covers_window=covers,
+            queues_left_out=len(names) > QUEUES,
+            usage_left_out=self._all.left_out or (can_compare and self._all_before.left_out),
             total=self._all.measures(seconds),
-            before=self._all_before.measures(seconds) if can_compare else None,
+            before=self._all_before.measures(seconds_before) if can_compare else None,
             queues=[
                 QueueFigures(
                     queue=name,
                     now=self._sum(name).measures(seconds),
-                    before=self._before.get(name, _Sum()).measures(seconds) if can_compare else None,
+                    before=self._queue_before(name, seconds_before) if can_compare else None,
                     waiting=waiting.get(name, Waiting()).number,
                     oldest_waiting_seconds=waiting.get(name, Waiting()).oldest_seconds,
                 )
-                for name in names
+                for name in names[:QUEUES]
             ],
             failures=self._by_class(can_compare=can_compare),
             spans=[span for _, span in self._spans],
@@ -175,7 +201,13 @@ class Reckoning:
         )
 
     def _sum(self, queue: str) -> _Sum:
-        return self._now.get(queue, _Sum())
+        return self._now.get(queue, _Sum(USAGES_OF_A_QUEUE))
+
+    def _queue_before(self, queue: str, seconds: float) -> Measures | None:
+        found = self._before.get(queue)
+        if found is None and len(self._before) >= QUEUES_ADDED:
+            return None  # it may be one of those that were not added up
+        return (found or _Sum(USAGES_OF_A_QUEUE)).measures(seconds)
 
     def _by_class(self, *, can_compare: bool) -> list[FailureFigures]:
         before = self._failures_before if can_compare else {}
@@ -210,7 +242,8 @@ def _spans(wanted: Wanted) -> list[tuple[float, Span]]:
         label = moment.strftime("%a %H:%M" if by_hours else "%a %d %b")
         found.append((start, Span(start=moment.isoformat(timespec="seconds"), label=label)))
         midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-        start = (start // HOUR_SECONDS + 1) * HOUR_SECONDS if by_hours else midnight.timestamp()
+        past = moment.minute * 60 + moment.second + moment.microsecond / 1e6  # of the zone: some are half an hour off
+        start = start + HOUR_SECONDS - past if by_hours else midnight.timestamp()
     return found
 
 

@@ -24,6 +24,8 @@ def _letter(view: View) -> Iterator[str]:
     yield '<div style="max-width:680px;margin:0 auto">'
     yield f'<h1 style="font-size:22px;margin:0">{escape(view.title)}</h1>'
     yield f'<p style="margin:0;color:{_SOFT}">{escape(view.subtitle)}</p>'
+    if view.warning:
+        yield f'<p style="margin:6px 0 0;color:{LIGHT["bad"]}"><b>{escape(view.warning)}</b></p>'
     for section in view.sections:
         yield from _section(section)
     notes = "".join(f'<p style="margin:0">{escape(note)}</p>' for note in view.notes)

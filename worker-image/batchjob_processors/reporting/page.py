@@ -56,7 +56,10 @@ def _page(view: View) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
     yield "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
     yield f"<title>{escape(view.title)}</title><style>{STYLE}</style></head><body>"
-    yield f'<header><h1>{escape(view.title)}</h1><p class="soft">{escape(view.subtitle)}</p></header><main>'
+    yield f'<header><h1>{escape(view.title)}</h1><p class="soft">{escape(view.subtitle)}</p>'
+    if view.warning:
+        yield f'<p class="bad"><b>{escape(view.warning)}</b></p>'
+    yield "</header><main>"
     for section in view.sections:
         yield from _section(section)
     yield "</main><footer>"

@@ -28,6 +28,7 @@ def as_inputs(view: View) -> dict[str, str]:
         "subtitle": view.subtitle,
         "sections": [_section(section) for section in view.sections],
         "notes": list(view.notes),
+        "warning": view.warning,
     }
     return {"view": json.dumps(found)}
 

@@ -45,9 +45,8 @@ def build_view(document: Document, sections: Sequence[Wanted]) -> View:
     whose = "all BatchJobs" if figures.scope == "all" else f"BatchJobs of {figures.owner or 'nobody in particular'}"
     where = "" if figures.scope == "all" else f" in namespace {figures.namespace}"
     window = f"{_time(figures.since)} to {_time(figures.until)} ({figures.time_zone})"
-    return View(
-        document.title, f"{window} · {whose}{where}", found, [*_notes(figures), f"Made by {document.batch_job}."]
-    )
+    notes = [*_notes(figures), f"Made by {document.batch_job}."]
+    return View(document.title, f"{window} · {whose}{where}", found, notes, _warning(figures))
 
 
 def window_of(figures: Figures) -> str:
@@ -60,11 +59,18 @@ def _time(text: str) -> str:
     return f"{datetime.fromisoformat(text):%a %d %b %Y %H:%M}"
 
 
+def _warning(figures: Figures) -> str:
+    if figures.covers_window:
+        return ""
+    since = f"They begin at {_time(figures.records_since)}." if figures.records_since else "There are none."
+    return f"What ended in this window may be missing here: records do not reach back to its beginning. {since}"
+
+
 def _notes(figures: Figures) -> list[str]:
     notes = ["A BatchJob counts where it ended. Durations are of attempts of items, at most 5 % off."]
     if figures.before is None:
-        since = f"they begin at {_time(figures.records_since)}" if figures.records_since else "there are none yet"
-        notes.append(f"There is no comparison: records do not reach back to the window before ({since}).")
+        since = f" (they begin at {_time(figures.records_since)})" if figures.records_since else ""
+        notes.append(f"There is no comparison: records do not reach back to the window before{since}.")
     else:
         notes.append("Changes are against the window before, of the same length.")
     return notes
@@ -146,7 +152,8 @@ def _queues(figures: Figures, title: str) -> Section:
         ]
         for line in figures.queues
     ]
-    return _with_rows(Section(title, "queues", table=Table(columns, rows)), "No queue had anything to do.")
+    note = "There are more queues: they are in the sums alone." if figures.queues_left_out else ""
+    return _with_rows(Section(title, "queues", table=Table(columns, rows), note=note), "No queue had anything to do.")
 
 
 def _durations(figures: Figures, title: str) -> Section:
@@ -212,7 +219,10 @@ def _usage(figures: Figures, title: str) -> Section:
     for name in sorted({*figures.total.usage, *(before or ())}, key=lambda name: USAGE_NAMES.get(name, name)):
         amount, old = figures.total.usage.get(name, 0), None if before is None else before.get(name, 0)
         rows.append([USAGE_NAMES.get(name, name), amount, old, numbers.change(amount, old)])
-    return _with_rows(Section(title, "usage", table=Table(columns, rows)), "Nothing that is counted was used.")
+    note = "There are more names of counters than are shown." if figures.usage_left_out else ""
+    return _with_rows(
+        Section(title, "usage", table=Table(columns, rows), note=note), "Nothing that is counted was used."
+    )
 
 
 _BUILD: Final[dict[Shown, Callable[[Figures, str], Section]]] = {

@@ -75,3 +75,4 @@ class View:
     subtitle: str
     sections: Sequence[Section]
     notes: Sequence[str] = field(default_factory=tuple)
+    warning: str = ""  # before all else

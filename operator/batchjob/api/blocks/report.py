@@ -1,5 +1,6 @@
 """The block of type report."""
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -9,9 +10,6 @@ from batchjob.api.base import VALIDATIONS, Model, cel
 from batchjob.api.blocks.email import Smtp
 from batchjob.api.blocks.export import Destination
 from batchjob.api.source import SecretKey
-
-HOUR_SECONDS: Final = 3600
-UNIT_SECONDS: Final = {"h": HOUR_SECONDS, "d": 24 * HOUR_SECONDS}
 
 # Of a spec as a whole.
 SPEC_RULES: Final = (
@@ -151,7 +149,8 @@ class Report(Model):
     window: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[hd]$", max_length=5)] = Field(
         "7d",
         description="How much time it covers, in hours or days, such as 24h or 7d; at most 90d, which is how long "
-        "records of BatchJobs that ended are kept. It ends when the BatchJob is created, or at spec.startAfter.",
+        "records of BatchJobs that ended are kept. Days are those of the time zone, whose clock may change. It ends at "
+        "the time that a BatchSchedule made the BatchJob for, else when that is created, or at spec.startAfter.",
         json_schema_extra={
             VALIDATIONS: [
                 cel(
@@ -183,10 +182,12 @@ class Report(Model):
     )
     deliver: Deliver = Field(description="Where it goes.")
 
-    @property
-    def window_seconds(self) -> int:
-        """How much time it covers."""
-        return int(self.window[:-1]) * UNIT_SECONDS[self.window[-1]]
+    def before(self, end: datetime) -> datetime:
+        """Where a window begins that ends then: days are those of the clock there, and may have 23 or 25 hours."""
+        number = int(self.window[:-1])
+        if self.window.endswith("d"):
+            return end - timedelta(days=number)  # of one time zone, which Python takes by its clock
+        return (end.astimezone(UTC) - timedelta(hours=number)).astimezone(end.tzinfo)
 
     @property
     def shown(self) -> list[Section]:
