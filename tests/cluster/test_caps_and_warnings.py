@@ -41,6 +41,15 @@ def mail(rate: int | None = None) -> dict[str, Any]:
 
 
 PLAIN = {"smtp": {"host": "mail", "tls": "none", "credentialsSecretRef": {"name": "login"}}}
+REPORT = {
+    "apiVersion": "batchjob.dev/v1alpha1",
+    "kind": "BatchJob",
+    "metadata": {"name": "risky"},
+    "spec": {
+        "type": "report",
+        "report": {"deliver": {"email": PLAIN | {"from": "a@b.example", "to": ["c@d.example"]}}},
+    },
+}
 
 
 @pytest.mark.parametrize(
@@ -116,6 +125,7 @@ def test_an_image_without_a_fixed_version_is_accepted_with_a_warning(
     [
         (noop("risky", inline(1), worker={"image": DIGEST}), "spec.worker.resources.limits.memory is not set"),
         (email("risky", inline(1), email=mail(1) | PLAIN), "spec.email.smtp.tls is none"),
+        (REPORT, "spec.report.deliver.email.smtp.tls is none"),
         (
             ai_batch(
                 "risky",
@@ -129,7 +139,7 @@ def test_an_image_without_a_fixed_version_is_accepted_with_a_warning(
             "spec.aiBatch.model.baseUrl is http",
         ),
     ],
-    ids=["limit", "smtp", "model"],
+    ids=["limit", "smtp", "report", "model"],
 )
 def test_what_is_risky_is_accepted_with_a_warning(capped: Kubectl, manifest: dict[str, Any], words: str) -> None:
     found, warnings = try_create(capped, manifest)

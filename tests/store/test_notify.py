@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from email.message import EmailMessage
 from ipaddress import ip_network
 from typing import Any, Final
 
@@ -304,6 +305,12 @@ async def test_what_is_public_is_called_by_https_alone(host: str) -> None:
     assert await destinations.find(host, 443) == [host]
     with pytest.raises(ConfigurationError, match=r"is a public address: use https"):
         await destinations.find(host, 80, secure=False)
+
+
+async def test_a_password_that_would_be_read_on_the_way_is_a_sentence_with_the_way_out() -> None:
+    server = Server("8.8.8.8", 25, SmtpTls.NONE, "a@example.com", ("ada", "x"), trusted=False)
+    with pytest.raises(ConfigurationError, match=r"^8\.8\.8\.8 is a public address: the password .*smtp\.tls to start"):
+        await send(Destinations([]), server, EmailMessage())
 
 
 async def test_a_network_that_is_allowed_is_called_by_http_too_and_no_other_is() -> None:

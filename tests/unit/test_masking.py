@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchjob_processors.masking import mask
+from batchjob.core.masking import mask
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,9 @@ import openai
 
 from batchjob import log
 from batchjob.api.blocks.ai_batch import ModelEndpoint
-from batchjob.worker import Context, ErrorClass, Fail, Retry, check_host, explain_unreached
+from batchjob.worker import Context, ErrorClass, Fail, Retry, check_host, explain_unreached, mask
 from batchjob_processors.chat_client import build_client, read_answer
 from batchjob_processors.chat_headers import hold_seconds, retry_after, secret_headers
-from batchjob_processors.masking import mask
 from batchjob_processors.prompt import Message
 
 SERVER_ERROR: Final = 500

@@ -6,7 +6,6 @@ there until the server's answer nobody knows whether it took the mail.
 """
 
 import asyncio
-import base64
 import re
 import ssl
 from collections.abc import Awaitable, Callable
@@ -16,13 +15,10 @@ from typing import Final
 import aiosmtplib
 
 from batchjob.api.blocks.email import Smtp, SmtpTls
-from batchjob.worker import ErrorClass, Fail, Retry, explain_unreached
-from batchjob_processors.masking import mask
+from batchjob.worker import PERMANENT, ErrorClass, Fail, Retry, explain_unreached, quoted, refuses_login
 from batchjob_processors.message import as_bytes, needs_utf8
 
-PERMANENT: Final = 500  # SMTP replies from here on say no for good (RFC 5321 §4.2.1)
 CLOSING: Final = 421  # the server has too much to do, or has done enough for this connection
-NO_LOGIN: Final = frozenset({530, 534, 535, 538})  # RFC 4954 §6
 
 # Servers put off a stranger, most for five minutes (postgrey, rspamd): the second try after one minute and the fifth
 # after fifteen is soon where it can be, and late enough where it has to be.
@@ -127,20 +123,12 @@ class Connections:
                 await connection.ehlo()
         except aiosmtplib.SMTPResponseException as error:
             connection.close()
-            error.message = self._masked(error.message)
+            error.message = quoted(error.message, self._login)
             raise
         except BaseException:
             connection.close()
             raise
         return connection
-
-    def _masked(self, words: str) -> str:
-        """A server's words, without the password: some repeat what they did not understand."""
-        if self._login is None:
-            return words
-        user, password = self._login
-        said = (f"\0{user}\0{password}", password)  # as AUTH PLAIN and AUTH LOGIN say it
-        return mask(words, (*(base64.b64encode(text.encode()).decode() for text in said), password))
 
     async def _reset(self, connection: aiosmtplib.SMTP) -> None:
         """The server said no to this mail; the connection is good for another once the transaction is reset."""
@@ -172,8 +160,8 @@ def explain(error: aiosmtplib.SMTPException, smtp: Smtp, attempt: int) -> Retry 
 
 
 def _explain_answer(error: aiosmtplib.SMTPResponseException, server: str, attempt: int) -> Retry | Fail:
-    code, said = error.code, f"{error.code} {error.message}"
-    if code >= PERMANENT and (code in NO_LOGIN or isinstance(error, aiosmtplib.SMTPAuthenticationError)):
+    code, said = error.code, f"{error.code} {quoted(error.message)}"
+    if refuses_login(code, at_login=isinstance(error, aiosmtplib.SMTPAuthenticationError)):
         hint = "check spec.email.smtp.credentialsSecretRef and spec.email.smtp.tls"
         return Fail(f"{server} refused the sign-in: {said} ({hint})", error_class=ErrorClass.PERMISSION)
     if code >= PERMANENT:

@@ -34,10 +34,10 @@ class Destinations:
         self._allowed = allowed
         self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
 
-    async def find(self, host: str, port: int, *, secure: bool = True) -> list[str]:
+    async def find(self, host: str, port: int, *, secure: bool = True, way_out: str = "use https") -> list[str]:
         """The addresses of a host, all of which may be called. OSError where it has none; ConfigurationError.
 
-        Without `secure` what is said could be read on the way: then allowed networks alone will do.
+        Without `secure` what is said could be read on the way: then allowed networks alone will do, or the `way_out`.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -56,7 +56,7 @@ class Destinations:
                     "network (notify.allowedNetworks of the chart)"
                 )
             if not secure:
-                raise ConfigurationError(f"{host} is a public address: use https")
+                raise ConfigurationError(f"{host} is a public address: {way_out}")
         return addresses
 
     def _is_allowed(self, address: Address) -> bool:

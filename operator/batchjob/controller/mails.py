@@ -19,10 +19,9 @@ from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notifications import DeliveryState, Notification
 from batchjob.controller.destinations import Destinations, trusting
 from batchjob.controller.notices import Outcome
+from batchjob.core.smtp import PERMANENT, quoted, refuses_login
 
 SECONDS: Final = 30.0  # for all of an attempt
-PERMANENT: Final = 500  # SMTP replies from here on say no for good (RFC 5321 §4.2.1)
-NO_LOGIN: Final = frozenset({530, 534, 535, 538})  # RFC 4954 §6: a Secret is mended, a recipient is not
 
 
 @dataclass(frozen=True)
@@ -36,21 +35,26 @@ class Server:
     login: tuple[str, str] | None
     trusted: bool  # named by whoever runs the operator: it may have any address
 
+    @property
+    def at(self) -> str:
+        """Where it is, for people."""
+        return f"{self.host}:{self.port}"
+
 
 async def send(destinations: Destinations, server: Server, message: EmailMessage) -> Outcome:
     """One attempt. ConfigurationError where the server may not be called."""
-    at = f"{server.host}:{server.port}"
+    at = server.at
     try:
         async with asyncio.timeout(SECONDS):
             await _send(await _connect(destinations, server), server, message)
     except (TimeoutError, aiosmtplib.SMTPTimeoutError):
         why = f"{at} did not answer in time"
     except aiosmtplib.SMTPRecipientsRefused as error:
-        return judge(error.recipients[0], at)
+        return judge(error.recipients[0], server)
     except aiosmtplib.SMTPResponseException as error:
-        return judge(error, at)
+        return judge(error, server)
     except aiosmtplib.SMTPException as error:
-        why = f"{at} cannot be used: {error}"
+        why = f"{at} cannot be used: {quoted(str(error), server.login)}"
     except OSError as error:
         why = f"{at} cannot be reached: {error.strerror or type(error).__name__}"
     else:
@@ -58,10 +62,10 @@ async def send(destinations: Destinations, server: Server, message: EmailMessage
     return Outcome(DeliveryState.PENDING, why)
 
 
-def judge(error: aiosmtplib.SMTPResponseException, at: str) -> Outcome:
-    """What a no means: for good from 500 on, but for one to the sign-in."""
-    said = f"{error.code} {' '.join(error.message.split())}"
-    if error.code in NO_LOGIN:
+def judge(error: aiosmtplib.SMTPResponseException, server: Server) -> Outcome:
+    """What a no means: for good from 500 on, but for one to the sign-in: a Secret is mended, a recipient is not."""
+    at, said = server.at, f"{error.code} {quoted(error.message, server.login)}"
+    if refuses_login(error.code, at_login=isinstance(error, aiosmtplib.SMTPAuthenticationError)):
         return Outcome(DeliveryState.PENDING, f"{at} refused the sign-in: {said}")
     state = DeliveryState.FAILED if error.code >= PERMANENT else DeliveryState.PENDING
     return Outcome(state, f"{at} refused: {said}")
@@ -71,7 +75,9 @@ async def _connect(destinations: Destinations, server: Server) -> socket.socket 
     """A connection to one of the checked addresses; None: the library makes its own."""
     if server.trusted:
         return None
-    addresses = await destinations.find(server.host, server.port)
+    secure = server.tls is not SmtpTls.NONE or server.login is None
+    way_out = "the password would go there in plain text. Set spec.notify.smtp.tls to starttls or tls"
+    addresses = await destinations.find(server.host, server.port, secure=secure, way_out=way_out)
     loop = asyncio.get_running_loop()
     last: OSError | None = None
     for address in addresses:

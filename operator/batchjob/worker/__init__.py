@@ -5,7 +5,9 @@ The names here are public: a processor needs nothing else of BatchJob.
 
 from batchjob.api.status import ErrorClass
 from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
+from batchjob.core.masking import mask
 from batchjob.core.retry import Cancel, Fail, Retry
+from batchjob.core.smtp import PERMANENT, quoted, refuses_login
 from batchjob.errors import ConfigurationError
 from batchjob.worker.addresses import check_host
 from batchjob.worker.context import Context
@@ -17,6 +19,7 @@ from batchjob.worker.runtime import main
 from batchjob.worker.unreached import explain_unreached
 
 __all__ = [
+    "PERMANENT",
     "Cancel",
     "Cancelled",
     "ConfigurationError",
@@ -36,5 +39,8 @@ __all__ = [
     "check_host",
     "explain_unreached",
     "main",
+    "mask",
     "open_range",
+    "quoted",
+    "refuses_login",
 ]
