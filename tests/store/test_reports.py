@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from batchjob.api.figures import Document
 from batchjob.api.run import EXIT_CLOSED
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.core.items import RunState
 from batchjob.errors import ConfigurationError
 from batchjob.worker.processor import make_processor
+from batchjob_processors import report as processor
 from batchjob_processors import smtp
+from batchjob_processors.report import render
 from tests.support.mailing import mailing, people, send
 from tests.support.manifests import inline, noop
 from tests.support.neighbours.client import Neighbours
@@ -22,6 +25,7 @@ from tests.support.postgres_server import PostgresServer
 from tests.support.reporting import NOW, document, end, files, prepare, report, reporting
 from tests.support.workers import Workers
 
+TEXTS = ", ".join(f"repeat('x', 499) AS c{n}" for n in range(20))
 ONE_TRY = {"retry": {"maxAttempts": 1, "backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}}
 TWO_TRIES = {"retry": {"maxAttempts": 2, "backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}}
 
@@ -127,6 +131,30 @@ async def test_each_recipient_gets_one_mail_with_the_files(workers: Workers, nei
     assert "No BatchJob ended in this window." in text.get_content()
 
 
+async def test_all_who_get_a_report_get_what_was_made_of_it_once(
+    workers: Workers, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def render_and_count(document: Document, *rest: Any, **named: Any) -> dict[str, bytes]:
+        made.append(document.title)
+        return render(document, *rest, **named)
+
+    monkeypatch.setattr(processor, "render", render_and_count)
+    deliver = by_mail(neighbours, "ada@mail.example", "bob@mail.example", "eve@mail.example", subject="A\n week\n")
+    deliver["destination"] = {"url": f"file://{workers.claim}/reports"}
+    run, found = await report(workers, reporting(workers, deliver=deliver, title="The\r\nweek\n"))
+    assert (found.counts.succeeded, made) == (4, ["The week"])
+    assert sorted(files(workers, run)) == ["manifest.json", "report.json"], "the text of the mails is no file"
+    assert {row["subject"] for row in neighbours.ledger("smtp")} == {"A week"}
+
+
+async def test_a_title_of_two_lines_is_a_subject_of_one(workers: Workers, neighbours: Neighbours) -> None:
+    _, found = await report(workers, reporting(workers, deliver=by_mail(neighbours, "a@mail.example"), title="a\nb\n"))
+    assert found.counts.succeeded == 1
+    assert [row["subject"] for row in neighbours.ledger("smtp")] == ["a b: 16 Nov to 23 Nov 2026"]
+
+
 async def test_one_refused_recipient_keeps_no_other_from_the_report(workers: Workers, neighbours: Neighbours) -> None:
     neighbours.set_faults("smtp", [{"action": "smtp_code", "status": 550, "match": "gone@"}])
     deliver = by_mail(neighbours, "gone@mail.example", "bob@mail.example")
@@ -161,10 +189,10 @@ async def test_sections_of_queries_are_tables_and_charts(workers: Workers, postg
     await prepare(workers, run)
     assert await workers.work(run, make_processor("report")) == EXIT_CLOSED
     found = document(workers, run).queries
-    assert found["0"].rows == [["Berlin", 2.5, True], ["Wien", None, False]]
+    assert (found["0"].rows, found["0"].exact) == ([["Berlin", "2.50", True], ["Wien", None, False]], [1])
     assert found["2"].rows[9] == ["2026-01-10", 18]
     written = files(workers, run)
-    assert written["query-1.csv"].decode().splitlines()[1] == "Berlin,2.5,true"
+    assert written["query-1.csv"].decode().splitlines()[1] == "Berlin,2.50,true"
     assert written["report.html"].count(b"<svg") == 1
 
 
@@ -177,6 +205,14 @@ async def test_sections_of_queries_are_tables_and_charts(workers: Workers, postg
         ({"query": "SELECT 1 AS x", "chart": "bars"}, "a chart needs 2 to 7 columns, and the query has 1"),
         ({"query": "SELECT n AS x, n AS y FROM generate_series(1, 61) AS n", "chart": "line"}, "60 rows at most"),
         ({"query": f"SELECT {', '.join(f'1 AS c{n}' for n in range(21))}"}, "21 columns, and 20 fit"),
+        (
+            {"query": "SELECT 'a' AS x, 'NaN'::numeric AS y", "chart": "bars"},
+            "column 'y' is to be drawn, and 'NaN' is no",
+        ),
+        (
+            {"query": f"SELECT {TEXTS} FROM generate_series(1, 500)"},
+            r"sections\[1\]\.sql: .*more than 4 MiB, .*add LIMIT",
+        ),
         ({"query": "DELETE FROM nowhere"}, r"sections\[1\]\.sql"),
         ({"query": "SELECT 1 AS a, 2 AS a"}, "names the column 'a' twice"),
     ],

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from batchjob.api.pods import Variant
@@ -13,7 +14,7 @@ from batchjob.controller import actions as do
 from batchjob.controller.plan import make_plan
 from batchjob.core.figures import wanted_of
 from batchjob.core.items import RunState
-from batchjob.core.records import Tally
+from batchjob.core.records import HIGHEST, Tally
 from tests.support.plan_world import NAME, SETTINGS, UID, World, condition, kinds, snapshot
 
 FILES: dict[str, Any] = {"destination": {"url": "file:///data/out"}}
@@ -113,6 +114,14 @@ def test_a_run_that_ends_is_remembered_with_what_was_counted_of_it() -> None:
     assert (record.durations, record.usage) == ({0: 8, 40: 2}, {"emailsSent": 7})
     assert status.completion_time
     assert record.ended == datetime.fromisoformat(status.completion_time).timestamp()
+
+
+def test_a_record_has_no_count_beyond_its_bounds_whatever_a_runs_user_wrote_in_its_place() -> None:
+    ended = snapshot(RunState.CLOSED, 2**70, counts={"succeeded": 2**70}, bad_items=2**70, source_sha256="0" * 64)
+    record = World(run=ended).plan().record
+    assert record
+    assert {record.total, record.succeeded, record.skipped} == {HIGHEST}
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=type(record)) == record
 
 
 def test_one_that_never_began_is_remembered_too_and_one_that_goes_on_is_not() -> None:

@@ -147,6 +147,21 @@ def test_each_table_is_a_csv_file_without_formulas() -> None:
     assert (queues[0]["Queue"], queues[0]["Success"], queues[0]["p95"]) == ("email", "80.0", "70.0")
 
 
+def test_numbers_with_the_digits_of_the_database_are_numbers_in_every_format() -> None:
+    rows = Rows(columns=["city", "amount"], rows=[["Berlin", "-1234.50"], ["Wien", None]], exact=[1])
+    document = DOCUMENT.model_copy(update={"queries": {str(n): rows for n in range(7, 10)}})
+    view = build_view(document, block("html").shown)
+    table = view.sections[7].table
+    assert table
+    assert (table.columns[1].is_number, table.written()) == (True, [["Berlin", "-1,234.50"], ["Wien", numbers.DASH]])
+    assert view.sections[8].charts[0].series == [("amount", [-1234.5, None])]
+    assert render(document, block("csv"))["query-8.csv"].decode().splitlines() == [
+        "city,amount",
+        "Berlin,-1234.50",
+        "Wien,",
+    ]
+
+
 def test_json_is_the_whole_document() -> None:
     found = render(DOCUMENT, block("json"))
     assert Document.model_validate_json(found["report.json"]) == DOCUMENT
@@ -209,6 +224,20 @@ def test_what_a_section_leaves_out_is_said_there() -> None:
         (numbers.number, 0.123, "0.12"),
         (numbers.number, 12.34, "12.3"),
         (numbers.number, 1234.5, "1,234"),
+        (numbers.plain, 1234.56, "1,234.56"),
+        (numbers.plain, 37 / 3, "12.3333"),
+        (numbers.plain, 2.0, "2"),
+        (numbers.plain, 1e-7, "1e-7"),
+        (numbers.plain, 2**60 + 1, "1,152,921,504,606,846,977"),
+        (numbers.plain, True, "yes"),
+        (numbers.exact, "2.50", "2.50"),
+        (numbers.exact, "-1234567890123456789.05", "-1,234,567,890,123,456,789.05"),
+        (numbers.exact, "12.33333333333333333333", "12.3333"),
+        (numbers.exact, "0.00000123456", "0.000001235"),
+        (numbers.exact, "3.00", "3.00"),
+        (numbers.exact, "NaN", "NaN"),
+        (numbers.exact, None, numbers.DASH),
+        (numbers.exact, "9" * 499 + "…", "9" * 499 + "…"),
         (numbers.percent, 99.97, "99.9 %"),
         (numbers.percent, 100.0, "100 %"),
         (numbers.percent, 0.01, "0.1 %"),

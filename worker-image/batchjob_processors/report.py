@@ -45,6 +45,8 @@ class Report(Processor):
         self._mail = block.deliver.email
         self._files = _files(block, context)
         self._connections: Connections | None = None
+        self._rendering = asyncio.Lock()
+        self._made: tuple[Document, dict[str, bytes]] | None = None
         if self._mail:
             _check_addresses(self._mail)
             login = read_login(self._mail.smtp, context, f"{MAIL}.smtp.credentialsSecretRef")
@@ -55,29 +57,38 @@ class Report(Processor):
 
     async def process(self, item: Item, context: Context) -> dict[str, Any]:
         """Make one delivery; returns what was delivered, and where to."""
-        document = Document.model_validate_json(await context.note(DOCUMENT_NOTE, b"{}"))
         if item.data["deliver"] == Delivery.FILES:
-            return await self._write(document, context)
-        return await self._send(document, item, context)
+            return await self._write(context)
+        return await self._send(item, context)
 
-    async def _write(self, document: Document, context: Context) -> dict[str, Any]:
+    async def _rendered(self, context: Context) -> tuple[Document, dict[str, bytes]]:
+        """The document and what is made of it: once, however many get it."""
+        async with self._rendering:
+            if self._made is None:
+                document = Document.model_validate_json(await context.note(DOCUMENT_NOTE, b"{}"))
+                found = await asyncio.to_thread(render, document, self._block, with_letter=self._mail is not None)
+                self._made = document, found
+            return self._made
+
+    async def _write(self, context: Context) -> dict[str, Any]:
         if self._files is None:
             raise Fail("spec.report.deliver.destination is missing")
-        found = await asyncio.to_thread(render, document, self._block)
+        _, made = await self._rendered(context)
+        found = {name: body for name, body in made.items() if name != LETTER}
         for name, body in found.items():
             await self._files.put(name, body)
             context.part(name, {"rows": 0, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()})
             context.usage("bytesWritten", len(body))
         return {"files": [self._files.url(name) for name in found]}
 
-    async def _send(self, document: Document, item: Item, context: Context) -> dict[str, Any]:
+    async def _send(self, item: Item, context: Context) -> dict[str, Any]:
         mail, connections = self._mail, self._connections
         if mail is None or connections is None:
             raise Fail(f"{MAIL} is missing")
         name = message_id(context.run.uid, item.position, mail.sender)
         note = await Note.read(context)
         if not note.is_sent:
-            found = await asyncio.to_thread(render, document, self._block, with_letter=True)
+            document, found = await self._rendered(context)
             message = _message(mail, item.data["to"], name, document, found)
             try:
                 await send_once(connections, mail.smtp, OnDoubt.RESEND, message, note, context)
@@ -121,7 +132,7 @@ def _message(mail: ReportMail, to: str, name: str, document: Document, files: di
     headers = {
         "From": mail.sender,
         "To": to,
-        "Subject": mail.subject or f"{document.title}: {window_of(figures)}",
+        "Subject": " ".join(mail.subject.split()) if mail.subject else f"{document.title}: {window_of(figures)}",
         "Message-ID": name,
     }
     html = files[LETTER].decode()

@@ -104,6 +104,7 @@ class Rows(Model):
 
     columns: list[str]
     rows: list[list[Cell]]
+    exact: list[int] = Field(default_factory=list)  # columns of numbers that are texts, with the database's digits
 
 
 class Delivery(StrEnum):

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from batchjob.api.status import BatchJobStatus
 from batchjob.controller.observed import Observed
-from batchjob.core.records import USAGES, RunRecord, largest
+from batchjob.core.records import USAGES, RunRecord, bounded, largest
 
 
 def build_record(seen: Observed, status: BatchJobStatus, reason: str) -> RunRecord:
@@ -23,13 +23,13 @@ def build_record(seen: Observed, status: BatchJobStatus, reason: str) -> RunReco
         started=_moment(status.start_time),
         ended=_moment(status.completion_time) or seen.now.timestamp(),
         active_seconds=status.active_seconds,
-        total=counts.total,
-        succeeded=counts.succeeded,
-        failed=counts.failed,
-        cancelled=counts.cancelled,
-        skipped=(status.source.bad_items if status.source else None) or 0,
+        total=bounded(counts.total),
+        succeeded=bounded(counts.succeeded),
+        failed=bounded(counts.failed),
+        cancelled=bounded(counts.cancelled),
+        skipped=bounded((status.source.bad_items if status.source else None) or 0),
         retried=seen.tally.retried,
-        repeated=counts.retried_after_loss,
+        repeated=bounded(counts.retried_after_loss),
         failures=seen.tally.failures,
         durations=seen.tally.durations,
         usage=largest(status.usage, USAGES),

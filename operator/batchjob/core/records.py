@@ -82,7 +82,12 @@ def read_tally(texts: Mapping[str, str]) -> Tally:
 def largest(numbers: Mapping[str, int], most: int) -> dict[str, int]:
     """The largest of some counters, by name, in bounds."""
     first = sorted(numbers.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
-    return {name[:NAME_CHARACTERS]: max(0, min(number, HIGHEST)) for name, number in sorted(first)}
+    return {name[:NAME_CHARACTERS]: bounded(number) for name, number in sorted(first)}
+
+
+def bounded(number: int) -> int:
+    """A count as a record can have it, whatever a run's user wrote in its place."""
+    return max(0, min(number, HIGHEST))
 
 
 def _number(text: str) -> int:

@@ -1,11 +1,14 @@
 """Numbers as people read them. Pure."""
 
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 DASH: Final = "–"  # noqa: RUF001 - an en dash stands for no value
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 _TENTHS_BELOW: Final = 10
 _SMALL: Final = 100
+_DECIMALS: Final = 4
+_FRACTION: Final = Decimal("0.1")
 
 
 def whole(value: float | None) -> str:
@@ -83,4 +86,25 @@ def plain(value: Any) -> str:
         return DASH
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return number(value) if isinstance(value, int | float) else str(value)
+    if isinstance(value, float) and value.is_integer():
+        return whole(value)
+    return exact(repr(value)) if isinstance(value, int | float) else str(value)
+
+
+def exact(value: str | None) -> str:
+    """A number as somebody's query gave it: `1,234.50`; of more than four decimals four, or four digits of a small one.
+
+    What is shown of money has all its digits; of an average nobody reads more.
+    """
+    if value is None:
+        return DASH
+    try:
+        found = Decimal(value)
+    except InvalidOperation:  # too long: it was cut
+        return value
+    if not found.is_finite() or found == found.to_integral_value():
+        return f"{found:,f}"
+    digits = -int(found.as_tuple().exponent)
+    if digits > _DECIMALS and abs(found) < _FRACTION:
+        return f"{found:.{_DECIMALS}g}"
+    return f"{found:,.{min(digits, _DECIMALS)}f}"

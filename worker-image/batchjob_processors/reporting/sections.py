@@ -238,10 +238,13 @@ _BUILD: Final[dict[Shown, Callable[[Figures, str], Section]]] = {
 
 def _of_query(rows: Rows, kind: ChartKind | None, title: str, name: str) -> Section:
     def is_number(column: int) -> bool:
+        if column in rows.exact:
+            return True
         found = [row[column] for row in rows.rows if row[column] is not None]
         return bool(found) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in found)
 
-    columns = [Column(text, is_number=is_number(column)) for column, text in enumerate(rows.columns)]
+    write = dict.fromkeys(rows.exact, numbers.exact)
+    columns = [Column(text, write.get(n, numbers.plain), is_number(n)) for n, text in enumerate(rows.columns)]
     charts = []
     if kind is not None and rows.rows:
         labels = [numbers.plain(row[0]) for row in rows.rows]
@@ -252,7 +255,7 @@ def _of_query(rows: Rows, kind: ChartKind | None, title: str, name: str) -> Sect
 
 
 def _drawn(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return None if value is None else float(value)  # that it is a number was looked at when it was read
 
 
 def _with_rows(section: Section, otherwise: str) -> Section:

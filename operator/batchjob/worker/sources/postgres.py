@@ -20,6 +20,7 @@ from batchjob.worker.unreached import brief
 _LATE_SECONDS: Final = 10.0  # after its time limit a server that is still there has said so
 # Types whose values JSON has; all others come as text. `json` may hold numbers that are none of ours, so we decode it.
 _JSON_TYPES: Final = frozenset({"bool", "int2", "int4", "int8", "oid", "float4", "float8"})
+_NUMERIC: Final = psycopg.adapters.types["numeric"].oid
 _DOCUMENTS: Final = ("json", "jsonb")
 
 Cursor = psycopg.AsyncServerCursor[tuple[Any, ...]]
@@ -76,6 +77,11 @@ def columns_of(cursor: Cursor) -> list[str]:
     if repeated is not None:
         raise InvalidSource(f"the query names the column {repeated!r} twice: rename one by AS")
     return names
+
+
+def numeric_columns(cursor: Cursor) -> list[int]:
+    """Which columns, from 0, are of type numeric: their digits are more than a double has."""
+    return [place for place, column in enumerate(cursor.description or ()) if column.type_code == _NUMERIC]
 
 
 class _Document(psycopg.adapt.Loader):

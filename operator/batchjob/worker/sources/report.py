@@ -5,10 +5,11 @@ its deliveries: the files, and a mail for each recipient.
 """
 
 from collections.abc import AsyncIterator
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,12 +21,11 @@ from batchjob.store import RunStore
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
 
-if TYPE_CHECKING:
-    from batchjob.worker.sources.postgres import Cursor
-
 MOST_ROWS: Final = 500
 MOST_COLUMNS: Final = 20
 CELL_CHARACTERS: Final = 500
+MOST_BYTES: Final = 4 * 2**20  # of all rows: the document is one value of the store, and each format is in memory
+PAGE_ROWS: Final = 10  # fetched at once: a cell may have a gigabyte before it is cut
 CHART_ROWS: Final = 60  # points that can be told apart
 CHART_SERIES: Final = 6  # colours that can be
 
@@ -44,7 +44,7 @@ class ReportSource(Source):
         """A record for each delivery."""
         figures = await self._store.note(FIGURES_NOTE, b"{}")  # the operator's: it was first
         document = Document(
-            title=self._block.title,
+            title=" ".join(self._block.title.split()),  # one line, as headings and subjects are
             batch_job=f"{self._run.namespace}/{self._run.name}",
             figures=Figures.model_validate_json(figures),
             queries={str(number): rows async for number, rows in self._queries()},
@@ -64,16 +64,19 @@ class ReportSource(Source):
         return [Record(name, data, len(msgspec.json.encode(data))) for name, data in found]
 
     async def _queries(self) -> AsyncIterator[tuple[int, Rows]]:
+        left = MOST_BYTES
         for number, section in enumerate(self._block.shown):
             if section.sql is None:
                 continue
             field = f"spec.report.sections[{number}].sql"
             try:
-                yield number, await _read(section.sql, self._references_dir / query_purpose(number))
+                found, size = await _read(section.sql, self._references_dir / query_purpose(number), left)
             except InvalidSource as error:
                 raise InvalidSource(_renamed(error, field)) from None
             except SourceUnreachable as error:
                 raise SourceUnreachable(_renamed(error, field), lasts=error.lasts) from None
+            left -= size
+            yield number, found
 
 
 def _renamed(error: Exception, field: str) -> str:
@@ -82,27 +85,33 @@ def _renamed(error: Exception, field: str) -> str:
     return said if said.startswith(field) else f"{field}: {said}"
 
 
-async def _read(place: ReportQuery, credentials: Path) -> Rows:
+async def _read(place: ReportQuery, credentials: Path, left: int) -> tuple[Rows, int]:
+    """The rows of a query and how many bytes they have, of those that are left."""
     from batchjob.worker.sources import postgres  # noqa: PLC0415 - its library would cost every pod 25 MB
 
     with postgres.translated():
         async with postgres.open_cursor(place, credentials, place.query.encode(), lambda _: None) as cursor:
-            rows = await _fetch(cursor)
-            if len(rows) > MOST_ROWS:
-                raise InvalidSource(f"the query has more than {MOST_ROWS} rows: let the database add up, or add LIMIT")
             columns = postgres.columns_of(cursor)
             if len(columns) > MOST_COLUMNS:
                 raise InvalidSource(f"the query has {len(columns)} columns, and {MOST_COLUMNS} fit: name fewer")
-    found = Rows(columns=columns, rows=[[_cell(value) for value in row] for row in rows])
+            found = Rows(columns=columns, rows=[], exact=postgres.numeric_columns(cursor))
+            size = len(msgspec.json.encode(columns))
+            while page := await postgres.in_time(cursor.fetchmany(PAGE_ROWS)):
+                rows = [[_cell(value) for value in row] for row in page]
+                size += len(msgspec.json.encode(rows))
+                found.rows.extend(rows)
+                _check_size(len(found.rows), size, left)
     if place.chart:
         _check_chart(found)
-    return found
+    return found, size
 
 
-async def _fetch(cursor: "Cursor") -> list[tuple[Any, ...]]:
-    from batchjob.worker.sources.postgres import in_time  # noqa: PLC0415 - as above
-
-    return await in_time(cursor.fetchmany(MOST_ROWS + 1))
+def _check_size(rows: int, size: int, left: int) -> None:
+    if rows > MOST_ROWS:
+        raise InvalidSource(f"the query has more than {MOST_ROWS} rows: let the database add up, or add LIMIT")
+    if size > left:
+        said = f"with its rows the report's queries have more than {MOST_BYTES // 2**20} MiB, which is what fits"
+        raise InvalidSource(f"{said}: let the database add up, add LIMIT, or cut long texts, as left(text, 80) does")
 
 
 def _check_chart(rows: Rows) -> None:
@@ -115,19 +124,27 @@ def _check_chart(rows: Rows) -> None:
     for number, name in enumerate(rows.columns[1:], start=1):
         for row in rows.rows:
             value = row[number]
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            if value is not None and not _is_number(value, exact=number in rows.exact):
                 said = f"column {name!r} is to be drawn, and {str(value)!r:.40} is no number"
                 raise InvalidSource(f"{said}: the first column names the points, the others are numbers")
+
+
+def _is_number(value: Cell, *, exact: bool) -> bool:
+    if exact and isinstance(value, str):
+        try:
+            return isfinite(float(value))
+        except ValueError:
+            return False  # too long: it was cut
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cell(value: Any) -> Cell:
     """A value as JSON and every format can have it."""
     if value is None or isinstance(value, bool | int):
         return value
-    if isinstance(value, Decimal | float):
-        number = float(value)
-        return number if number - number == 0 else str(value)  # neither infinite nor NaN
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
-    text = value.isoformat() if isinstance(value, date) else str(value)
+    text = f"{value:f}" if isinstance(value, Decimal) else str(value)  # of a date: by ISO 8601
     return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
