@@ -12,7 +12,7 @@ from batchjob.api.defaults import effective
 from batchjob.api.queue import QueueDefaults
 from batchjob.api.run import Purpose, Run, references
 from batchjob.api.source import MEMBERS
-from batchjob.api.status import ErrorClass
+from batchjob.api.status import BatchJobStatus, ErrorClass, Phase, read_status
 from batchjob.api.v1alpha1 import BLOCKS, BatchJob, BatchJobSpec, JobType
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -213,3 +213,38 @@ def test_a_cap_that_a_longer_first_wait_raises_comes_from_whoever_named_the_wait
     assert (values.max_delay_seconds, values.origins["maxDelaySeconds"]) == (1800, "spec")
     shorter = effective(spec(retry={"backoff": {"initialDelaySeconds": 3}}))
     assert (shorter.max_delay_seconds, shorter.origins["maxDelaySeconds"]) == (300, "type")
+
+
+DELIVERY: dict[str, Any] = {"to": "webhooks[0]", "state": "Delivered"}
+NOTICE: dict[str, Any] = {
+    "id": "msg_1", "event": "batch.failed", "time": "2026-01-01T00:00:00Z", "reason": "R", "deliveries": [DELIVERY],
+}  # fmt: skip
+NEWER: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"notifications": [NOTICE, NOTICE | {"event": "batch.begun"}]}, {"notifications": [NOTICE]}),
+    (
+        {"notifications": [NOTICE | {"deliveries": [DELIVERY | {"state": "Parked"}]}, NOTICE]},
+        {"notifications": [NOTICE]},
+    ),
+    ({"effective": {"queue": "q"}, "progress": "3/9"}, {"progress": "3/9"}),
+    ({"phase": "Resting", "checkpoint": "0-7"}, {"checkpoint": "0-7"}),
+    ({"usage": {"emailsSent": 1, "n" * 65: 2}, "duration": "3s"}, {"duration": "3s"}),
+]
+
+
+@pytest.mark.parametrize(("written", "read"), NEWER)
+def test_a_status_of_a_newer_version_is_read_as_far_as_it_can_be(written: dict[str, Any], read: dict[str, Any]) -> None:
+    """Else a run whose spec is as it was would stand still, and lose its checkpoint."""
+    known = {"storeEpoch": "e1", "startTime": "2026-01-01T00:00:00Z"}
+    body = {"metadata": {"name": "job"}, "spec": spec().to_json(), "status": known | written}
+    status = BatchJob.parse(body).status
+    assert status == BatchJobStatus.model_validate(known | read)
+    assert status.phase is Phase.PENDING
+
+
+def test_a_spec_of_a_newer_version_is_not_read_whatever_the_status_says() -> None:
+    body = {"metadata": {"name": "job"}, "spec": spec().to_json() | {"type": "dream"}, "status": NEWER[0][0]}
+    with pytest.raises(ValidationError, match="spec"):
+        BatchJob.parse(body)
+    with pytest.raises(ValidationError):
+        BatchJob.parse([])
+    assert read_status([]) is None

@@ -5,9 +5,9 @@ growing after the end.
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from batchjob.api.base import Model, Timestamp
 from batchjob.api.notifications import MAX_NOTIFICATIONS, Notification
@@ -262,3 +262,19 @@ class BatchJobStatus(Model):
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of that type, if present."""
         return next((c for c in self.conditions if c.type == kind), None)
+
+
+def read_status(found: Any) -> BatchJobStatus | None:
+    """What can be read of a status: fields, and entries of lists, that a newer version wrote are left out."""
+    if not isinstance(found, dict):
+        return None
+    try:
+        return BatchJobStatus.model_validate(found)
+    except ValidationError as error:
+        places = [fault["loc"] for fault in error.errors()]
+    left = {name: found[name] for name in found.keys() - {place[0] for place in places if len(place) == 1}}
+    for name in {str(place[0]) for place in places} & left.keys():
+        bad = {place[1] for place in places if place[0] == name}
+        is_list = isinstance(left[name], list)
+        left[name] = [entry for number, entry in enumerate(left[name]) if number not in bad] if is_list else None
+    return BatchJobStatus.model_validate({name: value for name, value in left.items() if value is not None})
