@@ -15,6 +15,7 @@ from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller import webhooks
 from batchjob.controller.destinations import Destinations, trusting
 from batchjob.controller.mails import Server, send
+from batchjob.controller.notices import addressed
 from batchjob.controller.receivers import Receivers
 from batchjob.controller.webhooks import post
 from batchjob.errors import ConfigurationError, Forbidden, NotFound
@@ -33,6 +34,11 @@ NOTICE: Final = Notification(
     message="1 of 2 items failed.",
     deliveries=[Delivery(to="webhooks[0]", state=DeliveryState.PENDING)],
 )
+
+
+def delivery(job: BatchJob, to: str) -> Delivery:
+    """As the outbox makes it out, where it is due."""
+    return addressed(job, NOTICE, Delivery(to=to, state=DeliveryState.PENDING))
 
 
 class Objects:
@@ -72,7 +78,7 @@ class Stage:
     async def tell(self, to: str = "webhooks[0]", *, allowed: Any = (LOOPBACK,)) -> tuple[str, str]:
         objects: Any = self.objects
         receivers = Receivers(objects, Destinations(allowed), None)
-        outcome = await receivers.tell(self.job(), NOTICE, to)
+        outcome = await receivers.tell(self.job(), NOTICE, delivery(self.job(), to))
         assert SECRET not in outcome.message
         return outcome.state, outcome.message
 
@@ -187,7 +193,10 @@ async def test_what_is_missing_or_wrong_is_a_sentence_with_its_field_and_may_be_
 
 
 async def test_a_receiver_that_was_taken_out_of_the_spec_is_given_up(stage: Stage) -> None:
-    assert await stage.tell("webhooks[1]") == ("Failed", "spec.notify.webhooks[1] is in the spec no more")
+    assert await stage.tell("webhooks[1]") == (
+        "Failed",
+        "spec.notify.webhooks[1]: the receiver that was there is in the spec no more",
+    )
 
 
 async def test_a_mail_arrives(stage: Stage) -> None:
@@ -238,10 +247,10 @@ async def test_a_mail_needs_a_server_and_its_login(stage: Stage) -> None:
 async def test_a_mail_without_any_server_says_who_can_name_one(stage: Stage) -> None:
     objects: Any = stage.objects
     job = batch_job({"notify": {"email": [{"to": OPS}]}})
-    outcome = await Receivers(objects, Destinations([]), None).tell(job, NOTICE, "email[0]")
+    outcome = await Receivers(objects, Destinations([]), None).tell(job, NOTICE, delivery(job, "email[0]"))
     assert outcome.message.startswith("spec.notify.email: there is no mail server. Set spec.notify.smtp, or have")
     server = Server("127.0.0.1", stage.neighbours.ports["smtp"], SmtpTls.NONE, "b@example.com", None, trusted=True)
-    outcome = await Receivers(objects, Destinations([]), server).tell(job, NOTICE, "email[0]")
+    outcome = await Receivers(objects, Destinations([]), server).tell(job, NOTICE, delivery(job, "email[0]"))
     assert outcome.state is DeliveryState.DELIVERED, "who runs the operator may name a server of the own network"
 
 

@@ -11,8 +11,11 @@ from batchjob.api.status import BatchJobStatus, ConditionType, Phase
 from batchjob.controller.mails import build_mail
 from batchjob.controller.notices import (
     Outcome,
+    addressed,
     attempted,
     build_body,
+    build_note,
+    digest_of,
     due,
     encode_body,
     merged,
@@ -20,7 +23,6 @@ from batchjob.controller.notices import (
     with_notices,
 )
 from batchjob.controller.observed import Trouble
-from batchjob.controller.outbox import build_note
 from batchjob.controller.plan import plan_obstructed
 from batchjob.controller.settings import Settings
 from batchjob.core.items import RunState
@@ -131,16 +133,32 @@ def test_who_names_nobody_tells_nobody() -> None:
     assert told(found.look().status) == []
 
 
-def test_the_status_keeps_the_last_eight() -> None:
-    old = [notice(id=f"msg_{number}") for number in range(8)]
+@pytest.mark.parametrize(
+    ("states", "drops"),
+    [
+        (["Delivered"] * 8, 0),
+        (["Pending", "Gone", "Failed"] + ["Delivered"] * 5, 2),
+        (["Pending", "Gone"] + ["Pending"] * 6, 1),
+        (["Pending"] * 8, 0),
+    ],
+)
+def test_the_status_keeps_eight_and_those_that_somebody_waits_for_longest(states: list[str], drops: int) -> None:
+    old = [
+        notice(id=f"msg_{number}", deliveries=[Delivery(to="webhooks[0]", state=state)])
+        for number, state in enumerate(states)
+    ]
     found = world()
     assert found.status
     found.status = found.status.model_copy(update={"notifications": old})
     found.run = snapshot(RunState.CLOSED, counts={"succeeded": 10})
     plan = found.look()
     assert plan.status
-    kept = plan.status.notifications
-    assert (len(kept), kept[0].id, kept[-1].event) == (8, "msg_1", "batch.completed")
+    kept = [one.id for one in plan.status.notifications]
+    assert kept[:-1] == [f"msg_{number}" for number in range(8) if number != drops]
+    assert plan.status.notifications[-1].event == "batch.completed"
+    said = [note.message for note in plan.notes if note.reason is Reason.NOTIFICATION_FAILED]
+    dropped = ["spec.notify.webhooks[0] was not told of batch.failed: 8 later ones wait too"]
+    assert said == (dropped if set(states) == {"Pending"} else [])
 
 
 def test_who_said_gone_is_not_told_of_later_events() -> None:
@@ -170,6 +188,7 @@ def test_an_attempt_that_failed_is_made_again_later_and_later_and_then_given_up(
     assert waits == [5, 300]
     assert delivery.to_json() == {
         "to": "webhooks[0]",
+        "receiver": "",
         "state": "Failed",
         "attempts": 3,
         "lastAttemptTime": "2026-01-01T00:05:05Z",
@@ -208,11 +227,68 @@ def test_a_receiver_that_will_not_be_told_is_an_event_and_one_that_may_be_is_non
         assert found.message == "spec.notify.webhooks[0] was not told of batch.failed: HTTP 410"
 
 
-def test_a_place_in_the_spec_is_followed_as_it_is_now() -> None:
-    notify = batch_job({"notify": NOTIFY}).spec.notify
-    assert isinstance(receiver_of(notify, "webhooks[1]"), Webhook)
-    assert isinstance(receiver_of(notify, "email[0]"), Mail)
-    assert receiver_of(notify, "email[1]") is receiver_of(None, "webhooks[0]") is None
+def hook(name: str, **fields: Any) -> dict[str, Any]:
+    return HOOK | {"url": f"https://hooks.example.com/{name}"} | fields
+
+
+def where(*hooks: dict[str, Any], notices: list[Notification] | None = None, of: str = "a", at: int = 0) -> str | None:
+    """To whom a delivery goes that was for `of`, at that place of the list, once the list is edited to `hooks`."""
+    meant = digest_of(Webhook.model_validate(hook(of)))
+    delivery = Delivery(to=f"webhooks[{at}]", receiver=meant, state=DeliveryState.PENDING)
+    other = Delivery(to="webhooks[1]", receiver=digest_of(Webhook.model_validate(hook("b"))), state="Delivered")
+    told_of = notice(deliveries=[delivery, other] if at == 0 else [delivery])
+    job = batch_job({"notify": {"webhooks": list(hooks)}}, BatchJobStatus(notifications=[*(notices or []), told_of]))
+    after = addressed(job, told_of, delivery)
+    found = receiver_of(job.spec.notify, after)
+    if found is None:
+        return None
+    place, receiver = found
+    assert isinstance(receiver, Webhook)
+    assert after.receiver == digest_of(receiver)
+    return f"{receiver.url.rpartition('/')[2]} at {place}"
+
+
+def gone_of(name: str) -> Notification:
+    digest = digest_of(Webhook.model_validate(hook(name)))
+    return notice(id="msg_0", deliveries=[Delivery(to="webhooks[3]", receiver=digest, state=DeliveryState.GONE)])
+
+
+def test_a_delivery_follows_its_receiver_through_the_list_and_whoever_mends_its_url() -> None:
+    assert where(hook("a"), hook("b")) == "a at webhooks[0]"
+    assert where(hook("new"), hook("a"), hook("b")) == "a at webhooks[1]", "one was put before it"
+    assert where(hook("a"), of="a", at=1) == "a at webhooks[0]", "the one before it was taken out"
+    assert where(hook("mended"), hook("b")) == "mended at webhooks[0]"
+    assert where(hook("a", secretRef={"name": "other", "key": "k"}), hook("b")) == "a at webhooks[0]"
+
+
+def test_a_delivery_whose_receiver_was_taken_out_goes_to_nobody_else() -> None:
+    assert where(hook("b")) is None, "b is told for itself"
+    assert where(hook("c", events=["batch.completed"])) is None, "who moved up wants nothing of this"
+    assert where(hook("c"), notices=[gone_of("c")]) is None, "nor does who is gone"
+    assert where(hook("b"), at=4) is None
+
+
+def test_a_delivery_of_an_older_version_goes_by_its_place() -> None:
+    job = batch_job({"notify": NOTIFY})
+    for to, kind in (("webhooks[1]", Webhook), ("email[0]", Mail)):
+        found = receiver_of(job.spec.notify, addressed(job, notice(), Delivery(to=to, state=DeliveryState.PENDING)))
+        assert found
+        assert (found[0], type(found[1])) == (to, kind)
+    lost = Delivery(to="email[1]", state=DeliveryState.PENDING)
+    assert receiver_of(job.spec.notify, addressed(job, notice(), lost)) is receiver_of(None, lost) is None
+
+
+def test_who_said_gone_is_known_by_what_it_is_and_not_by_its_place() -> None:
+    job = batch_job({"notify": {"webhooks": [hook("b"), hook("c")]}})
+    ended = started()
+    ended.run = snapshot(RunState.CLOSED, counts={"succeeded": 10})
+    status = ended.plan().status
+    assert status
+    for name, places in (("b", ["webhooks[1]"]), ("elsewhere", ["webhooks[0]", "webhooks[1]"])):
+        gone = gone_of(name)
+        moved = gone.model_copy(update={"deliveries": [gone.deliveries[0].model_copy(update={"to": "webhooks[0]"})]})
+        found = with_notices(job, status.model_copy(update={"notifications": [moved]}), "2026-01-01T00:00:00Z")
+        assert told(found)[1:] == [("batch.completed", "Succeeded", places)]
 
 
 def test_what_is_told_says_what_became_of_the_run_and_nothing_of_its_items() -> None:

@@ -33,7 +33,12 @@ class DeliveryState(StrEnum):
 class Delivery(Model):
     """What became of telling one receiver."""
 
-    to: Annotated[str, Field(max_length=32)] = Field(description="Place in spec.notify, such as webhooks[0].")
+    to: Annotated[str, Field(max_length=32)] = Field(
+        description="Place in spec.notify, such as webhooks[0], when it came about."
+    )
+    receiver: Annotated[str, Field(max_length=32)] = Field(
+        "", description="Names its URL or address (a digest): who is meant, whatever place that has by now."
+    )
     state: DeliveryState = Field(
         description="Pending; Delivered; Failed: given up; Gone: the receiver answered 410 and is told no more."
     )

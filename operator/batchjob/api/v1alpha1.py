@@ -199,8 +199,8 @@ class BatchJobSpec(Model):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=10 * YEAR_SECONDS)] | None = Field(
         None,
         description="Delete the BatchJob itself so long after its end, with everything it left but files at a "
-        "destination. Not for one that Git or another tool applies: it would be created and run again. May change at "
-        "any time. Default: never.",
+        "destination. Not for one that Git or another tool applies: it would be created and run again. Not before "
+        "all of spec.notify were told or given up, which may take 3.5 days. May change at any time. Default: never.",
     )
     notify: Notify | None = Field(
         None, description="Who is told when it completes, fails, is suspended or cancelled. May change at any time."

@@ -18,8 +18,10 @@ from batchjob.api.notifications import MAX_NOTIFICATIONS, Delivery, DeliveryStat
 from batchjob.api.notify import Mail, Notify, Webhook
 from batchjob.api.status import BatchJobStatus, Condition, ConditionType, Phase
 from batchjob.api.v1alpha1 import BatchJob
+from batchjob.controller.actions import Note
 from batchjob.controller.notes import came_true
 from batchjob.core.documents import writable
+from batchjob.core.reasons import Reason
 
 MESSAGE_LIMIT: Final = 1024  # of a notice: what is told stays below the 20 kB that Standard Webhooks asks for
 TOLD: Final = (
@@ -33,6 +35,8 @@ PHASES: Final = {
     NotifyEvent.SUSPENDED: Phase.SUSPENDED,
     NotifyEvent.CANCELLED: Phase.CANCELLED,
 }
+
+Receiver = Webhook | Mail
 
 
 @dataclass(frozen=True)
@@ -54,20 +58,58 @@ def with_notices(job: BatchJob, status: BatchJobStatus, now: str) -> BatchJobSta
         if not came_true(before.get(kind), after.get(kind), kind):
             continue
         event = NotifyEvent.CANCELLED if status.phase is Phase.CANCELLED else told
-        receivers = _receivers(notify, event, status.notifications)
         notice = Notification(
             id=build_id(job.metadata.uid, event, after[kind]),
             event=event,
             time=now,
             reason=after[kind].reason,
             message=after[kind].message[:MESSAGE_LIMIT],
-            deliveries=[Delivery(to=to, state=DeliveryState.PENDING, next_attempt_time=now) for to in receivers],
+            deliveries=[
+                Delivery(to=to, receiver=digest, state=DeliveryState.PENDING, next_attempt_time=now)
+                for to, digest in _receivers(notify, event, status.notifications)
+            ],
         )
         if notice.deliveries and notice.id not in {known.id for known in status.notifications}:
             fresh.append(notice)
     if not fresh:
         return status
-    return status.model_copy(update={"notifications": [*status.notifications, *fresh][-MAX_NOTIFICATIONS:]})
+    return status.model_copy(update={"notifications": _kept([*status.notifications, *fresh])})
+
+
+def _kept(notices: list[Notification]) -> list[Notification]:
+    """As many as a status holds, the new one among them.
+
+    The oldest go first, then those that say who is gone, and last those of which somebody is still to be told.
+    """
+    *old, _ = range(len(notices))
+    goes = sorted(old, key=lambda number: (_worth(notices[number]), number))[: max(0, len(notices) - MAX_NOTIFICATIONS)]
+    return [notice for number, notice in enumerate(notices) if number not in goes]
+
+
+def _worth(notice: Notification) -> int:
+    states = {delivery.state for delivery in notice.deliveries}
+    return 2 if DeliveryState.PENDING in states else 1 if DeliveryState.GONE in states else 0
+
+
+def dropped(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
+    """Of deliveries that nobody makes any more, since too many later ones wait too."""
+    kept = {notice.id for notice in new.notifications}
+    for notice in old.notifications if old else ():
+        for delivery in notice.deliveries:
+            if notice.id not in kept and delivery.state is DeliveryState.PENDING:
+                message = f"{MAX_NOTIFICATIONS} later ones wait too"
+                note = build_note(
+                    notice, delivery.model_copy(update={"state": DeliveryState.FAILED, "message": message})
+                )
+                yield from (note,) if note else ()
+
+
+def build_note(notice: Notification, delivery: Delivery) -> Note | None:
+    """The Event of a receiver that will not be told; None where it was, or may be yet."""
+    if delivery.state in {DeliveryState.PENDING, DeliveryState.DELIVERED}:
+        return None
+    message = f"spec.notify.{delivery.to} was not told of {notice.event}: {delivery.message}"
+    return Note("Warning", Reason.NOTIFICATION_FAILED, message, f"{notice.id} {delivery.to}")
 
 
 def build_id(uid: str, event: NotifyEvent, why: Condition) -> str:
@@ -76,25 +118,59 @@ def build_id(uid: str, event: NotifyEvent, why: Condition) -> str:
     return "msg_" + hashlib.sha256(f"{uid}/{event}/{which}".encode()).hexdigest()[:32]
 
 
-def _receivers(notify: Notify, event: NotifyEvent, earlier: Iterable[Notification]) -> Iterator[str]:
-    """Who wants to hear of it, but for those that have said they want nothing any more."""
-    gone = {d.to for notice in earlier for d in notice.deliveries if d.state is DeliveryState.GONE}
-    named: list[tuple[str, Sequence[Webhook | Mail]]] = [
-        ("webhooks", notify.webhooks or []),
-        ("email", notify.email or []),
-    ]
-    for kind, receivers in named:
-        for place, receiver in enumerate(receivers):
-            to = f"{kind}[{place}]"
-            if to not in gone and event in (receiver.events or NotifyEvent):
-                yield to
+def _receivers(notify: Notify, event: NotifyEvent, earlier: Iterable[Notification]) -> Iterator[tuple[str, str]]:
+    """Who wants to hear of it, by place and digest, but for those that have said they want nothing any more."""
+    gone = _gone(earlier)
+    for to, receiver in _named(notify).items():
+        digest = digest_of(receiver)
+        if not {to, digest} & gone and event in (receiver.events or NotifyEvent):
+            yield to, digest
 
 
-def receiver_of(notify: Notify | None, to: str) -> Webhook | Mail | None:
-    """The receiver that a place in spec.notify names; None where it was taken out."""
-    kind, _, place = to.rstrip("]").partition("[")
-    found: Sequence[Webhook | Mail] | None = getattr(notify, kind, None)
-    return found[int(place)] if found and int(place) < len(found) else None
+def _named(notify: Notify | None) -> dict[str, Receiver]:
+    """The receivers by their places."""
+    if notify is None:
+        return {}
+    kinds: tuple[tuple[str, Sequence[Receiver]], ...] = (
+        ("webhooks", notify.webhooks or ()),
+        ("email", notify.email or ()),
+    )
+    return {f"{kind}[{place}]": found for kind, receivers in kinds for place, found in enumerate(receivers)}
+
+
+def _gone(notices: Iterable[Notification]) -> set[str]:
+    """Those that want to hear no more: digests, or places where an older version wrote no more."""
+    deliveries = (delivery for notice in notices for delivery in notice.deliveries)
+    return {delivery.receiver or delivery.to for delivery in deliveries if delivery.state is DeliveryState.GONE}
+
+
+def digest_of(receiver: Receiver) -> str:
+    """Names a receiver by where it is: the same one in another place of the list, or with another Secret."""
+    where = receiver.url if isinstance(receiver, Webhook) else receiver.to
+    return hashlib.sha256(where.encode()).hexdigest()[:16]
+
+
+def addressed(job: BatchJob, notice: Notification, delivery: Delivery) -> Delivery:
+    """The delivery, to whom it is for now: whoever stands in the spec in place of its receiver, where that is mended.
+
+    Not to one that moved to its place and is told for itself, wants nothing of this, or nothing any more.
+    """
+    named = _named(job.spec.notify)
+    there = named.get(delivery.to)
+    if there is None or delivery.receiver in {digest_of(receiver) for receiver in named.values()}:
+        return delivery
+    earlier = job.status.notifications if job.status else ()
+    taken = {other.receiver for other in notice.deliveries if other.to != delivery.to} | _gone(earlier)
+    digest = digest_of(there)
+    if delivery.receiver and (digest in taken or notice.event not in (there.events or NotifyEvent)):
+        return delivery
+    return delivery.model_copy(update={"receiver": digest})
+
+
+def receiver_of(notify: Notify | None, delivery: Delivery) -> tuple[str, Receiver] | None:
+    """The receiver of a delivery, and its place in spec.notify by now; None where it was taken out."""
+    found = [(to, one) for to, one in _named(notify).items() if digest_of(one) == delivery.receiver]
+    return next((pair for pair in found if pair[0] == delivery.to), found[0] if found else None)
 
 
 def due(notices: Iterable[Notification], now: datetime) -> Iterator[tuple[Notification, Delivery]]:
@@ -119,6 +195,7 @@ def attempted(delivery: Delivery, outcome: Outcome, now: datetime, waits: Sequen
         following = written(now + timedelta(seconds=waits[attempts - 1] * (1 + jitter / 10)))
     return Delivery(
         to=delivery.to,
+        receiver=delivery.receiver,
         state=state,
         attempts=attempts,
         last_attempt_time=written(now),

@@ -17,16 +17,14 @@ from typing import Any, Final
 from batchjob import log
 from batchjob.api.notifications import Delivery, DeliveryState, Notification
 from batchjob.api.v1alpha1 import KIND, BatchJob
-from batchjob.controller.actions import Note
 from batchjob.controller.destinations import Destinations, Network
 from batchjob.controller.events import Events, Regarding
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.mails import Server
-from batchjob.controller.notices import Outcome, attempted, due, merged
+from batchjob.controller.notices import Outcome, addressed, attempted, build_note, due, merged
 from batchjob.controller.receivers import Receivers
 from batchjob.controller.workqueue import Workqueue
-from batchjob.core.reasons import Reason
 from batchjob.errors import BatchJobError, Conflict, NotFound
 from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import NOTIFICATIONS
@@ -156,8 +154,9 @@ class Outbox:
 
     async def _attempt(self, job: BatchJob, notice: Notification, delivery: Delivery) -> Delivery:
         """Tell one receiver; what became of it."""
+        delivery = addressed(job, notice, delivery)
         try:
-            outcome = await self._receivers.tell(job, notice, delivery.to)
+            outcome = await self._receivers.tell(job, notice, delivery)
         except Exception as error:  # a mistake of ours with one receiver must not cost the others theirs
             logger.warning("a notification went wrong", batchjob="/".join(job.key), to=delivery.to, exc_info=error)
             outcome = Outcome(DeliveryState.PENDING, "an error of the operator's own; its log has it")
@@ -175,11 +174,3 @@ class Outbox:
             message=after.message,
         )
         return after
-
-
-def build_note(notice: Notification, delivery: Delivery) -> Note | None:
-    """The Event of a receiver that will not be told; None where it was, or may be yet."""
-    if delivery.state in {DeliveryState.PENDING, DeliveryState.DELIVERED}:
-        return None
-    message = f"spec.notify.{delivery.to} was not told of {notice.event}: {delivery.message}"
-    return Note("Warning", Reason.NOTIFICATION_FAILED, message, f"{notice.id} {delivery.to}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from batchjob.api.notifications import DeliveryState, Notification
+from batchjob.api.notifications import Delivery, DeliveryState, Notification
 from batchjob.api.notify import Mail, Webhook
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.destinations import Destinations, trusting
@@ -29,17 +29,17 @@ class Receivers:
         self._destinations = destinations
         self._smtp = smtp
 
-    async def tell(self, job: BatchJob, notice: Notification, to: str) -> Outcome:
-        """One attempt to tell the receiver at this place of spec.notify."""
-        receiver, field = receiver_of(job.spec.notify, to), f"spec.notify.{to}"
+    async def tell(self, job: BatchJob, notice: Notification, delivery: Delivery) -> Outcome:
+        """One attempt to tell the receiver of a delivery."""
         try:
-            match receiver:
-                case Webhook():
-                    return await self._call(job, notice, receiver, field)
-                case Mail():
-                    return await self._mail(job, notice, receiver, to)
+            match receiver_of(job.spec.notify, delivery):
+                case place, Webhook() as webhook:
+                    return await self._call(job, notice, webhook, f"spec.notify.{place}")
+                case _, Mail() as mail:
+                    return await self._mail(job, notice, mail, delivery.to)
                 case _:
-                    return Outcome(DeliveryState.FAILED, f"{field} is in the spec no more")
+                    said = "the receiver that was there is in the spec no more"
+                    return Outcome(DeliveryState.FAILED, f"spec.notify.{delivery.to}: {said}")
         except ConfigurationError as error:
             return Outcome(DeliveryState.PENDING, str(error))
 

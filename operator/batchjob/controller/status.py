@@ -23,7 +23,7 @@ from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.notes import notes_of
-from batchjob.controller.notices import with_notices
+from batchjob.controller.notices import dropped, with_notices
 from batchjob.controller.observed import Observed
 from batchjob.core.admission import is_news
 from batchjob.core.cost import with_cost
@@ -168,7 +168,8 @@ def told(seen: Observed, plan: Plan, *, notices: bool = True) -> Plan:
     old = seen.job.status
     notes = notes_of(old.conditions if old else (), plan.status.conditions)
     status = with_notices(seen.job, plan.status, format_time(seen.now)) if notices else plan.status
-    return replace(plan, status=status, notes=(*plan.notes, *_lost_results(old, plan.status), *notes))
+    losses = (*_lost_results(old, plan.status), *dropped(old, status))
+    return replace(plan, status=status, notes=(*plan.notes, *losses, *notes))
 
 
 def _lost_results(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[Note]:
