@@ -4,7 +4,8 @@ The operator stands where users do not: beside the API server, the store and the
 to public addresses alone, and to networks that whoever runs it has allowed. A name is looked up once, each of its
 addresses is checked, and the connection is made to one of those: a name whose address changes in between gains
 nothing. Names are looked up by threads of our own: a name server that hangs must not keep Redis' and the API server's
-names from those threads that all others share.
+names from those threads that all others share, and each namespace has a few of them: whose names are slow must not keep
+the others' waiting.
 """
 
 import asyncio
@@ -12,13 +13,16 @@ import socket
 import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from contextlib import suppress
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
+from weakref import WeakValueDictionary
 
 from batchjob.errors import ConfigurationError
 
-LOOKUPS: Final = 16  # at a time
+LOOKUPS: Final = 64  # at a time
+LOOKUPS_OF_ONE: Final = 4  # of a namespace
 _GLOBAL_V6: Final = IPv6Network("2000::/3")  # all of IPv6 that was ever given out for use in the internet
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: its last four bytes are the IPv4 address that is reached
 
@@ -29,19 +33,23 @@ Network = IPv4Network | IPv6Network
 class Destinations:
     """Looks names up, and refuses what is neither public nor allowed."""
 
-    def __init__(self, allowed: Sequence[Network]) -> None:
+    def __init__(self, allowed: Sequence[Network], lookups: "Lookups | None" = None, namespace: str = "") -> None:
         """`allowed`: networks besides public addresses."""
         self._allowed = allowed
-        self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+        self._lookups = lookups or Lookups()
+        self._namespace = namespace
+
+    def of(self, namespace: str) -> "Destinations":
+        """The same on behalf of a namespace, which has places of its own among the lookups."""
+        return Destinations(self._allowed, self._lookups, namespace)
 
     async def find(self, host: str, port: int, *, secure: bool = True, way_out: str = "use https") -> list[str]:
         """The addresses of a host, all of which may be called. OSError where it has none; ConfigurationError.
 
         Without `secure` what is said could be read on the way: then allowed networks alone will do, or the `way_out`.
         """
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._threads, _look_up, host, port)
+            found = await self._lookups.look_up(self._namespace, host, port)
         except UnicodeError:
             raise ConfigurationError(f"{host:.80} is no host name") from None
         addresses = list(dict.fromkeys(found))
@@ -61,6 +69,26 @@ class Destinations:
 
     def _is_allowed(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._allowed)
+
+
+class Lookups:
+    """The threads that look names up, and each namespace's places among them."""
+
+    def __init__(self) -> None:
+        """No thread is started yet."""
+        self._threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def look_up(self, namespace: str, host: str, port: int) -> list[str]:
+        """The addresses of a host. OSError, UnicodeError.
+
+        Whoever waits no more leaves the thread at work, and its place is taken until that is done.
+        """
+        places = self._places.setdefault(namespace, asyncio.Semaphore(LOOKUPS_OF_ONE))
+        await places.acquire()
+        thread = self._threads.submit(_look_up, host, port)
+        thread.add_done_callback(partial(_give_back, asyncio.get_running_loop(), places))
+        return await asyncio.wrap_future(thread)
 
 
 @lru_cache(maxsize=16)
@@ -83,6 +111,11 @@ def is_public(address: Address) -> bool:
     return (
         address.is_global and not address.is_multicast and (isinstance(address, IPv4Address) or address in _GLOBAL_V6)
     )
+
+
+def _give_back(loop: asyncio.AbstractEventLoop, places: asyncio.Semaphore, _: object) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(places.release)
 
 
 def _look_up(host: str, port: int) -> list[str]:

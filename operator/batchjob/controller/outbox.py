@@ -23,13 +23,15 @@ from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.mails import Server
 from batchjob.controller.notices import Outcome, addressed, attempted, build_note, due, merged
+from batchjob.controller.places import Places
 from batchjob.controller.receivers import Receivers
 from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import BatchJobError, Conflict, NotFound
 from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import NOTIFICATIONS
 
-WORKERS: Final = 64  # BatchJobs at a time: most of it is waiting, and who is slow must not hold up the others
+WORKERS: Final = 128  # BatchJobs at a time: most of it is waiting
+OF_A_NAMESPACE: Final = 8  # of them: whose receivers are slow holds up none but its own
 TRIES: Final = 10  # of a write that others get in the way of; then later
 
 News = dict[tuple[str, str], Delivery]  # by id of the notice and receiver
@@ -60,6 +62,7 @@ class Outbox:
         self._events = Events(kube)
         self._receivers = Receivers(kube, Destinations(settings.allowed_networks), settings.smtp)
         self._queue: Workqueue[ObjectKey] = Workqueue(tell_depth=lambda _: None)  # the gauge is of looks at BatchJobs
+        self._places = Places(OF_A_NAMESPACE)
         self._unwritten: dict[str, News] = {}  # by uid
 
     def expect(self, entry: Entry) -> None:
@@ -76,9 +79,12 @@ class Outbox:
             await self._queue.work(self._look, WORKERS)
         finally:
             self._queue.clear()
+            self._places = Places(OF_A_NAMESPACE)
             self._unwritten.clear()
 
     async def _look(self, key: ObjectKey) -> None:
+        if not self._places.take(key):
+            return
         try:
             await self._tell(key)
         except Exception as error:  # one BatchJob must never stop the others
@@ -93,6 +99,9 @@ class Outbox:
             )
         else:
             self._queue.forget_failures(key)
+        finally:
+            if following := self._places.give_back(key):
+                self._queue.add(following)
 
     async def _tell(self, key: ObjectKey) -> None:
         entry, now = self._known.get(key), datetime.now(UTC)

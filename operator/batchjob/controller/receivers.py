@@ -54,13 +54,13 @@ class Receivers:
             secrets = await self._value(SECRETS, namespace, ref.name, ref.key)
             headers = build_headers(secrets, notice.id, datetime.now(UTC), body)
         with _at(f"{field}.url"):
-            return await post(self._destinations, webhook.url, headers, body, context)
+            return await post(self._destinations.of(namespace), webhook.url, headers, body, context)
 
     async def _mail(self, job: BatchJob, notice: Notification, mail: Mail, to: str) -> Outcome:
         server = await self._server(job)
         message = build_mail(build_body(job, notice), notice, to, server.sender, mail.to)
         with _at("spec.notify.smtp.host"):
-            return await send(self._destinations, server, message)
+            return await send(self._destinations.of(job.metadata.namespace), server, message)
 
     async def _server(self, job: BatchJob) -> Server:
         smtp, login = job.spec.notify.smtp if job.spec.notify else None, None
