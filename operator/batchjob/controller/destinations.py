@@ -15,18 +15,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache, partial
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 from weakref import WeakValueDictionary
 
+from batchjob.core.addresses import Address, reached
 from batchjob.errors import ConfigurationError
 
 LOOKUPS: Final = 64  # at a time
 LOOKUPS_OF_ONE: Final = 4  # of a namespace
 _GLOBAL_V6: Final = IPv6Network("2000::/3")  # all of IPv6 that was ever given out for use in the internet
-_NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: its last four bytes are the IPv4 address that is reached
 
-Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
@@ -54,7 +53,7 @@ class Destinations:
             raise ConfigurationError(f"{host:.80} is no host name") from None
         addresses = list(dict.fromkeys(found))
         for text in addresses:
-            address = _reached(text)
+            address = reached(text)
             if self._is_allowed(address):
                 continue
             if not is_public(address):
@@ -120,13 +119,3 @@ def _give_back(loop: asyncio.AbstractEventLoop, places: asyncio.Semaphore, _: ob
 
 def _look_up(host: str, port: int) -> list[str]:
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-
-
-def _reached(text: str) -> Address:
-    """The address that is reached in the end: some of IPv6 are ways to one of IPv4."""
-    address = ip_address(text.partition("%")[0])
-    if isinstance(address, IPv4Address):
-        return address
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address

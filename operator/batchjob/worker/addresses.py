@@ -10,9 +10,10 @@ whose address changes afterwards. What stops that is a NetworkPolicy. A model se
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Final
 
+from batchjob.core.addresses import reached
 from batchjob.errors import ConfigurationError
 
 METADATA_V6: Final = IPv6Address("fd00:ec2::254")  # AWS serves its metadata here too, outside fe80::/10
@@ -26,9 +27,7 @@ async def resolve(host: str, port: int) -> list[str]:
 
 def is_forbidden(address: str) -> bool:
     """Whether no worker may connect there."""
-    parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
+    parsed = reached(address)
     return parsed.is_link_local or parsed == METADATA_V6
 
 
