@@ -49,7 +49,7 @@ CODE: Final = {
         "tests/prove/processors",
         *(f"tests/support/{name}" for name in ("ai_runs.py", "manifests.py", "neighbours", "reviews.py")),
         "tests/support/postgres_server.py",
-        *(f"tests/support/{name}" for name in ("chaos", "redis_server.py", "workers.py")),
+        *(f"tests/support/{name}" for name in ("chaos", "crew.py", "mailing.py", "redis_server.py", "workers.py")),
         *TOOLS,
     ),
     "control": (

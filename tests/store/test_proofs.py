@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from batchjob.store import scripts
 from tests.prove.engine import drains, kills, millions, replies, restarts
-from tests.prove.processors import annotations, outages
+from tests.prove.processors import annotations, mails, outages
 from tests.support.neighbours.client import Neighbours
 from tests.support.redis_server import RedisServer
 from tests.support.store_proxy import How
@@ -56,3 +57,12 @@ async def test_a_model_that_is_away_for_a_while_loses_no_item_and_spends_no_atte
 ) -> None:
     facts = await outages.trial(workers, tmp_path / "neighbours", items=150, away_seconds=3)
     assert facts["attempts_of_requests_that_died_with_it"], "the server died with nothing in its hands"
+
+
+@pytest.mark.parametrize("on_doubt", ["resend", "deadLetter"])
+async def test_mails_through_a_server_that_fails_repeat_only_what_was_in_doubt_when_a_worker_is_killed(
+    workers: Workers, neighbours: Neighbours, on_doubt: str
+) -> None:
+    case = mails.Case(recipients=60, kills=2, on_doubt=on_doubt, put_off="4.3.0 later")
+    facts = await mails.trial(workers, neighbours, case, seed=1)
+    assert facts[f"in_doubt_with_{on_doubt}"] > facts["answers_lost"], "no kill hit a mail in the gap"

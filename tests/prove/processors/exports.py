@@ -1,16 +1,15 @@
 """Exports of a query over four slots: read back by other hands, the rows are those of a direct COPY, in the same order.
 
-Every other kind of trial has its workers killed in the middle of parts: the rows are still the same, each once, and no
-file is there that the manifest does not list. Cells are hostile: formulas, line breaks, quotes, other scripts, 1 MiB.
+Some trials have their workers killed in the middle of parts: the rows are still the same, each once, and no file is
+there that the manifest does not list. Cells are hostile: formulas, line breaks, quotes, other scripts, 1 MiB. However
+many rows there are, a worker takes no more memory than its limit.
 """
 
 import asyncio
 import csv
 import hashlib
-import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -20,18 +19,16 @@ import msgspec
 import psycopg
 import pyarrow.parquet as pq
 
-from batchjob.api.run import EXIT_CLOSED
-from batchjob.core.items import RunState
 from tests.support import manifests
+from tests.support.crew import LEASE_MS, PATIENCE_SECONDS, Crew
 from tests.support.postgres_server import PostgresServer
-from tests.support.workers import Workers, ended
+from tests.support.workers import Workers
 
 WORKERS: Final = 2
 SLOTS: Final = 2  # of a worker
 PARTS: Final = 40
-LEASE_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 0.5  # from the end of a part to a kill, at most
-PATIENCE_SECONDS: Final = 900
+MOST_MIB: Final = 150.0  # of a worker, whatever it exports
 CELL_LIMIT: Final = 2**24  # of the csv module, which asks for one
 QUERY: Final = "SELECT id, day, amount, note, seen FROM big"
 NOTES: Final = (
@@ -52,27 +49,20 @@ async def trial(
 ) -> dict[str, Any]:
     """Export so many rows, as `block` says, and read them back; AssertionError where they are others."""
     fill(postgres, rows)
-    run = await workers.open(spec(workers, rows, **block), lease_ms=round(LEASE_SECONDS * 1000))
+    run = await workers.open(spec(workers, rows, **block), lease_ms=LEASE_MS)
     workers.reference(run, "source-credentials", dsn=postgres.dsn)
     place = workers.claim / "out" / run.folder
     place.mkdir(parents=True)
     (place / "part-000000000001-dead.csv").write_bytes(b"of a worker that was lost")
-    with ExitStack() as stack:
-        started = (
-            stack.enter_context(workers.process(run, f"w{n}", BATCHJOB_LEASE_SECONDS=str(LEASE_SECONDS)))
-            for n in itertools.count()
-        )
-        living = list(itertools.islice(started, WORKERS))
-        random = Random(seed)
+    random = Random(seed)
+    async with Crew(workers, run, WORKERS) as crew:
         for _ in range(kills):
             done = (await workers.snapshot(run)).counts.succeeded
             await workers.wait(run, lambda s, n=done: s.counts.succeeded > n, "a part", PATIENCE_SECONDS)  # type: ignore[misc]
             await asyncio.sleep(PAUSE_SECONDS * random.random())
-            victim = random.randrange(WORKERS)
-            living[victim].kill()
-            living[victim] = next(started)
-        found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end", PATIENCE_SECONDS)
-        assert [await ended(process) for process in living] == [EXIT_CLOSED] * WORKERS
+            crew.kill()
+        found = await crew.finish()
+    assert 0 < crew.peak_mib <= MOST_MIB, f"a worker took {crew.peak_mib:.1f} MiB"
     assert (found.counts.failed, found.usage["rowsExported"]) == (0, rows)
     files = listed(place)
     assert tell(row for path in files for row in read(path)) == copied(postgres, folder)
@@ -84,6 +74,7 @@ async def trial(
         "twice": 0,
         "files": len(files),
         "stray_files": 0,
+        "most_mib_of_a_worker": round(crew.peak_mib, 1),
     }
 
 

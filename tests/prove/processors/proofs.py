@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
-from tests.prove.processors import annotations, exports, outages
+from tests.prove.processors import annotations, exports, mails, outages
 from tests.prove.proof import Proof
 from tests.support.neighbours.client import local_neighbours
 from tests.support.postgres_server import PostgresServer
@@ -39,6 +39,18 @@ def with_workers(
 async def annotate(workers: Workers, folder: Path, number: int) -> dict[str, Any]:
     with local_neighbours(folder) as neighbours:
         return await annotations.trial(workers, neighbours, sentences=2000, seed=number, timeout_seconds=10)
+
+
+MAILS: Final = (
+    mails.Case(recipients=1000),
+    mails.Case(recipients=1000, kills=20),
+    mails.Case(recipients=1000, kills=20, on_doubt="deadLetter"),
+)
+
+
+async def mail(workers: Workers, folder: Path, number: int) -> dict[str, Any]:
+    with local_neighbours(folder) as neighbours:
+        return await mails.trial(workers, neighbours, MAILS[number - 1], seed=number)
 
 
 EXPORTS: Final = (  # kills, and the block
@@ -73,6 +85,14 @@ PROOFS: Final = (
         "a model's server that is away for a minute loses no item, and waiting for it spends no attempt",
         1,
         with_workers(lambda workers, folder, _: outages.trial(workers, folder, items=1000, away_seconds=60)),
+    ),
+    Proof(
+        "mails",
+        "through a server that puts off, refuses and drops, every recipient that it accepts gets the mail under one "
+        "Message-ID; twice only what was in doubt when a connection or a killed worker was lost, and with onDoubt: "
+        "deadLetter nothing",
+        len(MAILS),
+        with_workers(mail),
     ),
     Proof(
         "exports",
