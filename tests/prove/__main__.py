@@ -44,12 +44,12 @@ CODE: Final = {
         *TOOLS,
     ),
     "processors": (
-        *(f"operator/batchjob/{name}" for name in PACKAGE),
+        *(f"operator/batchjob/{name}" for name in (*PACKAGE, "controller", "kube")),  # the figures are the operator's
         "worker-image",
         "tests/prove/processors",
-        *(f"tests/support/{name}" for name in ("ai_runs.py", "manifests.py", "neighbours", "reviews.py")),
-        "tests/support/postgres_server.py",
-        *(f"tests/support/{name}" for name in ("chaos", "crew.py", "mailing.py", "redis_server.py", "workers.py")),
+        *("tests/support/chaos", "tests/support/neighbours"),
+        *(f"tests/support/{name}.py" for name in ("ai_runs", "crew", "mailing", "manifests", "postgres_server")),
+        *(f"tests/support/{name}.py" for name in ("redis_server", "reporting", "reviews", "workers")),
         *TOOLS,
     ),
     "control": (

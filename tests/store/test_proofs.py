@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from batchjob.store import scripts
 from tests.prove.engine import drains, kills, millions, replies, restarts
-from tests.prove.processors import annotations, mails, outages
+from tests.prove.processors import annotations, histories, mails, outages, survivals
 from tests.support.neighbours.client import Neighbours
 from tests.support.redis_server import RedisServer
 from tests.support.store_proxy import How
@@ -66,3 +66,19 @@ async def test_mails_through_a_server_that_fails_repeat_only_what_was_in_doubt_w
     case = mails.Case(recipients=60, kills=2, on_doubt=on_doubt, put_off="4.3.0 later")
     facts = await mails.trial(workers, neighbours, case, seed=1)
     assert facts[f"in_doubt_with_{on_doubt}"] > facts["answers_lost"], "no kill hit a mail in the gap"
+
+
+@pytest.mark.parametrize(
+    ("kind", "blow"),
+    [("ai-batch", "kill"), ("export", "redrive"), ("email", "pause"), ("report", "drain"), ("custom", "pause")],
+)
+async def test_every_type_survives_what_happens_to_its_pods(
+    workers: Workers, neighbours: Neighbours, kind: str, blow: str
+) -> None:
+    case = survivals.Case(kind, blow, items=50, blows=2, seconds=3.0)
+    assert (await survivals.trial(workers, neighbours, case, seed=1))["runs"] == 2
+
+
+async def test_the_figures_of_a_report_are_those_of_the_ledgers(workers: Workers, neighbours: Neighbours) -> None:
+    facts = await histories.trial(workers, neighbours, runs=16, seed=1)
+    assert facts["figures"] > 60, "the history was too short to say anything"

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
+from batchjob import log
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
-from tests.prove.processors import annotations, exports, mails, outages
+from tests.prove.processors import annotations, exports, histories, mails, outages, survivals
 from tests.prove.proof import Proof
-from tests.support.neighbours.client import local_neighbours
+from tests.support.neighbours.client import Neighbours, local_neighbours
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.workers import Workers
@@ -36,9 +37,20 @@ def with_workers(
     return run
 
 
-async def annotate(workers: Workers, folder: Path, number: int) -> dict[str, Any]:
-    with local_neighbours(folder) as neighbours:
-        return await annotations.trial(workers, neighbours, sentences=2000, seed=number, timeout_seconds=10)
+def with_neighbours(
+    trial: Callable[[Workers, Neighbours, int], Awaitable[dict[str, Any]]],
+) -> Callable[[int, Path], dict[str, Any]]:
+    """The same, with neighbours."""
+
+    async def within(workers: Workers, folder: Path, number: int) -> dict[str, Any]:
+        with local_neighbours(folder) as neighbours:
+            return await trial(workers, neighbours, number)
+
+    return with_workers(within)
+
+
+async def annotate(workers: Workers, neighbours: Neighbours, number: int) -> dict[str, Any]:
+    return await annotations.trial(workers, neighbours, sentences=2000, seed=number, timeout_seconds=10)
 
 
 MAILS: Final = (
@@ -48,9 +60,17 @@ MAILS: Final = (
 )
 
 
-async def mail(workers: Workers, folder: Path, number: int) -> dict[str, Any]:
-    with local_neighbours(folder) as neighbours:
-        return await mails.trial(workers, neighbours, MAILS[number - 1], seed=number)
+async def mail(workers: Workers, neighbours: Neighbours, number: int) -> dict[str, Any]:
+    return await mails.trial(workers, neighbours, MAILS[number - 1], seed=number)
+
+
+async def survive(workers: Workers, neighbours: Neighbours, number: int) -> dict[str, Any]:
+    return await survivals.trial(workers, neighbours, survivals.CASES[number - 1], seed=number)
+
+
+async def tell(workers: Workers, neighbours: Neighbours, number: int) -> dict[str, Any]:
+    log.configure("error")  # its workers are in this process
+    return await histories.trial(workers, neighbours, runs=60, seed=number)
 
 
 EXPORTS: Final = (  # kills, and the block
@@ -78,7 +98,7 @@ PROOFS: Final = (
         "sentences that a model's server answers badly all end as they should, within its limits, and their scores are "
         "those of a direct call",
         2,
-        with_workers(annotate),
+        with_neighbours(annotate),
     ),
     Proof(
         "outages",
@@ -92,7 +112,20 @@ PROOFS: Final = (
         "Message-ID; twice only what was in doubt when a connection or a killed worker was lost, and with onDoubt: "
         "deadLetter nothing",
         len(MAILS),
-        with_workers(mail),
+        with_neighbours(mail),
+    ),
+    Proof(
+        "survivals",
+        "runs of every type whose pods are asked to go, are killed and are paused, or whose items are done by a "
+        "redrive, leave what an undisturbed run does, and what was seen again was in the hands of a killed worker",
+        len(survivals.CASES),
+        with_neighbours(survive),
+    ),
+    Proof(
+        "histories",
+        "every figure of a report is that of an independent count from the ledgers, whatever the history",
+        6,
+        with_neighbours(tell),
     ),
     Proof(
         "exports",
