@@ -66,13 +66,15 @@ class Crew:
         leaving = self._living.pop(0)
         leaving.terminate()
         self.fill()
-        assert await ended(leaving) in LEFT
+        code = await ended(leaving)
+        assert code in LEFT, f"it left with {code}"
 
     async def drain_all(self) -> None:
         """SIGTERM for all; none is there afterwards."""
         for process in self._living:
             process.terminate()
-        assert {await ended(process) for process in self._living} <= LEFT
+        codes = {await ended(process) for process in self._living}
+        assert codes <= LEFT, f"they left with {codes}"
         self._living.clear()
 
     async def finish(self) -> Snapshot:

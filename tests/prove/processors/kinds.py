@@ -23,7 +23,7 @@ from tests.support.reporting import files, prepare, reporting
 from tests.support.workers import Workers
 
 PODS: Final = 2
-CONCURRENCY: Final = 4
+CONCURRENCY: Final = 2  # a report has few items: most of them are not to be in flight at once
 S3_KEYS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 RETRY: Final = {"maxAttempts": 2, "maxLosses": 100, "backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}
 WORK: Final = {"parallelism": PODS, "concurrency": CONCURRENCY, "retry": RETRY}
