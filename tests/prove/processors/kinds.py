@@ -137,8 +137,9 @@ class Export(Kind):
         self._neighbours.set_faults("s3", [{"match": "^PUT .*/part-", "action": "delay", "delay_seconds": seconds}])
 
     def spoil(self) -> None:
-        part = {"match": r"^PUT .*/part-\d*(?:00|25|50|75)-", "action": "status", "status": 403}
-        self._neighbours.set_faults("s3", [part])
+        # An item that is tried again is in a part of its own, named after itself.
+        parts = r"^PUT .*/part-\d*(?:0[0-4]|2[5-9]|5[0-4]|7[5-9])-"
+        self._neighbours.set_faults("s3", [{"match": parts, "action": "status", "status": 403}])
 
     def seen(self, run: Run) -> Counter[Any]:
         stored = (row["key"] for row in self._neighbours.ledger("s3") if f"/{run.folder}/part-" in row["key"])
