@@ -76,7 +76,8 @@ async def test_every_type_survives_what_happens_to_its_pods(
     workers: Workers, neighbours: Neighbours, kind: str, blow: str
 ) -> None:
     case = survivals.Case(kind, blow, items=50, blows=2, seconds=3.0)
-    assert (await survivals.trial(workers, neighbours, case, seed=1))["runs"] == 2
+    facts = await survivals.trial(workers, neighbours, case, seed=1)
+    assert facts.get("lost_in_kills") != 0, "no kill hit a busy worker"
 
 
 async def test_the_figures_of_a_report_are_those_of_the_ledgers(workers: Workers, neighbours: Neighbours) -> None:
