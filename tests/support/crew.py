@@ -17,7 +17,7 @@ from batchjob.core.items import RunState
 from batchjob.core.snapshot import Snapshot
 from tests.support.workers import Workers, ended
 
-LEASE_SECONDS: Final = 2.0  # of runs whose workers are killed: what they held is soon another's
+LEASE_SECONDS: Final = 3.0  # of runs whose workers are killed: what they held is soon another's
 LEASE_MS: Final = round(LEASE_SECONDS * 1000)
 LEFT: Final = {EXIT_DRAINED, -signal.SIGTERM}  # one that has only begun has no handler yet, and nothing to give back
 LOOK_SECONDS: Final = 0.05  # between two looks at what the workers take
@@ -25,10 +25,12 @@ PATIENCE_SECONDS: Final = 900
 
 
 class Crew:
-    """So many workers of a run that was opened with `lease_ms=LEASE_MS`; `peak_mib`: the most that one of them took."""
+    """So many workers of a run; `peak_mib`: the most that one of them took."""
 
-    def __init__(self, workers: Workers, run: Run, size: int) -> None:
+    def __init__(self, workers: Workers, run: Run, size: int, lease_ms: int = LEASE_MS) -> None:
+        """`lease_ms`: with which the run was opened."""
         self.peak_mib = 0.0
+        self._lease = {"BATCHJOB_LEASE_SECONDS": str(lease_ms / 1000)}
         self._workers = workers
         self._run = run
         self._size = size
@@ -50,7 +52,7 @@ class Crew:
     def fill(self) -> None:
         """Start as many as are missing."""
         while len(self._living) < self._size:
-            process = self._workers.process(self._run, next(self._names), BATCHJOB_LEASE_SECONDS=str(LEASE_SECONDS))
+            process = self._workers.process(self._run, next(self._names), **self._lease)
             self._living.append(self._stack.enter_context(process))
 
     def kill(self) -> None:

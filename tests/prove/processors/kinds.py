@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from batchjob.api.run import Run
+from batchjob.core.items import LEASE_MS
 from tests.support import manifests
 from tests.support.ai_runs import ai_spec, asked, results
-from tests.support.crew import LEASE_MS
 from tests.support.mailing import mailing
 from tests.support.neighbours.client import Neighbours
 from tests.support.reporting import files, prepare, reporting
@@ -42,10 +42,10 @@ class Kind(ABC):
         self._workers = workers
         self._neighbours = neighbours
 
-    async def open(self, parent: Run | None = None) -> Run:
+    async def open(self, parent: Run | None = None, lease_ms: int = LEASE_MS) -> Run:
         """A run over the items, or over the dead letters of another."""
         source = REDRIVE if parent else SOURCE
-        run = await self._workers.open(self._spec(source), lease_ms=LEASE_MS, parent=parent)
+        run = await self._workers.open(self._spec(source), lease_ms=lease_ms, parent=parent)
         if not parent:
             lines = (json.dumps({"id": f"i{n}", **self._item(n)}) for n in range(self.items))
             self._workers.reference(run, "source", items__jsonl="\n".join(lines))
@@ -175,8 +175,8 @@ class Report(Kind):
     def __init__(self, workers: Workers, neighbours: Neighbours, items: int) -> None:
         super().__init__(workers, neighbours, min(items, 21))
 
-    async def open(self, parent: Run | None = None) -> Run:
-        run = await super().open(parent)
+    async def open(self, parent: Run | None = None, lease_ms: int = LEASE_MS) -> Run:
+        run = await super().open(parent, lease_ms)
         await prepare(self._workers, run)
         return run
 

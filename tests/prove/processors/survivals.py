@@ -11,9 +11,10 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from batchjob.api.run import Run
+from batchjob.core import items
 from batchjob.core.snapshot import Snapshot
 from tests.prove.processors.kinds import CONCURRENCY, KINDS, PODS, REDRIVEN, Kind
-from tests.support.crew import PATIENCE_SECONDS, Crew
+from tests.support.crew import LEASE_MS, PATIENCE_SECONDS, Crew
 from tests.support.neighbours.client import Neighbours
 from tests.support.workers import Workers
 
@@ -41,17 +42,16 @@ async def trial(workers: Workers, neighbours: Neighbours, case: Case, seed: int)
     """One undisturbed run and one that is not; AssertionError where they differ."""
     kind = KINDS[case.kind](workers, neighbours, case.items)
     kind.calm()
-    calm = await kind.open()
-    async with Crew(workers, calm, PODS) as crew:
-        await crew.finish()
+    calm = await work(workers, kind)
     seen, kept = kind.seen(calm), await kind.kept(calm)
-    assert set(seen.values()) == {1}
+    assert set(seen.values()) == {1}, "what nobody disturbed was seen again"
     assert len(kept) >= kind.items
     if case.blow == "redrive":
         return {"runs": 2, "items": kind.items, **await redrive(workers, kind, seen, kept)}
     kind.slow(case.seconds * PODS * CONCURRENCY * kind.together / kind.items)
-    run = await kind.open()
-    async with Crew(workers, run, PODS) as crew:
+    lease_ms = LEASE_MS if case.blow == "kill" else items.LEASE_MS
+    run = await kind.open(lease_ms=lease_ms)
+    async with Crew(workers, run, PODS, lease_ms) as crew:
         for number in range(case.blows):
             share = (number + Random(seed * 100 + number).random()) / case.blows * SHARE
             least = max(1, round(kind.items * share))
@@ -72,6 +72,14 @@ async def trial(workers: Workers, neighbours: Neighbours, case: Case, seed: int)
         f"lost_in_{blows}": lost,
         f"seen_again_after_{blows}": again,
     }
+
+
+async def work(workers: Workers, kind: Kind, parent: Run | None = None) -> Run:
+    """A run that nobody disturbs, to its end."""
+    run = await kind.open(parent)
+    async with Crew(workers, run, PODS, items.LEASE_MS) as crew:
+        await crew.finish()
+    return run
 
 
 async def strike(blow: str, workers: Workers, kind: Kind, run: Run, crew: Crew) -> None:
@@ -102,16 +110,14 @@ def judge(kind: Kind, found: Snapshot, clean: Counter[Any], seen: Counter[Any]) 
 async def redrive(workers: Workers, kind: Kind, seen: Counter[Any], kept: dict[str, Any]) -> dict[str, Any]:
     """Every fifth item is given up, and is done by a run of its own: together they are the undisturbed one."""
     kind.spoil()
-    first = await kind.open()
-    async with Crew(workers, first, PODS) as crew:
-        found = await crew.finish()
+    first = await work(workers, kind)
     given_up = kind.items // REDRIVEN
-    assert (found.counts.succeeded, found.counts.failed) == (kind.items - given_up, given_up)
+    found = (await workers.snapshot(first)).counts
+    assert (found.succeeded, found.failed) == (kind.items - given_up, given_up)
     kind.calm()
-    second = await kind.open(first)
-    async with Crew(workers, second, PODS) as crew:
-        found = await crew.finish()
-    assert (found.counts.succeeded, found.counts.failed) == (given_up, 0)
+    second = await work(workers, kind, first)
+    found = (await workers.snapshot(second)).counts
+    assert (found.succeeded, found.failed) == (given_up, 0)
     assert kind.seen(first) + kind.seen(second) == seen
     both = await kind.kept(first), await kind.kept(second)
     assert not both[0].keys() & both[1].keys(), "an item was done twice"
