@@ -3,6 +3,8 @@
 BatchJobError
 ├── ConfigurationError        settings or mounted files that cannot work; the same start would fail again
 ├── ProcessorUnopened         its `open` raised something; what it needs may come back
+├── QueryError                a search that cannot be understood; the message names the place
+│   └── CursorError           the place to go on from is none of this search
 ├── StoreError
 │   ├── StoreUnavailable      the store did not answer; worth another try
 │   │   └── StoreFull         it has no memory left for what was to be written
@@ -40,6 +42,18 @@ class ConfigurationError(BatchJobError):
 
 class ProcessorUnopened(BatchJobError):
     """The processor's `open` raised what it should not; the message says what."""
+
+
+class QueryError(BatchJobError):
+    """A search cannot be understood: what is wrong there and what would be right; `offset` is the place, from 0."""
+
+    def __init__(self, message: str, offset: int = 0) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class CursorError(QueryError):
+    """The cursor is none that this search, by this owner, has given out."""
 
 
 class StoreError(BatchJobError):

@@ -7,6 +7,7 @@ any line. The operator uses `Store`; a worker, which may touch one run only, use
 
 from batchjob.core.snapshot import LastError, Snapshot
 from batchjob.store.events import Event
+from batchjob.store.index import Index, Page
 from batchjob.store.keys import user_name
 from batchjob.store.load import LoadLease
 from batchjob.store.run import Commit, Grant, Progress, RunStore, Standing
@@ -19,9 +20,11 @@ __all__ = [
     "DeadLetter",
     "Event",
     "Grant",
+    "Index",
     "ItemResult",
     "LastError",
     "LoadLease",
+    "Page",
     "Progress",
     "RunStore",
     "SealLease",

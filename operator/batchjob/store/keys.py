@@ -25,6 +25,9 @@ DIRTY: Final = "bj:dirty"  # zset uid → first change not yet read, ms; a hint:
 RATE_PREFIX: Final = "bj:rate:"  # hash next, held; with a TTL of its own: it goes once it says nothing any more
 CACHE_PREFIX: Final = "bj:cache:"  # of an owner: entries, due, size (cache_put.lua); all of it has a TTL
 HISTORY_PREFIX: Final = "bj:history:"  # of runs that have ended: history.py; all of it has a TTL
+# Of all BatchJobs, for lists and searches: index.py. No TTL: the operator keeps it, and makes it again once it is lost.
+# Another layout needs another prefix.
+INDEX_PREFIX: Final = "bj:index:{jobs}:"
 USER_PREFIX: Final = "bj-"  # an ACL user is named bj-<uid>
 
 
@@ -101,6 +104,33 @@ def history_keys(owner: str) -> tuple[str, str, str]:
     """The keys of the records: records, ended, and ended of an owner by the name that `core.records` gives it."""
     tag = f"{HISTORY_PREFIX}{{runs}}:"
     return f"{tag}records", f"{tag}ended", f"{tag}of:{owner}"
+
+
+class IndexKeys(NamedTuple):
+    """The keys of the index, which the operator writes and no worker reaches.
+
+    Beside them: zset by:<facet>:<value> → ids of the rows that have it (`core.rows.FACETS`), and hash counts:<owner>,
+    as `counts`, of the BatchJobs of one owner.
+    """
+
+    rows: str  # hash id → name, NUL, msgpack of the row
+    all: str  # zset of ids, all of one score: in the order of their bytes, which is that of their making
+    names: str  # zset of name, NUL, id
+    counts: str  # hash <queue> <phase> → number of BatchJobs
+    mark: str  # string: who keeps the index, and how often it was changed since; another one means that some is lost
+
+
+INDEX: Final = IndexKeys(*(f"{INDEX_PREFIX}{name}" for name in IndexKeys._fields))
+
+
+def index_set(facet: str, value: str) -> str:
+    """The key of the ids of a facet."""
+    return f"{INDEX_PREFIX}by:{facet}:{value}"
+
+
+def index_counts(owner: str | None) -> str:
+    """The key of the counts of all BatchJobs, or of an owner's."""
+    return INDEX.counts if owner is None else f"{INDEX.counts}:{owner}"
 
 
 def uid_of(key: bytes) -> str:

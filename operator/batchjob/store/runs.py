@@ -18,6 +18,7 @@ from batchjob.store.access import user_rules
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, load
 from batchjob.store.events import BEGINNING, Event, read_events
 from batchjob.store.history import History
+from batchjob.store.index import Index
 from batchjob.store.results import iterate, read_letters
 from batchjob.store.run import RunStore
 from batchjob.store.snapshot import DeadLetter, ItemResult, read_snapshot
@@ -36,6 +37,7 @@ class Store:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.history = History(connection)
+        self.index = Index(connection)
 
     @classmethod
     def connect(cls, access: StoreAccess, *, name: str, reread: Callable[[], StoreAccess] | None = None) -> Self:

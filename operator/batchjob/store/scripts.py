@@ -8,6 +8,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Final, NamedTuple
 
+from batchjob.core.rows import FACETS
 from batchjob.store import keys
 
 
@@ -37,6 +38,11 @@ def _script(name: str, *shared: str) -> Script:
     return _named(name, source)
 
 
+def _facets() -> str:
+    """What a row is found by, in the order of its fields."""
+    return f"local FACETS = {{{', '.join(map(repr, FACETS))}}}\n"
+
+
 ABANDON: Final = _script("abandon", "items")
 BREAKER: Final = _script("breaker")
 CACHE_GET: Final = _named("cache_get", _read("cache_get"))
@@ -49,6 +55,8 @@ DUTY_RELEASE: Final = _script("duty_release", "duties")
 EXCHANGE: Final = _script("exchange", "items", "breaker_watch", "progress")
 FINISHED: Final = _script("finished", "items")
 HISTORY_PUT: Final = _named("history_put", _read("history_put"))
+INDEX_PUT: Final = _named("index_put", _facets() + _read("index_put"))
+INDEX_SEARCH: Final = _named("index_search", _read("index_search"))
 LEDGER: Final = _script("ledger")
 LOAD_FINISH: Final = _script("load_finish", "duties")
 LOAD_KEEP: Final = _script("load_keep", "duties")
@@ -65,6 +73,6 @@ TALLY: Final = _script("tally")
 
 ALL: Final = (
     ABANDON, BREAKER, CACHE_GET, CACHE_PUT, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE,
-    FINISHED, HISTORY_PUT, LEDGER, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE,
-    SEAL_FINISH, SEAL_PART, SNAPSHOT, TALLY,
+    FINISHED, HISTORY_PUT, INDEX_PUT, INDEX_SEARCH, LEDGER, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE,
+    RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT, TALLY,
 )  # fmt: skip
