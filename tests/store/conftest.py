@@ -52,6 +52,9 @@ async def store(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Store]
         for key in await redis.keys("bj:history:*"):
             assert await redis.pttl(key) > 0, "an ended run is remembered for ever"
             await redis.delete(key)
+        while rows := await store.index.rows_after("", 1000):
+            await store.index.keep(dict.fromkeys(rows), "end")
+        await redis.delete("bj:index:{jobs}:mark")
         assert await redis.keys("*") == []
 
 

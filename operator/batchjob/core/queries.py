@@ -186,12 +186,12 @@ def _a_name(what: str, pattern: re.Pattern[str] = _NAME) -> Callable[[str], str]
 
 
 def _word(value: str) -> str:
-    if not _BEGINNING.fullmatch(value):
+    if not _BEGINNING.fullmatch(value.lower()):
         raise ValueError(
             f"{value or 'nothing'} begins no name, which has small letters, digits, - and . only. "
             "What is to be found otherwise needs its qualifier, such as owner:alice."
         )
-    return value
+    return value.lower()
 
 
 def _owner(value: str) -> str:

@@ -15,13 +15,13 @@ import msgspec
 from batchjob.api.status import Phase
 from batchjob.core.queries import LABEL, NAME, WORD, Query
 from batchjob.core.rows import ROW_ID_BYTES, JobRow
-from batchjob.errors import CursorError, ScriptsUnknown
+from batchjob.errors import CursorError, QueryError, ScriptsUnknown
 from batchjob.store import keys, scripts
 from batchjob.store.connection import Connection, answered, load
 from batchjob.store.wire import Command
 
 MOST_ROWS: Final = 500  # of a page
-MOST_NAMESPACES: Final = 500  # that a search may be kept to; each is asked about each BatchJob that is looked at
+MOST_NAMESPACES: Final = 64  # that a search may be kept to; each may be asked about each BatchJob that is looked at
 BUDGET: Final = 5000  # looks a call: some milliseconds, in which nobody else is served
 CALLS: Final = 12  # of a search, one after the other; what they have not found, the next page goes on with
 DIGEST_BYTES: Final = 12  # of a cursor, to tell apart searches
@@ -64,6 +64,8 @@ class Index:
         `owner`, `namespaces`: whose, and in which of them; None: all. No query reaches beyond. Raises CursorError
         unless `cursor` is of a page of the same search.
         """
+        if namespaces is not None and len(namespaces) > MOST_NAMESPACES:
+            raise QueryError(f"A search is of {MOST_NAMESPACES} namespaces at most, not {len(namespaces)}.")
         who = _digest(query, owner, namespaces)
         names, plan = _plan(query, now, owner, namespaces)
         if cursor is not None:

@@ -5,7 +5,8 @@
 -- its ids are walked and the other lists are asked about each, so that no more is looked at than the rarest has.
 -- Returns the rows, the id to go on from (false: there are no more), and how many rows there are at most from `newest` on.
 
-local STEP = 200 -- ids a read of a set
+local STEP = 200 -- ids a read of the sets of a list
+local LEAST = 20 -- of which each set gives so many, however many there are
 local MOST_NAMES = 2000 -- names with a beginning, of which all are read to find the newest; of more, another list drives
 
 local plan = cmsgpack.unpack(ARGV[1])
@@ -29,10 +30,11 @@ end
 
 -- The ids of some sets together from `newest` on, and whether there are more.
 local function ids_of_sets(keys)
+  local step = math.max(LEAST, math.floor(STEP / math.max(#keys, 1)))
   local found, seen = {}, {}
   for _, key in ipairs(keys) do
-    local page = redis.call('ZRANGE', KEYS[key], newest, oldest, 'BYLEX', 'REV', 'LIMIT', 0, STEP)
-    spent = spent + 1 + #page / STEP
+    local page = redis.call('ZRANGE', KEYS[key], newest, oldest, 'BYLEX', 'REV', 'LIMIT', 0, step)
+    spent = spent + 1 + #page / LEAST
     for _, id in ipairs(page) do
       if not seen[id] then
         seen[id] = true
@@ -42,11 +44,11 @@ local function ids_of_sets(keys)
   end
   if #keys > 1 then -- the first of each are among the first of all
     table.sort(found, newer)
-    for i = #found, STEP + 1, -1 do
+    for i = #found, step + 1, -1 do
       found[i] = nil
     end
   end
-  return found, #found == STEP
+  return found, #found == step
 end
 
 local function past(beginning)
