@@ -37,7 +37,7 @@ end
 local old_sets, old_tallies = read(old)
 local new_sets, new_tallies = read(row)
 
--- What needs memory goes first: a store that is full refuses it before anything has changed.
+-- What needs memory goes first: a store that is full refuses that before anything has changed. Counting down needs it too.
 if row ~= '' then
   redis.call('HSET', rows, id, row)
 end
