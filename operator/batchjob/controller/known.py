@@ -13,6 +13,8 @@ from typing import Any
 from batchjob.api.status import ConditionType, Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.informer import ObjectKey, object_key
+from batchjob.controller.rows import build_row, mapping, moment, queue_of, reason_of
+from batchjob.core.rows import JobRow
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Entry:
     expires_at: datetime | None  # when what it left goes
     ttl_seconds: int | None  # after the end, the object itself
     tell_at: datetime | None  # when somebody is to be told something; None: nobody waits
+    row: JobRow  # as it is listed
     body: dict[str, Any] | None = field(repr=False)
 
     @property
@@ -51,7 +54,7 @@ class Entry:
     @property
     def end(self) -> datetime | None:
         """When it ended."""
-        return _time(self.completion_time)
+        return moment(self.completion_time)
 
     def has_expired(self, now: datetime) -> bool:
         """Whether what it left is to be gone."""
@@ -74,9 +77,15 @@ class Entry:
 class KnownBatchJobs:
     """The BatchJobs by (namespace, name)."""
 
-    def __init__(self, owes: Callable[[Entry], None] = lambda _: None) -> None:
-        """`owes`: is called with each new picture of a BatchJob of which somebody is to be told something."""
+    def __init__(
+        self, owes: Callable[[Entry], None] = lambda _: None, moved: Callable[[JobRow], None] = lambda _: None
+    ) -> None:
+        """`owes`: is called with each new picture of a BatchJob of which somebody is to be told something.
+
+        `moved`: with each new row, and with that of a BatchJob that is gone.
+        """
         self._owes = owes
+        self._moved = moved
         self._entries: dict[ObjectKey, Entry] = {}
         self._keys: dict[str, ObjectKey] = {}  # by uid
         self._readers: dict[ObjectKey, set[ObjectKey]] = {}  # who reads a BatchJob
@@ -96,6 +105,8 @@ class KnownBatchJobs:
         self._keys[entry.uid] = key
         if entry.tell_at:
             self._owes(entry)
+        if old is None or old.row != entry.row:
+            self._moved(entry.row)
         if entry.parent:
             readers = self._readers.setdefault((entry.namespace, entry.parent), set())
             (readers.discard if entry.ended else readers.add)(key)
@@ -115,6 +126,7 @@ class KnownBatchJobs:
     def _drop(self, key: ObjectKey, entry: Entry) -> None:
         del self._entries[key]
         self._keys.pop(entry.uid, None)
+        self._moved(entry.row)
         self._gone.setdefault(key, set()).add(entry.uid)
         if entry.parent:
             readers = self._readers.get((entry.namespace, entry.parent), set())
@@ -198,11 +210,11 @@ class KnownBatchJobs:
 def build_entry(body: dict[str, Any]) -> Entry:
     """An entry from an object of the API server's; nothing but its metadata is taken on trust."""
     metadata = body["metadata"]
-    status = _mapping(body.get("status"))
+    status = mapping(body.get("status"))
     phase, generation = status.get("phase"), metadata.get("generation", 0)
     ended = phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
     settled = ended and status.get("observedGeneration") == generation
-    spec = _mapping(body.get("spec"))
+    spec = mapping(body.get("spec"))
     return Entry(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -210,22 +222,23 @@ def build_entry(body: dict[str, Any]) -> Entry:
         version=int(metadata["resourceVersion"]),
         generation=generation,
         type=spec.get("type", ""),
-        queue=spec.get("queueName") or spec.get("type", ""),
+        queue=queue_of(spec),
         created=metadata.get("creationTimestamp", ""),
-        destination=_mapping(_mapping(spec.get("results")).get("destination")) or None,
+        destination=mapping(mapping(spec.get("results")).get("destination")) or None,
         owner=spec.get("owner"),
-        parent=_parent(_mapping(spec.get("source"))),
+        parent=_parent(mapping(spec.get("source"))),
         phase=phase,
         position=status.get("queuePosition"),
-        reason=next((c.get("reason") for c in status.get("conditions", ()) if c.get("status") == "True"), None),
+        reason=reason_of(status),
         ended=ended,
         complete=_holds(status, ConditionType.COMPLETE),
         completion_time=status.get("completionTime"),
         jobs_created=status.get("jobsCreated", 0),
         started=bool(status.get("storeEpoch")),
-        expires_at=_time(_mapping(status.get("results")).get("expiresAt")),
+        expires_at=moment(mapping(status.get("results")).get("expiresAt")),
         ttl_seconds=spec.get("ttlSecondsAfterFinished"),
         tell_at=_tell_at(status),
+        row=build_row(body),
         body=None if settled else body,
     )
 
@@ -233,26 +246,14 @@ def build_entry(body: dict[str, Any]) -> Entry:
 def _tell_at(status: dict[str, Any]) -> datetime | None:
     """When the first delivery is due that is not settled."""
     notices = status.get("notifications") or ()
-    due = (_time(d.get("nextAttemptTime")) for notice in notices for d in notice.get("deliveries", ()))
+    due = (moment(d.get("nextAttemptTime")) for notice in notices for d in notice.get("deliveries", ()))
     return min((moment for moment in due if moment), default=None)
 
 
 def _parent(source: dict[str, Any]) -> str | None:
-    place = _mapping(source.get("resultsOf") or source.get("redriveOf"))
+    place = mapping(source.get("resultsOf") or source.get("redriveOf"))
     return place.get("batchJobName")
 
 
 def _holds(status: dict[str, Any], kind: ConditionType) -> bool:
     return any(c.get("type") == kind and c.get("status") == "True" for c in status.get("conditions", ()))
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return moment if moment and moment.tzinfo else None
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -17,6 +17,7 @@ from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.child_jobs import ChildJobs
 from batchjob.controller.housekeeping import Housekeeping
+from batchjob.controller.indexing import Indexing
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.leader import Leader, LeaseSettings
@@ -37,6 +38,7 @@ from batchjob.controller.supervisor import Supervisor
 from batchjob.controller.takeover import restore
 from batchjob.controller.users import Users
 from batchjob.controller.workqueue import Workqueue
+from batchjob.core.rows import JobRow
 from batchjob.errors import ConfigurationError, StoreError
 from batchjob.kube import BATCH_QUEUES, JOBS, Access, Kube, Throttle
 from batchjob.metrics import publish_build_info
@@ -56,8 +58,9 @@ class Operator:
         self._store = store
         self._queue: Workqueue[ObjectKey] = Workqueue()
         self._leads = False
-        self._known = KnownBatchJobs(self._owes)
+        self._known = KnownBatchJobs(self._owes, self._row_moved)
         self._relist = Relist(kube, namespaces, self._known)
+        self._indexing = Indexing(store, self._known, self._relist)
         self._jobs = ChildJobs(kube, JOBS, namespaces, SELECTOR, self._job_moved)
         self._queues = Queues(self._run_moved)
         self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queue_moved)
@@ -128,6 +131,7 @@ class Operator:
             group.create_task(self._queue_status.keep_writing())
             group.create_task(self._schedules.lead())
             group.create_task(self._outbox.lead())
+            group.create_task(self._indexing.lead())
             group.create_task(self._housekeeping.follow_changes())
             group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
             group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))
@@ -157,6 +161,9 @@ class Operator:
     def _owes(self, entry: Entry) -> None:
         if self._leads:
             self._outbox.expect(entry)
+
+    def _row_moved(self, row: JobRow) -> None:
+        self._indexing.moved(row)
 
     def _job_moved(self, job: dict[str, Any], _gone: bool) -> None:
         key = self._known.key_of(controller_uid(job) or "")
