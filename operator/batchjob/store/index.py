@@ -22,8 +22,8 @@ from batchjob.store.wire import Command
 
 MOST_ROWS: Final = 500  # of a page
 MOST_NAMESPACES: Final = 64  # that a search may be kept to; each may be asked about each BatchJob that is looked at
-BUDGET: Final = 5000  # looks a call: some milliseconds, in which nobody else is served
-CALLS: Final = 12  # of a search, one after the other; what they have not found, the next page goes on with
+BUDGET: Final = 2500  # looks a call: some milliseconds, in which nobody else is served
+CALLS: Final = 16  # of a search, one after the other; what they have not found, the next page goes on with
 DIGEST_BYTES: Final = 12  # of a cursor, to tell apart searches
 
 _encode: Final = msgspec.msgpack.Encoder().encode
