@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from batchjob.api.run import EXIT_CLOSED, StoreAccess
+from batchjob.api.status import Phase
 from batchjob.core.items import RunState
+from batchjob.core.queries import parse_query
+from batchjob.core.rows import JobRow
 from batchjob.store import Store
 from tests.support.chaos.chaos import Chaos
 from tests.support.redis_server import RedisServer
@@ -44,6 +47,21 @@ async def test_runs_spread_over_a_cluster_and_each_lives_on_one_server(tmp_path:
                 await store.revoke(run.uid)
                 await store.delete_run(run.uid)
             assert [await ask(server, "KEYS", "*") for server in servers] == [[], [], []]
+
+
+async def test_the_index_is_on_one_server_of_a_cluster_and_searched_there(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as servers:
+        url = f"redis+cluster://127.0.0.1:{servers[0].port}"
+        async with Store.connect(StoreAccess(url=url), name="operator") as store:
+            known: dict[str, Any] = {"queue": "q", "namespace": "n", "type": "export", "labels": ("a=b",), "created": 9}
+            rows = [JobRow(phase="Failed", name=f"j{n}", uid=str(n), owner=f"o{n}", **known) for n in range(5)]
+            assert await store.index.keep({row.id: row for row in rows}, "a") is None
+            assert await store.index.keep({row.id: None for row in rows[1:]}, "b") == "a"
+            page = await store.index.search(parse_query("j label.a:b status:failed"), 10, owner="o0")
+            assert page.rows == rows[:1]
+            assert (await store.index.counts(["q"]))["q"][Phase.FAILED] == 1
+            homes = [await ask(server, "KEYS", "bj:index:*") for server in servers]
+            assert sorted(map(bool, homes)) == [False, False, True]
 
 
 @pytest.mark.parametrize("how", [RedisServer.kill, RedisServer.freeze])

@@ -1,5 +1,6 @@
 """The query language: what it means, that its text is one, and that its errors name the place and the way out."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,13 +9,14 @@ from hypothesis import strategies as st
 
 from batchjob.api.status import ErrorClass, Phase
 from batchjob.api.v1alpha1 import JobType
-from batchjob.core.queries import MOST_CHARACTERS, MOST_TERMS, Term, build_query, parse_query
+from batchjob.core.queries import MOST_CHARACTERS, MOST_TERMS, QUALIFIERS, Term, build_query, parse_query
 from batchjob.core.reasons import Reason
 from batchjob.errors import QueryError
+from tests.unit.test_house import table, text
 
 
 @pytest.mark.parametrize(
-    ("text", "canonical"),
+    ("written", "canonical"),
     [
         ("", ""),
         ("  \t\n ", ""),
@@ -38,17 +40,17 @@ from batchjob.errors import QueryError
         ("queue:q namespace:team", "namespace:team queue:q"),
     ],
 )
-def test_a_query_has_one_text_however_it_was_written(text: str, canonical: str) -> None:
-    assert str(parse_query(text)) == canonical
-    assert parse_query(canonical) == parse_query(text)
+def test_a_query_has_one_text_however_it_was_written(written: str, canonical: str) -> None:
+    assert str(parse_query(written)) == canonical
+    assert parse_query(canonical) == parse_query(written)
 
 
 @pytest.mark.parametrize(
-    ("text", "offset", "words"),
+    ("written", "offset", "words"),
     [
         ("colour:red", 0, "no qualifier colour. There are type, status"),
         ("type:export -kind:x", 13, "no qualifier kind"),
-        (":x", 0, "no qualifier “:”"),
+        (":x", 0, "No qualifier stands before the colon. There are type"),
         ("status:faild", 7, "Status faild does not exist. There are pending"),
         ("type:pdf", 5, "There are ai-batch, export"),
         ("error:Timeout", 6, "neither the fingerprint of an error nor a class. There are timeout"),
@@ -76,9 +78,9 @@ def test_a_query_has_one_text_however_it_was_written(text: str, canonical: str) 
         ("x" * (MOST_CHARACTERS + 1), MOST_CHARACTERS, "may have 2048"),
     ],
 )
-def test_an_error_names_the_place_and_what_would_be_right(text: str, offset: int, words: str) -> None:
+def test_an_error_names_the_place_and_what_would_be_right(written: str, offset: int, words: str) -> None:
     with pytest.raises(QueryError) as caught:
-        parse_query(text)
+        parse_query(written)
     assert words in str(caught.value)
     assert caught.value.offset == offset
     assert len(str(caught.value)) < MOST_CHARACTERS + 500
@@ -93,6 +95,14 @@ def test_a_qualifier_that_is_repeated_gives_a_choice_and_ages_a_range() -> None:
     }
     assert query.ages() == (300, 7200)
     assert parse_query("").ages() == (None, None)
+
+
+def test_every_qualifier_is_explained_and_every_example_is_a_query() -> None:
+    rows = table(text("docs", "reference", "search.md"), "## Qualifiers")
+    assert [row[0].partition(":")[0] for row in rows] == [*QUALIFIERS, "label.KEY"]
+    for _, _, examples in rows:
+        for example in re.split(r"`?, `", examples):
+            assert str(parse_query(example)), example
 
 
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?", fullmatch=True)
@@ -121,11 +131,11 @@ def test_the_text_of_a_query_is_read_as_that_query(terms: list[Any]) -> None:
 
 
 @given(st.text(max_size=60) | st.text(alphabet='-:"\\ <1dabelow.tyn', max_size=60))
-def test_whatever_is_written_is_a_query_or_an_error_with_a_place(text: str) -> None:
+def test_whatever_is_written_is_a_query_or_an_error_with_a_place(written: str) -> None:
     query, offset = build_query(()), 0
     try:
-        query = parse_query(text)
+        query = parse_query(written)
     except QueryError as error:
         offset = error.offset
-    assert 0 <= offset <= len(text)
+    assert 0 <= offset <= len(written)
     assert parse_query(str(query)) == query

@@ -160,8 +160,8 @@ def _checks(field: str, at: int) -> Callable[[str], str]:
             raise QueryError(f"{field} names no label. Write label.KEY:VALUE, such as label.team:search.", at)
         return _label
     if field not in _CHECKS:
-        known = ", ".join(name for name in _CHECKS if name != WORD)
-        raise QueryError(f"There is no qualifier {field or '“:”'}. There are {known} and label.KEY.", at)
+        wrong = f"There is no qualifier {field}" if field else "No qualifier stands before the colon"
+        raise QueryError(f"{wrong}. There are {', '.join(QUALIFIERS)} and label.KEY.", at)
     return _CHECKS[field]
 
 
@@ -240,3 +240,4 @@ _CHECKS: Final[dict[str, Callable[[str], str]]] = {
     NAME: _a_name("name of a BatchJob"),
     WORD: _word,
 }
+QUALIFIERS: Final = tuple(name for name in _CHECKS if name != WORD)

@@ -1,6 +1,6 @@
 """The index of all BatchJobs: lists and searches without asking Kubernetes, newest first.
 
-The operator writes a row a BatchJob, in one call for many, and keeps a mark beside them (`controller.listing`);
+The operator writes a row a BatchJob, in one call for many, and keeps a mark beside them (`controller.indexing`);
 whoever searches gets rows. A call looks at a bounded number of BatchJobs, whatever it is asked: where that was not
 enough for a page, its cursor goes on. The keys share a hash tag, so that one script reaches all of them in a cluster.
 """
