@@ -101,6 +101,8 @@ MIXED: Final = (
         ("age:>80s age:<2d", "daily-2 daily-1"),
         ("age:<80s", "daily"),
         ("daily age:>1m -status:succeeded", "daily-22 daily-2"),
+        ("daily-1 age:<1d", ""),
+        ("name:daily age:>1m", ""),
     ],
 )
 async def test_a_query_finds_what_it_says(store: Store, text: str, names: str) -> None:
@@ -158,6 +160,18 @@ async def test_pages_neither_repeat_nor_leave_out_what_was_there_all_the_time(st
         page = await store.index.search(parse_query("status:succeeded"), NOW, limit=7, cursor=page.cursor)
         seen += page.rows
     assert sorted(found.name for found in seen) == sorted(r.name for r in rows if r not in (gone, rows[50]))
+
+
+async def test_a_choice_of_several_is_in_one_order_over_pages_and_reads(store: Store) -> None:
+    """More than one read gives, where the newest of one set are newer than all of another, and the other way round."""
+    rows = [row(f"j{n}", created=NOW - n, queue=("a" if n < 250 else "b") if n % 3 else "c") for n in range(750)]
+    await put(store, *rows)
+    wanted = [one.name for one in rows if one.queue != "c"]
+    for limit in (7, 500):
+        assert await find(store, "queue:a queue:b", limit=limit) == wanted
+    labels = [row(f"l{n}", created=NOW - n, labels=("l=1", "l=2")[: 1 + n % 2]) for n in range(300)]
+    await put(store, *labels)
+    assert await find(store, "label.l:1 label.l:2", limit=500) == [one.name for one in labels], "none comes twice"
 
 
 def matches(text: str, now: int) -> Callable[[JobRow], bool]:

@@ -152,7 +152,12 @@ async def test_an_index_that_was_lost_is_made_again_though_nothing_changes(
     await world.shows("", "a")
 
 
-async def test_a_store_that_lost_its_last_second_gets_it_again(world: World, lead: Lead, redis: Redis) -> None:
+@pytest.mark.parametrize("quiet", [True, False])
+async def test_a_store_that_lost_its_last_second_gets_it_again(
+    world: World, lead: Lead, redis: Redis, monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    if not quiet:  # then the next change is what tells
+        monkeypatch.setattr(indexing, "CHECK_SECONDS", 3600)
     for name in ("a", "b"):
         world.see(name)
     lead()
@@ -164,6 +169,8 @@ async def test_a_store_that_lost_its_last_second_gets_it_again(world: World, lea
     await world.shows("status:failed", "a")
     await world.store.index.keep({lost.row.id: None}, "x")
     await redis.set(INDEX.mark, before or b"")
+    if not quiet:
+        world.see("a", "Succeeded")
     await world.shows("", "a", "b")
 
 

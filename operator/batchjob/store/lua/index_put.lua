@@ -42,7 +42,7 @@ if row ~= '' then
   redis.call('HSET', rows, id, row)
 end
 for key, member in pairs(new_sets) do
-  if old_sets[key] ~= member then
+  if not old_sets[key] then
     redis.call('ZADD', key, 0, member)
   end
 end
@@ -56,7 +56,7 @@ for key, field in pairs(old_tallies) do
   end
 end
 for key, member in pairs(old_sets) do
-  if new_sets[key] ~= member then
+  if not new_sets[key] then
     redis.call('ZREM', key, member)
   end
 end
