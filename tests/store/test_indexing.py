@@ -110,6 +110,27 @@ async def test_what_is_there_when_the_lead_begins_is_listed_and_what_changes_the
     await world.shows("", "a", "c")
 
 
+async def test_what_changes_does_not_wait_for_what_is_put_again(
+    world: World, lead: Lead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "BATCH", 1)
+    put: list[str] = []
+    kept = world.store.index.keep
+
+    async def keep(changes: dict[str, JobRow | None], mark: str) -> Any:
+        put.extend(row.name for row in changes.values() if row)
+        if len(put) == 2:
+            world.see("new")
+        return await kept(changes, mark)
+
+    monkeypatch.setattr(world.store.index, "keep", keep)
+    for name in "abcde":
+        world.see(name)
+    lead()
+    await world.shows("", "a", "b", "c", "d", "e", "new")
+    assert put.index("new") == 2
+
+
 async def test_nothing_is_written_where_nothing_that_is_listed_changes(world: World, lead: Lead, redis: Redis) -> None:
     world.see("a")
     lead()

@@ -19,6 +19,7 @@ def test_the_names_of_rows_sort_by_time_and_tell_apart_those_of_a_second() -> No
         ("no answer from 10.0.0.1:5432 in 30s", "no answer from 10.0.0.2:5432 in 31s"),
         ("key 'alice' is unknown", "key 'bob' is unknown"),
         ('request "f3a" failed', 'request "b" failed'),
+        ("id='a1' is unknown", "id='b' is unknown"),
     ],
 )
 def test_errors_that_differ_in_numbers_and_names_alone_have_one_fingerprint(one: str, other: str) -> None:

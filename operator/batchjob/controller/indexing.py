@@ -10,7 +10,7 @@ are removed: rows that are as they should be cost the store a look each.
 import asyncio
 import secrets
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from batchjob import log
@@ -37,7 +37,8 @@ class Indexing:
         self._known = known
         self._relist = relist
         self._leads = False
-        self._due: dict[str, str] = {}  # uid by the id of a row that may not be as it should
+        self._due: dict[str, str] = {}  # uid by the id of a row that has changed
+        self._again: dict[str, str] = {}  # and of one that may not be as it should, which waits for those
         self._moved = asyncio.Event()
         self._mark: str | None = None  # as we left it; None: not since all was to be put again
         self._left = 0  # marks so far
@@ -65,16 +66,17 @@ class Indexing:
         finally:
             self._leads = False
             self._due.clear()
+            self._again.clear()
 
     def _begin_anew(self) -> None:
-        self._due |= {entry.row.id: entry.uid for entry in self._known.entries()}
+        self._again = {entry.row.id: entry.uid for entry in self._known.entries()}
         self._mark, self._is_compared = None, False
 
     async def _step(self, me: str) -> None:
-        if self._due:
+        if self._due or self._again:
             await self._put(me)
         elif not self._is_compared:
-            self._due |= await self._strangers()
+            self._again = await self._strangers()
             self._is_compared = True
             return
         elif await self._is_quiet() and await self._store.index.mark() != self._mark:
@@ -83,9 +85,11 @@ class Indexing:
         await asyncio.sleep(BETWEEN_SECONDS)
 
     async def _put(self, me: str) -> None:
-        changes = {row_id: self._row(uid) for row_id, uid in islice(self._due.items(), BATCH)}
+        due = islice(chain(self._due.items(), self._again.items()), BATCH)
+        changes = {row_id: self._row(uid) for row_id, uid in due}
         for row_id in changes:
-            del self._due[row_id]
+            self._due.pop(row_id, None)
+            self._again.pop(row_id, None)
         self._left += 1
         mark = f"{me}:{self._left}"
         before = await self._store.index.keep(changes, mark)

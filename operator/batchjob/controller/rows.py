@@ -68,7 +68,8 @@ def _labels(labels: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _errors(errors: Iterable[Any]) -> tuple[str, ...]:
     """Classes that are known, and fingerprints of the newest (first), each once and sorted: their order is no news."""
-    pairs = [(_text(error.get("errorClass")), _text(error.get("message"))) for error in map(mapping, errors)]
+    texts = ((_text(error.get("errorClass")), _text(error.get("message"))) for error in map(mapping, errors))
+    pairs = dict.fromkeys(texts)
     prints = dict.fromkeys(fingerprint(*pair) for pair in pairs)
     return tuple(sorted({*list(prints)[:MOST_FINGERPRINTS], *({name for name, _ in pairs} & set(ErrorClass))}))
 

@@ -12,7 +12,8 @@ import msgspec
 MOST_LABELS: Final = 16  # the first by name; each that nobody else has costs the store some 200 bytes
 MOST_FINGERPRINTS: Final = 5  # of errors, beside their classes
 ROW_ID_BYTES: Final = 10  # of an id, which is written in hexadecimal digits
-_VARIES: Final = re.compile(r"\"[^\"]*\"|'[^']*'|\S*\d\S*")  # quoted, or a word with a digit: ids, times, addresses
+_QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
+_NUMBERED: Final = re.compile(r"(?<!\S)[^\s\d]*\d\S*")  # a word with a digit: ids, times, addresses
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -59,5 +60,5 @@ def row_id(created: int, uid: str) -> str:
 
 def fingerprint(error_class: str, message: str) -> str:
     """Names errors that differ in nothing but numbers, ids and what is quoted: 12 hexadecimal digits."""
-    text = f"{error_class}\0{_VARIES.sub('#', message)}"
+    text = f"{error_class}\0{_NUMBERED.sub('#', _QUOTED.sub('#', message))}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
