@@ -33,6 +33,12 @@ API_REQUESTS = Counter(
     "batchjob_api_requests_total", "Requests to the Kubernetes API; code 0 means no answer.", ["verb", "code"]
 )
 IS_LEADER = Gauge("batchjob_is_leader", "1 where this replica reconciles, 0 where it stands by.")
+GATEWAY_REQUESTS = Histogram(
+    "batchjob_gateway_requests_seconds",
+    "Time of requests to the HTTP API until the answer has been sent, by route (never a path) and status code.",
+    ["route", "code"],
+    buckets=(0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 BUILD_INFO = Gauge("batchjob_build_info", "Always 1; the label says which version runs.", ["version"])
 
 

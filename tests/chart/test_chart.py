@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from batchjob.controller.manifests import MANAGED_BY, MANAGER
-from batchjob.controller.settings import PREFIX, Settings
+from batchjob.controller.settings import Settings
+from batchjob.store.settings import PREFIX
 from tests.chart.rendering import CHART, HERE, HelmError, objects, of_kind, render, run_helm
 
 CRDS = HERE.parents[1] / "crds"

@@ -11,9 +11,11 @@ from pydantic.fields import FieldInfo
 
 from batchjob import errors
 from batchjob.api.v1alpha1 import BatchJob
-from batchjob.controller.settings import PREFIX, Settings
+from batchjob.controller.settings import Settings
 from batchjob.core.phases import CONDITIONS
 from batchjob.core.reasons import Reason
+from batchjob.gateway.settings import GatewaySettings
+from batchjob.store.settings import PREFIX, StoreSettings
 from batchjob.worker import Processor
 
 REPOSITORY = Path(__file__).parents[2]
@@ -129,10 +131,11 @@ def test_each_trap_of_kopf_has_a_row_and_a_test() -> None:
     assert list(dict.fromkeys(named)) == [trap.lower() for trap in traps], "in this order"
 
 
-def test_every_setting_of_the_operator_is_documented_with_its_default() -> None:
-    rows = table(text("docs", "reference", "settings.md"), "# Settings of the operator")
+@pytest.mark.parametrize(("process", "settings"), [("operator", Settings), ("gateway", GatewaySettings)])
+def test_every_setting_is_documented_with_its_default(process: str, settings: type[StoreSettings]) -> None:
+    rows = table(text("docs", "reference", "settings.md"), f"# Settings of the {process}")
     assert rows == [
-        [f"{PREFIX}{name.upper()}", default(field), field.description] for name, field in Settings.model_fields.items()
+        [f"{PREFIX}{name.upper()}", default(field), field.description] for name, field in settings.model_fields.items()
     ]
 
 

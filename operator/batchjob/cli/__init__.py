@@ -10,6 +10,7 @@ USAGE: Final = """usage: batchjob <command>
 
   run -f <file>                    run a BatchJob on this machine, without a cluster (run --help)
   operator                         run the operator (in the cluster)
+  gateway                          run the HTTP API (in the cluster)
   worker                           run a worker (in a pod of a BatchJob)
   init-secret <namespace> <name>   make a Secret with a random password, unless it exists
   version                          print the version
@@ -38,6 +39,10 @@ def execute(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
             from batchjob.controller import main as operator
 
             return operator()
+        case ["gateway"]:
+            from batchjob.gateway import main as gateway
+
+            return gateway()
         case ["worker"]:
             from batchjob.worker import main as worker
 

@@ -1,33 +1,21 @@
 """The operator's settings, from environment variables that begin with `BATCHJOB_`."""
 
 import socket
-from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated
 
-from pydantic import Field, IPvAnyNetwork, PositiveFloat, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, IPvAnyNetwork, PositiveFloat, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notify import Address
-from batchjob.api.run import StoreAccess
 from batchjob.controller.mails import Server
 from batchjob.errors import ConfigurationError
+from batchjob.store.settings import PREFIX, StoreSettings
 
-PREFIX: Final = "BATCHJOB_"
 
-
-class Settings(BaseSettings):
+class Settings(StoreSettings):
     """Every setting; each is the variable of its name in capitals, such as BATCHJOB_STORE_URL."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
-
-    store_url: str = Field(
-        description="The store, a database of its own: redis://host:6379/0; rediss:// for TLS; "
-        "redis+cluster://host:6379; redis+sentinel://host:26379,host:26379/name/0."
-    )
-    store_username: str | None = Field(None, description="The operator's own user in the store; default: default.")
-    store_password: SecretStr | None = Field(None, description="Its password.")
-    store_password_file: Path | None = Field(None, description="A file with its password, read for each connection.")
     worker_store_url: str | None = Field(None, description="The store as worker pods reach it; default: store_url.")
 
     worker_image: str = Field(description="Image of worker pods whose BatchJob names none.")
@@ -109,15 +97,6 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
-    @classmethod
-    def read(cls) -> Self:
-        """From the environment; ConfigurationError names the variable that is wrong."""
-        try:
-            return cls()
-        except ValidationError as error:
-            wrong = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-            raise ConfigurationError(f"settings: {wrong}") from error
-
     def smtp(self) -> Server | None:
         """The mail server for whoever names none."""
         if not self.smtp_host:
@@ -129,17 +108,3 @@ class Settings(BaseSettings):
         password = self.smtp_password.get_secret_value() if self.smtp_password else ""
         login = (self.smtp_username, password) if self.smtp_username else None
         return Server(self.smtp_host, self.smtp_port, self.smtp_tls, self.smtp_from, login, trusted=True)
-
-    def store(self) -> StoreAccess:
-        """The operator's access to the store."""
-        password = self.store_password.get_secret_value() if self.store_password else None
-        if self.store_password_file:
-            password = _read(self.store_password_file)
-        return StoreAccess(url=self.store_url, username=self.store_username, password=password)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise ConfigurationError(f"{PREFIX}STORE_PASSWORD_FILE: {path} cannot be read: {error.strerror}") from None

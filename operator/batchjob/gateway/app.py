@@ -1,0 +1,44 @@
+"""The application: routers put together, inside the envelope. Each room of the API is a page with a router."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from batchjob.gateway import probes, problems
+from batchjob.gateway.doors import Doors
+from batchjob.gateway.envelope import Envelope
+from batchjob.gateway.settings import GatewaySettings
+from batchjob.kube import Access, Kube, Throttle
+from batchjob.store import Store
+
+ROUTERS: Final = (probes.router,)
+
+
+def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
+    """The application; its lifespan opens the doors to Kubernetes (at `access`) and to the store."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            throttle = Throttle(settings.kube_qps, settings.kube_burst)
+            kube = await stack.enter_async_context(Kube(access, throttle))
+            store = Store.connect(settings.store(), name="batchjob-gateway", reread=settings.store)
+            app.state.doors = Doors(settings, kube, await stack.enter_async_context(store))
+            yield
+
+    app = FastAPI(
+        title="BatchJob",
+        version=version("batchjob"),
+        lifespan=lifespan,
+        docs_url=None,  # the framework's pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Envelope)
+    return app

@@ -1,0 +1,29 @@
+"""What every route works with: the settings and the open doors. Made at the start, closed at the end."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from batchjob.gateway.settings import GatewaySettings
+from batchjob.kube import Kube
+from batchjob.store import Store
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The settings and the doors; `store` connects with its first call."""
+
+    settings: GatewaySettings
+    kube: Kube
+    store: Store
+
+
+def doors_of(connection: HTTPConnection) -> Doors:
+    """The doors, for a request or a WebSocket."""
+    found: Doors = connection.app.state.doors
+    return found
+
+
+DoorsOf = Annotated[Doors, Depends(doors_of)]

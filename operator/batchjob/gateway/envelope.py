@@ -1,0 +1,99 @@
+"""What is around every request: an id, security headers, a line in the log, its time in the metrics, the last resort.
+
+Plain ASGI: an answer may be a stream that lasts for hours, which the framework's own middleware would buffer.
+"""
+
+import re
+import time
+import uuid
+from typing import Any, Final
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from batchjob import log
+from batchjob.gateway.problems import internal
+from batchjob.metrics import GATEWAY_REQUESTS
+
+REQUEST_ID: Final = "X-Request-Id"
+# A page of ours may come to say something else (a route's own header wins); data has nothing to load.
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Strict-Transport-Security": "max-age=31536000",  # heard where TLS is in front of us, ignored elsewhere
+    "Cache-Control": "no-store",
+}
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: no line in the log each
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+logger = log.get(__name__)
+
+
+class Envelope:
+    """The ASGI middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or one WebSocket."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        with structlog.contextvars.bound_contextvars(request=_request_id(scope)):
+            await _Exchange(self._app, scope, send).run(receive)
+
+
+class _Exchange:
+    """One request and its answer; `code` 0 until the latter has begun."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, send: Send) -> None:
+        self._app, self._scope, self._send = app, scope, send
+        self._code = 0
+        self._began = time.monotonic()
+
+    async def run(self, receive: Receive) -> None:
+        try:
+            await self._app(self._scope, receive, self._dress)
+        except Exception:
+            logger.exception("a request failed", path=self._scope["path"])
+            if self._code or self._scope["type"] != "http":
+                raise  # too late for an answer: the server breaks the connection off
+            await internal().response()(self._scope, receive, self._dress)
+        finally:
+            self._tell()
+
+    async def _dress(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._code = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = structlog.contextvars.get_contextvars()["request"]
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        elif message["type"] == "websocket.accept":
+            self._code = 101
+        await self._send(message)
+
+    def _tell(self) -> None:
+        seconds = time.monotonic() - self._began
+        route = _route(self._scope)
+        GATEWAY_REQUESTS.labels(route, str(self._code)).observe(seconds)
+        if self._scope["path"] not in _QUIET:
+            method = self._scope.get("method", "WEBSOCKET")
+            logger.info("request", method=method, route=route, code=self._code, seconds=round(seconds, 4))
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's own, where it is a harmless one: so their log and ours can be laid side by side."""
+    given = Headers(scope=scope).get(REQUEST_ID, "")
+    return given if _ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _route(scope: Scope) -> str:
+    """The route, never the path: a label may not grow with what people ask for."""
+    route: Any = scope.get("route")
+    return str(getattr(route, "path", "none"))

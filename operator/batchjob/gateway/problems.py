@@ -1,0 +1,189 @@
+"""What is refused, as RFC 9457 has it: `application/problem+json` with a stable `type`, and `errors` with pointers.
+
+Routes raise a `Problem`, or let through what the doors raise: this page says what each of those means to a caller. The
+words of the doors are not handed on where they may tell of addresses; the log has them, under the request's id.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from batchjob import errors, log
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPES: Final = "https://batchjob.dev/problems/"
+RETRY_SECONDS: Final = 5  # after which whoever was told 503 may ask again, where nobody knows better
+MOST_ERRORS: Final = 20  # who wrote a field wrong in a thousand items sees which one
+MOST_CHARACTERS: Final = 1000  # of a sentence: it may quote what was sent
+
+logger = log.get(__name__)
+
+
+class Slug(NamedTuple):
+    """A type of problem: the end of its `type`, which stays, and its title."""
+
+    name: str
+    status: int
+    title: str
+
+
+UNAUTHENTICATED: Final = Slug("unauthenticated", 401, "Sign in first")
+FORBIDDEN: Final = Slug("forbidden", 403, "You may not do this")
+NOT_FOUND: Final = Slug("not-found", 404, "There is no such thing, or it is not yours")
+NO_SUCH_METHOD: Final = Slug("method-not-allowed", 405, "The resource has no such method")
+BAD_REQUEST: Final = Slug("bad-request", 400, "The request makes no sense")
+CONFLICT: Final = Slug("conflict", 409, "It is there already, or changed meanwhile")
+TOO_LARGE: Final = Slug("too-large", 413, "The request is too large")
+WRONG_MEDIA_TYPE: Final = Slug("unsupported-media-type", 415, "The body has to be JSON")
+INVALID: Final = Slug("invalid", 422, "What was sent is wrong")
+KEY_REUSED: Final = Slug("idempotency-key-reused", 422, "The same Idempotency-Key came with another body")
+TOO_MANY: Final = Slug("too-many-requests", 429, "Too many requests")
+INTERNAL: Final = Slug("internal", 500, "A mistake of ours")
+UNAVAILABLE: Final = Slug("unavailable", 503, "What is needed does not answer")
+SLUGS: Final = (
+    UNAUTHENTICATED,
+    FORBIDDEN,
+    NOT_FOUND,
+    NO_SUCH_METHOD,
+    BAD_REQUEST,
+    CONFLICT,
+    TOO_LARGE,
+    WRONG_MEDIA_TYPE,
+    INVALID,
+    KEY_REUSED,
+    TOO_MANY,
+    INTERNAL,
+    UNAVAILABLE,
+)
+_BY_STATUS: Final = {slug.status: slug for slug in reversed(SLUGS)}
+
+# What Kubernetes refuses; without a sentence, its own: of our rules and the chart's policies, which name the field.
+_REFUSALS: Final[dict[type[errors.KubernetesError], tuple[Slug, str]]] = {
+    errors.NotFound: (NOT_FOUND, "There is no such object"),
+    errors.AlreadyExists: (CONFLICT, "The name is taken: choose another one"),
+    errors.Conflict: (CONFLICT, "It changed meanwhile: read it again, and repeat"),
+    errors.Gone: (CONFLICT, "It changed meanwhile: read it again, and repeat"),
+    errors.Invalid: (INVALID, ""),
+    errors.Forbidden: (FORBIDDEN, ""),
+}
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong: a JSON pointer into the body (RFC 6901), or the name of a parameter, and a sentence."""
+
+    where: str
+    detail: str
+    place: str = "pointer"  # or: parameter
+
+    def to_json(self) -> dict[str, str]:
+        """As it stands in `errors`."""
+        return {self.place: self.where, "detail": self.detail[:MOST_CHARACTERS]}
+
+
+class Problem(Exception):
+    """An answer that refuses."""
+
+    def __init__(
+        self,
+        slug: Slug,
+        detail: str,
+        *,
+        faults: Sequence[Fault] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.slug = slug
+        self.detail = detail
+        self.faults = faults
+        self.headers = {**(headers or {})}
+
+    def response(self) -> JSONResponse:
+        """The answer."""
+        body: dict[str, Any] = {
+            "type": TYPES + self.slug.name,
+            "title": self.slug.title,
+            "status": self.slug.status,
+            "detail": self.detail[:MOST_CHARACTERS],
+        }
+        if self.faults:
+            body["errors"] = [fault.to_json() for fault in self.faults[:MOST_ERRORS]]
+        if request_id := structlog.contextvars.get_contextvars().get("request"):
+            body["instance"] = f"urn:batchjob:request:{request_id}"
+        return JSONResponse(body, self.slug.status, self.headers, MEDIA_TYPE)
+
+
+def unavailable(what: str, seconds: float | None = None) -> Problem:
+    """503: `what` does not answer now."""
+    after = max(1, round(seconds or RETRY_SECONDS))
+    return Problem(UNAVAILABLE, f"{what} does not answer now: ask again later", headers={"Retry-After": str(after)})
+
+
+def internal() -> Problem:
+    """500; the log says more."""
+    return Problem(INTERNAL, "It failed, and the log of the gateway says why: name the request's id to who runs it")
+
+
+def install(app: FastAPI) -> None:
+    """Whatever a route raises leaves as a problem. What is in no table is caught by the envelope."""
+
+    async def refuse(_: Request, error: Exception) -> JSONResponse:
+        return build_problem(error).response()
+
+    for kind in (Problem, HTTPException, RequestValidationError, errors.StoreError, errors.KubernetesError):
+        app.add_exception_handler(kind, refuse)
+
+
+def build_problem(error: Exception) -> Problem:
+    """What an error means to a caller."""
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            return _of_http(error)
+        case RequestValidationError():
+            faults = [_of_parameter(one) for one in error.errors()]
+            return Problem(INVALID, "; ".join(f"{fault.where}: {fault.detail}" for fault in faults), faults=faults)
+        case errors.StoreError():
+            return _of_store(error)
+        case errors.KubernetesError():
+            return _of_kubernetes(error)
+    logger.error("a request failed", exc_info=error)
+    return internal()
+
+
+def _of_store(error: errors.StoreError) -> Problem:
+    if isinstance(error, errors.RunGone):
+        return Problem(NOT_FOUND, "The store does not know the run, or not any more")
+    logger.warning("the store cannot be used", error=str(error))
+    return unavailable("The store")
+
+
+def _of_kubernetes(error: errors.KubernetesError) -> Problem:
+    if isinstance(error, errors.ApiUnavailable):
+        logger.warning("the Kubernetes API cannot be used", error=str(error))
+        return unavailable("Kubernetes", error.retry_after_seconds)
+    slug, detail = next(
+        (found for kind, found in _REFUSALS.items() if isinstance(error, kind)), (CONFLICT, "Kubernetes refused it")
+    )
+    return Problem(slug, detail or str(error))
+
+
+def _of_http(error: HTTPException) -> Problem:
+    """What the framework says by itself: no such path, no such method."""
+    slug = _BY_STATUS.get(error.status_code)
+    if slug is None:
+        slug = Slug(f"http-{error.status_code}", error.status_code, HTTPStatus(error.status_code).phrase)
+    detail = {404: "There is no such path", 405: "The path has no such method: see Allow"}
+    return Problem(slug, detail.get(error.status_code, str(error.detail)), headers=error.headers)
+
+
+def _of_parameter(error: Any) -> Fault:
+    """A parameter of the path, the query or a header that is none."""
+    *_, name = error["loc"]
+    return Fault(str(name), str(error["msg"]), "parameter")

@@ -1,0 +1,54 @@
+"""The gateway as a process: uvicorn on one port, until SIGTERM, then as long as begun requests need."""
+
+import asyncio
+from typing import Final
+
+import uvicorn
+
+from batchjob import log
+from batchjob.api.run import EXIT_CONFIGURATION
+from batchjob.errors import ConfigurationError
+from batchjob.gateway.app import build_app
+from batchjob.gateway.settings import GatewaySettings
+from batchjob.kube import Access
+from batchjob.metrics import publish_build_info
+
+HEADER_BYTES: Final = 64 * 1024  # all header lines of a request: a token with many groups has 16 KiB
+CONNECTIONS: Final = 10_000  # at once; live events keep one each. Beyond: 503
+
+logger = log.get(__name__)
+
+
+def main() -> int:
+    """The command `batchjob gateway`; returns its exit code."""
+    log.configure()
+    try:
+        settings = GatewaySettings.read()
+        log.configure(settings.log_level)
+        publish_build_info()
+        server = uvicorn.Server(build_config(settings, Access.find()))
+        logger.info("started", host=settings.listen_host, port=settings.listen_port)
+        asyncio.run(server.serve())
+    except ConfigurationError as error:
+        logger.critical("cannot run like this", error=str(error))
+        return EXIT_CONFIGURATION
+    logger.info("stopped")
+    return 0
+
+
+def build_config(settings: GatewaySettings, access: Access) -> uvicorn.Config:
+    """How uvicorn serves: it logs nothing by itself, and tells nobody what it is."""
+    return uvicorn.Config(
+        build_app(settings, access),
+        host=settings.listen_host,
+        port=settings.listen_port,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # what they say decides nothing here, and anybody may send them
+        limit_concurrency=CONNECTIONS,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        http="h11",
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )

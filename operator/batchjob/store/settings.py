@@ -1,0 +1,49 @@
+"""Where the store is and who we are there, from environment variables: the operator reads them, and the gateway."""
+
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from batchjob.api.run import StoreAccess
+from batchjob.errors import ConfigurationError
+
+PREFIX: Final = "BATCHJOB_"
+
+
+class StoreSettings(BaseSettings):
+    """The settings that a process's own ones begin with; each is the variable of its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    store_url: str = Field(
+        description="The store, a database of its own: redis://host:6379/0; rediss:// for TLS; "
+        "redis+cluster://host:6379; redis+sentinel://host:26379,host:26379/name/0."
+    )
+    store_username: str | None = Field(None, description="Its own user in the store; default: default.")
+    store_password: SecretStr | None = Field(None, description="Its password.")
+    store_password_file: Path | None = Field(None, description="A file with its password, read for each connection.")
+
+    @classmethod
+    def read(cls) -> Self:
+        """From the environment; ConfigurationError names the variable that is wrong."""
+        try:
+            return cls()
+        except ValidationError as error:
+            wrong = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            raise ConfigurationError(f"settings: {wrong}") from error
+
+    def store(self) -> StoreAccess:
+        """Our access to the store."""
+        password = self.store_password.get_secret_value() if self.store_password else None
+        if self.store_password_file:
+            password = _read(self.store_password_file)
+        return StoreAccess(url=self.store_url, username=self.store_username, password=password)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ConfigurationError(f"{PREFIX}STORE_PASSWORD_FILE: {path} cannot be read: {error.strerror}") from None
