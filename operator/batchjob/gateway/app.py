@@ -8,6 +8,8 @@ from typing import Final
 from fastapi import FastAPI
 
 from batchjob.gateway import probes, problems
+from batchjob.gateway.access import Gate, Permissions
+from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.envelope import Envelope
 from batchjob.gateway.settings import GatewaySettings
@@ -26,7 +28,8 @@ def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
             throttle = Throttle(settings.kube_qps, settings.kube_burst)
             kube = await stack.enter_async_context(Kube(access, throttle))
             store = Store.connect(settings.store(), name="batchjob-gateway", reread=settings.store)
-            app.state.doors = Doors(settings, kube, await stack.enter_async_context(store))
+            gate = Gate(Credentials(settings, kube), Permissions(kube), settings.default_namespace)
+            app.state.doors = Doors(settings, kube, await stack.enter_async_context(store), gate)
             yield
 
     app = FastAPI(

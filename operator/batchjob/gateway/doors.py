@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from batchjob.gateway.access import Caller, Gate
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.kube import Kube
 from batchjob.store import Store
@@ -13,11 +14,12 @@ from batchjob.store import Store
 
 @dataclass(frozen=True)
 class Doors:
-    """The settings and the doors; `store` connects with its first call."""
+    """The settings, the doors, and the gate that everybody comes through; `store` connects with its first call."""
 
     settings: GatewaySettings
     kube: Kube
     store: Store
+    gate: Gate
 
 
 def doors_of(connection: HTTPConnection) -> Doors:
@@ -27,3 +29,13 @@ def doors_of(connection: HTTPConnection) -> Doors:
 
 
 DoorsOf = Annotated[Doors, Depends(doors_of)]
+
+
+async def caller_of(connection: HTTPConnection, doors: DoorsOf) -> Caller:
+    """Who sends a request."""
+    caller = await doors.gate.admit(connection.headers.get("Authorization"))
+    connection.state.caller = caller.name  # for the line in the log
+    return caller
+
+
+CallerOf = Annotated[Caller, Depends(caller_of)]

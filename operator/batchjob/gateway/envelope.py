@@ -84,7 +84,8 @@ class _Exchange:
         GATEWAY_REQUESTS.labels(route, str(self._code)).observe(seconds)
         if self._scope["path"] not in _QUIET:
             method = self._scope.get("method", "WEBSOCKET")
-            logger.info("request", method=method, route=route, code=self._code, seconds=round(seconds, 4))
+            user = self._scope.get("state", {}).get("caller")
+            logger.info("request", method=method, route=route, code=self._code, seconds=round(seconds, 4), user=user)
 
 
 def _request_id(scope: Scope) -> str:

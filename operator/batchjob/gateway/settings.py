@@ -1,7 +1,12 @@
 """The gateway's settings, from environment variables that begin with `BATCHJOB_`."""
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated, Self
 
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
+
+from batchjob.gateway.tokens import checked_algorithms
 from batchjob.store.settings import StoreSettings
 
 
@@ -12,7 +17,72 @@ class GatewaySettings(StoreSettings):
     listen_port: int = Field(8080, ge=0, le=65535, description="Its port.")
     drain_seconds: int = Field(20, ge=0, description="How long requests that have begun may take after a SIGTERM.")
 
+    default_namespace: str = Field("default", description="Namespace of what is made by those whose token names none.")
+    oidc_issuer: str | None = Field(
+        None, description="URL of the OIDC issuer whose tokens are taken, as their iss says it; default: none."
+    )
+    oidc_audience: str | None = Field(None, description="What aud of its tokens has to name; needed with oidc_issuer.")
+    oidc_algorithms: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("RS256", "ES256"),
+        description="Algorithms of its signatures, separated by commas: RS, PS, ES and EdDSA ones; never none or HS.",
+    )
+    oidc_jwks_uri: str | None = Field(None, description="Where its keys are; default: as its discovery document says.")
+    oidc_ca_file: Path | None = Field(None, description="Certificates to trust for it; default: the system's.")
+    oidc_username_claim: str = Field(
+        "sub", description="The claim that names the user. This and the next two as in the API server's settings."
+    )
+    oidc_username_prefix: str | None = Field(
+        None, description="What user names begin with; default: the issuer and #, and nothing where the claim is email."
+    )
+    oidc_groups_claim: str | None = Field(None, description="The claim with the groups; default: none.")
+    oidc_groups_prefix: str = Field("", description="What their names begin with.")
+    oidc_namespace_claim: str | None = Field(
+        None, description="The claim that names the namespace of what a user makes; default: none."
+    )
+    token_review: bool = Field(
+        True, description="Take tokens that Kubernetes knows, such as those of ServiceAccounts (TokenReview)."
+    )
+    token_audiences: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Audiences, of which such a token needs one, separated by commas; default: the API server's."
+    )
+    api_keys_secret: str | None = Field(
+        None, description="Secret with the hashes of API keys, in pod_namespace; default: there are no API keys."
+    )
+    pod_namespace: str = Field("default", description="Namespace of that Secret.")
+
     kube_qps: float = Field(200, gt=0, description="Calls a second to the Kubernetes API.")
     kube_burst: int = Field(400, ge=1, description="Calls at once after a quiet time.")
 
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+
+    @field_validator("oidc_algorithms", "token_audiences", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("oidc_algorithms")
+    @classmethod
+    def _algorithms(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        checked_algorithms(value)
+        return value
+
+    @field_validator("oidc_issuer", "oidc_jwks_uri")
+    @classmethod
+    def _over_tls(cls, value: str | None) -> str | None:
+        """Keys that came over plain HTTP are anybody's."""
+        if value is not None and not value.startswith(("https://", "http://127.0.0.1:", "http://[::1]:")):
+            raise ValueError("has to begin with https://")
+        return value
+
+    @field_validator("oidc_audience")
+    @classmethod
+    def _named(cls, value: str | None) -> str | None:
+        if value == "":
+            raise ValueError("may not be empty: tokens for others would be taken")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.oidc_issuer and not self.oidc_audience:
+            raise ValueError("BATCHJOB_OIDC_ISSUER needs BATCHJOB_OIDC_AUDIENCE: else tokens for others would be taken")
+        return self

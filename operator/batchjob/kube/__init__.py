@@ -8,6 +8,7 @@ need: what we write is checked against Kubernetes' own schemas in the tests.
 from batchjob.kube.access import Access
 from batchjob.kube.client import Kube, Listing, WatchEvent
 from batchjob.kube.resources import (
+    ACCESS_REVIEWS,
     BATCH_JOBS,
     BATCH_QUEUES,
     BATCH_SCHEDULES,
@@ -21,11 +22,13 @@ from batchjob.kube.resources import (
     NAMESPACES,
     PODS,
     SECRETS,
+    TOKEN_REVIEWS,
     Resource,
 )
 from batchjob.kube.throttle import Throttle
 
 __all__ = [
+    "ACCESS_REVIEWS",
     "BATCH_JOBS",
     "BATCH_QUEUES",
     "BATCH_SCHEDULES",
@@ -39,6 +42,7 @@ __all__ = [
     "NAMESPACES",
     "PODS",
     "SECRETS",
+    "TOKEN_REVIEWS",
     "Access",
     "Kube",
     "Listing",

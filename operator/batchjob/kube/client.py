@@ -114,7 +114,7 @@ class Kube:
                 return Listing(items, version)
             query = {**query, "continue": more}
 
-    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; AlreadyExists where the name is taken."""
         return await self._call("create", "POST", resource.path(namespace), body=body)
 

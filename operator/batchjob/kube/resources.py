@@ -25,6 +25,7 @@ class Resource(NamedTuple):
         return "/".join(parts)
 
 
+ACCESS_REVIEWS: Final = Resource("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview")
 BATCH_JOBS: Final = Resource(API_VERSION, PLURAL, KIND)
 BATCH_QUEUES: Final = Resource(API_VERSION, QUEUE_PLURAL, QUEUE_KIND)
 BATCH_SCHEDULES: Final = Resource(API_VERSION, SCHEDULE_PLURAL, SCHEDULE_KIND)
@@ -38,3 +39,4 @@ LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
 NAMESPACES: Final = Resource("v1", "namespaces", "Namespace")
 PODS: Final = Resource("v1", "pods", "Pod")
 SECRETS: Final = Resource("v1", "secrets", "Secret")
+TOKEN_REVIEWS: Final = Resource("authentication.k8s.io/v1", "tokenreviews", "TokenReview")

@@ -31,7 +31,7 @@ class StoreSettings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            wrong = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+            wrong = "; ".join(_in_words(one["loc"], one["msg"]) for one in error.errors())
             raise ConfigurationError(f"settings: {wrong}") from error
 
     def store(self) -> StoreAccess:
@@ -40,6 +40,11 @@ class StoreSettings(BaseSettings):
         if self.store_password_file:
             password = _read(self.store_password_file)
         return StoreAccess(url=self.store_url, username=self.store_username, password=password)
+
+
+def _in_words(place: tuple[int | str, ...], said: str) -> str:
+    """A rule over several variables has no place, and names them."""
+    return f"{PREFIX}{str(place[0]).upper()}: {said}" if place else said
 
 
 def _read(path: Path) -> str:

@@ -1,0 +1,84 @@
+"""What who asks may do: Kubernetes' own RBAC says so, by SubjectAccessReview, so kubectl and HTTP have one policy.
+
+An admin is who may update batchqueues. Whose BatchJob another one's is, is not told: it is not there (404).
+"""
+
+from typing import Any, Final
+
+from batchjob.gateway.cache import Cache
+from batchjob.gateway.credentials import Credentials
+from batchjob.gateway.identity import Identity, Unauthenticated
+from batchjob.gateway.problems import FORBIDDEN, UNAUTHENTICATED, Problem
+from batchjob.gateway.reviews import review
+from batchjob.kube import ACCESS_REVIEWS, BATCH_QUEUES, Kube, Resource
+
+ANSWER_SECONDS: Final = 10.0  # a right that was taken away is there for so long
+CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="batchjob"'}
+
+
+class Permissions:
+    """What people may do, remembered for a moment."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._answers: Cache[tuple[Identity, str, Resource, str | None], bool] = Cache(ANSWER_SECONDS)
+
+    async def allow(self, who: Identity, verb: str, resource: Resource, namespace: str | None = None) -> bool:
+        """Whether they may."""
+        return await self._answers.get(
+            (who, verb, resource, namespace), lambda: self._ask(who, verb, resource, namespace)
+        )
+
+    async def _ask(self, who: Identity, verb: str, resource: Resource, namespace: str | None) -> bool:
+        group = resource.api_version.rpartition("/")[0]
+        attributes: dict[str, Any] = {"verb": verb, "group": group, "resource": resource.plural}
+        if namespace is not None:
+            attributes["namespace"] = namespace
+        spec = {"user": who.name, "groups": [*who.groups], "uid": who.uid, "resourceAttributes": attributes}
+        return (await review(self._kube, ACCESS_REVIEWS, spec)).get("allowed") is True
+
+
+class Caller:
+    """Who asks, and what they may."""
+
+    def __init__(self, identity: Identity, permissions: Permissions, default_namespace: str) -> None:
+        self.identity = identity
+        self._permissions = permissions
+        self.namespace = identity.namespace or default_namespace
+
+    @property
+    def name(self) -> str:
+        """The owner of what they make."""
+        return self.identity.name
+
+    async def need(self, verb: str, resource: Resource, namespace: str | None = None) -> None:
+        """A 403 unless they may."""
+        if not await self._permissions.allow(self.identity, verb, resource, namespace):
+            where = f" in the namespace {namespace}" if namespace else ""
+            raise Problem(
+                FORBIDDEN, f"{self.name} may not {verb} {resource.plural}{where}: ask who gives rights in Kubernetes"
+            )
+
+    async def is_admin(self) -> bool:
+        """Whether everything is theirs to see."""
+        return await self._permissions.allow(self.identity, "update", BATCH_QUEUES)
+
+    async def owns(self, owner: str | None) -> bool:
+        """Whether what is `owner`'s is theirs; what is nobody's is the admins'."""
+        return owner == self.name or await self.is_admin()
+
+
+class Gate:
+    """Who signs in how, and the rights: one for all requests of a process."""
+
+    def __init__(self, credentials: Credentials, permissions: Permissions, default_namespace: str) -> None:
+        self._credentials, self._permissions = credentials, permissions
+        self._default_namespace = default_namespace
+
+    async def admit(self, authorization: str | None) -> Caller:
+        """Who sends this Authorization header; a 401 says what is wrong with it."""
+        try:
+            identity = await self._credentials.identify(authorization)
+        except Unauthenticated as error:
+            raise Problem(UNAUTHENTICATED, str(error), headers=CHALLENGE) from None
+        return Caller(identity, self._permissions, self._default_namespace)
