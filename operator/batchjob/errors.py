@@ -150,7 +150,13 @@ class Gone(KubernetesError):
 
 
 class Invalid(KubernetesError):
-    """400 or 422: the object is wrong."""
+    """400 or 422: the object is wrong; `causes` are fields and what is wrong with each, where the server named them."""
+
+    def __init__(
+        self, message: str, *, status: int = 0, reason: str = "", causes: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        super().__init__(message, status=status, reason=reason)
+        self.causes = causes
 
 
 class Forbidden(KubernetesError):

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Cancelled, Failed, Outcome, Retried, RunState, Succeeded
@@ -69,6 +70,25 @@ async def test_results_come_in_the_order_of_positions_over_many_batches(runs: Ru
         await store.run(uid, "w1").exchange([commit(chunk, outcomes)], 0)
     expected = [(n, f"item-{n}", b"[%d]" % n) for n in range(1203) if n % 7]
     assert [tuple(result) async for result in store.results(uid)] == expected
+
+
+async def test_results_come_from_a_part_of_the_positions(runs: Runs, store: Store) -> None:
+    uid = await runs.open(10, chunk=5)
+    for chunk in await runs.claim(uid):
+        done = [Succeeded(item.position, b"1") for item in chunk.items if item.position != 4]
+        await store.run(uid, "w1").exchange([commit(chunk, done)], 0)
+    for bounds, expected in (((3, 6), [3, 5]), ((8, 99), [8, 9]), ((0, 2), [0, 1]), ((10, 20), []), ((4, 5), [])):
+        assert [result.position async for result in store.results(uid, *bounds)] == expected
+
+
+async def test_requests_are_counted_in_a_window_that_ends_by_itself(redis: Redis, store: Store) -> None:
+    assert [(await store.count("a", 60))[0] for _ in range(3)] == [1, 2, 3]
+    number, left = await store.count("b", 60)
+    assert number == 1
+    assert 59 < left <= 60
+    await redis.pexpire("bj:limit:a", 5_000)
+    number, left = await store.count("a", 60)
+    assert (number, left <= 5) == (4, True), "its first request began the window, and no later one prolongs it"
 
 
 async def test_results_of_a_run_that_vanishes_do_not_end_silently(runs: Runs, store: Store) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from batchjob.gateway import probes, problems
+from batchjob.gateway import annotator, batchjobs, contents, probes, problems, queues, schedules
 from batchjob.gateway.access import Gate, Permissions
 from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
@@ -16,20 +16,28 @@ from batchjob.gateway.settings import GatewaySettings
 from batchjob.kube import Access, Kube, Throttle
 from batchjob.store import Store
 
-ROUTERS: Final = (probes.router,)
+ROUTERS: Final = (
+    probes.router,
+    batchjobs.router,
+    contents.router,
+    annotator.router,
+    queues.router,
+    schedules.router,
+)
 
 
 def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
     """The application; its lifespan opens the doors to Kubernetes (at `access`) and to the store."""
+    template = annotator.read_template(settings.annotator_file)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             throttle = Throttle(settings.kube_qps, settings.kube_burst)
-            kube = await stack.enter_async_context(Kube(access, throttle))
+            kube = await stack.enter_async_context(Kube(access, throttle, strict=True))
             store = Store.connect(settings.store(), name="batchjob-gateway", reread=settings.store)
             gate = Gate(Credentials(settings, kube), Permissions(kube), settings.default_namespace)
-            app.state.doors = Doors(settings, kube, await stack.enter_async_context(store), gate)
+            app.state.doors = Doors(settings, kube, await stack.enter_async_context(store), gate, template)
             yield
 
     app = FastAPI(

@@ -1,7 +1,8 @@
 """What every route works with: the settings and the open doors. Made at the start, closed at the end."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -20,6 +21,7 @@ class Doors:
     kube: Kube
     store: Store
     gate: Gate
+    annotator: Mapping[str, Any]  # the spec that the routes of `annotator` begin with
 
 
 def doors_of(connection: HTTPConnection) -> Doors:

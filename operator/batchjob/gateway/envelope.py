@@ -72,6 +72,10 @@ class _Exchange:
             self._code = message["status"]
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = structlog.contextvars.get_contextvars()["request"]
+            for name, value in (
+                self._scope.get("state", {}).get("headers", {}).items()
+            ):  # what the route has for any answer
+                headers[name] = value
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
         elif message["type"] == "websocket.accept":

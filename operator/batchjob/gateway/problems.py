@@ -4,7 +4,7 @@ Routes raise a `Problem`, or let through what the doors raise: this page says wh
 words of the doors are not handed on where they may tell of addresses; the log has them, under the request's id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
@@ -12,9 +12,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from batchjob import errors, log
+from batchjob.core.wording import in_words
+
+Steps = tuple[str | int, ...]  # the way to a field
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPES: Final = "https://batchjob.dev/problems/"
@@ -39,6 +43,7 @@ NOT_FOUND: Final = Slug("not-found", 404, "There is no such thing, or it is not 
 NO_SUCH_METHOD: Final = Slug("method-not-allowed", 405, "The resource has no such method")
 BAD_REQUEST: Final = Slug("bad-request", 400, "The request makes no sense")
 CONFLICT: Final = Slug("conflict", 409, "It is there already, or changed meanwhile")
+GONE: Final = Slug("gone", 410, "It was there, and has been removed")
 TOO_LARGE: Final = Slug("too-large", 413, "The request is too large")
 WRONG_MEDIA_TYPE: Final = Slug("unsupported-media-type", 415, "The body has to be JSON")
 INVALID: Final = Slug("invalid", 422, "What was sent is wrong")
@@ -53,6 +58,7 @@ SLUGS: Final = (
     NO_SUCH_METHOD,
     BAD_REQUEST,
     CONFLICT,
+    GONE,
     TOO_LARGE,
     WRONG_MEDIA_TYPE,
     INVALID,
@@ -75,11 +81,11 @@ _REFUSALS: Final[dict[type[errors.KubernetesError], tuple[Slug, str]]] = {
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong: a JSON pointer into the body (RFC 6901), or the name of a parameter, and a sentence."""
+    """One thing that is wrong: a JSON pointer into the body (RFC 6901), or a parameter or header, and a sentence."""
 
     where: str
     detail: str
-    place: str = "pointer"  # or: parameter
+    place: str = "pointer"  # or: parameter, header
 
     def to_json(self) -> dict[str, str]:
         """As it stands in `errors`."""
@@ -118,6 +124,25 @@ class Problem(Exception):
         return JSONResponse(body, self.slug.status, self.headers, MEDIA_TYPE)
 
 
+def invalid(*faults: Fault) -> Problem:
+    """422: what is wrong where; its detail says all of it, for who reads no further."""
+    faults = tuple(dict.fromkeys(faults))
+    return Problem(
+        INVALID, "; ".join(f"{fault.where or 'the body'}: {fault.detail}" for fault in faults), faults=faults
+    )
+
+
+def invalid_model(error: ValidationError, point: Callable[[Steps], str] | None = None) -> Problem:
+    """422: what a model says of a body. `point`: where a field of the model is in the body, if elsewhere."""
+    found = [in_words(one) for one in error.errors(include_url=False)]
+    return invalid(*(Fault((point or pointer)(steps), said) for steps, said in found))
+
+
+def pointer(steps: Steps) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+
+
 def unavailable(what: str, seconds: float | None = None) -> Problem:
     """503: `what` does not answer now."""
     after = max(1, round(seconds or RETRY_SECONDS))
@@ -147,8 +172,7 @@ def build_problem(error: Exception) -> Problem:
         case HTTPException():
             return _of_http(error)
         case RequestValidationError():
-            faults = [_of_parameter(one) for one in error.errors()]
-            return Problem(INVALID, "; ".join(f"{fault.where}: {fault.detail}" for fault in faults), faults=faults)
+            return invalid(*map(_of_parameter, error.errors()))
         case errors.StoreError():
             return _of_store(error)
         case errors.KubernetesError():

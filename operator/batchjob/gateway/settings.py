@@ -50,6 +50,16 @@ class GatewaySettings(StoreSettings):
     )
     pod_namespace: str = Field("default", description="Namespace of that Secret.")
 
+    annotator_file: Path | None = Field(
+        None,
+        description="A YAML file with the fields of a spec that POST /api/ai-annotator/batch begins with, such as "
+        "aiBatch.model and aiBatch.instructions; default: its options say all.",
+    )
+    reads_per_minute: int = Field(600, ge=1, description="Requests of one user that read.")
+    submits_per_minute: int = Field(60, ge=1, description="BatchJobs and schedules of one user that are made.")
+    ai_submits_per_minute: int = Field(20, ge=1, description="Of these, those of type ai-batch.")
+    changes_per_minute: int = Field(120, ge=1, description="Other changes of one user, such as cancel.")
+
     kube_qps: float = Field(200, gt=0, description="Calls a second to the Kubernetes API.")
     kube_burst: int = Field(400, ge=1, description="Calls at once after a quiet time.")
 

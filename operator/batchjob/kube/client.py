@@ -52,8 +52,13 @@ class WatchEvent(NamedTuple):
 class Kube:
     """A client; use it as an async context manager. Errors of every call: KubernetesError and those below it."""
 
-    def __init__(self, access: Access, throttle: Throttle | None = None) -> None:
-        """`throttle` None: calls that must never wait behind others, such as the Lease's."""
+    def __init__(self, access: Access, throttle: Throttle | None = None, *, strict: bool = False) -> None:
+        """`throttle` None: calls that must never wait behind others, such as the Lease's.
+
+        `strict`: what we write is other people's, and a field that the kind does not have is refused. Else it is
+        dropped, as a newer operator needs it before the CRDs are its own.
+        """
+        self._writing = {"fieldValidation": "Strict"} if strict else None
         self._access = access
         self._throttle = throttle
         self._ssl = access.ssl_context()
@@ -116,7 +121,7 @@ class Kube:
 
     async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; AlreadyExists where the name is taken."""
-        return await self._call("create", "POST", resource.path(namespace), body=body)
+        return await self._call("create", "POST", resource.path(namespace), query=self._writing, body=body)
 
     async def patch(
         self,
@@ -133,7 +138,9 @@ class Kube:
         if resource_version is not None:
             body["metadata"] = {**body.get("metadata", {}), "resourceVersion": resource_version}
         path = resource.path(namespace, name, subresource)
-        return await self._call("patch", "PATCH", path, body=body, headers={"Content-Type": _MERGE})
+        return await self._call(
+            "patch", "PATCH", path, query=self._writing, body=body, headers={"Content-Type": _MERGE}
+        )
 
     async def delete(self, resource: Resource, namespace: str, name: str, **only: str) -> bool:
         """Delete an object, with `only` this `uid` or `resourceVersion`, and what it owns; False where it is gone."""

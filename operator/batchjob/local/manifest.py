@@ -20,10 +20,10 @@ from batchjob.api.base import API_VERSION
 from batchjob.api.schedule import SCHEDULE_KIND
 from batchjob.api.v1alpha1 import KIND, BatchJob
 from batchjob.core.documents import encode
+from batchjob.core.wording import in_words
 from batchjob.errors import ConfigurationError
 from batchjob.local.rules import complaints
 
-_OPENINGS: Final = re.compile("^(Input |String |List |Dictionary |Value error, )")  # of pydantic's sentences
 _KEY: Final = re.compile(r"(?!\.\.)[-._a-zA-Z0-9]{1,253}")  # as the API server takes it
 SHOWN: Final = 20  # mistakes: who wrote a field wrong in a thousand items sees which one
 # Where a URL may be a path of this machine.
@@ -139,19 +139,11 @@ def _parse(document: dict[str, Any], path: Path) -> BatchJob:
 
 
 def _in_words(error: Any) -> str:
-    *steps, last = error["loc"]
-    said = _OPENINGS.sub("", error["msg"]).replace("Field", "field")
-    if last in {"str", "int"}:  # a choice of pydantic's between two types, and not a field
-        said = "should be a text or an integer; anything deeper goes into json, as the text of a JSON object"
-    else:
-        steps.append(last)
+    steps, said = in_words(error)
     field = ""
     for step in steps:
         field += f"[{step}]" if isinstance(step, int) else f".{step}" if field else step
-    given = error["input"]
-    if error["type"] == "string_type" and isinstance(given, int | float):
-        said += ": put it in quotes"
-    return f"{field}: {said}" if isinstance(given, dict | list) else f"{field}: {said} (it is {given!r:.60})"
+    return f"{field}: {said}"
 
 
 def _resolve_paths(document: dict[str, Any], folder: Path) -> None:

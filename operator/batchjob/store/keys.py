@@ -28,6 +28,7 @@ HISTORY_PREFIX: Final = "bj:history:"  # of runs that have ended: history.py; al
 # Of all BatchJobs, for lists and searches: index.py. No TTL: the operator keeps it, and makes it again once it is lost.
 # Another layout needs another prefix.
 INDEX_PREFIX: Final = "bj:index:{jobs}:"
+LIMIT_PREFIX: Final = "bj:limit:"  # string: requests of a user in this window; with a TTL: it goes with the window
 USER_PREFIX: Final = "bj-"  # an ACL user is named bj-<uid>
 
 
@@ -92,6 +93,11 @@ def run_keys(uid: str) -> tuple[bytes, ...]:
 def rate_key(name: str) -> str:
     """The key of a rate, by the name that `core.rates` gives it."""
     return RATE_PREFIX + name
+
+
+def limit_key(name: str) -> str:
+    """The key of a limit of the HTTP API, by the name that the gateway gives it."""
+    return LIMIT_PREFIX + name
 
 
 def cache_keys(owner: str) -> tuple[str, str, str]:

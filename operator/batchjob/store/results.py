@@ -24,18 +24,21 @@ def read_result(position: int, packed: bytes) -> ItemResult:
     return ItemResult(position, item_id, result.encode())
 
 
-async def iterate(connection: Connection, uid: str) -> AsyncIterator[ItemResult]:
-    """Results in the order of positions; items without one are left out.
+async def iterate(
+    connection: Connection, uid: str, first: int = 0, end: int | None = None
+) -> AsyncIterator[ItemResult]:
+    """Results in the order of positions from `first` to before `end`; items without one are left out.
 
     Raises RunGone when the run is unknown, or is deleted or replaced on the way: never a silent end.
     """
     meta, results = run_key(uid, "meta"), run_key(uid, "results")
     epoch, total, loaded = await connection.command("HMGET", meta, "epoch", "total", "loaded")
     items = int(total or loaded or 0)  # items may be done before the source is loaded
+    stop = items if end is None else min(end, items)
     if epoch is None:
         raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
-    for first in range(0, items, BATCH):
-        positions = range(first, min(first + BATCH, items))
+    for begin in range(first, stop, BATCH):
+        positions = range(begin, min(begin + BATCH, stop))
         # The epoch is read after the results, so that a deletion in between cannot pass for missing results.
         found, now = await connection.commands([("HMGET", results, *positions), ("HGET", meta, "epoch")])
         if answered(now) != epoch:

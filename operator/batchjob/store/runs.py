@@ -219,12 +219,22 @@ class Store:
         """Events of a run after the one with the id `after`, oldest first; waits for one, at most so long and 5 s."""
         return await read_events(self._connection, uid, after, wait_seconds)
 
-    def results(self, uid: str) -> AsyncIterator[ItemResult]:
-        """Results of a run in the order of positions; items without a result are left out.
+    def results(self, uid: str, first: int = 0, end: int | None = None) -> AsyncIterator[ItemResult]:
+        """Results of a run in the order of positions from `first` to before `end`; items without one are left out.
 
         Reads with plain commands: the user of a run that was granted `reads=uid` can do it too.
         """
-        return iterate(self._connection, uid)
+        return iterate(self._connection, uid, first, end)
+
+    async def count(self, name: str, seconds: int) -> tuple[int, float]:
+        """Count one more in the window `name`, which its first one began: how many there are, and the seconds left.
+
+        Asked again where its answer was lost, it counts one too many.
+        """
+        key = keys.limit_key(name)
+        batch = [("INCR", key), ("EXPIRE", key, seconds, "NX"), ("PTTL", key)]
+        number, _, left_ms = map(answered, await self._connection.commands(batch))
+        return int(number), max(0.0, left_ms / 1000)
 
     async def _call(self, script: scripts.Script, uid: str, *arguments: Any) -> Any:
         return await self._connection.command(*call(script, uid, *arguments))

@@ -1,0 +1,159 @@
+"""Routes of what is in a BatchJob: items, errors, results. The store has them; the custom resource says whose they are.
+
+Pages go by position: a page is so many positions long, and has those of them that fit, which may be fewer.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from batchjob.api.status import ErrorClass
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.gateway.batchjobs import find
+from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
+from batchjob.gateway.limits import READS
+from batchjob.gateway.problems import CONFLICT, GONE, Problem
+from batchjob.gateway.views import JOBS
+from batchjob.store import DeadLetter, ItemResult
+
+MOST: Final = 500  # of a page
+SHOWN_BYTES: Final = 2048  # of an item's data or result in a list: whole ones are in results
+MOST_POSITION: Final = 2**53
+LETTERS_READ: Final = 10_000  # at most, for the errors of one answer: some 50 calls
+
+router = APIRouter(prefix=JOBS, tags=["Items and results"], dependencies=[READS])
+CursorOf = Annotated[int, Query(ge=0, le=MOST_POSITION, description="Where to go on: from Link or next.")]
+LimitOf = Annotated[int, Query(ge=1, le=MOST, description="Positions of a page.")]
+
+
+class ItemStatus(StrEnum):
+    """Which items can be listed; the others are counted in the BatchJob."""
+
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+
+
+def _excerpt(document: bytes) -> Any:
+    """A document that is short, else the beginning of its text."""
+    if len(document) <= SHOWN_BYTES:
+        return msgspec.Raw(document)
+    return {"truncated": True, "bytes": len(document), "begin": document[:SHOWN_BYTES].decode("utf-8", "ignore")}
+
+
+def letter_view(letter: DeadLetter) -> dict[str, Any]:
+    """An item that was given up."""
+    return {
+        "id": letter.id,
+        "position": letter.position,
+        "status": ItemStatus.FAILED.value,
+        "errorClass": letter.error_class,
+        "message": letter.message,
+        "attempts": letter.attempts,
+        "losses": letter.losses,
+        "data": _excerpt(letter.data),
+    }
+
+
+def result_view(result: ItemResult) -> dict[str, Any]:
+    """An item with a result."""
+    shown = {"id": result.id, "position": result.position, "status": ItemStatus.SUCCEEDED.value}
+    return shown | {"result": _excerpt(result.result)}
+
+
+@router.get("/{job}/items")
+async def items(  # noqa: PLR0913 - a query has its parameters
+    request: Request,
+    job: str,
+    caller: CallerOf,
+    doors: DoorsOf,
+    *,
+    status: ItemStatus = ItemStatus.FAILED,
+    error_class: Annotated[ErrorClass | None, Query(alias="errorClass")] = None,
+    cursor: CursorOf = 0,
+    limit: LimitOf = 100,
+) -> Response:
+    """Items that failed, or those that succeeded and left a result in the store."""
+    found, _ = await find(doors, caller, job, "get")
+    if status is ItemStatus.FAILED:
+        shown, following = await _failed(doors, found, error_class, cursor, limit)
+    else:
+        _need_store(found)
+        stop, total = cursor + limit, found.status.counts.total if found.status else 0
+        uid = found.metadata.uid
+        shown = [result_view(result) async for result in doors.store.results(uid, cursor, stop)]
+        following = stop if stop < total else None
+    headers = {}
+    if following is not None:
+        there = request.url.include_query_params(cursor=following)
+        headers["Link"] = f'<{there.path}?{there.query}>; rel="next"'
+    return _json({"success": True, "items": shown, "next": following}, headers)
+
+
+async def _failed(
+    doors: Doors, job: BatchJob, error_class: ErrorClass | None, cursor: int, limit: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    letters = await doors.store.dead_letters(job.metadata.uid, limit, cursor)
+    shown = [letter_view(letter) for letter in letters if error_class in (None, letter.error_class)]
+    return shown, letters[-1].position + 1 if len(letters) == limit else None
+
+
+@router.get("/{job}/errors")
+async def errors(job: str, caller: CallerOf, doors: DoorsOf) -> Response:
+    """What made items fail: class and message, how many, and one of them as an example; the most frequent first."""
+    found, _ = await find(doors, caller, job, "get")
+    kinds: dict[tuple[str, str], dict[str, Any]] = {}
+    read = cursor = 0
+    while letters := await doors.store.dead_letters(found.metadata.uid, MOST, cursor):
+        for letter in letters:
+            shown = {"errorClass": letter.error_class, "message": letter.message, "count": 0, "exampleItem": letter.id}
+            kinds.setdefault((letter.error_class, letter.message), shown)["count"] += 1
+        read, cursor = read + len(letters), letters[-1].position + 1
+        if read >= LETTERS_READ:
+            break
+    ordered = sorted(kinds.values(), key=lambda kind: (-kind["count"], kind["errorClass"], kind["message"]))
+    return JSONResponse({"success": True, "errors": ordered[:MOST], "itemsRead": read, "complete": read < LETTERS_READ})
+
+
+@router.get("/{job}/results")
+async def results(job: str, caller: CallerOf, doors: DoorsOf) -> Response:
+    """All results in the store, a JSON line each, in the order of the source."""
+    found, _ = await find(doors, caller, job, "get")
+    _need_store(found)
+    lines = _lines(doors.store.results(found.metadata.uid))
+    first = await anext(lines, b"")  # what is wrong with the run or the store is found out before the answer begins
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for line in lines:
+            yield line
+
+    name = f"{found.metadata.name}.jsonl"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(body(), media_type="application/x-ndjson", headers=headers)
+
+
+async def _lines(found: AsyncIterator[ItemResult]) -> AsyncIterator[bytes]:
+    async for result in found:
+        yield msgspec.json.encode({"id": result.id, "result": msgspec.Raw(result.result)}) + b"\n"
+
+
+def _need_store(job: BatchJob) -> None:
+    """Whether results can be in the store."""
+    where = job.status.results if job.status else None
+    if where and where.uri:
+        raise Problem(CONFLICT, f"The results are at the destination of the BatchJob: {where.uri} lists their files")
+    if where and where.expires_at and _is_past(where.expires_at):
+        raise Problem(GONE, f"The results were removed at {where.expires_at} (spec.retention)")
+
+
+def _is_past(moment: str) -> bool:
+    return datetime.fromisoformat(moment) < datetime.now(UTC)
+
+
+def _json(body: Any, headers: dict[str, str]) -> Response:
+    return Response(msgspec.json.encode(body), headers=headers, media_type="application/json")

@@ -1,0 +1,80 @@
+"""A body is read in bounds, whether it says how long it is or not."""
+
+from collections.abc import AsyncIterator
+
+import httpx2
+from fastapi import FastAPI, Request
+
+from batchjob.gateway.bodies import MAX_BYTES, read_object, read_optional
+from tests.support.gateway import asking, build_gateway
+
+JSON = {"Content-Type": "application/json"}
+
+
+def app_that_reads(read_bytes: list[int]) -> FastAPI:
+    app = build_gateway()
+
+    async def read(request: Request) -> dict[str, int]:
+        return {"fields": len(await read_object(request))}
+
+    async def maybe(request: Request) -> dict[str, int]:
+        return {"fields": len(await read_optional(request))}
+
+    app.add_api_route("/read", read, methods=["POST"])
+    app.add_api_route("/maybe", maybe, methods=["POST"])
+    assert read_bytes == []
+    return app
+
+
+async def endless(read_bytes: list[int]) -> AsyncIterator[bytes]:
+    while True:
+        read_bytes.append(65_536)
+        yield b" " * 65_536
+
+
+async def test_a_body_that_says_it_is_too_long_is_refused_at_once() -> None:
+    async with asking(app_that_reads([])) as client:
+        answer = await client.post("/read", content=b" " * (MAX_BYTES + 1), headers=JSON)
+        assert answer.status_code == 413
+        assert "source.uri" in answer.json()["detail"]
+        fits = await client.post("/read", content=b'{"a": 1' + b" " * (MAX_BYTES - 8) + b"}", headers=JSON)
+        assert fits.json() == {"fields": 1}
+
+
+async def test_what_is_not_json_by_its_type_is_not_read() -> None:
+    async with asking(app_that_reads([])) as client:
+        for headers in ({}, {"Content-Type": "text/plain"}, {**JSON, "Content-Encoding": "gzip"}):
+            answer = await client.post("/read", content=b"{}", headers=headers)
+            assert answer.status_code == 415, headers
+        for kind in ("application/json", "Application/JSON; charset=utf-8"):
+            assert (await client.post("/read", content=b"{}", headers={"Content-Type": kind})).status_code == 200
+
+
+async def test_no_body_is_an_empty_object_where_none_is_needed() -> None:
+    async with asking(app_that_reads([])) as client:
+        assert (await client.post("/maybe")).json() == {"fields": 0}
+        assert (await client.post("/maybe", json={"a": 1})).json() == {"fields": 1}
+        assert (await client.post("/read")).status_code == 415
+
+
+async def test_a_body_without_an_end_is_broken_off() -> None:
+    """Through the ASGI interface itself: a client's transport would first collect what never ends."""
+    read: list[int] = []
+    chunks = endless(read)
+    app = app_that_reads([])
+    sent: list[int] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": await anext(chunks), "more_body": True}
+
+    async def send(message: httpx2.ASGITransport | dict[str, object]) -> None:
+        assert isinstance(message, dict)
+        if message["type"] == "http.response.start":
+            sent.append(int(str(message["status"])))
+
+    headers = [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "path": "/read", "query_string": b"", "headers": headers}
+    scope |= {"http_version": "1.1", "scheme": "http", "server": ("gateway", 80), "client": ("c", 1), "root_path": ""}
+    await app(scope, receive, send)  # type: ignore[arg-type]  # a plain dictionary is what a server hands over
+    assert sent == [413]
+    assert sum(read) <= MAX_BYTES + 65_536
