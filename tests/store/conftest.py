@@ -49,6 +49,9 @@ async def store(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Store]
         for key in await redis.keys("bj:cache:*"):
             assert await redis.pttl(key) > 0, "what was cached is remembered for ever"
             await redis.delete(key)
+        for key in await redis.keys("bj:limit:*"):
+            assert await redis.pttl(key) > 0, "requests are counted for ever"
+            await redis.delete(key)
         for key in await redis.keys("bj:history:*"):
             assert await redis.pttl(key) > 0, "an ended run is remembered for ever"
             await redis.delete(key)

@@ -73,8 +73,8 @@ class World:
         config = yaml.safe_load(administrators.read_text())
         token = admin.within(SYSTEM)("create", "token", "batchjob-gateway", "--duration=8h").strip()
         config["users"][0]["user"] = {"token": token}
-        self._kubeconfig = folder / "kubeconfig"
-        self._kubeconfig.write_text(yaml.safe_dump(config))
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(yaml.safe_dump(config))
 
     def _install(self, admin: Kubectl) -> None:
         system = admin.within(SYSTEM)
@@ -111,7 +111,7 @@ class World:
             "pod_namespace": SYSTEM,
             **{f"{kind}_per_minute": 100_000 for kind in ("reads", "submits", "ai_submits", "changes")},
         }
-        app = build_app(gateway_settings(**(told | settings)), access or Access.from_kubeconfig(self._kubeconfig))
+        app = build_app(gateway_settings(**(told | settings)), access or Access.from_kubeconfig(self.kubeconfig))
         async with asking(app) as client:
             yield client
 

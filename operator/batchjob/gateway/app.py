@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from batchjob.gateway import annotator, batchjobs, contents, probes, problems, queues, schedules
+from batchjob.gateway import annotator, batchjobs, contents, description, probes, problems, queues, schedules
 from batchjob.gateway.access import Gate, Permissions
 from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
@@ -51,5 +51,6 @@ def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    description.install(app)
     app.add_middleware(Envelope)
     return app

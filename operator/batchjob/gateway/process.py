@@ -1,6 +1,9 @@
 """The gateway as a process: uvicorn on one port, until SIGTERM, then as long as begun requests need."""
 
 import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
@@ -26,14 +29,31 @@ def main() -> int:
         settings = GatewaySettings.read()
         log.configure(settings.log_level)
         publish_build_info()
-        server = uvicorn.Server(build_config(settings, Access.find()))
-        logger.info("started", host=settings.listen_host, port=settings.listen_port)
-        asyncio.run(server.serve())
+        asyncio.run(serve(settings, Access.find()))
     except ConfigurationError as error:
         logger.critical("cannot run like this", error=str(error))
         return EXIT_CONFIGURATION
-    logger.info("stopped")
     return 0
+
+
+class Server(uvicorn.Server):
+    """It leaves signals to us: it would send itself each again when all is done, and end as killed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def serve(settings: GatewaySettings, access: Access) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    server = Server(build_config(settings, access))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, setattr, server, "should_exit", True)
+    logger.info("started", host=settings.listen_host, port=settings.listen_port)
+    await server.serve()
+    logger.info("stopped")
 
 
 def build_config(settings: GatewaySettings, access: Access) -> uvicorn.Config:

@@ -1,0 +1,182 @@
+"""The API in OpenAPI 3.1: routes from the code, bodies from the models, and an example of each.
+
+Bodies are read by hand (`bodies`), so the framework knows nothing of them; this page says which is whose.
+"""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from batchjob.api.queue import BatchQueueSpec
+from batchjob.api.schedule import BatchScheduleSpec
+from batchjob.api.v1alpha1 import BatchJobSpec
+from batchjob.gateway.problems import MEDIA_TYPE, SLUGS, TYPES
+from batchjob.gateway.submission import KEPT_SECONDS, MOST_ITEMS
+from batchjob.gateway.views import JOBS, accepted
+
+Json = dict[str, Any]
+
+_REF: Final = "#/components/schemas/"
+_ITEMS: Final = [{"id": "r1", "data": {"text": "Arrived early, works well."}}]
+_FORM: Final = {"fields": [{"name": "mood", "type": "enum", "enum": ["good", "bad"]}]}
+_MODEL: Final = {"name": "gpt-4o-mini", "apiKeySecretRef": {"name": "openai", "key": "OPENAI_API_KEY"}}
+_ID: Final = "team-a.job-0a1b2c3d4e5f60718293a4b5"
+# method and path → schema of its body, an example of it
+BODIES: Final[dict[tuple[str, str], tuple[Json, Json]]] = {
+    ("post", JOBS): (
+        {"$ref": f"{_REF}BatchJobRequest"},
+        {
+            "type": "ai-batch",
+            "items": _ITEMS,
+            "aiBatch": {"instructions": "Say how the writer feels.", "formSchema": _FORM, "model": _MODEL},
+        },
+    ),
+    ("post", f"{JOBS}/{{job}}/redrive"): (
+        {"$ref": f"{_REF}RedriveRequest"},
+        {"filter": {"errorClass": ["timeout", "rate-limited"]}},
+    ),
+    ("post", "/api/ai-annotator/batch"): (
+        {"$ref": f"{_REF}AnnotatorRequest"},
+        {"items": ["Arrived early, works well."], "formSchema": _FORM, "options": {"priority": 1}},
+    ),
+    ("patch", "/api/v1/queues/{name}"): (
+        {"$ref": f"{_REF}BatchQueueSpec"},
+        {"maxActiveJobs": 5, "limits": {"maxActiveJobsPerOwner": 2}},
+    ),
+    ("post", "/api/v1/schedules"): (
+        {"$ref": f"{_REF}BatchScheduleRequest"},
+        {
+            "name": "weekly-report",
+            "schedules": ["0 9 * * 1"],
+            "timeZone": "Europe/Berlin",
+            "jobTemplate": {
+                "spec": {"type": "report", "report": {"deliver": {"destination": {"url": "s3://reports/weekly"}}}}
+            },
+        },
+    ),
+}
+_OPTIONAL_BODY: Final = f"{JOBS}/{{job}}/redrive"
+_REQUESTS: Final[Json] = {
+    "BatchJobRequest": {
+        "allOf": [{"$ref": f"{_REF}BatchJobSpec"}],
+        "type": "object",
+        "description": "The fields of a BatchJob's spec, and beside them name, labels and items. Without "
+        f"ttlSecondsAfterFinished it is deleted {KEPT_SECONDS} s after its end, or after retention.failedSeconds.",
+        "properties": {
+            "name": {"type": "string", "maxLength": 52, "description": "Of the BatchJob; default: one is made up."},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "items": {
+                "type": "array",
+                "maxItems": MOST_ITEMS,
+                "description": "In place of source: at most 1,000 items and 64 KiB. data may be any JSON object.",
+                "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
+            },
+        },
+    },
+    "RedriveRequest": {"type": "object", "properties": {"filter": {"$ref": f"{_REF}RedriveFilter"}}},
+    "AnnotatorRequest": {
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "items": {"type": "array", "minItems": 1, "items": {"type": ["string", "object"]}},
+            "formSchema": {"type": "object", "description": "Fields, or a JSON Schema that is flat."},
+            "options": {"type": "object", "description": "Fields of spec.aiBatch and of the spec."},
+        },
+    },
+    "BatchScheduleRequest": {
+        "allOf": [{"$ref": f"{_REF}BatchScheduleSpec"}],
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string", "maxLength": 35}},
+    },
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457. type is stable, detail is for people.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "enum": [TYPES + slug.name for slug in SLUGS]},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "instance": {"type": "string", "description": "Names the request in the log."},
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["detail"],
+                    "properties": {
+                        "pointer": {"type": "string", "description": "JSON pointer into the body (RFC 6901)."},
+                        "parameter": {"type": "string"},
+                        "header": {"type": "string"},
+                        "detail": {"type": "string"},
+                    },
+                },
+            },
+        },
+    },
+}
+_ANY: Final = (401, 403, 429, 503)  # what every route may answer
+_NEVER_SENT: Final = frozenset({"HTTPValidationError", "ValidationError"})  # the framework's own
+_OF_A_BODY: Final = (400, 413, 415, 422)
+
+
+def install(app: FastAPI) -> None:
+    """Let the application describe itself like this, once."""
+
+    def openapi() -> Json:
+        if app.openapi_schema is None:
+            app.openapi_schema = build(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as the framework's documentation has it
+
+
+def build(app: FastAPI) -> Json:
+    """The whole document."""
+    found = get_openapi(title=app.title, version=app.version, routes=app.routes, openapi_version="3.1.0")
+    models = (BatchJobSpec, BatchQueueSpec, BatchScheduleSpec)
+    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF + "{model}")
+    theirs = {name: schema for name, schema in found["components"]["schemas"].items() if name not in _NEVER_SENT}
+    found["components"] = {
+        "schemas": {**theirs, **_without_extensions(schemas["$defs"]), **_REQUESTS},
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+    }
+    found["security"] = [{"bearer": []}]
+    for path, methods in found["paths"].items():
+        for method, operation in methods.items():
+            _complete(operation, method, path)
+    return found
+
+
+def _complete(operation: Json, method: str, path: str) -> None:
+    """What the framework does not know of an operation."""
+    answers: Json = operation["responses"]
+    answers.pop("422", None)  # the framework's own, which nobody sends here
+    codes = [*_ANY, *((404,) if "{" in path else ()), *((409,) if method == "post" else ())]
+    if (method, path) in BODIES:
+        schema, example = BODIES[method, path]
+        content = {"application/json": {"schema": schema, "example": example}}
+        operation["requestBody"] = {"required": path != _OPTIONAL_BODY, "content": content}
+        codes += _OF_A_BODY
+    elif any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
+        codes.append(422)
+    for code in codes:
+        answers[str(code)] = _problem(code)
+    if "202" in answers:
+        answers["202"]["content"] = {"application/json": {"example": accepted(_ID)}}
+
+
+def _problem(code: int) -> Json:
+    slug = next(slug for slug in SLUGS if slug.status == code)
+    example = {"type": TYPES + slug.name, "title": slug.title, "status": code, "detail": "What it was, and what to do."}
+    content = {MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}, "example": example}}
+    return {"description": slug.title, "content": content}
+
+
+def _without_extensions(value: Any) -> Any:
+    """Kubernetes' own words are for the CRD."""
+    if isinstance(value, dict):
+        return {name: _without_extensions(child) for name, child in value.items() if not name.startswith("x-")}
+    return [_without_extensions(child) for child in value] if isinstance(value, list) else value

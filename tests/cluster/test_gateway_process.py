@@ -1,0 +1,112 @@
+"""The gateway as it runs in a pod: a process on a port, stopped by SIGTERM, that nothing sent to it brings down."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx2
+import pytest
+
+from tests.localcluster import ControlPlane
+from tests.support.gateway_world import KEYS, TEAM, World, bearer
+from tests.support.kubectl import Kubectl, wait_until
+from tests.support.redis_server import RedisServer, free_port
+
+JOBS: Final = "/api/v1/batch-jobs"
+HEAD: Final = "POST /api/v1/batch-jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+class Gateway:
+    """The process."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.port = free_port()
+        self._log = folder / "gateway.log"
+        settings = {
+            "STORE_URL": world.redis_url,
+            "LISTEN_HOST": "127.0.0.1",
+            "LISTEN_PORT": str(self.port),
+            "DEFAULT_NAMESPACE": TEAM,
+            "API_KEYS_SECRET": KEYS,
+            "POD_NAMESPACE": "batchjob-system",
+        }
+        environment = {f"BATCHJOB_{name}": value for name, value in settings.items()}
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [Path(sys.executable).with_name("batchjob"), "gateway"],
+                env=os.environ | environment | {"KUBECONFIG": str(world.kubeconfig)},
+                stderr=log,
+            )
+        wait_until(self.is_ready, "the gateway to be ready", timeout=120)
+
+    def is_ready(self) -> bool:
+        assert self.process.poll() is None, self._log.read_text()
+        try:
+            return httpx2.get(f"http://127.0.0.1:{self.port}/readyz", timeout=10).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def say(self, text: str | bytes) -> bytes:
+        """Send bytes on a connection of their own, and read the beginning of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            try:
+                connection.sendall(text.encode() if isinstance(text, str) else text)
+                return connection.recv(65_536)
+            except ConnectionError:
+                return b""
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("gateway")
+    started = Gateway(World(admin, control_plane.kubeconfig, redis_server.url, folder), folder)
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+def chunked(key: str, chunks: int) -> bytes:
+    head = f"{HEAD}{key}Transfer-Encoding: chunked\r\n\r\n"
+    return head.encode() + (b"10000\r\n" + b" " * 65_536 + b"\r\n") * chunks + b"0\r\n\r\n"
+
+
+def test_nonsense_on_the_wire_is_refused_and_the_process_lives(gateway: Gateway) -> None:
+    key = f"Authorization: {bearer('alice')['Authorization']}\r\n"
+    assert b" 413 " in gateway.say(chunked(key, 9)).partition(b"\r\n")[0]
+    assert b" 413 " in gateway.say(f"{HEAD}{key}Content-Length: 999999999\r\n\r\n").partition(b"\r\n")[0]
+    assert b" 401 " in gateway.say(chunked("", 1)).partition(b"\r\n")[0]
+    assert b" 400 " in gateway.say("NONSENSE\r\n\r\n").partition(b"\r\n")[0]
+    assert b" 400 " in gateway.say(f"{HEAD}Content-Length: 1\r\nContent-Length: 2\r\n\r\n{{}}").partition(b"\r\n")[0]
+    gateway.say("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + "x" * 200_000 + "\r\n\r\n")
+    gateway.say(f"{HEAD}{key}Content-Length: 100\r\n\r\n{{")  # and goes away
+    assert gateway.is_ready()
+
+
+def test_each_request_is_a_line_of_json_that_tells_no_secret(gateway: Gateway) -> None:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{gateway.port}") as client:
+        answer = client.get(f"{JOBS}/{TEAM}.none?token=hunter2", headers={**bearer("alice"), "X-Request-Id": "mine-1"})
+        assert answer.status_code == 404
+        assert "server" not in answer.headers
+    [line] = [line for line in gateway.lines() if line.get("request") == "mine-1"]
+    assert (line["user"], line["code"], line["route"]) == ("alice", 404, f"{JOBS}/{{job}}")
+    told = json.dumps(gateway.lines())
+    assert "hunter2" not in told
+    assert bearer("alice")["Authorization"].split()[1] not in told
+    assert "Traceback" not in told
+
+
+def test_a_sigterm_ends_it_with_code_0(gateway: Gateway) -> None:
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(60) == 0
+    assert gateway.lines()[-1]["event"] == "stopped"

@@ -1,0 +1,94 @@
+"""The description of the API says what the API does: every route, every body, every error."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from fastapi.routing import APIRoute
+from jsonschema import Draft202012Validator
+
+from batchjob.gateway.annotator import build_body
+from batchjob.gateway.app import ROUTERS
+from batchjob.gateway.description import BODIES
+from batchjob.gateway.problems import SLUGS
+from batchjob.gateway.schedules import build_schedule
+from batchjob.gateway.submission import build_submission
+from tests.support.gateway import asking, build_gateway
+from tests.support.gateway_world import RIGHTS
+
+DOCUMENT: Final[dict[str, Any]] = build_gateway().openapi()
+SORTED: Final = sorted(SLUGS, key=lambda slug: slug.status)
+OPERATIONS: Final = [
+    (method, path, operation) for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()
+]
+
+
+def test_every_route_but_the_probes_is_described() -> None:
+    there = {
+        (method.lower(), route.path)
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in route.methods or ()
+    }
+    assert {(method, path) for method, path, _ in OPERATIONS} == there
+    assert len(there) > 10
+
+
+async def test_it_is_served_as_openapi_31() -> None:
+    async with asking(build_gateway()) as client:
+        answer = await client.get("/openapi.json")
+    assert answer.json() == json.loads(json.dumps(DOCUMENT))
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    assert DOCUMENT["security"] == [{"bearer": []}]
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=lambda value: str(value)[:60])
+def test_every_operation_says_what_it_does_and_what_it_refuses(method: str, path: str, operation: Any) -> None:
+    assert operation["description"]
+    assert {"401", "403", "429", "503"} <= operation["responses"].keys()
+    assert ("404" in operation["responses"]) == ("{" in path)
+    assert ("413" in operation["responses"]) == ("requestBody" in operation) == ((method, path) in BODIES)
+    for code, answer in operation["responses"].items():
+        if int(code) >= 400:
+            assert answer["content"]["application/problem+json"]["example"]["status"] == int(code)
+
+
+@pytest.mark.parametrize(("place", "body"), BODIES.items(), ids=lambda value: str(value)[:60])
+def test_the_example_of_a_body_fits_its_schema(place: tuple[str, str], body: tuple[Any, Any]) -> None:
+    assert place
+    schema, example = body
+    whole = {**schema, "components": DOCUMENT["components"]}
+    Draft202012Validator.check_schema(whole)
+    Draft202012Validator(whole).validate(example)
+    assert not Draft202012Validator(whole).is_valid("a text")
+
+
+def test_every_reference_leads_somewhere() -> None:
+    text = json.dumps(DOCUMENT)
+    names = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
+    assert names <= DOCUMENT["components"]["schemas"].keys()
+    assert "x-kubernetes" not in text
+
+
+def test_the_examples_are_bodies_that_are_taken() -> None:
+    jobs, annotator, schedules = (
+        BODIES["post", path][1] for path in ("/api/v1/batch-jobs", "/api/ai-annotator/batch", "/api/v1/schedules")
+    )
+    assert build_submission(jobs, "alice", "team", "x").spec.ai_batch
+    template = {"aiBatch": {"instructions": "x", "model": {"name": "m"}}}
+    assert build_submission(build_body(annotator, template), "alice", "team", "x").spec.priority == 1
+    manifest, _ = build_schedule(schedules, "alice", "team")
+    assert manifest["spec"]["owner"] == "alice"
+
+
+def test_the_page_about_the_api_has_every_type_of_problem_and_every_right() -> None:
+    page = Path(__file__).parents[3].joinpath("docs", "how-to", "http-api.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \|", page, re.MULTILINE)
+    assert [(int(status), name) for status, name in rows] == [(slug.status, slug.name) for slug in SORTED]
+    block = page.split("```yaml\n", 1)[1].split("```", 1)[0]
+    listed = [rule | {"resourceNames": None} for rule in yaml.safe_load(block)["rules"]]
+    assert listed == [{**rule, "resourceNames": None} for rule in RIGHTS], "as the tests run it"
