@@ -5,16 +5,18 @@ The bytes are counted as they come: a length that was announced is refused befor
 what one side reads and another does not is how a check is got around.
 """
 
+import asyncio
 import json
 import math
 import re
 from typing import Any, Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from batchjob.gateway.problems import BAD_REQUEST, INVALID, TOO_LARGE, WRONG_MEDIA_TYPE, Fault, Problem
+from batchjob.gateway.problems import BAD_REQUEST, INVALID, TOO_LARGE, TOO_SLOW, WRONG_MEDIA_TYPE, Fault, Problem
 
 MAX_BYTES: Final = 512 * 1024  # of any body: items of 64 KiB, templates and forms, all of it escaped
+MAX_SECONDS: Final = 30.0  # for all of it: who sends a byte a minute holds a connection, and no more
 MAX_DEPTH: Final = 64  # a spec has 10 levels, the data of an item is a user's own
 JSON_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})
 
@@ -43,10 +45,16 @@ async def _read(request: Request, limit: int) -> bytes:
     if announced.isdecimal() and int(announced) > limit:
         raise too_large(limit)
     found = bytearray()
-    async for chunk in request.stream():
-        if len(found) + len(chunk) > limit:
-            raise too_large(limit)
-        found += chunk
+    try:
+        async with asyncio.timeout(MAX_SECONDS):
+            async for chunk in request.stream():
+                if len(found) + len(chunk) > limit:
+                    raise too_large(limit)
+                found += chunk
+    except TimeoutError:
+        raise Problem(TOO_SLOW, f"The body has to be here within {MAX_SECONDS:g} s: send it again") from None
+    except ClientDisconnect:
+        raise Problem(BAD_REQUEST, "The body broke off") from None  # nobody hears it; the log has it
     return bytes(found)
 
 

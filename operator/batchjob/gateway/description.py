@@ -119,7 +119,7 @@ _REQUESTS: Final[Json] = {
 }
 _ANY: Final = (401, 403, 429, 503)  # what every route may answer
 _NEVER_SENT: Final = frozenset({"HTTPValidationError", "ValidationError"})  # the framework's own
-_OF_A_BODY: Final = (400, 413, 415, 422)
+_OF_A_BODY: Final = (400, 408, 413, 415, 422)
 
 
 def install(app: FastAPI) -> None:

@@ -42,6 +42,7 @@ FORBIDDEN: Final = Slug("forbidden", 403, "You may not do this")
 NOT_FOUND: Final = Slug("not-found", 404, "There is no such thing, or it is not yours")
 NO_SUCH_METHOD: Final = Slug("method-not-allowed", 405, "The resource has no such method")
 BAD_REQUEST: Final = Slug("bad-request", 400, "The request makes no sense")
+TOO_SLOW: Final = Slug("request-timeout", 408, "The request took too long to come")
 CONFLICT: Final = Slug("conflict", 409, "It is there already, or changed meanwhile")
 GONE: Final = Slug("gone", 410, "It was there, and has been removed")
 TOO_LARGE: Final = Slug("too-large", 413, "The request is too large")
@@ -57,6 +58,7 @@ SLUGS: Final = (
     NOT_FOUND,
     NO_SUCH_METHOD,
     BAD_REQUEST,
+    TOO_SLOW,
     CONFLICT,
     GONE,
     TOO_LARGE,

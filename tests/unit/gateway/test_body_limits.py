@@ -1,10 +1,12 @@
 """A body is read in bounds, whether it says how long it is or not."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-import httpx2
+import pytest
 from fastapi import FastAPI, Request
 
+from batchjob.gateway import bodies
 from batchjob.gateway.bodies import MAX_BYTES, read_object, read_optional
 from tests.support.gateway import asking, build_gateway
 
@@ -57,24 +59,45 @@ async def test_no_body_is_an_empty_object_where_none_is_needed() -> None:
         assert (await client.post("/read")).status_code == 415
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_SECONDS", 0.01)
+
+    async def never() -> dict[str, object]:
+        await asyncio.Event().wait()
+        return {}
+
+    assert await status_of(app_that_reads([]), never) == 408
+
+
+async def test_a_client_that_goes_away_is_no_mistake_of_ours() -> None:
+    async def gone() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    assert await status_of(app_that_reads([]), gone) == 400
+
+
 async def test_a_body_without_an_end_is_broken_off() -> None:
     """Through the ASGI interface itself: a client's transport would first collect what never ends."""
     read: list[int] = []
     chunks = endless(read)
-    app = app_that_reads([])
-    sent: list[int] = []
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": await anext(chunks), "more_body": True}
 
-    async def send(message: httpx2.ASGITransport | dict[str, object]) -> None:
-        assert isinstance(message, dict)
+    assert await status_of(app_that_reads([]), receive) == 413
+    assert sum(read) <= MAX_BYTES + 65_536
+
+
+async def status_of(app: FastAPI, receive: Callable[[], Awaitable[dict[str, object]]]) -> int:
+    sent: list[int] = []
+
+    async def send(message: dict[str, object]) -> None:
         if message["type"] == "http.response.start":
             sent.append(int(str(message["status"])))
 
     headers = [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
     scope = {"type": "http", "method": "POST", "path": "/read", "query_string": b"", "headers": headers}
     scope |= {"http_version": "1.1", "scheme": "http", "server": ("gateway", 80), "client": ("c", 1), "root_path": ""}
-    await app(scope, receive, send)  # type: ignore[arg-type]  # a plain dictionary is what a server hands over
-    assert sent == [413]
-    assert sum(read) <= MAX_BYTES + 65_536
+    await app(scope, receive, send)  # type: ignore[arg-type]  # plain dictionaries are what a server hands over
+    [status] = sent
+    return status
