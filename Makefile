@@ -49,7 +49,7 @@ generate: install ## Write the generated files (CRDs) from the models
 	$(PY) -m batchjob.api.crd
 
 # What of the store's tests is about the server, and so runs on Valkey too.
-STORE_ITSELF := $(addprefix tests/store/test_,access.py ending.py events.py exchange.py index.py loading.py losses.py properties.py reading.py server.py)
+STORE_ITSELF := $(addprefix tests/store/test_,access.py ending.py events.py exchange.py index.py live_store.py loading.py losses.py properties.py reading.py server.py)
 
 # ---- tests --------------------------------------------------------------------------------------------
 

@@ -58,6 +58,9 @@ async def store(redis: Redis, redis_server: RedisServer) -> AsyncIterator[Store]
         while rows := await store.index.rows_after("", 1000):
             await store.index.keep(dict.fromkeys(rows), "end")
         await redis.delete("bj:index:{jobs}:mark")
+        for key in await redis.keys("bj:live:*"):
+            assert await redis.pttl(key) > 0, "what was told is remembered for ever"
+            await redis.delete(key)
         assert await redis.keys("*") == []
 
 

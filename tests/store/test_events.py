@@ -7,7 +7,7 @@ import pytest
 
 from batchjob.core.items import Failed, RunState, Succeeded
 from batchjob.errors import RunGone
-from batchjob.store import Commit, Event, Progress, Store
+from batchjob.store import Commit, Progress, RunEvent, Store
 from batchjob.store.keys import run_key
 from tests.support.store_runs import Runs, commit
 from tests.support.workers import wait_for
@@ -37,7 +37,7 @@ async def test_progress_is_told_four_times_a_second_at_most_and_the_last_of_it_w
     for item in chunk.items[:50]:
         await store.run(uid, "w1").exchange([commit(chunk, [Succeeded(item.position)])], 0)
 
-    async def told() -> list[Event] | None:
+    async def told() -> list[RunEvent] | None:
         await store.run(uid, "w1").exchange([commit(chunk)], 0)  # a heartbeat
         found = [event for event in await store.events(uid) if event.kind == "progress"]
         return found if found[-1].fields.get("succeeded") == "50" else None
@@ -61,7 +61,7 @@ async def test_how_far_long_items_are_is_told_and_does_not_fall_where_one_begins
         return await last()
 
     async def last() -> tuple[str | None, ...]:
-        async def look() -> Event | None:
+        async def look() -> RunEvent | None:
             await store.run(uid, "w2").exchange([], 0)
             found = [event for event in await store.events(uid) if event.kind == "progress"]
             meta = await runs.redis.hmget(run_key(uid, "meta"), "version", "told_version")

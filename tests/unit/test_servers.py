@@ -58,6 +58,7 @@ def test_a_url_that_says_something_else_is_refused(url: str) -> None:
         (("GET", "123456789"), 12739),  # the example of the cluster's specification
         (("HGET", "{123456789}:meta", "state"), 12739),
         (("EVALSHA", "sha", 2, b"{123456789}:meta", b"{123456789}:data"), 12739),
+        (("XREAD", "COUNT", 9, "BLOCK", 5, "STREAMS", "{123456789}:events", "0"), 12739),
     ],
 )
 def test_a_command_belongs_to_the_slot_of_its_first_key(command: tuple[Any, ...], slot: int) -> None:

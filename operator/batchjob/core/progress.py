@@ -51,6 +51,13 @@ def format_percent(counts: Counts, total: int | None, reached: int = 0) -> str:
     return f"{min(max(1000 * done, reached) // (10 * total), 99)}%"
 
 
+def reckon_percent(done: int, total: int | None, reached: int = 0) -> float:
+    """The same as a number with one decimal, for machines: 100 means that nothing is left; 0 until it is loaded."""
+    if total is None:
+        return 0.0
+    return 100.0 if done >= total else min(max(1000 * done, reached) // total, 999) / 10
+
+
 def format_duration(seconds: float) -> str:
     """`45s`, `3m12s`, `2h5m` or `3d4h`: two units, as kubectl prints ages."""
     whole = max(0, int(seconds))

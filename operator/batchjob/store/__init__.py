@@ -5,10 +5,11 @@ of that run's hash tag (`keys.py` lists them), so the counts conserve at every m
 any line. The operator uses `Store`; a worker, which may touch one run only, uses `Store.run()`.
 """
 
+from batchjob.core.events import RunEvent
 from batchjob.core.snapshot import LastError, Snapshot
-from batchjob.store.events import Event
 from batchjob.store.index import Index, Page
 from batchjob.store.keys import user_name
+from batchjob.store.live import LiveEntry, LiveStore, Telling
 from batchjob.store.load import LoadLease
 from batchjob.store.run import Commit, Grant, Progress, RunStore, Standing
 from batchjob.store.runs import Store
@@ -18,19 +19,22 @@ from batchjob.store.snapshot import DeadLetter, ItemResult
 __all__ = [
     "Commit",
     "DeadLetter",
-    "Event",
     "Grant",
     "Index",
     "ItemResult",
     "LastError",
+    "LiveEntry",
+    "LiveStore",
     "LoadLease",
     "Page",
     "Progress",
+    "RunEvent",
     "RunStore",
     "SealLease",
     "Snapshot",
     "Standing",
     "Store",
     "Taken",
+    "Telling",
     "user_name",
 ]

@@ -1,38 +1,21 @@
 """Events of a run: what its scripts say to whoever watches, in the same step as what they tell of.
 
 The stream keeps about the last thousand, so that a watcher that comes back reads what it missed. It is for live
-views: the truth is the snapshot. The HTTP API will read it; until that is there, nobody but the tests does.
+views: the truth is the snapshot. The operator carries it on to people (see `live`).
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
+from batchjob.core.events import RunEvent
 from batchjob.errors import RunGone
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection
 from batchjob.store.keys import run_key
 
-BEGINNING: Final = "0"  # before the first event
 PAGE: Final = 500  # events a call
 MOST_CHARACTERS: Final = 2048  # of a value: a run's user may write its own keys by hand
 
 
-class Event(NamedTuple):
-    """One event.
-
-    `kind`: a state that the run has come into (core.items.RunState), `progress`, `item_failed`, `paused`,
-    `resumed`, `tripped`.
-    `fields`: with a state or progress the counters (none stands for 0), with `item_failed` position, id, class and
-    message, with `tripped` how many of how many items had failed, or how many tokens were
-    used. Where a processor tells how far its items are, `progress` has `reached` too, thousandths of items that are
-    done, those in hand counted in part (it never falls), and `item` and `message`: who spoke last since the event
-    before, and what was said.
-    """
-
-    id: str  # ascending in a run: `<ms of the store's clock>-<n>`
-    kind: str
-    fields: dict[str, str]
-
-
-async def read_events(connection: Connection, uid: str, after: str, wait_seconds: float) -> list[Event]:
+async def read_events(connection: Connection, uid: str, after: str, wait_seconds: float) -> list[RunEvent]:
     """Events after the one with the id `after`, oldest first; waits for one, at most so long and 5 s.
 
     Raises RunGone where the store does not know the run.
@@ -45,10 +28,11 @@ async def read_events(connection: Connection, uid: str, after: str, wait_seconds
             raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
         return []
     [[_, entries]] = answer
-    return [_event(entry_id, fields) for entry_id, fields in entries]
+    return [build_run_event(entry_id, fields) for entry_id, fields in entries]
 
 
-def _event(entry_id: bytes, flat: list[bytes]) -> Event:
+def build_run_event(entry_id: bytes, flat: list[bytes]) -> RunEvent:
+    """An event as it lies in the stream of a run."""
     texts = [text.decode(errors="replace")[:MOST_CHARACTERS] for text in flat]
     fields = dict(zip(texts[::2], texts[1::2], strict=True))
-    return Event(entry_id.decode(), fields.pop("type", ""), fields)
+    return RunEvent(entry_id.decode(), fields.pop("type", ""), fields)

@@ -29,6 +29,8 @@ HISTORY_PREFIX: Final = "bj:history:"  # of runs that have ended: history.py; al
 # Another layout needs another prefix.
 INDEX_PREFIX: Final = "bj:index:{jobs}:"
 LIMIT_PREFIX: Final = "bj:limit:"  # string: requests of a user in this window; with a TTL: it goes with the window
+LIVE_PREFIX: Final = "bj:live:{live}:"  # live.py; all of it has a TTL, the operator writes it, gateways read it
+LIVE_BELL: Final = f"{LIVE_PREFIX}bell"  # stream owner: something was told of a BatchJob of this one
 USER_PREFIX: Final = "bj-"  # an ACL user is named bj-<uid>
 
 
@@ -137,6 +139,16 @@ def index_set(facet: str, value: str) -> str:
 def index_counts(owner: str | None) -> str:
     """The key of the counts of all BatchJobs, or of an owner's."""
     return INDEX.counts if owner is None else f"{INDEX.counts}:{owner}"
+
+
+def live_told_key(uid: str) -> str:
+    """What was told of a BatchJob: a string, JSON of core.events.Told."""
+    return f"{LIVE_PREFIX}told:{uid}"
+
+
+def live_events_key(owner: str) -> str:
+    """The events of an owner by the name that `core.records` gives it: a stream of job, type, time, seq, data."""
+    return f"{LIVE_PREFIX}of:{owner}"
 
 
 def uid_of(key: bytes) -> str:

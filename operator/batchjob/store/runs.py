@@ -8,6 +8,7 @@ import structlog
 
 from batchjob.api.figures import FIGURES_NOTE, Figures
 from batchjob.api.run import StoreAccess
+from batchjob.core.events import BEGINNING, RunEvent
 from batchjob.core.items import LEASE_MS, Before, RunRules, RunState
 from batchjob.core.ranges import Pair, Ranges
 from batchjob.core.records import Tally, read_tally
@@ -16,9 +17,10 @@ from batchjob.errors import ConfigurationError
 from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, load
-from batchjob.store.events import BEGINNING, Event, read_events
+from batchjob.store.events import read_events
 from batchjob.store.history import History
 from batchjob.store.index import Index
+from batchjob.store.live import LiveStore
 from batchjob.store.results import iterate, read_letters
 from batchjob.store.run import RunStore
 from batchjob.store.snapshot import DeadLetter, ItemResult, read_snapshot
@@ -38,6 +40,7 @@ class Store:
         self._connection = connection
         self.history = History(connection)
         self.index = Index(connection)
+        self.live = LiveStore(connection)
 
     @classmethod
     def connect(cls, access: StoreAccess, *, name: str, reread: Callable[[], StoreAccess] | None = None) -> Self:
@@ -215,7 +218,7 @@ class Store:
         """Dead letters in the order of positions, from position `cursor` on; go on at the last position + 1."""
         return await read_letters(self._connection, uid, limit, cursor)
 
-    async def events(self, uid: str, after: str = BEGINNING, wait_seconds: float = 0.0) -> list[Event]:
+    async def events(self, uid: str, after: str = BEGINNING, wait_seconds: float = 0.0) -> list[RunEvent]:
         """Events of a run after the one with the id `after`, oldest first; waits for one, at most so long and 5 s."""
         return await read_events(self._connection, uid, after, wait_seconds)
 

@@ -58,6 +58,7 @@ HISTORY_PUT: Final = _named("history_put", _read("history_put"))
 INDEX_PUT: Final = _named("index_put", _facets() + _read("index_put"))
 INDEX_SEARCH: Final = _named("index_search", _read("index_search"))
 LEDGER: Final = _script("ledger")
+LIVE_PUT: Final = _named("live_put", _read("live_put"))
 LOAD_FINISH: Final = _script("load_finish", "duties")
 LOAD_KEEP: Final = _script("load_keep", "duties")
 LOAD_PUT: Final = _script("load_put", "duties")
@@ -73,6 +74,6 @@ TALLY: Final = _script("tally")
 
 ALL: Final = (
     ABANDON, BREAKER, CACHE_GET, CACHE_PUT, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE,
-    FINISHED, HISTORY_PUT, INDEX_PUT, INDEX_SEARCH, LEDGER, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN, PAUSE,
-    RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT, TALLY,
+    FINISHED, HISTORY_PUT, INDEX_PUT, INDEX_SEARCH, LEDGER, LIVE_PUT, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN,
+    PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT, TALLY,
 )  # fmt: skip

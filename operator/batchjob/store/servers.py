@@ -172,7 +172,7 @@ def find_servers(url: str) -> Servers:
 
 def slot_of(command: Command) -> int:
     """The slot of a command's first key: CRC16 of its hash tag, as Redis Cluster has it."""
-    key = command[3] if command[0] == "EVALSHA" else command[1]
+    key = command[3 if command[0] == "EVALSHA" else command.index("STREAMS") + 1 if command[0] == "XREAD" else 1]
     text = key if isinstance(key, bytes) else str(key).encode()
     _, opened, rest = text.partition(b"{")
     tag, closed, _ = rest.partition(b"}")

@@ -295,6 +295,6 @@ if run.state == 'open' and open_items() == 0 then
   set_state('sealing')
   changed = true
 elseif run.claimable then
-  tell_progress()
+  changed = tell_progress() or changed -- who carries events on is told too, where a heartbeat brought the last of them
 end
 return {run.state, run.paused and 1 or 0, next_ms(), changed and 1 or 0, lost, granted}

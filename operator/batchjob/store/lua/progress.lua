@@ -29,6 +29,7 @@ local function save_reached(run)
 end
 
 -- An event of progress, once there is any and the last is a while ago: the next exchange tells what this one does not.
+-- Returns whether it told.
 local function tell_progress()
   local f = redis.call('HMGET', KEY.meta, 'version', 'told_version', 'told_ms', 'reached', 'said_item', 'said')
   if f[1] ~= f[2] and now - tonumber(f[3] or 0) >= PROGRESS_MS then
@@ -43,5 +44,7 @@ local function tell_progress()
     if f[5] then
       redis.call('HDEL', KEY.meta, 'said_item', 'said')
     end
+    return true
   end
+  return false
 end
