@@ -29,6 +29,7 @@ NOTIFICATIONS = Counter(
     "Attempts to tell receivers of spec.notify (webhooks, email): delivered, pending (tried again), failed, gone.",
     ["kind", "outcome"],
 )
+LIVE_EVENTS = Counter("batchjob_live_events_total", "Live events that were told to people, by type.", ["type"])
 API_REQUESTS = Counter(
     "batchjob_api_requests_total", "Requests to the Kubernetes API; code 0 means no answer.", ["verb", "code"]
 )

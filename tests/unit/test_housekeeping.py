@@ -41,7 +41,7 @@ async def test_every_run_is_looked_at_once_the_store_is_back_since_changes_may_b
     queue.add.side_effect = lambda _: looked.set()
     store = AsyncMock()
     store.changed = Script(StoreUnavailable("away"), StoreUnavailable("away"), [], [])
-    loop = asyncio.create_task(Housekeeping(store, Mock(), known, Mock(), queue, Mock()).follow_changes())
+    loop = asyncio.create_task(Housekeeping(store, Mock(), known, Mock(), queue, Mock(), Mock()).follow_changes())
     await asyncio.wait_for(looked.wait(), 5)
     await asyncio.sleep(0)
     loop.cancel()
@@ -58,7 +58,7 @@ async def test_one_that_has_ended_is_looked_at_for_its_user_unless_a_look_is_to_
     queue.expects.side_effect = lambda key: key == ("team", "expected")
     looked = asyncio.Event()
     queue.add.side_effect = lambda _: looked.set()
-    loop = asyncio.create_task(Housekeeping(Mock(), users, known, Mock(), queue, Mock()).keep_users(60))
+    loop = asyncio.create_task(Housekeeping(Mock(), users, known, Mock(), queue, Mock(), Mock()).keep_users(60))
     await asyncio.wait_for(looked.wait(), 5)
     await asyncio.sleep(0)
     loop.cancel()
@@ -73,7 +73,7 @@ async def test_a_run_that_moves_again_after_a_look_for_another_reason_is_looked_
     known, store, key = Mock(spec=KnownBatchJobs), AsyncMock(), ("team", "running")
     known.key_of.return_value, store.changed.return_value = key, ["uid"]
     queue: Workqueue[tuple[str, str]] = Workqueue()
-    house = Housekeeping(store, Mock(), known, Mock(), queue, Mock())
+    house = Housekeeping(store, Mock(), known, Mock(), queue, Mock(), Mock())
     look = AsyncMock()
     work = asyncio.create_task(queue.work(look, 1))
 
@@ -104,7 +104,7 @@ async def test_runs_of_a_namespace_whose_batch_jobs_cannot_be_listed_are_not_swe
     store.created_for.side_effect = owners.get
     relist.uids.return_value = {"there"}, {"away"}
     relist.serves = {"team", "away"}.__contains__
-    house = Housekeeping(store, users, known, relist, Mock(), Mock())
+    house = Housekeeping(store, users, known, relist, Mock(), Mock(), Mock())
     await house.sweep()
     store.delete_run.assert_awaited_once_with("orphan", {b"key"})
     relist.uids.return_value = {"there", "barred"}, set[str]()

@@ -41,13 +41,13 @@ def test_a_run_without_trouble_is_told_from_its_queue_to_its_end() -> None:
 
 
 def test_the_total_is_unknown_while_the_source_is_loaded() -> None:
-    found = news(JOB, Told(), [run_event(0, "progress", waiting=3, succeeded=1)], [], 1000)
+    found = news(JOB, Told(begun=True), [run_event(0, "progress", waiting=3, succeeded=1)], [], 1000)
     assert found.events[0].data == {"jobId": JOB, "progress": 0.0, "processed": 1, "total": None}
 
 
 def test_long_items_move_progress_and_their_last_words_go_with_it() -> None:
     fields: dict[str, Any] = {"waiting": 1, "active": 1, "reached": 1500, "item": "a", "message": "page 3"}
-    [event] = news(JOB, Told(loaded=True), [run_event(0, **fields)], [], 1000).events
+    [event] = news(JOB, Told(begun=True, loaded=True), [run_event(0, **fields)], [], 1000).events
     assert event.data == {"jobId": JOB, "progress": 75.0, "processed": 0, "total": 2, "item": "a", "message": "page 3"}
 
 
@@ -67,6 +67,15 @@ def test_one_that_was_never_queued_and_has_ended_says_only_that() -> None:
     assert types(news(JOB, Told(), [], [standing(Phase.FAILED, error="no such queue")], 1000).events) == ["error"]
 
 
+def test_of_items_nothing_is_told_before_the_start() -> None:
+    """A worker may be quicker than the status."""
+    seen = [run_event(0, "open", waiting=1)]
+    early = news(JOB, Told(), seen, [standing(Phase.QUEUED)], 1000)
+    assert types(early.events) == ["queued"]
+    assert (early.told.cursor, early.again) == ("0", False)
+    assert types(news(JOB, early.told, seen, [standing(Phase.RUNNING)], 1001).events) == ["started", "progress"]
+
+
 @pytest.mark.parametrize("phase", list(Phase))
 def test_after_the_end_nothing_is_told(phase: Phase) -> None:
     ended = news(JOB, Told(), [], [standing(Phase.SUCCEEDED)], 1000).told
@@ -76,7 +85,7 @@ def test_after_the_end_nothing_is_told(phase: Phase) -> None:
 
 
 def test_progress_that_comes_too_early_waits_with_all_that_came_after_it() -> None:
-    told = Told(loaded=True, progress_ms=1000, stands=LiveType.STARTED, begun=True)
+    told = Told(begun=True, loaded=True, progress_ms=1000, stands=LiveType.STARTED)
     seen = [run_event(0, "item_failed", position=1), run_event(1), run_event(2, "item_failed", position=2)]
     first = news(JOB, told, seen, [standing(Phase.SUSPENDED)], 1100)
     assert types(first.events) == ["item_failed"]
@@ -86,7 +95,7 @@ def test_progress_that_comes_too_early_waits_with_all_that_came_after_it() -> No
 
 
 def test_the_end_waits_for_no_progress_but_for_what_was_not_read_yet() -> None:
-    told = Told(loaded=True, progress_ms=1000)
+    told = Told(begun=True, loaded=True, progress_ms=1000)
     found = news(JOB, told, [run_event(0)], [standing(Phase.SUCCEEDED)], 1001)
     assert types(found.events) == ["complete"]
     found = news(JOB, told, [run_event(0, "item_failed")], [standing(Phase.SUCCEEDED)], 1001, more=True)
@@ -100,7 +109,7 @@ def test_nonsense_that_a_tenant_wrote_into_its_run_is_told_in_bounds() -> None:
         run_event(1, "progress", waiting="9" * 400, succeeded="-1", reached="٣"),
         RunEvent("nonsense", "", {}),
     ]
-    found = news(JOB, Told(loaded=True), mad, [], 1000)
+    found = news(JOB, Told(begun=True, loaded=True), mad, [], 1000)
     failure, progress = (event.data for event in found.events)
     assert (failure["position"], len(failure["item"]), len(failure["error"])) == (0, 1024, 1024)
     assert progress == {"jobId": JOB, "progress": 100.0, "processed": 0, "total": 0}

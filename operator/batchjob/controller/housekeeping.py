@@ -39,13 +39,16 @@ class Housekeeping:
         relist: Relist,
         queue: Workqueue[ObjectKey],
         keeping: Keeping,
+        moved: Callable[[str], None],
     ) -> None:
+        """`moved`: is called with the uid of each run of which people may have to be told something."""
         self._store = store
         self._users = users
         self._known = known
         self._relist = relist
         self._queue = queue
         self._keeping = keeping
+        self._moved = moved
         self._looked_at: dict[ObjectKey, float] = {}
 
     async def follow_changes(self) -> None:
@@ -105,6 +108,7 @@ class Housekeeping:
         for uid in await self._store.changed(CHANGES_SECONDS):
             if key := self._known.key_of(uid):
                 self._add(key)
+                self._moved(uid)
 
     async def _compare_users(self) -> None:
         present = await self._users.refresh()
@@ -120,6 +124,7 @@ class Housekeeping:
         for entry in self._known.entries():
             if entry.needs_user:
                 self._queue.add((entry.namespace, entry.name))
+                self._moved(entry.uid)
 
     async def _calmly(self, deed: Callable[[], Awaitable[None]], trouble: str) -> bool:
         """Whether it went well. Nothing that goes wrong in a loop may end the operator, a mistake of ours neither."""

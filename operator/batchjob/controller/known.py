@@ -78,14 +78,19 @@ class KnownBatchJobs:
     """The BatchJobs by (namespace, name)."""
 
     def __init__(
-        self, owes: Callable[[Entry], None] = lambda _: None, moved: Callable[[JobRow], None] = lambda _: None
+        self,
+        owes: Callable[[Entry], None] = lambda _: None,
+        moved: Callable[[JobRow], None] = lambda _: None,
+        turned: Callable[[Entry, dict[str, Any]], None] = lambda _, __: None,
     ) -> None:
         """`owes`: is called with each new picture of a BatchJob of which somebody is to be told something.
 
-        `moved`: with each new row, and with that of a BatchJob that is gone.
+        `moved`: with each new row, and with that of a BatchJob that is gone. `turned`: with the first picture of one,
+        and where it has come into another phase.
         """
         self._owes = owes
         self._moved = moved
+        self._turned = turned
         self._entries: dict[ObjectKey, Entry] = {}
         self._keys: dict[str, ObjectKey] = {}  # by uid
         self._readers: dict[ObjectKey, set[ObjectKey]] = {}  # who reads a BatchJob
@@ -107,6 +112,8 @@ class KnownBatchJobs:
             self._owes(entry)
         if old is None or old.row != entry.row:
             self._moved(entry.row)
+        if old is None or (old.uid, old.phase) != (entry.uid, entry.phase):
+            self._turned(entry, body)
         if entry.parent:
             readers = self._readers.setdefault((entry.namespace, entry.parent), set())
             (readers.discard if entry.ended else readers.add)(key)

@@ -21,6 +21,7 @@ from batchjob.controller.indexing import Indexing
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.leader import Leader, LeaseSettings
+from batchjob.controller.live import Live
 from batchjob.controller.manifests import SELECTOR, PodSettings
 from batchjob.controller.observe import Observer
 from batchjob.controller.outbox import Outbox, OutboxSettings
@@ -58,7 +59,7 @@ class Operator:
         self._store = store
         self._queue: Workqueue[ObjectKey] = Workqueue()
         self._leads = False
-        self._known = KnownBatchJobs(self._owes, self._row_moved)
+        self._known = KnownBatchJobs(self._owes, self._row_moved, self._turned)
         self._relist = Relist(kube, namespaces, self._known)
         self._indexing = Indexing(store, self._known, self._relist)
         self._jobs = ChildJobs(kube, JOBS, namespaces, SELECTOR, self._job_moved)
@@ -67,7 +68,10 @@ class Operator:
         self._schedules = Schedules(kube, namespaces, settings.worker_image, self._look_at)
         self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
         keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
-        self._housekeeping = Housekeeping(store, self._users, self._known, self._relist, self._queue, keeping)
+        self._live = Live(kube, self._known, store)
+        self._housekeeping = Housekeeping(
+            store, self._users, self._known, self._relist, self._queue, keeping, self._live.moved
+        )
         self._outbox = Outbox(kube, self._known, _outbox_settings(settings), self._look_at)
         self._queue_status = QueueStatus(kube, self._queues, self._known, self._queue.add)
         self._supervisors = [Supervisor(access, namespace, self._batch_job_moved) for namespace in namespaces]
@@ -132,6 +136,7 @@ class Operator:
             group.create_task(self._schedules.lead())
             group.create_task(self._outbox.lead())
             group.create_task(self._indexing.lead())
+            group.create_task(self._live.lead())
             group.create_task(self._housekeeping.follow_changes())
             group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
             group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))
@@ -164,6 +169,10 @@ class Operator:
 
     def _row_moved(self, row: JobRow) -> None:
         self._indexing.moved(row)
+
+    def _turned(self, entry: Entry, body: dict[str, Any]) -> None:
+        if self._leads:
+            self._live.turned(entry, body)
 
     def _job_moved(self, job: dict[str, Any], _gone: bool) -> None:
         key = self._known.key_of(controller_uid(job) or "")

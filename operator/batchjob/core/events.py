@@ -134,7 +134,8 @@ def news(
             teller.stand(kind)
     split = max((at for at, (kind, _) in enumerate(turns, 1) if kind in _BEFORE_ITEMS), default=0)
     ends = any(kind in ENDS for kind, _ in turns)
-    seen = [] if told.stands in ENDS else seen
+    if told.stands in ENDS or not (teller.told.begun or ends):  # it has a start to come, whose news brings these
+        seen, more = [], False
     last = max((at for at, event in enumerate(seen) if _is_progress(event)), default=-1)  # it overtakes those before
     waits = False
     if last >= 0 and 0 <= now_ms - told.progress_ms < PROGRESS_MS:  # below 0: another clock told it
