@@ -70,6 +70,9 @@ class Durations(Collector):
         yield HistogramMetricFamily(self._name, self._documentation, buckets, self._sum)
 
 
+LIVE_WATCHERS = Gauge("batchjob_live_watchers", "Connections that watch live events, of this replica.")
+LIVE_DROPPED = Counter("batchjob_live_dropped_total", "Watchers that did not keep up with live events and were let go.")
+
 # The worker's.
 ITEMS = Counter("batchjob_items_total", "Attempts of items by what became of them.", ["outcome"])
 RETRIES = Counter("batchjob_retries_total", "Attempts that failed and are tried again.", ["error_class"])

@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from batchjob.gateway import annotator, batchjobs, contents, description, probes, problems, queues, schedules
+from batchjob.gateway import annotator, batchjobs, contents, description, live, probes, problems, queues, schedules
 from batchjob.gateway.access import Gate, Permissions
 from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
@@ -23,6 +23,7 @@ ROUTERS: Final = (
     annotator.router,
     queues.router,
     schedules.router,
+    live.router,
 )
 
 

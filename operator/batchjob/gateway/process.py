@@ -12,11 +12,13 @@ from batchjob import log
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.errors import ConfigurationError
 from batchjob.gateway.app import build_app
+from batchjob.gateway.live import leave
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.kube import Access
 from batchjob.metrics import publish_build_info
 
 HEADER_BYTES: Final = 64 * 1024  # all header lines of a request: a token with many groups has 16 KiB
+MESSAGE_BYTES: Final = 64 * 1024  # of a WebSocket's message to us: a token
 CONNECTIONS: Final = 10_000  # at once; live events keep one each. Beyond: 503
 
 logger = log.get(__name__)
@@ -44,13 +46,18 @@ class Server(uvicorn.Server):
         """Capture none."""
         yield
 
+    def stop(self) -> None:
+        """End once requests that have begun are answered; live events would go on for ever."""
+        self.should_exit = True
+        leave(self.config.app)
+
 
 async def serve(settings: GatewaySettings, access: Access) -> None:
     """Serve until SIGTERM or SIGINT."""
     server = Server(build_config(settings, access))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, setattr, server, "should_exit", True)
+        loop.add_signal_handler(number, server.stop)
     logger.info("started", host=settings.listen_host, port=settings.listen_port)
     await server.serve()
     logger.info("stopped")
@@ -70,5 +77,6 @@ def build_config(settings: GatewaySettings, access: Access) -> uvicorn.Config:
         limit_concurrency=CONNECTIONS,
         h11_max_incomplete_event_size=HEADER_BYTES,
         http="h11",
+        ws_max_size=MESSAGE_BYTES,
         timeout_graceful_shutdown=settings.drain_seconds,
     )

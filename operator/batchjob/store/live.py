@@ -92,11 +92,17 @@ class LiveStore:
 
     async def read(self, owner: str, after: str) -> list[LiveEntry]:
         """Events of an owner after the one with that id, oldest first, a page at most."""
-        return await self._range(owner, f"({after}")
+        [found] = await self.read_many([(owner, after)])
+        return found
+
+    async def read_many(self, cursors: Sequence[tuple[str, str]]) -> list[list[LiveEntry]]:
+        """The same of several owners (owner, id), in one round trip."""
+        return await self._ranges([(owner, f"({after}") for owner, after in cursors])
 
     async def read_from(self, owner: str, first: str) -> list[LiveEntry]:
         """The same with that one, if it is still there."""
-        return await self._range(owner, first)
+        [found] = await self._ranges([(owner, first)])
+        return found
 
     async def last_ring(self) -> str:
         """The id of the last ring of the bell."""
@@ -121,9 +127,10 @@ class LiveStore:
         found = await self._connection.command("XREVRANGE", key, "+", "-", "COUNT", 1)
         return found[0][0].decode() if found else BEGINNING
 
-    async def _range(self, owner: str, first: str) -> list[LiveEntry]:
-        found = await self._connection.command("XRANGE", keys.live_events_key(owner), first, "+", "COUNT", PAGE)
-        return [_entry(entry_id, *fields[1::2]) for entry_id, fields in found]
+    async def _ranges(self, firsts: Sequence[tuple[str, str]]) -> list[list[LiveEntry]]:
+        batch = [("XRANGE", keys.live_events_key(owner), first, "+", "COUNT", PAGE) for owner, first in firsts]
+        found = [answered(answer) for answer in await self._connection.commands(batch)]
+        return [[_entry(entry_id, *fields[1::2]) for entry_id, fields in entries] for entries in found]
 
 
 def _record(raw: bytes | None) -> Record:

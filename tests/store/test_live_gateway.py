@@ -1,0 +1,214 @@
+"""Live events through the real gateway: only one's own, without a gap or a repeat over a kill, and no stuck client."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from batchjob.core.events import LiveType
+from batchjob.store import Store
+from tests.support.live_gateway import ApiServer, GatewayProcess, Teller, sse_events, token
+from tests.support.redis_server import RedisServer
+from tests.support.workers import wait_for
+
+PROGRESS = LiveType.PROGRESS
+
+
+@pytest.fixture
+def api() -> ApiServer:
+    server = ApiServer()
+    for name, owner in (("a", "alice"), ("b", "bob"), ("c", "alice")):
+        server.add(name, owner, phase="Running")
+    return server
+
+
+@pytest.fixture
+async def gateway(api: ApiServer, redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[GatewayProcess]:
+    async with api.serving() as url:
+        process = await GatewayProcess(url, redis_server.url, tmp_path).start()
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def teller(store: Store) -> Teller:
+    return Teller(store)
+
+
+async def receive(socket: ClientConnection, most: int) -> list[dict[str, Any]]:
+    found = list[dict[str, Any]]()
+    while len(found) < most:
+        message = json.loads(await asyncio.wait_for(socket.recv(), 20))
+        if message["type"] != "heartbeat":
+            found.append(message)
+    return found
+
+
+async def closed(socket: ClientConnection) -> int | None:
+    """The code with which the gateway closes it."""
+    await asyncio.wait_for(socket.wait_closed(), 20)
+    return socket.close_code
+
+
+async def test_an_owner_sees_all_of_theirs_and_nothing_of_others(gateway: GatewayProcess, teller: Teller) -> None:
+    async with (
+        await gateway.watch("alice") as alice,
+        await gateway.watch("bob") as bob,
+        await gateway.watch("admin", "?owner=alice") as admin,
+    ):
+        await teller.tell("b", LiveType.QUEUED, owner="bob")
+        await teller.tell("a", LiveType.STARTED)
+        await teller.tell("c", PROGRESS, progress=50.0, processed=1, total=2)
+        mine = await receive(alice, 2)
+        assert [event["jobId"] for event in mine] == ["team.a", "team.c"]
+        assert mine[1].keys() == {"id", "type", "time", "jobId", "seq", "data"}
+        assert mine[1]["type"] == "batch:progress"
+        assert mine[1]["data"] == {"jobId": "team.c", "progress": 50.0, "processed": 1, "total": 2}
+        assert await receive(admin, 2) == mine
+        assert [event["jobId"] for event in await receive(bob, 1)] == ["team.b"]
+
+
+async def test_who_may_not_watch_is_told_by_a_code(gateway: GatewayProcess) -> None:
+    async def code(first: str, query: str = "") -> int | None:
+        async with connect(f"ws://127.0.0.1:{gateway.port}/ws{query}", proxy=None) as socket:
+            await socket.send(first)
+            return await closed(socket)
+
+    alice = json.dumps({"token": token("alice")})
+    assert await code("hello") == 4400
+    assert await code(alice, "?after=yesterday") == 4400
+    assert await code(json.dumps({"token": "bj_alice_" + "y" * 32})) == 4401
+    assert await code(alice, "?owner=bob") == 4404
+    assert await code(alice, "?jobId=team.b") == await code(alice, "?jobId=team.unknown") == 4404
+    assert await code("x" * 100_000) == 1009
+
+
+async def test_a_token_in_the_header_needs_no_first_message_and_one_in_the_url_is_none(
+    gateway: GatewayProcess, teller: Teller
+) -> None:
+    url, headers = f"ws://127.0.0.1:{gateway.port}/ws", {"Authorization": f"Bearer {token('alice')}"}
+    async with connect(f"{url}?jobId=team.a", proxy=None, additional_headers=headers) as socket:
+        assert json.loads(await socket.recv())["data"] == {"owner": "alice", "namespace": "team"}
+        await teller.tell("c", PROGRESS)
+        await teller.tell("a", PROGRESS)
+        assert [event["jobId"] for event in await receive(socket, 1)] == ["team.a"]
+    async with connect(f"{url}?token={token('alice')}", proxy=None) as socket:
+        await socket.send("{}")
+        assert await closed(socket) == 4400
+
+
+async def test_sse_tells_a_batchjob_from_its_beginning_and_ends_with_it(
+    gateway: GatewayProcess, teller: Teller
+) -> None:
+    await teller.tell("a", LiveType.QUEUED, LiveType.STARTED)
+    seen = []
+    async with gateway.events("alice", "team.a") as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-store"
+        async for event in sse_events(response):
+            seen.append(event)
+            if len(seen) == 2:
+                await teller.tell("c", PROGRESS)
+                await teller.tell("a", PROGRESS, LiveType.COMPLETE, result={"processed": 1})
+    assert [event["event"] for event in seen] == ["batch:queued", "batch:started", "batch:progress", "batch:complete"]
+    bodies = [json.loads(event["data"]) for event in seen]
+    assert [body["id"] for body in bodies] == [event["id"] for event in seen]
+    assert bodies[3]["data"] == {"jobId": "team.a", "result": {"processed": 1}}
+    async with gateway.events("alice", "team.a", seen[1]["id"]) as response:
+        assert [event async for event in sse_events(response)] == seen[2:]
+    async with gateway.events("alice", "team.a", seen[3]["id"]) as response:
+        assert response.status_code == 204, "an EventSource has nothing to come back for"
+
+
+async def test_one_that_ended_long_ago_says_so_at_once(gateway: GatewayProcess, api: ApiServer) -> None:
+    condition = {"type": "Failed", "status": "True", "reason": "ItemsFailed", "message": "7 of 9 items failed"}
+    counts = {"total": 9, "succeeded": 2, "failed": 7}
+    conditions = [condition | {"lastTransitionTime": "2026-01-01T00:00:00Z"}]
+    api.add("old", "alice", phase="Failed", counts=counts, conditions=conditions)
+    async with gateway.events("alice", "team.old") as response:
+        [event] = [event async for event in sse_events(response)]
+    assert event["event"] == "batch:error"
+    data = json.loads(event["data"])["data"]
+    assert (data["jobId"], data["error"], data["result"]["failed"]) == ("team.old", "7 of 9 items failed", 7)
+
+
+@pytest.mark.parametrize(
+    ("user", "job", "last", "status"),
+    [
+        ("alice", "team.b", None, 404),
+        ("alice", "team.unknown", None, 404),
+        ("alice", "nothing", None, 404),
+        ("nobody", "team.a", None, 401),
+        ("alice", "team.a", "yesterday", 422),
+    ],
+)
+async def test_sse_refuses_with_a_problem(
+    gateway: GatewayProcess, user: str, job: str, last: str | None, status: int
+) -> None:
+    async with gateway.events(user, job, last) as response:
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_over_kills_of_the_gateway_each_event_is_seen_once(gateway: GatewayProcess, teller: Teller) -> None:
+    total, seen, last = 60, list[int](), ""
+
+    async def tell() -> None:
+        for _ in range(total):
+            await teller.tell("a", PROGRESS)
+            await asyncio.sleep(0.01)  # the pace of what happens, not a wait for anything
+
+    async def watch() -> None:
+        nonlocal last
+        query = f"?after={last}" if last else "?after=0"
+        async with await gateway.watch("alice", query) as socket:
+            while len(seen) < total:
+                [event] = await receive(socket, 1)
+                assert event["type"] == "batch:progress"
+                seen.append(event["seq"])
+                last = event["id"]
+                if len(seen) in {10, 25, 40}:
+                    gateway.kill()
+
+    telling = asyncio.create_task(tell())
+    while len(seen) < total:
+        try:
+            await watch()
+        except ConnectionClosed:
+            await gateway.start()
+    await telling
+    assert seen == list(range(1, total + 1))
+
+
+async def test_a_stuck_client_is_let_go_and_others_go_on(gateway: GatewayProcess, teller: Teller) -> None:
+    stuck = await gateway.watch("alice", max_queue=1, ping_interval=None)
+    async with await gateway.watch("alice") as quick:
+        for _ in range(100):  # more than the buffers of both sides and the queue hold
+            await teller.tell("a", *[PROGRESS] * 100, said="x" * 1000)
+            assert len(await receive(quick, 100)) == 100
+
+        async def gone() -> bool | None:
+            async with httpx2.AsyncClient() as client:
+                text = (await client.get(f"{gateway.url}/metrics")).text
+            return ("batchjob_live_dropped_total 1.0" in text and "batchjob_live_watchers 1.0" in text) or None
+
+        await wait_for(gone, "the stuck client to be let go")
+    stuck.transport.abort()
+
+
+async def test_a_gateway_that_is_stopped_sends_all_away_at_once(gateway: GatewayProcess, teller: Teller) -> None:
+    async with await gateway.watch("alice") as socket, gateway.events("alice", "team.a") as response:
+        await teller.tell("a", PROGRESS)
+        await receive(socket, 1)
+        stopping = asyncio.create_task(gateway.stop())
+        assert await closed(socket) == 1012
+        assert len([event async for event in sse_events(response)]) == 1
+        assert await stopping == 0
+    assert "Traceback" not in gateway.said()
