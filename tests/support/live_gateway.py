@@ -7,9 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final, Self
 
 import httpx2
@@ -21,9 +22,9 @@ from batchjob.core.events import LiveEvent, LiveType, Told
 from batchjob.core.records import owner_key
 from batchjob.store import Store, Telling
 from batchjob.store.live import NOTHING, Record
+from tests.support.kubectl import wait_until
 from tests.support.manifests import inline, noop
 from tests.support.redis_server import free_port
-from tests.support.workers import wait_for
 
 USERS: Final = ("alice", "bob", "admin")
 
@@ -46,9 +47,22 @@ class ApiServer:
         body["metadata"] |= {"namespace": "team", "uid": name, "resourceVersion": "1", "generation": 1}
         self.batch_jobs[name] = body | {"status": status}
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[str]:
-        """Serve; yields the URL."""
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """Serve in a thread of its own, whatever the loops of tests do; yields the URL."""
+        loop = asyncio.new_event_loop()
+        thread = Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        runner = asyncio.run_coroutine_threadsafe(self._begin(), loop).result(20)
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(20)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    async def _begin(self) -> web.AppRunner:
         app = web.Application()
         app.router.add_get("/apis/batchjob.dev/v1alpha1", self._kinds)
         app.router.add_get("/apis/batchjob.dev/v1alpha1/namespaces/{namespace}/batchjobs/{name}", self._batch_job)
@@ -56,12 +70,8 @@ class ApiServer:
         app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._review)
         runner = web.AppRunner(app)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
 
     async def _kinds(self, _: web.Request) -> web.Response:
         return web.json_response({"resources": [{"name": "batchjobs"}]})
@@ -116,24 +126,19 @@ class GatewayProcess:
         }
         self.process: subprocess.Popen[bytes] | None = None
 
-    async def start(self) -> Self:
+    def start(self) -> Self:
         """Start it, and wait until it answers."""
-        self.process = await asyncio.to_thread(self._begin)
-
-        async def answers() -> bool | None:
-            async with httpx2.AsyncClient() as client:
-                try:
-                    return (await client.get(f"{self.url}/healthz")).status_code == 200 or None
-                except httpx2.TransportError:
-                    return None
-
-        await wait_for(answers, f"the gateway to answer; see {self._log}", 60)
-        return self
-
-    def _begin(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", "from batchjob.cli import main; main()", "gateway"]
         with self._log.open("ab") as log:
-            return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+        wait_until(self._answers, f"the gateway to answer; see {self._log}", every=0.05)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            return httpx2.get(f"{self.url}/healthz").status_code == 200
+        except httpx2.TransportError:
+            return False
 
     def kill(self) -> None:
         """SIGKILL."""
