@@ -150,7 +150,7 @@ class GatewayProcess:
         """SIGTERM; returns the exit code."""
         assert self.process
         self.process.terminate()
-        return await asyncio.to_thread(self.process.wait, 15)
+        return await asyncio.to_thread(self.process.wait, 60)
 
     def said(self) -> str:
         """What it logged."""
@@ -169,7 +169,7 @@ class GatewayProcess:
         """An answer with Server-Sent Events."""
         headers = {"Authorization": f"Bearer {token(user)}"} | ({"Last-Event-ID": last} if last else {})
         async with (
-            httpx2.AsyncClient(timeout=30) as client,
+            httpx2.AsyncClient(timeout=60) as client,
             client.stream("GET", f"{self.url}/api/v1/batch-jobs/{job}/events", headers=headers) as response,
         ):
             yield response
@@ -201,6 +201,7 @@ async def sse_events(response: httpx2.Response) -> AsyncIterator[dict[str, str]]
         name, _, value = line.partition(": ")
         if line and name:
             event[name] = value
-        elif not line and "data" in event:
-            yield event
+        elif not line:
+            if "data" in event:
+                yield event
             event = {}
