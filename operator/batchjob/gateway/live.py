@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Response
 
 from batchjob.gateway import live_events, live_socket
 from batchjob.gateway.live_hub import Hub
+from batchjob.gateway.views import JOBS
 
 
 @asynccontextmanager
@@ -28,8 +29,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 router = APIRouter(lifespan=_lifespan)
-router.include_router(live_events.router)
-router.include_router(live_socket.router)
+router.add_api_route(f"{JOBS}/{{job}}/events", live_events.events, response_class=Response, tags=["BatchJobs"])
+router.add_api_websocket_route("/ws", live_socket.ws)
 
 
 def leave(app: Any) -> None:

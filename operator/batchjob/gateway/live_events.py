@@ -5,7 +5,7 @@ import time
 from contextlib import suppress
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
@@ -27,11 +27,9 @@ from batchjob.gateway.views import job_id
 
 RETRY_MS: Final = 2000  # after which an EventSource comes back
 
-router = APIRouter()
 logger = log.get(__name__)
 
 
-@router.get("/api/v1/batch-jobs/{job}/events", response_class=Response, tags=["events"])
 async def events(
     job: str,
     request: Request,

@@ -5,7 +5,7 @@ import time
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Query, WebSocket
+from fastapi import Query, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from batchjob import log
@@ -22,7 +22,6 @@ from batchjob.gateway.problems import INVALID, NOT_FOUND, UNAUTHENTICATED, Probl
 
 TOKEN_SECONDS: Final = 10.0  # for the first message
 
-router = APIRouter()
 logger = log.get(__name__)
 
 
@@ -59,7 +58,6 @@ _ENDED: Final[dict[type[Exception], Close]] = {
 }
 
 
-@router.websocket("/ws")
 async def ws(
     socket: WebSocket,
     after: str | None = None,

@@ -71,6 +71,7 @@ def build_config(settings: GatewaySettings, access: Access) -> uvicorn.Config:
         port=settings.listen_port,
         lifespan="on",
         log_config=None,
+        log_level="warning",  # what it says of a WebSocket has the whole URL in it
         access_log=False,
         server_header=False,
         proxy_headers=False,  # what they say decides nothing here, and anybody may send them
