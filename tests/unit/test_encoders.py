@@ -43,8 +43,11 @@ def file(form: str, rows: list[list[Any]], columns: list[Column] = COLUMNS, **fi
 
 
 def read_csv(body: bytes) -> list[list[str]]:
-    csv.field_size_limit(2**24)
-    return list(csv.reader(io.StringIO(body.decode("utf-8"), newline="")))
+    before = csv.field_size_limit(2**24)  # the process' own: other tests are about it
+    try:
+        return list(csv.reader(io.StringIO(body.decode("utf-8"), newline="")))
+    finally:
+        csv.field_size_limit(before)
 
 
 def test_a_file_has_the_headers_of_its_columns() -> None:

@@ -131,11 +131,14 @@ def read(path: Path) -> Iterator[Sequence[str]]:
         for batch in pq.ParquetFile(path).iter_batches(10_000):
             yield from zip(*([_text(value) for value in column.to_pylist()] for column in batch.columns), strict=True)
     else:
-        csv.field_size_limit(CELL_LIMIT)
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            assert next(rows) == ["id", "day", "amount", "note", "seen"]
-            yield from rows
+        before = csv.field_size_limit(CELL_LIMIT)  # the process' own: tests are about it
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = csv.reader(file)
+                assert next(rows) == ["id", "day", "amount", "note", "seen"]
+                yield from rows
+        finally:
+            csv.field_size_limit(before)
 
 
 def _text(value: Any) -> str:
