@@ -6,9 +6,14 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from fastapi import APIRouter
+from pydantic_settings import BaseSettings
+from starlette.routing import Route, WebSocketRoute
 
 from batchjob.controller.manifests import MANAGED_BY, MANAGER
 from batchjob.controller.settings import Settings
+from batchjob.gateway.app import ROUTERS
+from batchjob.gateway.settings import GatewaySettings
 from batchjob.store.settings import PREFIX
 from tests.chart.rendering import CHART, HERE, HelmError, objects, of_kind, render, run_helm
 
@@ -16,6 +21,9 @@ CRDS = HERE.parents[1] / "crds"
 VALUES = sorted((HERE / "values").glob("*.yaml"))
 NO_CRDS = ("--set", "crds.install=false")
 KEEP = {"helm.sh/resource-policy": "keep"}
+
+OPENAPI = "/openapi.json"
+PROCESSES: dict[str, type[BaseSettings]] = {"operator": Settings, "gateway": GatewaySettings}
 
 every_value_set = pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 
@@ -32,7 +40,8 @@ def test_the_rendering_is_the_committed_one(values: Path, *, update_golden: bool
 @every_value_set
 def test_every_object_fits_the_schemas_of_kubernetes(values: Path) -> None:
     for found in objects("--values", values):
-        kubernetes_validate.validate(found, "1.37", strict=True)
+        if not found["apiVersion"].startswith("gateway.networking.k8s.io/"):  # an HTTPRoute's schema is not Kubernetes'
+            kubernetes_validate.validate(found, "1.37", strict=True)
 
 
 @every_value_set
@@ -61,11 +70,13 @@ def test_no_role_has_a_wildcard_and_no_one_may_list_secrets(values: Path) -> Non
             assert "secrets" not in rule["resources"] or not {"list", "watch"} & set(rule["verbs"])
 
 
-def test_with_watched_namespaces_nothing_but_the_queues_is_bound_in_the_whole_cluster() -> None:
+def test_with_watched_namespaces_nothing_but_queues_and_questions_is_bound_in_the_whole_cluster() -> None:
     found = objects("--set", "watchNamespaces={team-a,team-b}")
-    [binding] = of_kind(found, "ClusterRoleBinding")
-    [role] = [role for role in of_kind(found, "ClusterRole") if role["metadata"]["name"] == binding["roleRef"]["name"]]
-    assert {name for rule in role["rules"] for name in rule["resources"]} == {"batchqueues", "batchqueues/status"}
+    bound_roles = {binding["roleRef"]["name"] for binding in of_kind(found, "ClusterRoleBinding")}
+    roles = [role for role in of_kind(found, "ClusterRole") if role["metadata"]["name"] in bound_roles]
+    assert len(roles) == len(bound_roles) == 2, "the operator's and the gateway's"
+    resources = {name for role in roles for rule in role["rules"] for name in rule["resources"]}
+    assert resources == {"batchqueues", "batchqueues/status", "tokenreviews", "subjectaccessreviews"}
     bound = {binding["metadata"]["namespace"] for binding in of_kind(found, "RoleBinding")}
     assert bound == {"team-a", "team-b", "batchjob-system"}
 
@@ -110,6 +121,11 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("policies.owners.fill=yes", "at '/policies/owners/fill'"),
         ("policies.caps.maxParallelism=-1", "at '/policies/caps/maxParallelism': minimum"),
         ("policies.caps.imagePrefixes={registry/team}", "at '/policies/caps/imagePrefixes/0'"),
+        ("gateway.oidc.issuer=https://sso.example.com", "at '/gateway/oidc/audience': minLength"),
+        ("gateway.oidc.issuer=http://sso.example.com", "at '/gateway/oidc/issuer'"),
+        ("gateway.ingress.enabled=true", "at '/gateway/ingress/host': minLength"),
+        ("gateway.httpRoute.enabled=true", "at '/gateway/httpRoute/parentRefs': minItems"),
+        ("gateway.tokenReview=false", "at '/gateway'"),
         ("replicas=0", "at '/replicas': minimum"),
         ("replica=3", "additional properties 'replica' not allowed"),
     ],
@@ -121,14 +137,16 @@ def test_the_schema_refuses_a_bad_value_and_names_it(setting: str, words: str) -
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_a_second_operator_runs_on_another_node_and_one_of_them_stays_where_nodes_are_drained(replicas: int) -> None:
-    found = objects("--set", f"replicas={replicas}")
-    [operator] = of_kind(found, "Deployment")
-    assert operator["spec"]["replicas"] == replicas
-    assert ("topologySpreadConstraints" in operator["spec"]["template"]["spec"]) == (replicas > 1)
-    assert [budget["spec"]["selector"] for budget in of_kind(found, "PodDisruptionBudget")] == (
-        [operator["spec"]["selector"]] if replicas > 1 else []
-    )
+@pytest.mark.parametrize("component", ["operator", "gateway"])
+def test_a_second_pod_runs_on_another_node_and_one_of_them_stays_where_nodes_are_drained(
+    component: str, replicas: int
+) -> None:
+    found = objects("--set", f"{'' if component == 'operator' else 'gateway.'}replicas={replicas}")
+    deployment = deployment_of(found, component)
+    assert deployment["spec"]["replicas"] == replicas
+    assert ("topologySpreadConstraints" in deployment["spec"]["template"]["spec"]) == (replicas > 1)
+    budgets = [budget["spec"]["selector"] for budget in of_kind(found, "PodDisruptionBudget")]
+    assert (deployment["spec"]["selector"] in budgets) == (replicas > 1)
 
 
 def test_every_value_is_in_the_schema_and_has_a_default() -> None:
@@ -155,16 +173,71 @@ def paths(value: Any, path: str = "") -> set[str]:
 
 
 @every_value_set
-def test_every_variable_of_the_operator_is_a_setting_it_reads(values: Path) -> None:
-    (deployment,) = of_kind(objects("--values", values), "Deployment")
-    variables = [variable["name"] for variable in deployment["spec"]["template"]["spec"]["containers"][0]["env"]]
-    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    assert set(variables) <= settings
-    assert len(variables) == len(set(variables))
+def test_every_variable_is_a_setting_that_the_process_reads(values: Path) -> None:
+    for deployment in of_kind(objects("--values", values), "Deployment"):
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        variables = [variable["name"] for variable in container["env"]]
+        settings = {f"{PREFIX}{name.upper()}" for name in PROCESSES[container["args"][0]].model_fields}
+        assert set(variables) <= settings
+        assert len(variables) == len(set(variables))
 
 
-def test_redis_lets_in_the_pods_that_the_operator_labels_as_workers() -> None:
-    (policy,) = of_kind(objects(), "NetworkPolicy")
+def test_the_settings_of_the_gateway_can_be_read_from_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = deployment_of(objects("--values", HERE / "values" / "gateway.yaml"), "gateway")
+    for variable in gateway["spec"]["template"]["spec"]["containers"][0]["env"]:
+        if "value" in variable and not variable["name"].endswith("_FILE"):
+            monkeypatch.setenv(variable["name"], variable["value"])
+    settings = GatewaySettings.read()
+    assert (settings.oidc_username_claim, settings.oidc_username_prefix) == ("email", "")
+    assert (settings.token_review, settings.reads_per_minute) == (False, 1200)
+
+
+def test_outside_there_is_the_api_and_neither_probes_nor_metrics() -> None:
+    found = objects("--values", HERE / "values" / "gateway.yaml")
+    [ingress], [route] = of_kind(found, "Ingress"), of_kind(found, "HTTPRoute")
+    outside = [path["path"] for path in ingress["spec"]["rules"][0]["http"]["paths"]]
+    assert outside == [match["path"]["value"] for match in route["spec"]["rules"][0]["matches"]]
+    routes = [path for router in ROUTERS for path in paths_of(router)]
+    assert [path for path in routes if not path.startswith(tuple(outside))] == ["/healthz", "/readyz", "/metrics"]
+    assert all(any(path.startswith(one) for path in [*routes, OPENAPI]) for one in outside), "a path to nowhere"
+
+
+def test_the_gateway_has_a_service_and_may_read_no_secret_but_the_api_keys() -> None:
+    found = objects("--values", HERE / "values" / "gateway.yaml")
+    [service] = [item for item in of_kind(found, "Service") if item["metadata"]["name"].endswith("-gateway")]
+    gateway = deployment_of(found, "gateway")
+    assert service["spec"]["selector"] == gateway["spec"]["selector"]["matchLabels"]
+    rules = [
+        rule
+        for role in of_kind(found, "ClusterRole", "Role")
+        if role["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
+        for rule in role["rules"]
+        if "secrets" in rule["resources"]
+    ]
+    expected = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["batchjob-api-keys"], "verbs": ["get"]}
+    assert rules == [expected]
+
+
+def deployment_of(found: list[dict[str, Any]], component: str) -> dict[str, Any]:
+    """The Deployment of the operator or of the gateway."""
+    [deployment] = [
+        item
+        for item in of_kind(found, "Deployment")
+        if item["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    ]
+    return deployment
+
+
+def paths_of(router: APIRouter) -> list[str]:
+    """The paths of its routes."""
+    return [route.path for route in router.routes if isinstance(route, Route | WebSocketRoute)]
+
+
+def test_redis_lets_in_the_gateway_and_the_pods_that_the_operator_labels_as_workers() -> None:
+    found = objects()
+    (policy,) = of_kind(found, "NetworkPolicy")
+    gateway = deployment_of(found, "gateway")["spec"]["selector"]
+    assert {"podSelector": gateway} in policy["spec"]["ingress"][0]["from"]
     worker = {"matchLabels": {MANAGED_BY: MANAGER, "app.kubernetes.io/component": "worker"}}
     assert {"namespaceSelector": {}, "podSelector": worker} in policy["spec"]["ingress"][0]["from"]
 
@@ -210,7 +283,7 @@ def test_every_policy_can_be_switched_off() -> None:
 def test_the_operator_reports_on_all_only_where_a_policy_checks_who_may_have_that(*, is_checked: bool) -> None:
     found = objects("--set", f"policies.reports.onAll={str(is_checked).lower()}")
     names = [item["metadata"]["name"] for item in of_kind(found, "ValidatingAdmissionPolicyBinding")]
-    [operator] = of_kind(found, "Deployment")
+    operator = deployment_of(found, "operator")
     variables = {entry["name"] for entry in operator["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert ("batchjob-system-batchjob-reports" in names) is is_checked
     assert ("BATCHJOB_REPORTS_ON_ALL" in variables) is is_checked

@@ -38,6 +38,10 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{ .Values.serviceAccount.name | default (printf "%s-operator" (include "batchjob.fullname" .)) }}
 {{- end }}
 
+{{- define "batchjob.gatewayAccountName" -}}
+{{ .Values.gateway.serviceAccount.name | default (printf "%s-gateway" (include "batchjob.fullname" .)) }}
+{{- end }}
+
 {{- define "batchjob.redisUrl" -}}
 {{- if eq .Values.redis.mode "embedded" -}}
 redis://{{ include "batchjob.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6379/0
