@@ -79,5 +79,6 @@ def build_config(settings: GatewaySettings, access: Access) -> uvicorn.Config:
         h11_max_incomplete_event_size=HEADER_BYTES,
         http="h11",
         ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # it keeps a window for each of thousands that watch, for events of 200 bytes
         timeout_graceful_shutdown=settings.drain_seconds,
     )
