@@ -76,7 +76,7 @@ async def ws(
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await socket.close(*close)
-        except (TimeoutError, RuntimeError):  # stuck, or gone already
+        except (TimeoutError, RuntimeError, WebSocketDisconnect):  # stuck, or gone already
             logger.info("a watcher did not hear why", code=close.code)
 
 
