@@ -66,11 +66,25 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def gateway(
+def world(
     admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("gateway")
-    started = Gateway(World(admin, control_plane.kubeconfig, redis_server.url, folder), folder)
+) -> World:
+    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def gateway(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    yield from running(world, tmp_path_factory.mktemp("gateway"))
+
+
+@pytest.fixture
+def own_gateway(world: World, tmp_path: Path) -> Iterator[Gateway]:
+    """One of this test alone, to be stopped."""
+    yield from running(world, tmp_path)
+
+
+def running(world: World, folder: Path) -> Iterator[Gateway]:
+    started = Gateway(world, folder)
     yield started
     started.process.kill()
     started.process.wait()
@@ -108,7 +122,7 @@ def test_each_request_is_a_line_of_json_that_tells_no_secret(gateway: Gateway) -
     assert "Traceback" not in told
 
 
-def test_a_sigterm_ends_it_with_code_0(gateway: Gateway) -> None:
-    gateway.process.send_signal(signal.SIGTERM)
-    assert gateway.process.wait(60) == 0
-    assert gateway.lines()[-1]["event"] == "stopped"
+def test_a_sigterm_ends_it_with_code_0(own_gateway: Gateway) -> None:
+    own_gateway.process.send_signal(signal.SIGTERM)
+    assert own_gateway.process.wait(60) == 0
+    assert own_gateway.lines()[-1]["event"] == "stopped"

@@ -15,7 +15,10 @@ from batchjob.store.keys import OLDEST_SCHEMA, SCHEMA, run_key
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.store_runs import Runs, commit, done
 
-OF_NO_RUN = {scripts.RATE_HOLD, scripts.RATE_TAKE, scripts.CACHE_GET, scripts.CACHE_PUT, scripts.HISTORY_PUT}
+OF_NO_RUN = {
+    *(scripts.RATE_HOLD, scripts.RATE_TAKE, scripts.CACHE_GET, scripts.CACHE_PUT, scripts.HISTORY_PUT),
+    *(scripts.INDEX_PUT, scripts.INDEX_SEARCH, scripts.LIVE_PUT),
+}
 
 
 @pytest.fixture

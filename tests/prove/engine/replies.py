@@ -13,10 +13,13 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
+from batchjob.core.events import BEGINNING, LiveEvent, LiveType, Told
 from batchjob.core.items import Before, Failed, Item, RunRules, RunState, Succeeded
+from batchjob.core.queries import parse_query
 from batchjob.core.rates import Rate
 from batchjob.core.records import RunRecord
-from batchjob.store import Commit, Store, scripts
+from batchjob.core.rows import JobRow
+from batchjob.store import Commit, Store, Telling, scripts
 from batchjob.worker import Context
 from tests.support.chaos.chaos import Chaos
 from tests.support.redis_server import RedisServer
@@ -39,6 +42,7 @@ class Careful(Chaos):
 
 # Calls of a name that are spoiled: the first, the second, … In every run there are as many of each as in the clean one.
 MOST: Final = 3
+CREATED: Final = 1.8e9  # seconds since 1970, of a BatchJob in the index
 ITEMS: Final[list[dict[str, Any]]] = [
     *[{"do": "retry", "attempts": "2"}] * 2,
     *[{"do": "fail"}] * 2,
@@ -95,6 +99,8 @@ async def run_once(server: RedisServer, folder: Path, spoil: Spoil | None) -> tu
         tally = await store.tally(run.uid)
         end["tally"] = tally.retried, tally.failures, sum(tally.durations.values())
         end["kept"] = await keep(store)
+        end["told"] = await tell(store)
+        await redis.delete(*await redis.keys("bj:live:*"))  # it outlives the run, and the next one tells the same
         await store.revoke(run.uid)
         await store.delete_run(run.uid)
         assert await redis.keys("{bj:*") == []
@@ -111,6 +117,21 @@ async def keep(store: Store) -> tuple[Any, ...]:
     )
     await store.history.put(record)
     return await worker.cache_get("proof", "key"), [found.uid async for found in store.history.read(0, now + 1)]
+
+
+async def tell(store: Store) -> tuple[Any, ...]:
+    """What people see of a BatchJob: its row in the index, until it is gone, and an event in its owner's stream."""
+    row = JobRow(
+        phase="Running", queue="custom", namespace="test", type="custom", name="told", uid="told", created=int(CREATED)
+    )
+    await store.index.keep({row.id: row}, "one")
+    rows = (await store.index.search(parse_query("told"), CREATED + 1)).rows
+    await store.index.keep({row.id: None}, "two")
+    [before] = await store.live.told(["told"])
+    event = LiveEvent(LiveType.STARTED, int(CREATED * 1000), 1, {"total": 1})
+    [after] = await store.live.tell([Telling("told", "owner", "test.told", before, Told(seq=1), [event])])
+    events = [(entry.job, entry.seq, entry.data) for entry in await store.live.read("owner", BEGINNING)]
+    return rows, await store.index.mark(), after, events
 
 
 async def begin_again(store: Store) -> tuple[Any, ...]:
