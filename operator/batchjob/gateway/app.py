@@ -7,7 +7,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from batchjob.gateway import annotator, batchjobs, contents, description, live, probes, problems, queues, schedules
+from batchjob.gateway import annotator, batchjobs, contents, description, live, probes, problems, queues, schedules, ui
 from batchjob.gateway.access import Gate, Permissions
 from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
@@ -24,6 +24,7 @@ ROUTERS: Final = (
     queues.router,
     schedules.router,
     live.router,
+    *ui.ROUTERS,
 )
 
 

@@ -1,0 +1,135 @@
+"""What pages read through the doors, and of it only what who looks at them may see."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Final
+
+from fastapi import Path
+
+from batchjob.api.queue import BatchQueue
+from batchjob.api.schedule import BatchSchedule
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.core.queries import Query
+from batchjob.errors import Forbidden, KubernetesError, NotFound
+from batchjob.gateway.access import Caller
+from batchjob.gateway.doors import Doors
+from batchjob.gateway.problems import FORBIDDEN, NOT_FOUND, Problem
+from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS
+from batchjob.store import DeadLetter, ItemResult, Page
+
+NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"  # else a name could lead elsewhere in the API server
+LETTERS: Final = 25  # of a page: each may hold a record of 1 MiB
+GROUPED: Final = 200  # dead letters whose errors are put into groups
+RESULTS: Final = 10
+MOST_BULK: Final = 500  # BatchJobs that one form is for
+AT_ONCE: Final = 8  # calls side by side
+
+Named = Annotated[str, Path(pattern=NAME)]
+
+
+def owner_seen(caller: Caller, *, is_admin: bool) -> str | None:
+    """Whose BatchJobs they see; None: everybody's."""
+    return None if is_admin else caller.name
+
+
+async def read_job(doors: Doors, caller: Caller, namespace: str, name: str) -> tuple[BatchJob, dict[str, Any]]:
+    """A BatchJob and its body; another one's is not there."""
+    await caller.need("get", BATCH_JOBS, namespace)
+    try:
+        body = await doors.kube.get(BATCH_JOBS, namespace, name)
+    except NotFound:
+        body = None
+    job = None if body is None else BatchJob.parse(body)
+    if body is None or job is None or not await caller.owns(job.spec.owner):
+        raise Problem(NOT_FOUND, f"There is no BatchJob {name} in the namespace {namespace}, or it is not yours")
+    return job, body
+
+
+async def read_jobs(
+    doors: Doors, caller: Caller, keys: Sequence[tuple[str, str]]
+) -> list[tuple[tuple[str, str], BatchJob | None, dict[str, Any]]]:
+    """Many by (namespace, name), some side by side; None where one is not there or not theirs."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def read(key: tuple[str, str]) -> tuple[tuple[str, str], BatchJob | None, dict[str, Any]]:
+        async with gate:
+            try:
+                return (key, *await read_job(doors, caller, *key))
+            except Problem as problem:
+                if problem.slug not in {NOT_FOUND, FORBIDDEN}:
+                    raise
+                return key, None, {}
+
+    return list(await asyncio.gather(*map(read, keys)))
+
+
+async def found_by(doors: Doors, caller: Caller, query: Query) -> tuple[list[tuple[str, str]], bool]:
+    """(namespace, name) of the first that a search finds, and whether there are more."""
+    owner = owner_seen(caller, is_admin=await caller.is_admin())
+    page: Page = await doors.store.index.search(query, time.time(), owner=owner, limit=MOST_BULK)
+    return [(row.namespace, row.name) for row in page.rows], page.cursor is not None
+
+
+async def read_letters(doors: Doors, uid: str, first: int) -> tuple[list[DeadLetter], int | None]:
+    """Failed items from a position on, and where the next ones begin."""
+    found = await doors.store.dead_letters(uid, LETTERS, first)
+    return found, found[-1].position + 1 if len(found) == LETTERS else None
+
+
+async def read_errors(doors: Doors, uid: str, failed: int) -> list[tuple[int, str, str, str]]:
+    """Position, id, class and message of the first failed items; their data is let go at once."""
+    errors: list[tuple[int, str, str, str]] = []
+    following: int | None = 0
+    while following is not None and len(errors) < min(failed, GROUPED):
+        letters, following = await read_letters(doors, uid, following)
+        errors += [(one.position, one.id, one.error_class, one.message) for one in letters]
+    return errors
+
+
+async def read_results(doors: Doors, uid: str) -> list[ItemResult]:
+    """The first results that the store still has."""
+    found: list[ItemResult] = []
+    results: AsyncIterator[ItemResult] = doors.store.results(uid)
+    async for result in results:
+        found.append(result)
+        if len(found) == RESULTS:
+            break
+    return found
+
+
+async def read_events(doors: Doors, namespace: str, uid: str) -> tuple[list[dict[str, Any]], str]:
+    """Events of an object, or why there are none."""
+    try:
+        return (await doors.kube.list(CORE_EVENTS, namespace, fields=f"involvedObject.uid={uid}")).items, ""
+    except Forbidden:
+        return [], "Events are not shown: the gateway's account may not list events."
+
+
+async def read_pods(doors: Doors, namespace: str | None, labels: str) -> tuple[list[dict[str, Any]], str]:
+    """Pods by their labels, or why there are none."""
+    try:
+        return (await doors.kube.list(PODS, namespace, labels=labels)).items, ""
+    except Forbidden:
+        return [], "Pods are not shown: the gateway's account may not list pods."
+
+
+async def read_queues(doors: Doors) -> tuple[list[BatchQueue], str]:
+    """All BatchQueues, or why they are not known."""
+    try:
+        return [BatchQueue.model_validate(body) for body in (await doors.kube.list(BATCH_QUEUES)).items], ""
+    except KubernetesError:
+        return [], "Kubernetes does not answer: limits and rates of queues are left out."
+
+
+async def read_schedules(doors: Doors, caller: Caller) -> list[BatchSchedule]:
+    """BatchSchedules that they may see."""
+    found = [BatchSchedule.parse(body) for body in (await doors.kube.list(BATCH_SCHEDULES)).items]
+    return [one for one in found if await caller.owns(one.spec.owner)]
+
+
+def parse_key(text: str) -> tuple[str, str] | None:
+    """(namespace, name) of `<namespace>.<name>`; None where it is none."""
+    namespace, _, name = text.partition(".")
+    return (namespace, name) if re.fullmatch(NAME, namespace) and re.fullmatch(NAME, name) else None

@@ -1,0 +1,154 @@
+"""Pages with lists: queues, BatchJobs, those with dead letters, schedules, workers."""
+
+import time
+from dataclasses import replace
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from batchjob import log
+from batchjob.api.status import ErrorClass
+from batchjob.core.queries import Query, Term, build_query, parse_query
+from batchjob.errors import QueryError
+from batchjob.gateway.access import Caller
+from batchjob.gateway.doors import Doors, DoorsOf
+from batchjob.gateway.problems import FORBIDDEN, INVALID, NOT_FOUND, Problem
+from batchjob.gateway.ui import reading
+from batchjob.gateway.ui.assets import ROOT
+from batchjob.gateway.ui.pages import Page, page
+from batchjob.gateway.ui.session import Visitor, read_form
+from batchjob.gateway.ui.views_jobs import JobList, Tab, build_fault, build_list
+from batchjob.gateway.ui.views_queues import HOUR_SECONDS, HOURS, Ended, build_overview, per_hour, queue_names
+from batchjob.gateway.ui.views_schedules import build_schedules
+from batchjob.gateway.ui.views_workers import SELECTOR, build_pods
+from batchjob.kube import BATCH_QUEUES, BATCH_SCHEDULES
+
+ROWS: Final = 50  # of a page
+MOST_PODS: Final = 200  # of a page
+_ANY_ERROR: Final = tuple(Term("error", kind.value) for kind in ErrorClass)
+
+audit = log.get("batchjob.audit")
+router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=Page)
+
+
+@router.get("")
+async def overview(caller: Visitor, doors: DoorsOf) -> Response:
+    """The queues at a glance."""
+    is_admin = await caller.is_admin()
+    queues, notice = await reading.read_queues(doors)
+    counts = await doors.store.index.counts(queue_names(queues), reading.owner_seen(caller, is_admin=is_admin))
+    now = time.time()
+    ended = per_hour(await _ended(doors, caller, now, is_admin=is_admin), now)
+    view = build_overview(queues, counts, ended, is_admin=is_admin)
+    return await page("overview.html", caller, here="overview", view=view, notice=notice)
+
+
+async def _ended(doors: Doors, caller: Caller, now: float, *, is_admin: bool) -> list[Ended]:
+    """Runs that ended in the last day and may be seen; of each no more than the sparklines need."""
+    return [
+        Ended(record.queue, record.phase, record.ended)
+        async for record in doors.store.history.read(now - HOURS * HOUR_SECONDS, now)
+        if is_admin or record.owner == caller.name
+    ]
+
+
+@router.post("/queues/{name}")
+async def change_queue(name: reading.Named, request: Request, caller: Visitor, doors: DoorsOf) -> Response:
+    """Pause a queue, or let it go on; for admins."""
+    if not await caller.is_admin():
+        raise Problem(FORBIDDEN, "Queues are changed by those who may update batchqueues: ask one of them")
+    paused = _flag(await read_form(request), "paused")
+    await doors.kube.patch(BATCH_QUEUES, None, name, {"spec": {"paused": paused}})
+    audit.info("audit", user=caller.name, verb="pause" if paused else "unpause", queue=name)
+    return RedirectResponse(ROOT, 303)
+
+
+@router.get("/jobs")
+async def jobs(caller: Visitor, doors: DoorsOf, q: str = "", cursor: str = "") -> Response:
+    """The BatchJobs that a search finds."""
+    try:
+        query = parse_query(q)
+        found = await _search(doors, caller, query, q, cursor)
+    except QueryError as error:
+        found = build_fault(q, str(error), error.offset)
+    return await page("jobs.html", caller, here="jobs", list=found)
+
+
+async def _search(doors: Doors, caller: Caller, query: Query, text: str, cursor: str) -> JobList:
+    now, owner = time.time(), reading.owner_seen(caller, is_admin=await caller.is_admin())
+    found = await doors.store.index.search(query, now, owner=owner, limit=ROWS, cursor=cursor or None)
+    return build_list(text, query, found, now, is_later=bool(cursor))
+
+
+@router.get("/dead-letters")
+async def dead_letters(caller: Visitor, doors: DoorsOf, error: str = "", cursor: str = "") -> Response:
+    """BatchJobs with items that were given up."""
+    chosen = error if error in set(ErrorClass) else ""
+    terms = [Term("error", chosen)] if chosen else _ANY_ERROR
+    query = build_query(terms)
+    here = f"{ROOT}/dead-letters"
+    try:
+        found = await _search(doors, caller, query, str(query), cursor)
+    except QueryError as fault:
+        found = build_fault(str(query), str(fault), -1)
+    tabs = [Tab("All", here, not chosen), *(Tab(one, f"{here}?error={one}", one == chosen) for one in ErrorClass)]
+    given: dict[str, Any] = {"tabs": tabs, "chosen": chosen, "list": _at(found, chosen)}
+    return await page("letters.html", caller, here="letters", **given)
+
+
+def _at(found: JobList, chosen: str) -> JobList:
+    """The same list, whose parts are on this page."""
+    here = f"{ROOT}/dead-letters"
+    error = f"error={chosen}&" if chosen else ""
+    following = found.following and found.following.partition("cursor=")[2]
+    return replace(
+        found,
+        first=(f"{here}?error={chosen}" if chosen else here) if found.first else None,
+        following=f"{here}?{error}cursor={following}" if following else None,
+    )
+
+
+@router.get("/schedules")
+async def schedules(caller: Visitor, doors: DoorsOf) -> Response:
+    """BatchSchedules."""
+    lines = build_schedules(await reading.read_schedules(doors, caller), time.time())
+    return await page("schedules.html", caller, here="schedules", lines=lines)
+
+
+@router.post("/schedules/{namespace}/{name}")
+async def change_schedule(
+    namespace: reading.Named, name: reading.Named, request: Request, caller: Visitor, doors: DoorsOf
+) -> Response:
+    """Pause a schedule, or let it run."""
+    suspend = _flag(await read_form(request), "suspend")
+    if name not in {
+        one.metadata.name for one in await reading.read_schedules(doors, caller) if one.metadata.namespace == namespace
+    }:
+        raise Problem(NOT_FOUND, f"There is no BatchSchedule {name} in the namespace {namespace}, or it is not yours")
+    await caller.need("patch", BATCH_SCHEDULES, namespace)
+    await doors.kube.patch(BATCH_SCHEDULES, namespace, name, {"spec": {"suspend": suspend}})
+    verb = "suspend" if suspend else "resume"
+    audit.info("audit", user=caller.name, verb=verb, schedule=f"{namespace}.{name}")
+    return RedirectResponse(f"{ROOT}/schedules", 303)
+
+
+@router.get("/workers")
+async def workers(caller: Visitor, doors: DoorsOf) -> Response:
+    """Worker pods of all; for admins."""
+    if not await caller.is_admin():
+        raise Problem(FORBIDDEN, "The pods of everybody are for admins; yours are on the pages of your BatchJobs")
+    pods, notice = await reading.read_pods(doors, None, SELECTOR)
+    if notice:
+        raise Problem(FORBIDDEN, notice)
+    lines = build_pods(pods, time.time())
+    given: dict[str, Any] = {"pods": lines[:MOST_PODS], "total": len(lines), "one_job": False}
+    return await page("workers.html", caller, here="workers", **given)
+
+
+def _flag(form: dict[str, list[str]], name: str) -> bool:
+    """A field that is 0 or 1."""
+    value = form.get(name, [""])[0]
+    if value not in {"0", "1"}:
+        raise Problem(INVALID, f"{name}: {value or 'nothing'} was sent, and 0 or 1 is needed")
+    return value == "1"

@@ -1,0 +1,93 @@
+"""Signing in by browser: a token from a form, kept in a cookie that no script reads.
+
+The cookie holds the token itself. So there are no sessions to store, a replica needs nothing of another, what the token
+may is asked with every request, and it ends when the token ends. `__Host-` makes browsers insist on TLS, and on this
+host. They send cookies by themselves, so a request that changes something has to come from a page of ours.
+"""
+
+from typing import Annotated, Final
+from urllib.parse import parse_qs, quote, urlsplit
+
+from fastapi import Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from batchjob.gateway.access import Caller
+from batchjob.gateway.doors import DoorsOf
+from batchjob.gateway.limits import Kind, take
+from batchjob.gateway.problems import BAD_REQUEST, FORBIDDEN, TOO_LARGE, Problem
+from batchjob.gateway.ui.assets import ROOT
+
+COOKIE: Final = "__Host-batchjob"
+MOST_TOKEN: Final = 3800  # characters: browsers drop a cookie of more than 4096
+MOST_FORM: Final = 256 * 1024  # bytes: 500 names, and a query
+MOST_FIELDS: Final = 2000
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class SignInNeeded(Exception):
+    """Nobody is signed in: to the page that asks for a token."""
+
+
+async def visitor_of(request: Request, doors: DoorsOf) -> Caller:
+    """Who looks at a page."""
+    token = request.cookies.get(COOKIE)
+    if not token:
+        raise SignInNeeded
+    check_origin(request)
+    caller = await doors.gate.admit(f"Bearer {token}")
+    request.state.caller = caller.name  # for the line in the log
+    await take(request, Kind.READ if request.method in _SAFE else Kind.CHANGE, caller.name, doors)
+    return caller
+
+
+Visitor = Annotated[Caller, Depends(visitor_of)]
+
+
+def check_origin(request: Request) -> None:
+    """A 403 where a request that changes something comes from another site's page, or does not say from where."""
+    if request.method in _SAFE:
+        return
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    same = site == "same-origin" if site else bool(origin) and urlsplit(origin or "").netloc == request.url.netloc
+    if not same:
+        raise Problem(FORBIDDEN, "The form was sent from another site's page: open this one and send it from here")
+
+
+def keep(answer: Response, token: str) -> None:
+    """Sign in: the browser keeps the token until it is closed."""
+    answer.set_cookie(COOKIE, token, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def forget(answer: Response) -> None:
+    """Sign out."""
+    answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def inside(target: str) -> str:
+    """Where to go after signing in: a page of ours, whatever the address says."""
+    parts = urlsplit(target)
+    ours = not parts.scheme and not parts.netloc and (parts.path == ROOT or parts.path.startswith(ROOT + "/"))
+    return target if ours and "\\" not in target and target.isprintable() else ROOT
+
+
+def sign_in_path(request: Request) -> str:
+    """The page that asks for a token, and comes back to where somebody wanted to go."""
+    if request.method not in _SAFE:
+        return f"{ROOT}/sign-in"
+    there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return f"{ROOT}/sign-in?next={quote(there, safe='')}"
+
+
+async def read_form(request: Request) -> dict[str, list[str]]:
+    """The fields of a form that was sent; bounded."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_FORM:
+            raise Problem(TOO_LARGE, f"A form may have {MOST_FORM // 1024} KiB: select fewer")
+    try:
+        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise Problem(BAD_REQUEST, "What was sent is no form of this page") from error

@@ -1,0 +1,197 @@
+"""The admin UI with a world behind its doors: what it reads is made up here, what it changes is written down.
+
+The pages, routes, cookies and headers are real; only Kubernetes and the store are stand-ins, so that a page can show
+anything, and at once.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from fastapi import FastAPI
+
+from batchjob.api.base import GROUP
+from batchjob.api.status import Phase
+from batchjob.core.queries import WORD, Query
+from batchjob.core.records import RunRecord
+from batchjob.core.rows import JobRow
+from batchjob.errors import NotFound
+from batchjob.gateway import problems, ui
+from batchjob.gateway.access import CHALLENGE
+from batchjob.gateway.envelope import Envelope
+from batchjob.gateway.problems import FORBIDDEN, UNAUTHENTICATED, Problem
+from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS, Listing, Resource
+from batchjob.store import DeadLetter, ItemResult, Page
+from tests.support.gateway import gateway_settings
+
+ALICE, ADMIN = "alice@example.com", "root@example.com"
+Letters = list[DeadLetter]
+TOKENS = {"alice": ALICE, "admin": ADMIN}
+
+
+def stamp(ago: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
+
+
+@dataclass
+class Someone:
+    """A caller: rights are Kubernetes', and here they are these."""
+
+    name: str
+    forbidden: frozenset[str] = frozenset()
+    namespace: str = "default"
+
+    async def is_admin(self) -> bool:
+        return self.name == ADMIN
+
+    async def owns(self, owner: str | None) -> bool:
+        return owner == self.name or await self.is_admin()
+
+    async def need(self, verb: str, resource: Resource, namespace: str | None = None) -> None:
+        if verb in self.forbidden:
+            raise Problem(FORBIDDEN, f"{self.name} may not {verb} {resource.plural} in the namespace {namespace}")
+
+
+@dataclass
+class World:
+    """What there is, and what was asked of it."""
+
+    jobs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    queues: list[dict[str, Any]] = field(default_factory=list)
+    schedules: list[dict[str, Any]] = field(default_factory=list)
+    pods: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    letters: dict[str, list[DeadLetter]] = field(default_factory=dict)
+    found: dict[str, list[ItemResult]] = field(default_factory=dict)
+    rows: list[JobRow] = field(default_factory=list)
+    records: list[RunRecord] = field(default_factory=list)
+    changes: list[tuple[str, ...]] = field(default_factory=list)
+    counted: dict[str, int] = field(default_factory=dict)
+    forbidden: frozenset[str] = frozenset()
+    store_error: Exception | None = None
+
+    # the gate
+
+    async def admit(self, authorization: str | None) -> Someone:
+        name = TOKENS.get((authorization or "").removeprefix("Bearer "))
+        if name is None:
+            raise Problem(UNAUTHENTICATED, "the token is none that we trust", headers=CHALLENGE)
+        return Someone(name, self.forbidden)
+
+    # Kubernetes
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        assert resource is BATCH_JOBS
+        if (namespace, name) not in self.jobs:
+            raise NotFound(name)
+        return self.jobs[namespace, name]
+
+    async def list(self, resource: Resource, namespace: str | None = None, **_: Any) -> Listing:
+        kinds = {BATCH_QUEUES: self.queues, BATCH_SCHEDULES: self.schedules, PODS: self.pods, CORE_EVENTS: self.events}
+        return Listing([one for one in kinds[resource] if namespace in {None, one["metadata"].get("namespace")}], "1")
+
+    async def patch(self, resource: Resource, namespace: str | None, name: str, change: Mapping[str, Any]) -> None:
+        self.changes.append(("patch", resource.kind, f"{namespace}/{name}", json.dumps(change)))
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> None:
+        if resource is BATCH_JOBS:
+            self.jobs[namespace, body["metadata"]["name"]] = {**body}
+        self.changes.append(("create", resource.kind, f"{namespace}/{body['metadata']['name']}", json.dumps(body)))
+
+    # the store
+
+    async def dead_letters(self, uid: str, limit: int, cursor: int = 0) -> Letters:
+        self._up()
+        return [one for one in self.letters.get(uid, []) if one.position >= cursor][:limit]
+
+    async def count(self, name: str, seconds: int) -> tuple[int, float]:
+        self._up()
+        self.counted[name] = self.counted.get(name, 0) + 1
+        return self.counted[name], float(seconds)
+
+    async def results(self, uid: str) -> AsyncIterator[ItemResult]:
+        for one in self.found.get(uid, []):
+            yield one
+
+    async def read(self, since: float, until: float) -> AsyncIterator[RunRecord]:
+        for one in self.records:
+            if since <= one.ended < until:
+                yield one
+
+    async def counts(self, queues: Sequence[str], owner: str | None = None) -> dict[str, dict[Phase, int]]:
+        self._up()
+        seen = [row for row in self.rows if owner in {None, row.owner}]
+        return {
+            queue: {phase: sum(row.queue == queue and row.phase == phase for row in seen) for phase in Phase}
+            for queue in queues
+        }
+
+    async def search(
+        self, query: Query, _: float, *, owner: str | None = None, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        self._up()
+        seen = [row for row in self.rows if owner in {None, row.owner} and _fits(row, query)]
+        first = int(cursor or 0)
+        more = first + limit < len(seen)
+        return Page(seen[first : first + limit], str(first + limit) if more else None, len(seen) - first)
+
+    def _up(self) -> None:
+        if self.store_error:
+            raise self.store_error
+
+
+def _fits(row: JobRow, query: Query) -> bool:
+    known: dict[str, set[str | None]] = {
+        "status": {row.phase.lower()},
+        "type": {row.type},
+        "queue": {row.queue},
+        "owner": {row.owner},
+        "namespace": {row.namespace},
+        "error": set(row.errors),
+        "name": {row.name},
+    }
+    for (what, excluded), values in query.groups().items():
+        begins = what == WORD and any(row.name.startswith(value) for value in values)
+        holds = begins or bool(known.get(what, set()) & set(values))
+        if holds == excluded:
+            return False
+    return True
+
+
+def build_ui(world: World) -> FastAPI:
+    """The pages over a world."""
+    app = FastAPI(redirect_slashes=False)
+    problems.install(app)
+    for router in ui.ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Envelope)
+    world_as_store = SimpleNamespace(
+        index=world, history=world, count=world.count, dead_letters=world.dead_letters, results=world.results
+    )
+    app.state.doors = SimpleNamespace(settings=gateway_settings(), kube=world, store=world_as_store, gate=world)
+    return app
+
+
+def add_job(world: World, row: JobRow, spec: dict[str, Any], status: dict[str, Any]) -> None:
+    """A BatchJob, in Kubernetes and in the index."""
+    metadata = {
+        "name": row.name,
+        "namespace": row.namespace,
+        "uid": row.uid,
+        "creationTimestamp": stamp(time.time() - row.created),
+    }
+    counts = {
+        name: getattr(row, name)
+        for name in ("total", "waiting", "delayed", "active", "succeeded", "failed", "cancelled")
+    }
+    world.jobs[row.namespace, row.name] = {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": "BatchJob",
+        "metadata": metadata,
+        "spec": {"type": row.type, "owner": row.owner, **spec},
+        "status": {"phase": row.phase, "counts": counts, **status},
+    }
+    world.rows.append(row)
