@@ -73,6 +73,10 @@ test-chart: install ## The chart: rendered, compared, validated
 test-cluster: install redis-server ## The operator against a real API server, without pods
 	$(RUN)/pytest tests/cluster
 
+.PHONY: test-ui
+test-ui: install chromium ## The admin UI in a browser: accessibility, keys, freshness
+	$(RUN)/pytest tests/ui
+
 .PHONY: test-e2e
 test-e2e: cluster-up ## Real pods on the cluster
 	$(RUN)/pytest tests/e2e -p no:randomly
@@ -88,6 +92,10 @@ prove: install redis-server postgresql ## The long proofs in full, resumable (PA
 .PHONY: redis-server
 redis-server:
 	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
+
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 .PHONY: postgresql
 postgresql:
