@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
-from batchjob.gateway import annotator, batchjobs, contents, queues, schedules
+from batchjob.gateway import annotator, batchjobs, contents, queues, schedules, search
 from batchjob.gateway.problems import MEDIA_TYPE
 from tests.localcluster import ControlPlane
 from tests.support.gateway_world import TEAM, World, bearer
@@ -44,6 +44,7 @@ OF_A_JOB: Final[tuple[Row, ...]] = (
     ("POST", f"{JOBS}/{{job}}/redrive", None, (202, 404, 202, 403, 401)),
 )
 OF_ALL: Final[tuple[Row, ...]] = (
+    ("GET", JOBS, None, (200, 200, 200, 200, 401)),
     ("POST", JOBS, NOOP, (202, 202, 202, 403, 401)),
     ("POST", SEED, SEED_BODY, (202, 202, 202, 403, 401)),
     ("GET", "/api/v1/queues", None, (200, 200, 200, 403, 401)),
@@ -109,7 +110,7 @@ async def test_who_may_what(client: httpx2.AsyncClient, world: World, row: Row) 
 
 
 def test_no_route_is_left_out_of_the_table() -> None:
-    routers = (batchjobs.router, contents.router, annotator.router, queues.router, schedules.router)
+    routers = (search.router, batchjobs.router, contents.router, annotator.router, queues.router, schedules.router)
     there = {
         (method, route.path)
         for router in routers

@@ -13,6 +13,7 @@ import yaml
 
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Failed, Item, Outcome, Succeeded
+from batchjob.core.rows import JobRow
 from batchjob.gateway.app import build_app
 from batchjob.kube import Access
 from batchjob.store import Commit, Store
@@ -115,6 +116,11 @@ class World:
         app = build_app(gateway_settings(**(told | settings)), access or Access.from_kubeconfig(self.kubeconfig))
         async with asking(app) as client:
             yield client
+
+    async def list(self, rows: Mapping[str, JobRow]) -> None:
+        """Put BatchJobs into the index."""
+        async with Store.connect(StoreAccess(url=self.redis_url), name="test") as store:
+            await store.index.keep(rows, "test")
 
     async def fill(self, uid: str) -> None:
         """What a run of three items leaves in the store: two results, one dead letter."""

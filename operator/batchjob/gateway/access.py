@@ -51,9 +51,13 @@ class Caller:
         """The owner of what they make."""
         return self.identity.name
 
+    async def may(self, verb: str, resource: Resource, namespace: str | None = None) -> bool:
+        """Whether RBAC lets them."""
+        return await self._permissions.allow(self.identity, verb, resource, namespace)
+
     async def need(self, verb: str, resource: Resource, namespace: str | None = None) -> None:
         """A 403 unless they may."""
-        if not await self._permissions.allow(self.identity, verb, resource, namespace):
+        if not await self.may(verb, resource, namespace):
             where = f" in the namespace {namespace}" if namespace else ""
             raise Problem(
                 FORBIDDEN, f"{self.name} may not {verb} {resource.plural}{where}: ask who gives rights in Kubernetes"

@@ -7,7 +7,19 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from batchjob.gateway import annotator, batchjobs, contents, description, live, probes, problems, queues, schedules, ui
+from batchjob.gateway import (
+    annotator,
+    batchjobs,
+    contents,
+    description,
+    live,
+    probes,
+    problems,
+    queues,
+    schedules,
+    search,
+    ui,
+)
 from batchjob.gateway.access import Gate, Permissions
 from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
@@ -18,6 +30,7 @@ from batchjob.store import Store
 
 ROUTERS: Final = (
     probes.router,
+    search.router,
     batchjobs.router,
     contents.router,
     annotator.router,

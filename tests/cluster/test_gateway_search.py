@@ -1,0 +1,99 @@
+"""The gateway's list of BatchJobs: a search of the index, of the caller's own alone unless they are an admin."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+import httpx2
+import pytest
+
+from batchjob.core.rows import JobRow
+from batchjob.gateway.views import JOBS
+from tests.localcluster import ControlPlane
+from tests.support.gateway_world import TEAM, World, bearer
+from tests.support.kubectl import Kubectl
+from tests.support.redis_server import RedisServer
+
+CREATED: Final = 1_800_000_000
+ROWS: Final = [
+    JobRow(
+        phase=phase,
+        queue="export",
+        owner=owner,
+        namespace=namespace,
+        type="export",
+        labels=("team=x",),
+        name=f"job-{number}",
+        uid=f"search-{number}",
+        created=CREATED + number,
+        total=3,
+        failed=1,
+    )
+    for number, (owner, phase, namespace) in enumerate(
+        [
+            ("alice", "Failed", TEAM),
+            ("alice", "Running", TEAM),
+            ("bob", "Failed", TEAM),
+            ("alice", "Failed", TEAM),
+            ("nobody", "Failed", TEAM),
+        ]
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def world(
+    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> World:
+    found = World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("gateway"))
+    asyncio.run(found.list({row.id: row for row in ROWS}))
+    return found
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
+    async with world.gateway() as found:
+        yield found
+
+
+async def names(client: httpx2.AsyncClient, user: str, query: str) -> list[str]:
+    answer = await client.get(JOBS, params={"q": query}, headers=bearer(user))
+    assert answer.status_code == 200, answer.text
+    return [job["name"] for job in answer.json()["jobs"]]
+
+
+async def test_an_owner_finds_the_own_and_an_admin_all(client: httpx2.AsyncClient) -> None:
+    assert await names(client, "alice", "type:export") == ["job-3", "job-1", "job-0"]
+    assert await names(client, "alice", "status:failed label.team:x") == ["job-3", "job-0"]
+    assert await names(client, "bob", "") == ["job-2"]
+    assert await names(client, "alice", "owner:bob") == []
+    assert await names(client, "gw-admin", "status:failed -owner:alice") == ["job-4", "job-2"]
+
+
+async def test_who_may_not_read_in_a_namespace_sees_nothing_of_it(client: httpx2.AsyncClient) -> None:
+    assert await names(client, "nobody", "") == []
+
+
+async def test_pages_follow_each_other_by_link_and_are_of_one_search(client: httpx2.AsyncClient) -> None:
+    alice = bearer("alice")
+    first = await client.get(JOBS, params={"limit": 2}, headers=alice)
+    body = first.json()
+    assert [job["id"] for job in body["jobs"]] == [f"{TEAM}.job-3", f"{TEAM}.job-1"]
+    assert (body["jobs"][0]["counts"]["total"], body["jobs"][0]["labels"]) == (3, {"team": "x"})
+    second = await client.get(first.headers["link"].partition(">")[0].removeprefix("<"), headers=alice)
+    assert ([job["name"] for job in second.json()["jobs"]], second.json()["next"]) == (["job-0"], None)
+    assert "link" not in second.headers
+    for user, query in (("alice", "status:failed"), ("bob", "")):
+        other = await client.get(JOBS, params={"q": query, "cursor": body["next"]}, headers=bearer(user))
+        assert (other.status_code, other.json()["errors"][0]["parameter"]) == (422, "cursor")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "where"), [({"q": "color:red"}, "q"), ({"q": "a" * 2001}, "q"), ({"limit": 501}, "limit")]
+)
+async def test_a_search_that_is_none_is_explained(
+    client: httpx2.AsyncClient, parameters: dict[str, str | int], where: str
+) -> None:
+    answer = await client.get(JOBS, params=parameters, headers=bearer("alice"))
+    assert answer.status_code == 422
+    assert [error["parameter"] for error in answer.json()["errors"]] == [where]
