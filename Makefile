@@ -54,7 +54,7 @@ STORE_ITSELF := $(addprefix tests/store/test_,access.py ending.py events.py exch
 # ---- tests --------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: check test-unit test-store test-chart test-cluster test-e2e ## Everything but the benches: the one test command
+test: check test-unit test-ui test-store test-chart test-cluster test-e2e ## Everything but the benches: the one test command
 
 .PHONY: test-unit
 test-unit: install ## Pure functions: no socket, no file outside a temporary folder
