@@ -24,6 +24,7 @@ from tests.support.neighbours.client import Neighbours
 from tests.support.reviews import Review, reviews
 
 NAMESPACE: Final = "demo"
+ADMIN: Final = "admin"
 MANIFESTS: Final = ("ai-batch-reviews.yaml", "export-reviews.yaml", "email-reviewers.yaml")
 JOBS: Final = ("annotate-reviews", "export-reviews", "mail-reviewers")
 TERMINAL: Final = {"Succeeded", "Failed", "Cancelled"}
@@ -40,6 +41,7 @@ def main() -> int:
         installation.install()
     with steps.step("Start the neighbours (a chat server, a mail sink, an S3 store: test equipment)"):
         demo = installation.install_neighbours(NAMESPACE)
+    demo.apply(*_administrator())
     with ExitStack() as open_forwards:
         ports = {
             port: open_forwards.enter_context(demo.port_forward("service/neighbours", port)) for port in (8080, 9000)
@@ -52,6 +54,21 @@ def main() -> int:
         complete = _show(demo, neighbours, sentences)
     print(f"\nTime of each step:\n{steps.summary()}\n\n{_next(installation)}")
     return 0 if complete else 1
+
+
+def _administrator() -> list[dict[str, Any]]:
+    """Somebody to sign in to the admin UI as: everything on this cluster is theirs."""
+    rbac = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ADMIN}},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": f"{NAMESPACE}-{ADMIN}"},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": ADMIN, "namespace": NAMESPACE}],
+        },
+    ]
 
 
 def _as_jsonl(sentences: list[Review]) -> bytes:
@@ -136,16 +153,20 @@ def _heading(title: str, body: str) -> None:
 
 def _next(installation: Installation) -> str:
     return textwrap.dedent(f"""\
-        Three commands to try next:
+        To try next:
           eval "$(.venv/bin/python -m tests.localcluster env)"     # kubectl and helm, and this cluster
           kubectl -n {NAMESPACE} describe batchjob annotate-reviews
           kubectl -n {NAMESPACE} apply -f examples/custom-noop.yaml && kubectl -n {NAMESPACE} get batchjobs -w
+        The admin UI is then at http://localhost:8080/admin/queues, where a token signs you in:
+          kubectl -n {SYSTEM} port-forward service/{RELEASE}-gateway 8080:80
+          kubectl -n {NAMESPACE} create token {ADMIN}
         The release is {RELEASE} in {SYSTEM} ({installation.kubeconfig}). `make demo-down` removes it all.""")
 
 
 def down() -> int:
     """Remove what the demo installed."""
     installation = Installation()
+    installation.cluster("delete", "clusterrolebinding", f"{NAMESPACE}-{ADMIN}", "--ignore-not-found")
     installation.cluster("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s", timeout=150)
     installation.uninstall()
     return 0
