@@ -2,8 +2,9 @@
 
 Fuel is what Jinja2's sandbox lacks: a template with a long loop is stopped after a fixed number of instructions
 instead of holding the worker, and what one step makes counts by its length. It does not count what a list takes that
-the template itself adds to itself forty times over, or the spaces of `tojson(indent=…)`: no item can bring that about,
-and it costs the author's own pod, like any worker that is lost. Whatever is wrong is said with field, line and column.
+the template itself adds to itself forty times over, or the spaces of `tojson(indent=…)`: no item can bring that about
+unless its author takes the indent from it, and it costs the author's own pod, like any worker that is lost. Whatever
+is wrong is said with field, line and column.
 """
 
 import re

@@ -14,9 +14,9 @@ from batchjob.kube import BATCH_JOBS
 MANY: Final = "as many connections as may watch this owner do already: close some"
 
 
-async def may_watch(caller: Caller, namespace: str, owner: str | None) -> None:
-    """A Problem unless all that is an owner's in a namespace is theirs to see."""
-    await caller.need("list", BATCH_JOBS, namespace)
+async def may_watch(caller: Caller, namespace: str, owner: str | None, job: str | None = None) -> None:
+    """A Problem unless a BatchJob of an owner, or all that is the owner's in a namespace, is theirs to see."""
+    await caller.need("get" if job else "list", BATCH_JOBS, namespace)
     if not await caller.owns(owner):
         raise Problem(NOT_FOUND, "There is no such owner, or you are another one")
 
@@ -24,15 +24,17 @@ async def may_watch(caller: Caller, namespace: str, owner: str | None) -> None:
 class Right:
     """The right of one token to watch: a BatchJob, or all that is an owner's in a namespace."""
 
-    def __init__(self, doors: Doors, authorization: str | None, namespace: str, owner: str | None) -> None:
+    def __init__(
+        self, doors: Doors, authorization: str | None, namespace: str, owner: str | None, job: str | None = None
+    ) -> None:
         self._doors, self._authorization = doors, authorization
-        self._namespace, self._owner = namespace, owner
+        self._watched = namespace, owner, job
 
     async def holds(self) -> bool:
         """Whether it holds."""
         try:
             caller = await self._doors.gate.admit(self._authorization)
-            await may_watch(caller, self._namespace, self._owner)
+            await may_watch(caller, *self._watched)
         except Problem as problem:
             return problem.slug not in {UNAUTHENTICATED, FORBIDDEN, NOT_FOUND}
         return True

@@ -50,7 +50,8 @@ async def events(
         kept = await hub.live.read_from(key, after)
         if kept and (kept[0].id, kept[0].job) == (after, job) and kept[0].type in ENDS:
             return Response(status_code=204)
-    return _EventStream(hub, key, job, after, build_end(found), Right(doors, authorization, namespace, owner))
+    right = Right(doors, authorization, namespace, owner, job)
+    return _EventStream(hub, key, job, after, build_end(found), right)
 
 
 class _EventStream(Response):

@@ -125,7 +125,8 @@ async def _watch(socket: WebSocket, wanted: dict[str, str | None], authorization
     async with hub.watch(owner_key(namespace, owner), job, after) as watcher:
         ready = build_notice("ready", time.time_ns() // 1_000_000, owner=owner, namespace=namespace)
         await socket.send_text(ready.text)
-        await first_of(stream(watcher, put, Right(doors, authorization, namespace, owner).holds), listen())
+        right = Right(doors, authorization, namespace, owner, job)
+        await first_of(stream(watcher, put, right.holds), listen())
 
 
 async def _first_message(socket: WebSocket) -> str | None:
