@@ -1,5 +1,6 @@
 """The chart, rendered without a cluster: compared with what was committed, and checked against Kubernetes' schemas."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from batchjob.gateway.app import ROUTERS
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.store.settings import PREFIX
 from tests.chart.rendering import CHART, HERE, HelmError, objects, of_kind, render, run_helm
+from tests.support.gateway_world import RIGHTS
 
 CRDS = HERE.parents[1] / "crds"
 VALUES = sorted((HERE / "values").glob("*.yaml"))
@@ -202,7 +204,7 @@ def test_outside_there_is_the_api_and_neither_probes_nor_metrics() -> None:
     assert all(any(path.startswith(one) for path in [*routes, OPENAPI]) for one in outside), "a path to nowhere"
 
 
-def test_the_gateway_has_a_service_and_may_read_no_secret_but_the_api_keys() -> None:
+def test_the_gateway_has_a_service_and_the_rights_that_its_tests_have() -> None:
     found = objects("--values", HERE / "values" / "gateway.yaml")
     [service] = [item for item in of_kind(found, "Service") if item["metadata"]["name"].endswith("-gateway")]
     gateway = deployment_of(found, "gateway")
@@ -212,10 +214,21 @@ def test_the_gateway_has_a_service_and_may_read_no_secret_but_the_api_keys() -> 
         for role in of_kind(found, "ClusterRole", "Role")
         if role["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
         for rule in role["rules"]
-        if "secrets" in rule["resources"]
     ]
-    expected = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["batchjob-api-keys"], "verbs": ["get"]}
-    assert rules == [expected]
+    assert granted(rules) == granted(RIGHTS), "what its tests have, and no more"
+    [secrets] = [rule for rule in rules if "secrets" in rule["resources"]]
+    assert secrets["resourceNames"] == ["batchjob-api-keys"]
+
+
+def granted(rules: Sequence[Mapping[str, Any]]) -> set[tuple[str, str, str]]:
+    """Group, resource and verb of each right."""
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 def deployment_of(found: list[dict[str, Any]], component: str) -> dict[str, Any]:
