@@ -1,7 +1,6 @@
 """The gateway on the cluster: tokens of ServiceAccounts, a run that its owner watches, and killed pods of it."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -79,6 +78,13 @@ def watch(port: int, token: str, after: str | None) -> Iterator[ClientConnection
         yield socket
 
 
+def answers(someone: httpx2.Client) -> bool:
+    try:
+        return someone.get("/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
 def events_until_end(
     installation: Installation, port: int, token: str, alice: httpx2.Client
 ) -> tuple[str, list[dict[str, Any]]]:
@@ -105,7 +111,7 @@ def events_until_end(
                         installation.cluster("delete", *PODS, "--grace-period=0", "--force", "--wait=false")
         except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
             assert killed, "nobody was killed, and it broke off"
-            time.sleep(0.2)  # a client's pause between two tries
+            wait_until(lambda: answers(alice), "a gateway to be there again")
     assert killed
     return job, found
 
