@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from redis import Redis
 
+from batchjob.store.keys import live_told_key
 from tests.support.cluster_jobs import api_client
 from tests.support.kubectl import Kubectl
 
@@ -137,7 +138,10 @@ def _in_store(store: Redis, uid: str, jobs: list[dict[str, Any]]) -> dict[str, A
     users = [name for name in store.acl_users() if uid in name]
     keys = sorted(map(str, store.keys(f"*{uid}*")))
     phases = {job["metadata"]["uid"]: job.get("status", {}).get("phase") for job in jobs}
-    if phases.get(uid, "gone") not in ENDED and phases.get(uid, "gone") != "gone":
+    if uid not in phases:
+        # What people were told of it is kept until its TTL: nothing, if it was gone before there was anybody to tell.
+        keys = [key for key in keys if key != live_told_key(uid)]
+    elif phases[uid] not in ENDED:
         keys = ["some"] if keys else []
     if any(job["metadata"]["uid"] == uid and _was_stopped(job.get("status", {})) for job in jobs):
         # Whether an item was done is chance.
