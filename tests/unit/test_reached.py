@@ -15,6 +15,7 @@ from batchjob.api.status import ConditionType, Phase
 from batchjob.core.reasons import Reason
 from tests.unit.test_house import REPOSITORY
 
+CONTROLLER = REPOSITORY / "operator" / "batchjob" / "controller"
 TIERS = ("cluster", "e2e", "store", "unit")
 WAITS = {"wait_condition": (1, 2), "wait_stalled": (None, 1)}  # where the condition and the reason are
 AMBIGUOUS = {str(word) for kinds in (Phase, ConditionType) for word in kinds}
@@ -77,6 +78,23 @@ def test_every_condition_is_looked_for_by_a_test() -> None:
     assert [
         str(kind) for kinds in (ConditionType, ScheduleConditionType) for kind in kinds if kind not in reached
     ] == []
+
+
+def test_every_event_is_listed_by_its_reason_and_looked_for_by_a_test() -> None:
+    """Those that do not come of a condition: their reasons stand where the code makes them."""
+    listed = (REPOSITORY / "docs" / "reference" / "conditions.md").read_text("utf-8").partition("## Events")[2]
+    made = {reason for path in CONTROLLER.glob("*.py") for reason in noted(ast.parse(path.read_text("utf-8")))}
+    assert made, "the code has another shape than this test reads"
+    reached = {word for _, word in found()}
+    assert {reason for reason in made if f"`{reason}`" not in listed or reason not in reached} == set()
+
+
+def noted(tree: ast.AST) -> Iterator[str]:
+    """Reasons of the Notes that are made."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name("Note"), args=[_, ast.Attribute(ast.Name("Reason"), attr=member), *_]):
+                yield str(Reason[member])
 
 
 def test_a_word_elsewhere_in_a_test_does_not_count() -> None:

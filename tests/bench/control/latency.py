@@ -13,6 +13,7 @@ async def latency(stage: Stage, samples: int) -> list[Line]:
     """A line for each of the two, in ms."""
     starts: dict[str, list[float]] = {"job": [], "batchjob": []}
     ends: list[float] = []
+    said: list[float] = []
     writes = stage.operator_writes()
     async with watching(stage.kube, NAMESPACE, PODS, JOBS, BATCH_JOBS) as seen:
         for number in range(samples):
@@ -28,8 +29,10 @@ async def latency(stage: Stage, samples: int) -> list[Line]:
             both = (seen.jobs_complete, seen.batch_jobs_complete)
             await until(lambda: all(name in ended for ended in both), f"{name} to be complete")  # noqa: B023 - the same
             starts["batchjob"].append(1000 * (seen.pods[name] - began))
+            said.append(1000 * (seen.statuses[name] - began))
             ends.append(1000 * (seen.batch_jobs_complete[name] - seen.jobs_complete[name]))
     ours = {"end_p50_ms": percentile(ends, 50), "end_p99_ms": percentile(ends, 99)}
+    ours |= {"status_p50_ms": percentile(said, 50), "status_p99_ms": percentile(said, 99)}
     ours["operator_writes"] = (stage.operator_writes() - writes) / samples
     return [
         {

@@ -21,6 +21,8 @@ JOB: Final = "job"
 ROWS: Final = (
     Row("create → first pod, p50 ms", "latency", "p50_ms", ",.0f", JOB, "-", "+ 25"),
     Row("create → first pod, p99 ms", "latency", "p99_ms", ",.0f", JOB, "-", "+ 150"),
+    Row("create → first status, p50 ms", "latency", "status_p50_ms", ",.0f"),
+    Row("create → first status, p99 ms", "latency", "status_p99_ms", ",.0f", aim="1,000"),
     Row("end of the Job → end of the BatchJob, p50 ms", "latency", "end_p50_ms", ",.0f"),
     Row("end of the Job → end of the BatchJob, p99 ms", "latency", "end_p99_ms", ",.0f", aim="200"),
     Row("one at a time: operator's writes", "latency", "operator_writes", ".2f", aim="6 + 1 per 5 s"),

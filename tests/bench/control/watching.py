@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from batchjob.controller.manifests import NAME_LABEL
 from batchjob.errors import ApiUnavailable
-from batchjob.kube import JOBS, PODS, Kube, Resource
+from batchjob.kube import BATCH_JOBS, JOBS, PODS, Kube, Resource
 
 PATIENCE_SECONDS: Final = 1800
 POLL_SECONDS: Final = 0.002
@@ -25,6 +25,7 @@ class Seen:
     jobs: Moments = field(default_factory=dict)  # the Job: the client's own or a BatchJob's child
     pods: Moments = field(default_factory=dict)
     jobs_complete: Moments = field(default_factory=dict)
+    statuses: Moments = field(default_factory=dict)  # the first of a BatchJob
     batch_jobs_complete: Moments = field(default_factory=dict)
 
     def take(self, resource: Resource, item: dict[str, Any]) -> None:
@@ -38,7 +39,9 @@ class Seen:
             self.jobs.setdefault(name, now)
             if _is_complete(item):
                 self.jobs_complete.setdefault(name, now)
-        elif _is_complete(item):
+        elif item.get("status"):
+            self.statuses.setdefault(name, now)
+        if resource is BATCH_JOBS and _is_complete(item):
             self.batch_jobs_complete.setdefault(name, now)
 
 

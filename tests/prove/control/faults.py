@@ -61,11 +61,11 @@ WATCH_FAULTS: Final[dict[str, dict[str, Any]]] = {
     "duplicates": {"twice": True},
     "stale snapshot": {"end": error_event(410)},  # and the list that follows is an old one
 }
-# The scenario in which what is watched moves. Of queues nothing does.
+# The scenario in which what is watched moves.
 WATCHES: Final[dict[str, Scenario]] = {
     "/apis/batchjob.dev/v1alpha1/batchjobs": scenarios.create,
     "/apis/batch/v1/jobs": scenarios.create,
-    "/apis/batchjob.dev/v1alpha1/batchqueues": scenarios.create,
+    "/apis/batchjob.dev/v1alpha1/batchqueues": scenarios.queue,
     "/apis/batchjob.dev/v1alpha1/batchschedules": scenarios.schedule,
     "/apis/batch/v1/cronjobs?schedule": scenarios.schedule,
     "/apis/batch/v1/jobs?schedule": scenarios.schedule,
@@ -98,7 +98,7 @@ def trial_of_watches(watch: str, folder: Path) -> dict[str, Any]:
     """A watch, spoilt in each way."""
     place, scenario = the_place()._replace(folder=folder), WATCHES[watch]
     with operators(place) as actors:
-        assert watches_of(actors[0]) == sorted(WATCHES), "another watch than is spoilt"
+        wait_until(lambda: watches_of(actors[0]), "the watches that are spoilt", until=sorted(WATCHES).__eq__)
         clean = learn(place, actors, scenario)
         for how in WATCH_FAULTS:
             spoil_watch(place, actors, scenario, clean, watch, how)
@@ -165,7 +165,7 @@ def spoil_watch(
     actor.start()
     fault = dict(WATCH_FAULTS[how])
     if how != "duplicates":
-        fault["lines"] = 0 if watch.endswith("/batchqueues") else 1  # it is seen moving first
+        fault["lines"] = 1  # it is seen moving first
     faults = [actor.proxy.inject(f"^WATCH {re.escape(watch)}$", **fault)]
     if how == "stale snapshot":
         faults.append(actor.proxy.inject(f"^GET {re.escape(watch)}$", stale=True))

@@ -141,6 +141,20 @@ def retention(world: World) -> None:
         world.gone()
 
 
+def queue(world: World) -> None:
+    """Its queue is paused when it comes, and goes on; then it is paused in mid-run, which stops nobody."""
+    with world.step("create"):
+        world.set_queue(paused=True)
+        world.apply(queueName=world.queue)
+        world.jobs.wait_condition("run", "Queued", "QueuePaused")
+    with world.step("open"):
+        world.set_queue(paused=False)
+        world.running()
+    with world.step("pause the queue"):
+        world.set_queue(paused=True)
+    finish(world)
+
+
 def schedule(world: World) -> None:
     """Its time comes, its run begins and is cancelled, and its Job hears of it."""
     with world.step("schedule"):
@@ -193,6 +207,6 @@ def finish(world: World) -> None:
 
 
 SCENARIOS: Final = (
-    create, suspend, resume, cancel, delete, delete_while_down, scale, fail, redrive, deadline, retention, schedule,
-    takeover,
+    create, suspend, resume, cancel, delete, delete_while_down, scale, fail, redrive, deadline, retention, queue,
+    schedule, takeover,
 )  # fmt: skip

@@ -173,6 +173,7 @@ class World:
         self._uids: dict[str, str] = {}
         self._api = CustomObjectsApi(api_client(place.admin.kubeconfig))
         self._batch_jobs = (*BATCH_JOBS, jobs.kubectl.namespace, "batchjobs")
+        self.queue = jobs.kubectl.namespace  # the name of its BatchQueue, if it has one
         self._redis = Redis.from_url(place.store_url, decode_responses=True)
         self._from = [len(actor.proxy.calls) for actor in actors]
         self.unwanted: Callable[[State], State] = lambda state: state  # leaves out what a fault explains
@@ -193,6 +194,11 @@ class World:
         self._uids[name] = name  # a write may come before the answer to ours
         made: Any = self._api.create_namespaced_custom_object(*self._batch_jobs, job)
         self._uids[name] = made["metadata"]["uid"]
+
+    def set_queue(self, **spec: Any) -> None:
+        """Make or edit the BatchQueue of this world."""
+        queue = {"apiVersion": "/".join(BATCH_JOBS), "kind": "BatchQueue", "metadata": {"name": self.queue}}
+        self.jobs.kubectl.apply(queue | {"spec": spec})
 
     def know(self, name: str) -> None:
         """A BatchJob that somebody else made belongs to it too."""
@@ -288,6 +294,8 @@ class World:
 
     def close(self) -> None:
         """Nothing of it is asked again."""
+        with suppress(NotFoundException):
+            self._api.delete_cluster_custom_object(*BATCH_JOBS, "batchqueues", self.queue)
         self._redis.close()
 
     def _settle(self) -> State:
