@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from fastapi.routing import APIRoute
 
+from batchjob.core.rows import fingerprint
 from batchjob.gateway import annotator, batchjobs, contents, queues, schedules, search
 from batchjob.gateway.problems import MEDIA_TYPE
 from tests.localcluster import ControlPlane
@@ -310,7 +311,8 @@ async def test_items_errors_and_results_come_from_the_store(client: httpx2.Async
         ("i2", {"length": 12}),
     ]
     kinds = (await client.get(f"{JOBS}/{job}/errors", headers=alice)).json()["errors"]
-    assert kinds == [{"errorClass": "timeout", "message": "it took too long", "count": 1, "exampleItem": "i1"}]
+    said = {"errorClass": "timeout", "message": "it took too long", "count": 1, "exampleItem": "i1"}
+    assert kinds == [{"fingerprint": fingerprint("timeout", "it took too long"), **said}]
     lines = (await client.get(f"{JOBS}/{job}/results", headers=alice)).text.splitlines()
     assert [json.loads(line)["id"] for line in lines] == ["i0", "i2"]
     first = await client.get(f"{JOBS}/{job}/items?limit=1", headers=alice)

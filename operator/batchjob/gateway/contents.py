@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.gateway.batchjobs import find
+from batchjob.gateway.causes import read_causes
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
 from batchjob.gateway.limits import READS
 from batchjob.gateway.problems import CONFLICT, GONE, Problem
@@ -24,7 +25,7 @@ from batchjob.store import DeadLetter, ItemResult
 MOST: Final = 500  # of a page
 SHOWN_BYTES: Final = 2048  # of an item's data or result in a list: whole ones are in results
 MOST_POSITION: Final = 2**53
-LETTERS_READ: Final = 10_000  # at most, for the errors of one answer: some 50 calls
+LETTERS_READ: Final = 10_000  # for the errors of one answer: some 400 calls
 
 router = APIRouter(prefix=JOBS, tags=["Items and results"], dependencies=[READS])
 CursorOf = Annotated[int, Query(ge=0, le=MOST_POSITION, description="Where to go on: from Link or next.")]
@@ -104,19 +105,20 @@ async def _failed(
 
 @router.get("/{job}/errors")
 async def errors(job: str, caller: CallerOf, doors: DoorsOf) -> Response:
-    """What made items fail: class and message, how many, and one of them as an example; the most frequent first."""
+    """Why items failed, by the fingerprint of their errors: how many, and one of them; the most frequent first."""
     found, _ = await find(doors, caller, job, "get")
-    kinds: dict[tuple[str, str], dict[str, Any]] = {}
-    read = cursor = 0
-    while letters := await doors.store.dead_letters(found.metadata.uid, MOST, cursor):
-        for letter in letters:
-            shown = {"errorClass": letter.error_class, "message": letter.message, "count": 0, "exampleItem": letter.id}
-            kinds.setdefault((letter.error_class, letter.message), shown)["count"] += 1
-        read, cursor = read + len(letters), letters[-1].position + 1
-        if read >= LETTERS_READ:
-            break
-    ordered = sorted(kinds.values(), key=lambda kind: (-kind["count"], kind["errorClass"], kind["message"]))
-    return JSONResponse({"success": True, "errors": ordered[:MOST], "itemsRead": read, "complete": read < LETTERS_READ})
+    causes = await read_causes(doors, found.metadata.uid, LETTERS_READ)
+    shown = [
+        {
+            "fingerprint": cause.fingerprint,
+            "errorClass": cause.error_class,
+            "message": cause.message,
+            "count": cause.count,
+            "exampleItem": cause.item,
+        }
+        for cause in causes.most_common(MOST)
+    ]
+    return JSONResponse({"success": True, "errors": shown, "itemsRead": causes.read, "complete": causes.complete})
 
 
 @router.get("/{job}/results")

@@ -15,7 +15,7 @@ from batchjob.gateway.ui.cron_words import in_words
 from batchjob.gateway.ui.reading import parse_key
 from batchjob.gateway.ui.session import inside
 from batchjob.gateway.ui.views_bulk import build_plan, bulk_job
-from batchjob.gateway.ui.views_job import build_events, build_job, group_errors
+from batchjob.gateway.ui.views_job import build_events, build_job
 from batchjob.gateway.ui.views_jobs import build_fault, build_line, build_list
 from batchjob.gateway.ui.views_queues import Ended, build_overview, per_hour
 from batchjob.gateway.ui.views_schedules import build_schedules
@@ -208,12 +208,6 @@ def test_a_long_spec_is_cut() -> None:
     view = build_job(BatchJob.parse(body), body, NOW)
     assert view.is_spec_cut
     assert len(view.spec) == 20_000
-
-
-def test_errors_that_differ_in_numbers_are_one_group() -> None:
-    letters = [(number, f"i{number}", "timeout", f"no answer in {number} s") for number in range(30)]
-    groups = group_errors([*letters, (99, "odd", "internal", "boom")], "/p")
-    assert [(one.count, one.item, one.path) for one in groups] == [(30, "i0", "/p/items/0"), (1, "odd", "/p/items/99")]
 
 
 def test_events_come_newest_first_whichever_clock_they_carry() -> None:

@@ -78,16 +78,6 @@ async def read_letters(doors: Doors, uid: str, first: int) -> tuple[list[DeadLet
     return found, found[-1].position + 1 if len(found) == LETTERS else None
 
 
-async def read_errors(doors: Doors, uid: str, failed: int) -> list[tuple[int, str, str, str]]:
-    """Position, id, class and message of the first failed items; their data is let go at once."""
-    errors: list[tuple[int, str, str, str]] = []
-    following: int | None = 0
-    while following is not None and len(errors) < min(failed, GROUPED):
-        letters, following = await read_letters(doors, uid, following)
-        errors += [(one.position, one.id, one.error_class, one.message) for one in letters]
-    return errors
-
-
 async def read_results(doors: Doors, uid: str) -> list[ItemResult]:
     """The first results that the store still has."""
     found: list[ItemResult] = []

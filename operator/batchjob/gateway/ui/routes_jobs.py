@@ -15,6 +15,7 @@ from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.queries import parse_query
 from batchjob.errors import AlreadyExists, KubernetesError, QueryError, RunGone, StoreError
 from batchjob.gateway.access import Caller
+from batchjob.gateway.causes import read_causes
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.problems import INVALID, NOT_FOUND, Problem, build_problem
 from batchjob.gateway.ui import reading
@@ -78,9 +79,9 @@ async def _of_run(doors: Doors, job: BatchJob, path: str, first: int, now: float
         found["letters"] = [build_letter(letter, path, now) for letter in letters]
         found["following"] = None if following is None else items_path(path, following)
         if letters:
-            errors = await reading.read_errors(doors, uid, counts.failed if counts else reading.GROUPED)
-            found["groups"] = group_errors(errors, path)
-            found["grouped_of"] = len(errors) if counts and counts.failed > len(errors) else 0
+            causes = await read_causes(doors, uid, reading.GROUPED)
+            found["groups"] = group_errors(causes, path)
+            found["grouped_of"] = 0 if causes.complete else causes.read
         if counts and counts.succeeded and not job.spec.has_destination:
             found["results"] = build_results(await reading.read_results(doors, uid))
     except RunGone:

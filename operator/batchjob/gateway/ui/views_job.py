@@ -1,6 +1,5 @@
 """One BatchJob, as it is shown: where it stands and why, what failed, who works on it, what it was told. Pure."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +11,7 @@ from batchjob.api.status import BatchJobStatus, Condition, ConditionType
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.phases import is_terminal
 from batchjob.core.progress import finished
-from batchjob.core.rows import fingerprint
+from batchjob.gateway.causes import Causes
 from batchjob.gateway.ui import words
 from batchjob.gateway.ui.actions import Action, obstacle
 from batchjob.gateway.ui.views_jobs import STATES, job_path
@@ -198,21 +197,19 @@ def _facts(job: BatchJob, status: BatchJobStatus, now: float) -> Iterable[tuple[
     yield "Results", (status.results and status.results.uri) or ""
 
 
-def group_errors(letters: Iterable[tuple[int, str, str, str]], path: str) -> tuple[ErrorGroup, ...]:
-    """Failed items by the fingerprint of their errors, most frequent first: (position, id, class, message) of each."""
-    counts: Counter[str] = Counter()
-    first: dict[str, tuple[int, str, str, str]] = {}
-    for letter in letters:
-        mark = fingerprint(letter[2], letter[3])
-        counts[mark] += 1
-        first.setdefault(mark, letter)
-    found = []
-    for mark, count in counts.most_common(MOST_GROUPS):
-        position, item, error_class, message = first[mark]
-        found.append(
-            ErrorGroup(mark, error_class, words.shortened(message, 300), item, f"{path}/items/{position}", count)
+def group_errors(causes: Causes, path: str) -> tuple[ErrorGroup, ...]:
+    """Why items failed, the most frequent first, as it is shown."""
+    return tuple(
+        ErrorGroup(
+            cause.fingerprint,
+            cause.error_class,
+            words.shortened(cause.message, 300),
+            cause.item,
+            f"{path}/items/{cause.position}",
+            cause.count,
         )
-    return tuple(found)
+        for cause in causes.most_common(MOST_GROUPS)
+    )
 
 
 def build_letter(letter: DeadLetter, path: str, now: float, most: int = MOST_DATA) -> Letter:
