@@ -8,8 +8,8 @@ import pytest
 
 from batchjob.api.blocks.export import Destination
 from batchjob.errors import ResultsError
-from batchjob.worker.bucket_files import PIECE_BYTES
-from batchjob.worker.files import READ_BYTES, Files, open_files
+from batchjob.files.bucket_files import PIECE_BYTES
+from batchjob.files.files import READ_BYTES, Files, open_files
 from tests.support.azure_blobs import AZURE_KEYS, azure_blobs
 from tests.support.neighbours.client import Neighbours
 

@@ -16,7 +16,7 @@ from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.items import Before, RunState
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
-from batchjob.worker import addresses
+from batchjob.files import addresses
 from batchjob.worker.processor import make_processor, processor_name
 from tests.support import manifests
 from tests.support.neighbours.client import Neighbours

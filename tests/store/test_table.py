@@ -10,7 +10,8 @@ import pytest
 from batchjob.api.run import Run
 from batchjob.core.items import Item, RunState
 from batchjob.errors import ResultsError
-from batchjob.worker import Context, Processor, Sealed, files, table
+from batchjob.files import files
+from batchjob.worker import Context, Processor, Sealed, table
 from tests.support.postgres_server import PostgresServer
 from tests.support.sealed import sealed_to
 from tests.support.workers import Workers

@@ -11,9 +11,9 @@ from batchjob.api.defaults import effective
 from batchjob.api.run import Purpose, Run
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
+from batchjob.files.addresses import is_forbidden, refusal
+from batchjob.files.mounts import path_on_mount
 from batchjob.worker import Context
-from batchjob.worker.addresses import is_forbidden, refusal
-from batchjob.worker.mounts import path_on_mount
 from batchjob.worker.sources.file import PathReader
 from batchjob.worker.sources.opening import open_source
 

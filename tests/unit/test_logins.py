@@ -7,8 +7,8 @@ import pytest
 
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError
-from batchjob.worker.buckets import open_bucket
-from batchjob.worker.logins import CLOUDS, sign_in
+from batchjob.files.buckets import open_bucket
+from batchjob.files.logins import CLOUDS, sign_in
 
 PRINCIPAL = {"AZURE_CLIENT_ID": "i", "AZURE_CLIENT_SECRET": "s", "AZURE_TENANT_ID": "t"}
 

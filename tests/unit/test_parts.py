@@ -13,8 +13,8 @@ from batchjob.api.run import Run
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.core.ranges import Ranges
 from batchjob.errors import ResultsError
+from batchjob.files.files import Files
 from batchjob.store import ItemResult
-from batchjob.worker.files import Files
 from batchjob.worker.manifest import INDEX_SUFFIX, MANIFEST, Part, build_manifest, write_manifest
 from batchjob.worker.parts import encode_part, find_kept
 

@@ -3,8 +3,8 @@
 import pytest
 
 from batchjob.api.source import Location
-from batchjob.worker.buckets import explain
-from batchjob.worker.unreached import explain_unreached, is_final
+from batchjob.files.buckets import explain
+from batchjob.files.unreached import explain_unreached, is_final
 
 BUCKET = Location(url="s3://b/k", endpoint="http://minio:9000")
 

@@ -9,13 +9,13 @@ import pytest
 from batchjob.api.run import Purpose
 from batchjob.api.source import Location, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
+from batchjob.files.buckets import explain, open_bucket
+from batchjob.files.mounts import path_on_mount
+from batchjob.files.urls import check_whole, masked
 from batchjob.local.rules import complaints
 from batchjob.worker import Folder
-from batchjob.worker.buckets import explain, open_bucket
-from batchjob.worker.mounts import path_on_mount
 from batchjob.worker.sources import https
 from batchjob.worker.sources.file import FileSource
-from batchjob.worker.urls import check_whole, masked
 from tests.support import manifests
 
 SECRET: Final = "sekret"

@@ -8,8 +8,8 @@ from typing import Final
 from batchjob.api.run import Purpose, Reference, references
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.errors import ConfigurationError
+from batchjob.files.logins import CLOUDS
 from batchjob.local.manifest import Manifest
-from batchjob.worker.logins import CLOUDS
 
 _PLACES: Final = {
     Purpose.SOURCE_CREDENTIALS: lambda spec: spec.source.uri,

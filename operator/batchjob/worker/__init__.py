@@ -9,14 +9,14 @@ from batchjob.core.masking import mask
 from batchjob.core.retry import Cancel, Fail, Retry
 from batchjob.core.smtp import PERMANENT, quoted, refuses_login
 from batchjob.errors import ConfigurationError
-from batchjob.worker.addresses import check_host
+from batchjob.files.addresses import check_host
+from batchjob.files.files import Files
+from batchjob.files.unreached import explain_unreached
 from batchjob.worker.context import Context
-from batchjob.worker.files import Files
 from batchjob.worker.processor import Processor, Sealed
 from batchjob.worker.ranges import open_range
 from batchjob.worker.reading import Folder
 from batchjob.worker.runtime import main
-from batchjob.worker.unreached import explain_unreached
 
 __all__ = [
     "PERMANENT",

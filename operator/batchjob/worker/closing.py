@@ -14,9 +14,9 @@ from batchjob.api.run import Purpose, Run
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import Fail, delay_ms, said
 from batchjob.errors import ConfigurationError, LeaseLost, ResultsError, RunGone, StoreNotReady, StoreUnavailable
+from batchjob.files.files import Files
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
-from batchjob.worker.files import Files
 from batchjob.worker.parts import Kept, Parts, batches, find_kept
 from batchjob.worker.patience import kept, patiently
 from batchjob.worker.processor import Processor, Sealed

@@ -17,13 +17,13 @@ from batchjob.api.source import Location
 from batchjob.core.cache import cache_name
 from batchjob.core.documents import check_name
 from batchjob.core.items import Item
+from batchjob.files.files import Files, open_files
+from batchjob.files.mounts import mount_paths
 from batchjob.store import ItemResult, RunStore
 from batchjob.worker.cache import Cache, leniently
-from batchjob.worker.files import Files, open_files
 from batchjob.worker.joining import write_parts
 from batchjob.worker.ledger import Lease, Ledger
 from batchjob.worker.manifest import read_parts
-from batchjob.worker.mounts import mount_paths
 from batchjob.worker.params import Params, read_params
 from batchjob.worker.patience import patiently
 from batchjob.worker.processor import Sealed

@@ -13,7 +13,7 @@ import msgspec
 
 from batchjob.api.run import Run
 from batchjob.errors import ResultsError
-from batchjob.worker.files import TEMPORARY_SUFFIX, Files
+from batchjob.files.files import TEMPORARY_SUFFIX, Files
 from batchjob.worker.manifest import MANIFEST, Manifest, Part, empty_columns, write_manifest
 from batchjob.worker.processor import Sealed
 

@@ -12,8 +12,8 @@ import msgspec
 from batchjob import log
 from batchjob.api.run import Run
 from batchjob.core.ranges import Ranges
+from batchjob.files.files import TEMPORARY_SUFFIX, Files
 from batchjob.store import ItemResult
-from batchjob.worker.files import TEMPORARY_SUFFIX, Files
 from batchjob.worker.processor import Sealed
 
 MANIFEST: Final = "manifest.json"

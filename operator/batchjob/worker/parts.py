@@ -18,9 +18,9 @@ import msgspec
 from batchjob import log
 from batchjob.api.run import Run
 from batchjob.core.ranges import Ranges, format_positions
+from batchjob.files.files import Files
 from batchjob.store import ItemResult, RunStore, SealLease, Taken
 from batchjob.store.keys import CHUNK_LIMIT
-from batchjob.worker.files import Files
 from batchjob.worker.manifest import (
     INDEX_SUFFIX,
     MANIFEST,

@@ -12,8 +12,8 @@ from psycopg import conninfo
 
 from batchjob.api.source import SecretKey
 from batchjob.errors import ConfigurationError
-from batchjob.worker.addresses import check_host
-from batchjob.worker.unreached import brief, explain_unreached
+from batchjob.files.addresses import check_host
+from batchjob.files.unreached import brief, explain_unreached
 
 CONNECT_SECONDS: Final = 30
 SILENCE_SECONDS: Final = 60  # a peer that acknowledges nothing for so long is gone

@@ -10,9 +10,9 @@ from batchjob.api.run import Purpose
 from batchjob.api.source import Location
 from batchjob.core.retry import Retry
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
-from batchjob.worker.mounts import mount_paths
+from batchjob.files.mounts import mount_paths
+from batchjob.files.urls import check_whole
 from batchjob.worker.sources.opening import open_reader
-from batchjob.worker.urls import check_whole
 
 if TYPE_CHECKING:
     from batchjob.worker.context import Context

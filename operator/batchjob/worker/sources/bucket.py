@@ -5,7 +5,7 @@ from pathlib import Path
 
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
-from batchjob.worker.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
+from batchjob.files.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
 from batchjob.worker.sources.limits import BLOCK_BYTES
 
 

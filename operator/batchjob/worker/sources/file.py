@@ -70,7 +70,8 @@ class FileSource(Source):
         if is_page(head):
             return " (it looks like a web page, perhaps one that asks for a login)"
         looks = looks_like(head)
-        return f" (it looks like {looks}: check {self._field}.format)" if looks not in {None, self._form} else ""
+        same = {None, self._form, SourceFormat.JSONL if self._form is SourceFormat.ITEMS else None}
+        return f" (it looks like {looks}: check {self._field}.format)" if looks not in same else ""
 
 
 def _together(records: Iterator[Record]) -> Iterator[list[Record]]:

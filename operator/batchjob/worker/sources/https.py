@@ -13,10 +13,10 @@ import httpx2
 
 from batchjob.api.source import Location
 from batchjob.errors import InvalidSource, SourceUnreachable
-from batchjob.worker.addresses import refusal, resolve
+from batchjob.files.addresses import refusal, resolve
+from batchjob.files.unreached import TRUST_THE_BUNDLE, explain_unreached, is_final
+from batchjob.files.urls import masked
 from batchjob.worker.sources.limits import BLOCK_BYTES, SILENCE_SECONDS
-from batchjob.worker.unreached import TRUST_THE_BUNDLE, explain_unreached, is_final
-from batchjob.worker.urls import masked
 
 REDIRECTS: Final = 5
 TIMEOUT: Final = httpx2.Timeout(SILENCE_SECONDS)

@@ -8,16 +8,16 @@ from batchjob.api import source as spec
 from batchjob.api.run import Purpose, Run
 from batchjob.api.source import MEMBERS, Location, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource
+from batchjob.files.files import Files, open_files
+from batchjob.files.mounts import mount_paths, path_on_mount
+from batchjob.files.urls import check_whole, masked
 from batchjob.store import RunStore, Store
-from batchjob.worker.files import Files, open_files
-from batchjob.worker.mounts import mount_paths, path_on_mount
 from batchjob.worker.sources.file import FileSource, PathReader, Reader
 from batchjob.worker.sources.inline import InlineSource
 from batchjob.worker.sources.redrive import RedriveSource
 from batchjob.worker.sources.report import ReportSource
 from batchjob.worker.sources.results import ResultsSource
 from batchjob.worker.sources.source import Source
-from batchjob.worker.urls import check_whole, masked
 
 
 def open_source(run: Run, references_dir: Path, store: Store, worker: str) -> Source:

@@ -13,9 +13,9 @@ from psycopg.types import string
 from batchjob.api.blocks.report import ReportQuery
 from batchjob.api.source import Sql
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
+from batchjob.files.unreached import brief
 from batchjob.worker.postgres import connection_parameters, explain
 from batchjob.worker.sources.limits import STATEMENT_SECONDS
-from batchjob.worker.unreached import brief
 
 _LATE_SECONDS: Final = 10.0  # after its time limit a server that is still there has said so
 # Types whose values JSON has; all others come as text. `json` may hold numbers that are none of ours, so we decode it.

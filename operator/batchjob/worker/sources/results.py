@@ -12,8 +12,8 @@ import msgspec
 
 from batchjob.core.ranges import Ranges, format_pairs
 from batchjob.errors import ResultsError, RunGone, SourceUnreachable
+from batchjob.files.files import Files
 from batchjob.store import RunStore
-from batchjob.worker.files import Files
 from batchjob.worker.manifest import MANIFEST, Manifest, Part, as_row, read_parts
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source

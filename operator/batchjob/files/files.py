@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError, ResultsError
-from batchjob.worker.mounts import path_on_mount
-from batchjob.worker.urls import check_whole
+from batchjob.files.mounts import path_on_mount
+from batchjob.files.urls import check_whole
 
 TEMPORARY_SUFFIX: Final = ".unfinished"
 READ_BYTES: Final = 1024 * 1024  # at once
@@ -183,7 +183,7 @@ def open_files(
     try:
         if place.url.startswith("file:"):
             return MountedFiles(url, field, path_on_mount(place.url, mounted, folder))
-        from batchjob.worker.bucket_files import BucketFiles  # noqa: PLC0415 - its library would cost every pod 5 MB
+        from batchjob.files.bucket_files import BucketFiles  # noqa: PLC0415 - its library would cost every pod 5 MB
 
         return BucketFiles(url, field, place, folder, references)
     except ConfigurationError as error:

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.errors import ConfigurationError
-from batchjob.worker.urls import masked
+from batchjob.files.urls import masked
 
 
 def mount_paths(spec: BatchJobSpec) -> list[Path]:

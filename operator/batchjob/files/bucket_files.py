@@ -6,8 +6,8 @@ from typing import Final
 
 from batchjob.api.source import Location
 from batchjob.errors import ResultsError
-from batchjob.worker.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
-from batchjob.worker.files import READ_BYTES, Files, watched
+from batchjob.files.buckets import STORE_ERRORS, endpoint_refusal, explain, open_bucket
+from batchjob.files.files import READ_BYTES, Files, watched
 
 PIECE_BYTES: Final = 8 * 1024 * 1024  # of a multipart upload; S3 wants at least 5 MiB
 MOST_PIECES: Final = 9000  # S3 takes 10,000

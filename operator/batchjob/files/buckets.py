@@ -14,10 +14,10 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError
-from batchjob.worker.addresses import refusal, resolve
-from batchjob.worker.logins import sign_in
-from batchjob.worker.unreached import TRUST_THE_BUNDLE, Unreached, brief, explain_unreached, is_final
-from batchjob.worker.urls import masked
+from batchjob.files.addresses import refusal, resolve
+from batchjob.files.logins import sign_in
+from batchjob.files.unreached import TRUST_THE_BUNDLE, Unreached, brief, explain_unreached, is_final
+from batchjob.files.urls import masked
 
 if TYPE_CHECKING:  # names for types only: the library has none of them at run time
     from obstore.store import ClientConfig, RetryConfig
