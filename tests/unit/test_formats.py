@@ -47,6 +47,13 @@ def test_json_lines_are_read_the_same_however_they_are_cut(
     assert read("jsonl", *cut(body, places)) == [(record["id"], record) for record in records]
 
 
+@given(tables, cuts)
+def test_lines_of_items_keep_whatever_stands_in_their_data(rows: list[tuple[str, str]], places: list[int]) -> None:
+    items = [{"id": f"i{n}", "data": {"id": a, "b": [b]}} for n, (a, b) in enumerate(rows)]
+    body = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items).encode()
+    assert read("items", *cut(b"\n" + body, places)) == [(item["id"], item["data"]) for item in items]
+
+
 @given(tables, cuts, st.booleans())
 def test_csv_is_read_as_the_standard_library_wrote_it_however_it_is_cut(
     rows: list[tuple[str, str]], places: list[int], mark: bool

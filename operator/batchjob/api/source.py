@@ -17,6 +17,13 @@ class SourceFormat(StrEnum):
     JSONL = "jsonl"
     JSON = "json"
     CSV = "csv"
+    ITEMS = "items"  # JSON lines of {id, data}, as spec.source.items has them: data that has a field `id` keeps it
+
+
+FORMATS: Final = (
+    "How the file is written. jsonl, json, csv: each record is an item, and its field idField names it. items: JSON "
+    "lines of {id, data}, as spec.source.items has them."
+)
 
 
 class OnBadItem(StrEnum):
@@ -59,7 +66,7 @@ class FileRef(Model):
 
     name: Name = Field(description="Name of the ConfigMap, in the namespace of the BatchJob.")
     key: Key = Field(description="Key whose value is the file.")
-    format: SourceFormat = Field(SourceFormat.JSONL, description="How the file is written.")
+    format: SourceFormat = Field(SourceFormat.JSONL, description=FORMATS)
 
 
 class SecretName(Model):
@@ -78,7 +85,7 @@ class SecretKey(Model):
 class SecretFile(SecretKey):
     """A key of a Secret in the BatchJob's namespace that holds a file of items."""
 
-    format: SourceFormat = Field(SourceFormat.JSONL, description="How the file is written.")
+    format: SourceFormat = Field(SourceFormat.JSONL, description=FORMATS)
 
 
 class CaBundle(Model):
@@ -137,7 +144,7 @@ class UriSource(Location):
         }
     )
 
-    format: SourceFormat = Field(SourceFormat.JSONL, description="How the file is written.")
+    format: SourceFormat = Field(SourceFormat.JSONL, description=FORMATS)
 
 
 class ResultsOf(Model):

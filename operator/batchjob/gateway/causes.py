@@ -5,7 +5,8 @@ fingerprint is what the index knows them by, so `error:<fingerprint>` finds the 
 """
 
 from collections import Counter
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from batchjob.core.rows import fingerprint
 from batchjob.gateway.doors import Doors
@@ -14,7 +15,8 @@ from batchjob.store import DeadLetter
 AT_ONCE: Final = 25  # dead letters of a call: each may hold a record of 1 MiB
 
 
-class Cause(NamedTuple):
+@dataclass(frozen=True)
+class Cause:
     """Failed items whose errors differ in nothing but numbers, ids and what is quoted; the first of them as example."""
 
     fingerprint: str

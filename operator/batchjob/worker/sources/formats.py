@@ -21,6 +21,8 @@ csv.field_size_limit(RECORD_BYTES)  # its own default is 128 KiB
 _OTHER_SIGNS: Final = (";", "\t", "|")  # that some programs write between fields
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # spreadsheets begin a UTF-8 file with it
 
+_OF_AN_ITEM: Final = ("id", "data")
+
 T = TypeVar("T")
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -117,6 +119,21 @@ class JsonLines(_Lines):
             return None
         where = f"line {self._line}"
         return self._record(decode_object(line, where), self._line, where, len(line))
+
+
+class ItemLines(JsonLines):
+    """One {id, data} a line, so that data may have any fields; what a gateway stages."""
+
+    def _take(self, line: bytes) -> Record | None:
+        if not line.strip():
+            return None
+        where = f"line {self._line}"
+        found = decode_object(line, where)
+        item_id, data = record_id(found, "id", where), found.get("data")
+        if not isinstance(data, dict) or len(found) != len(_OF_AN_ITEM):
+            raise BadItem(f'{where}: has to be {{"id": "…", "data": {{…}}}} and to have no other field')
+        self._ids.add(item_id, self._line)
+        return Record(item_id, data, len(line))
 
 
 class Csv(_Lines):
@@ -230,6 +247,7 @@ PARSERS: Final[dict[SourceFormat, type[Parser]]] = {
     SourceFormat.JSONL: JsonLines,
     SourceFormat.JSON: JsonArray,
     SourceFormat.CSV: Csv,
+    SourceFormat.ITEMS: ItemLines,
 }
 
 
