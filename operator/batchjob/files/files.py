@@ -53,7 +53,7 @@ class Files(ABC):
 
     @abstractmethod
     async def names(self) -> list[str]:
-        """Names of the files there, sorted."""
+        """Names of the files there, those in folders too, sorted."""
 
     @abstractmethod
     async def delete(self, name: str) -> None:
@@ -141,7 +141,7 @@ class MountedFiles(Files):
     def _list(self) -> list[str]:
         if not self._folder.exists():
             return []
-        return sorted(path.name for path in self._folder.iterdir() if path.is_file())
+        return sorted(str(path.relative_to(self._folder)) for path in self._folder.rglob("*") if path.is_file())
 
     async def delete(self, name: str) -> None:
         """Unlink."""

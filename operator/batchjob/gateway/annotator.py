@@ -13,12 +13,12 @@ from fastapi import APIRouter, Request, Response
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.v1alpha1 import JobType
 from batchjob.errors import ConfigurationError
-from batchjob.gateway.batchjobs import KeyOf, find, shown, submit
-from batchjob.gateway.bodies import read_object
+from batchjob.gateway.batchjobs import KeyOf, find, shown
 from batchjob.gateway.doors import CallerOf, DoorsOf
 from batchjob.gateway.limits import ANNOTATES, READS
+from batchjob.gateway.making import Making
 from batchjob.gateway.problems import Fault, Problem, invalid
-from batchjob.gateway.submission import checked_key
+from batchjob.gateway.uploads import Shape, take_in
 from batchjob.gateway.views import no_such_job, seed_view
 
 ROOT: Final = "/api/ai-annotator/batch"
@@ -45,6 +45,19 @@ def read_template(path: Path | None) -> dict[str, Any]:
 
 def build_body(body: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:
     """The body that POST /api/v1/batch-jobs would have been sent. Pure."""
+    return {**build_fields(body, template), "items": read_items(body)}
+
+
+def read_items(body: Mapping[str, Any]) -> list[Any]:
+    """Items with ids."""
+    items = body.get("items")
+    if not isinstance(items, list) or not items:
+        raise invalid(Fault("/items", "has to be a list of items, texts or objects"))
+    return [read_item(item, place) for place, item in enumerate(items)]
+
+
+def build_fields(body: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without its items."""
     options = {} if body.get("options") is None else body["options"]
     if not isinstance(options, dict):
         raise invalid(Fault("/options", "has to be an object"))
@@ -57,18 +70,11 @@ def build_body(body: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str
         block |= {"formSchema": read_form(body["formSchema"])}
         block.pop("formSchemaRef", None)
     others = {name: value for name, value in options.items() if name not in _BLOCK}
-    return {**template, **others, "type": JobType.AI_BATCH.value, "aiBatch": block, "items": read_items(body)}
+    return {**template, **others, "type": JobType.AI_BATCH.value, "aiBatch": block}
 
 
-def read_items(body: Mapping[str, Any]) -> list[Any]:
-    """Items with ids: their own, else their places; a text is one with the field `text`."""
-    items = body.get("items")
-    if not isinstance(items, list) or not items:
-        raise invalid(Fault("/items", "has to be a list of items, texts or objects"))
-    return [_read_item(item, place) for place, item in enumerate(items)]
-
-
-def _read_item(item: Any, place: int) -> dict[str, Any]:
+def read_item(item: Any, place: int) -> dict[str, Any]:
+    """An item with an id: its own, else its place; a text is one with the field `text`."""
     if isinstance(item, str):
         return {"id": str(place), "data": {"text": item}}
     if not isinstance(item, dict):
@@ -116,11 +122,15 @@ def _retold(pointer: str) -> str:
 @router.post("", status_code=202, dependencies=[ANNOTATES])
 async def annotate(request: Request, caller: CallerOf, doors: DoorsOf, key: KeyOf = None) -> Response:
     """Have a model fill a form about each item."""
-    body = build_body(await read_object(request), doors.annotator)
-    try:
-        return await submit(doors, caller, body, checked_key(key))
-    except Problem as problem:
-        raise (retold(problem) if problem.faults else problem) from None
+    template = doors.annotator
+    shape = Shape(
+        body=lambda body: build_body(body, template),
+        fields=lambda body: build_fields(body, template),
+        item=read_item,
+        retold=retold,
+        is_counted=True,
+    )
+    return await take_in(request, Making(doors, caller, key), shape)
 
 
 @router.get("/{job}/status", dependencies=[READS])

@@ -1,5 +1,6 @@
 """The application: routers put together, inside the envelope. Each room of the API is a page with a router."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.envelope import Envelope
 from batchjob.gateway.settings import GatewaySettings
+from batchjob.gateway.staging import Staging
 from batchjob.kube import Access, Kube, Throttle
 from batchjob.store import Store
 
@@ -44,6 +46,7 @@ ROUTERS: Final = (
 def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
     """The application; its lifespan opens the doors to Kubernetes (at `access`) and to the store."""
     template = annotator.read_template(settings.annotator_file)
+    staging = Staging.read(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -52,7 +55,10 @@ def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
             kube = await stack.enter_async_context(Kube(access, throttle, strict=True))
             store = Store.connect(settings.store(), name="batchjob-gateway", reread=settings.store)
             gate = Gate(Credentials(settings, kube), Permissions(kube), settings.default_namespace)
-            app.state.doors = Doors(settings, kube, await stack.enter_async_context(store), gate, template)
+            app.state.doors = Doors(settings, kube, await stack.enter_async_context(store), gate, template, staging)
+            if staging is not None:
+                sweeping = asyncio.create_task(staging.keep_sweeping(kube))
+                stack.callback(sweeping.cancel)
             yield
 
     app = FastAPI(

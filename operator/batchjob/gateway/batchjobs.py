@@ -1,7 +1,6 @@
 """Routes of BatchJobs: make one, look at one, cancel, suspend, resume, redrive. Truth is the custom resource."""
 
 import uuid
-from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Request, Response
@@ -9,29 +8,25 @@ from fastapi.responses import JSONResponse
 
 from batchjob import log
 from batchjob.api.base import MAX_NAME
-from batchjob.api.queue import BatchQueueSpec
-from batchjob.api.v1alpha1 import BatchJob, JobType
+from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.phases import is_terminal
 from batchjob.errors import AlreadyExists, Invalid, NotFound
 from batchjob.gateway.access import Caller
-from batchjob.gateway.bodies import read_object, read_optional
+from batchjob.gateway.bodies import read_optional
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
-from batchjob.gateway.limits import CHANGES, READS, SUBMITS, Kind, take
-from batchjob.gateway.problems import CONFLICT, FORBIDDEN, KEY_REUSED, NOT_FOUND, Fault, Problem, invalid
+from batchjob.gateway.limits import CHANGES, READS, SUBMITS
+from batchjob.gateway.making import Making, check_replay, queued
+from batchjob.gateway.problems import CONFLICT, Fault, Problem, invalid
 from batchjob.gateway.submission import (
-    DIGEST,
     PREFIX,
-    Submission,
     build_submission,
-    check_queue,
     checked_key,
     name_for,
     refused,
 )
+from batchjob.gateway.uploads import take_in
 from batchjob.gateway.views import (
     JOBS,
-    RETRY_SECONDS,
-    accepted,
     etag,
     is_known,
     job_id,
@@ -40,7 +35,7 @@ from batchjob.gateway.views import (
     read_job_id,
     view,
 )
-from batchjob.kube import BATCH_JOBS, BATCH_QUEUES
+from batchjob.kube import BATCH_JOBS
 
 router = APIRouter(prefix=JOBS, tags=["BatchJobs"])
 audit = log.get("batchjob.audit")
@@ -62,69 +57,14 @@ async def find(doors: Doors, caller: Caller, job: str, verb: str) -> tuple[Batch
     return found, body
 
 
-def queued(job: str, message: str = "Job queued for processing", status: str = "queued") -> JSONResponse:
-    """A 202."""
-    headers = {"Location": f"{JOBS}/{job}", "Retry-After": str(RETRY_SECONDS)}
-    return JSONResponse(accepted(job, message, status), 202, headers)
-
-
 @router.post("", status_code=202, dependencies=[SUBMITS])
 async def create(request: Request, caller: CallerOf, doors: DoorsOf, key: KeyOf = None) -> Response:
-    """Make a BatchJob. It is durable once this answers; its results come later."""
-    body = await read_object(request)
-    if body.get("type") == JobType.AI_BATCH:
-        await take(request, Kind.ANNOTATE, caller.name, doors)
-    return await submit(doors, caller, body, checked_key(key))
+    """Make a BatchJob. It is durable once this answers, with all of its items; its results come later.
 
-
-async def submit(doors: Doors, caller: Caller, body: Mapping[str, Any], key: str | None) -> Response:
-    """Make the BatchJob of a body."""
-    if key is not None and "name" in body:
-        raise invalid(Fault("/name", "follows from the Idempotency-Key: leave it out, or the key"))
-    namespace = caller.namespace
-    await caller.need("create", BATCH_JOBS, namespace)
-    name = name_for(caller.name, namespace, key) if key is not None else PREFIX + uuid.uuid4().hex[:24]
-    submission = build_submission(body, caller.name, namespace, name)
-    await _check_rights(caller, submission)
-    check_queue(submission, await read_queue(doors, submission.spec.queue))
-    try:
-        made = await doors.kube.create(BATCH_JOBS, namespace, submission.manifest)
-    except Invalid as error:
-        raise refused(error, body) from None
-    except NotFound:
-        raise Problem(NOT_FOUND, f"There is no namespace {namespace}") from None
-    except AlreadyExists:
-        await _check_replay(doors, submission, key)
-        return queued(job_id(namespace, submission.manifest["metadata"]["name"]))
-    found = job_id(namespace, made["metadata"]["name"])
-    audit.info("audit", user=caller.name, verb="create", job=found, owner=submission.owner)
-    return queued(found)
-
-
-async def _check_rights(caller: Caller, submission: Submission) -> None:
-    """What a body needs besides the right to make BatchJobs."""
-    if submission.owner != caller.name:
-        await caller.need("impersonate-owner", BATCH_JOBS, submission.manifest["metadata"]["namespace"])
-    if submission.is_about_all and not await caller.is_admin():
-        raise Problem(FORBIDDEN, "/report/scope: all is for those who may update batchqueues: leave it out")
-
-
-async def read_queue(doors: Doors, name: str) -> BatchQueueSpec:
-    """What a queue says; nothing where there is no object of its name."""
-    try:
-        return BatchQueueSpec.model_validate((await doors.kube.get(BATCH_QUEUES, None, name)).get("spec") or {})
-    except NotFound:
-        return BatchQueueSpec()
-
-
-async def _check_replay(doors: Doors, submission: Submission, key: str | None) -> None:
-    """Whether what is there was made by this very request before: then it is answered again."""
-    metadata = submission.manifest["metadata"]
-    there = await doors.kube.get(BATCH_JOBS, metadata["namespace"], metadata["name"])
-    if key is None or there["spec"].get("owner") != submission.owner:
-        raise Problem(CONFLICT, f"The name {metadata['name']} is taken: choose another one")
-    if (there["metadata"].get("annotations") or {}).get(DIGEST) != submission.digest:
-        raise Problem(KEY_REUSED, "This Idempotency-Key made another BatchJob: use a new key for a new one")
+    The body is a JSON object; or lines of JSON (application/x-ndjson), of which the first has its fields, and each
+    other one is an item.
+    """
+    return await take_in(request, Making(doors, caller, key))
 
 
 @router.get("/{job}", dependencies=[READS])
@@ -196,6 +136,6 @@ async def redrive(request: Request, job: str, caller: CallerOf, doors: DoorsOf, 
     except Invalid as error:
         raise refused(error, {}) from None
     except AlreadyExists:
-        await _check_replay(doors, submission, key)
+        await check_replay(doors, submission, key)
     audit.info("audit", user=caller.name, verb="redrive", job=job, made=job_id(namespace, name), owner=found.spec.owner)
     return queued(job_id(namespace, name), f"The dead letters of {job} are tried again")

@@ -1,36 +1,41 @@
-"""The bodies of requests: read in bounds, and as JSON that can mean one thing only.
+"""The bodies of requests: JSON that can mean one thing only.
 
-The bytes are counted as they come: a length that was announced is refused before anything is read, one that was not
-(chunked) where it gets too long. A key that stands twice, NaN, and numbers too large for JSON's readers are refused:
-what one side reads and another does not is how a check is got around.
+A key that stands twice, NaN, and numbers too large for JSON's readers are refused: what one side reads and another does
+not is how a check is got around.
 """
 
-import asyncio
 import json
 import math
 import re
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
-from batchjob.gateway.problems import BAD_REQUEST, INVALID, TOO_LARGE, TOO_SLOW, WRONG_MEDIA_TYPE, Fault, Problem
+from batchjob.gateway.blocks import read_blocks
+from batchjob.gateway.problems import BAD_REQUEST, INVALID, TOO_LARGE, WRONG_MEDIA_TYPE, Fault, Problem
 
 MAX_BYTES: Final = 512 * 1024  # of any body: items of 64 KiB, templates and forms, all of it escaped
-MAX_SECONDS: Final = 30.0  # for all of it: who sends a byte a minute holds a connection, and no more
 MAX_DEPTH: Final = 64  # a spec has 10 levels, the data of an item is a user's own
 JSON_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})
+WAY_OUT: Final = (
+    "put the items into a file in a bucket or on a claim, and name it in source.uri; or into a ConfigMap, and name it "
+    "in source.configMapRef"
+)
+NO_STAGING: Final = f"{WAY_OUT}; or have staging set up for the gateway (gateway.staging in the values of its chart)"
 
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)  # a string is one, whatever is in it
 
 
 async def read_object(request: Request, limit: int = MAX_BYTES) -> dict[str, Any]:
     """The body as a JSON object; a problem says why it is none."""
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind not in JSON_TYPES:
+    if media_type(request) not in JSON_TYPES:
         raise Problem(WRONG_MEDIA_TYPE, "Send Content-Type: application/json", headers={"Accept": "application/json"})
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise Problem(WRONG_MEDIA_TYPE, "Send the body as it is, without Content-Encoding")
-    return parse_object(await _read(request, limit))
+    return parse_object(b"".join([block async for block in read_blocks(request, limit, too_large(limit))]))
+
+
+def media_type(request: Request) -> str:
+    """What the body is said to be."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 async def read_optional(request: Request, limit: int = MAX_BYTES) -> dict[str, Any]:
@@ -40,31 +45,9 @@ async def read_optional(request: Request, limit: int = MAX_BYTES) -> dict[str, A
     return await read_object(request, limit)
 
 
-async def _read(request: Request, limit: int) -> bytes:
-    announced = request.headers.get("Content-Length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise too_large(limit)
-    found = bytearray()
-    try:
-        async with asyncio.timeout(MAX_SECONDS):
-            async for chunk in request.stream():
-                if len(found) + len(chunk) > limit:
-                    raise too_large(limit)
-                found += chunk
-    except TimeoutError:
-        raise Problem(TOO_SLOW, f"The body has to be here within {MAX_SECONDS:g} s: send it again") from None
-    except ClientDisconnect:
-        raise Problem(BAD_REQUEST, "The body broke off") from None  # nobody hears it; the log has it
-    return bytes(found)
-
-
 def too_large(limit: int) -> Problem:
     """413 for a body."""
-    return Problem(
-        TOO_LARGE,
-        f"The body may have {limit} bytes. Put items into a file in a bucket or on a claim, and name it in source.uri; "
-        "or into a ConfigMap, and name it in source.configMapRef",
-    )
+    return Problem(TOO_LARGE, f"The body may have {limit} bytes: {NO_STAGING}")
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -72,8 +55,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
         check_depth(text)
-        found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        found = DECODER.decode(text)
+        check_characters(found, text)
     except UnicodeError:
         raise Problem(BAD_REQUEST, "The body is not UTF-8") from None
     except (ValueError, RecursionError) as error:
@@ -83,8 +66,16 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return found
 
 
+def check_characters(value: Any, text: str) -> None:
+    """UnicodeError where half a surrogate pair stands in it, which is no text; `text`: the JSON of the value."""
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
+
+
 def check_depth(text: str) -> None:
     """ValueError for what nests too deep; brackets within strings do not count."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
     depth = 0
     for found in _BRACKETS.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
@@ -110,3 +101,7 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text:.40} is too large a number")
     return number
+
+
+# Of documents, and of values that stand somewhere in a text (`raw_decode`). ValueError, RecursionError.
+DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite)

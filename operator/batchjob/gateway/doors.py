@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection
 
 from batchjob.gateway.access import Caller, Gate
 from batchjob.gateway.settings import GatewaySettings
+from batchjob.gateway.staging import Staging
 from batchjob.kube import Kube
 from batchjob.store import Store
 
@@ -22,6 +23,7 @@ class Doors:
     store: Store
     gate: Gate
     annotator: Mapping[str, Any]  # the spec that the routes of `annotator` begin with
+    staging: Staging | None = None  # where large inputs are put
 
 
 def doors_of(connection: HTTPConnection) -> Doors:

@@ -83,15 +83,24 @@ _REFUSALS: Final[dict[type[errors.KubernetesError], tuple[Slug, str]]] = {
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong: a JSON pointer into the body (RFC 6901), or a parameter or header, and a sentence."""
+    """One thing that is wrong: a JSON pointer into the body (RFC 6901), or a parameter or header, and a sentence.
+
+    Of a body of lines, the pointer is into one of them; `line`: which, from 1.
+    """
 
     where: str
     detail: str
     place: str = "pointer"  # or: parameter, header
+    line: int | None = None
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | int]:
         """As it stands in `errors`."""
-        return {self.place: self.where, "detail": self.detail[:MOST_CHARACTERS]}
+        line = {} if self.line is None else {"line": self.line}
+        return {**line, self.place: self.where, "detail": self.detail[:MOST_CHARACTERS]}
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f"line {self.line}: "
+        return f"{line}{self.where or ('it' if line else 'the body')}: {self.detail}"
 
 
 class Problem(Exception):
@@ -129,9 +138,7 @@ class Problem(Exception):
 def invalid(*faults: Fault) -> Problem:
     """422: what is wrong where; its detail says all of it, for who reads no further."""
     faults = tuple(dict.fromkeys(faults))
-    return Problem(
-        INVALID, "; ".join(f"{fault.where or 'the body'}: {fault.detail}" for fault in faults), faults=faults
-    )
+    return Problem(INVALID, "; ".join(map(str, faults)), faults=faults)
 
 
 def invalid_model(error: ValidationError, point: Callable[[Steps], str] | None = None) -> Problem:

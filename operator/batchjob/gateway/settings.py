@@ -55,6 +55,38 @@ class GatewaySettings(StoreSettings):
         description="A YAML file with the fields of a spec that POST /api/ai-annotator/batch begins with, such as "
         "aiBatch.model and aiBatch.instructions; default: its options say all.",
     )
+    staging_url: str | None = Field(
+        None,
+        description="Where items go that are too many for a BatchJob: s3://bucket/prefix, gs:// or az:// alike, or "
+        "file:///path of a mounted claim; this installation's alone. Default: such requests are refused.",
+    )
+    staging_endpoint: str | None = Field(None, description="Endpoint of that bucket; default: the cloud's own.")
+    staging_secret: str | None = Field(
+        None,
+        description="Secret with its keys, under this name in the namespace of each BatchJob: workers read by it. "
+        "Default: gateway and workers sign in by their environment, or not at all.",
+    )
+    staging_ca_config_map: str | None = Field(
+        None, description="ConfigMap with the certificates to trust for it as ca.crt, in each such namespace too."
+    )
+    staging_claim: str | None = Field(
+        None, description="For file:///: the claim that workers mount at that path, in the namespace of each BatchJob."
+    )
+    staging_references_dir: Path = Field(
+        Path("/etc/batchjob/staging"), description="Where that Secret (credentials) and ConfigMap (ca) are mounted."
+    )
+    staging_sweep_seconds: int = Field(
+        1800, ge=1, description="How often what no BatchJob needs any more is removed from there."
+    )
+    uploads_max_bytes: int = Field(
+        2**30, ge=2**19, le=2**30, description="Of a body whose items are staged, unpacked; a source may have as many."
+    )
+    uploads_max_items: int = Field(10_000_000, ge=1, description="Items of such a body.")
+    uploads_at_once: int = Field(
+        4,
+        ge=1,
+        description="Such bodies that a gateway takes at once, each in some 25 MB of memory; half of them of one user.",
+    )
     reads_per_minute: int = Field(600, ge=1, description="Requests of one user that read.")
     submits_per_minute: int = Field(60, ge=1, description="BatchJobs and schedules of one user that are made.")
     ai_submits_per_minute: int = Field(20, ge=1, description="Of these, those of type ai-batch.")
@@ -91,8 +123,17 @@ class GatewaySettings(StoreSettings):
             raise ValueError("may not be empty: tokens for others would be taken")
         return value
 
+    @field_validator("staging_url")
+    @classmethod
+    def _is_a_place(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("s3://", "gs://", "az://", "file:///")):
+            raise ValueError("has to begin with s3://, gs://, az:// or file:///")
+        return value
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.staging_url and self.staging_url.startswith("file:") != (self.staging_claim is not None):
+            raise ValueError("BATCHJOB_STAGING_CLAIM belongs to a BATCHJOB_STAGING_URL that begins with file:///")
         if self.oidc_issuer and not self.oidc_audience:
             raise ValueError("BATCHJOB_OIDC_ISSUER needs BATCHJOB_OIDC_AUDIENCE: else tokens for others would be taken")
         return self

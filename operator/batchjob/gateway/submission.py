@@ -19,6 +19,7 @@ from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.v1alpha1 import KIND, BatchJobSpec
 from batchjob.errors import Invalid
+from batchjob.gateway.bodies import NO_STAGING
 from batchjob.gateway.problems import (
     BAD_REQUEST,
     INVALID,
@@ -39,12 +40,18 @@ KEPT_SECONDS: Final = 604_800  # of a failed one, where spec.retention says noth
 MOST_ITEMS: Final = 1000
 MOST_TEXT: Final = 4096  # characters of an item's json, and of each of its texts
 MOST_FIELDS: Final = 64
-WAY_OUT: Final = (
-    "put the items into a file in a bucket or on a claim, and name it in source.uri; or into a ConfigMap, and name it "
-    "in source.configMapRef"
-)
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")  # of Idempotency-Key
 _STEP: Final = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
+
+
+class Staged(NamedTuple):
+    """Items that were too many for the object itself, and where they are now."""
+
+    items: int
+    bytes: int
+    sha256: str
+    uri: Mapping[str, Any]  # spec.source.uri
+    volume: Mapping[str, Any] | None = None  # of spec.worker.volumes, where that is on a claim
 
 
 class Submission(NamedTuple):
@@ -53,7 +60,8 @@ class Submission(NamedTuple):
     spec: BatchJobSpec
     manifest: dict[str, Any]
     owner: str  # who is to have it, as the body says; else who asks
-    bytes: int  # of its items
+    items: int  # that are its own, not those of a source that it names
+    bytes: int  # of them
 
     @property
     def digest(self) -> str:
@@ -84,30 +92,43 @@ def name_for(who: str, namespace: str, key: str) -> str:
     return f"{PREFIX}{digest[:24]}"
 
 
-def build_submission(body: Mapping[str, Any], who: str, namespace: str, name: str) -> Submission:
-    """The BatchJob of a body, in a namespace; `name` where it names none. A problem lists what is wrong."""
+def build_submission(
+    body: Mapping[str, Any], who: str, namespace: str, name: str, staged: Staged | None = None
+) -> Submission:
+    """The BatchJob of a body, in a namespace; `name` where it names none. A problem lists what is wrong.
+
+    `staged`: its items, where these are not in the body.
+    """
     spec = {field: value for field, value in body.items() if field not in {"name", "labels", "items"}}
-    if "items" in body:
-        if "source" in body:
-            raise invalid(Fault("/source", "stands beside items: give the items, or a source"))
+    if ("items" in body or staged) and "source" in body:
+        raise invalid(Fault("/source", "stands beside items: give the items, or a source"))
+    items, size = 0, 0
+    if staged:
+        items, size = staged.items, staged.bytes
+        spec["source"] = {"uri": {**staged.uri}}
+    elif "items" in body:
         spec["source"] = {"items": read_items(body["items"])}
-    size = len(json.dumps(spec.get("source"), ensure_ascii=False).encode())
-    if "items" in body and size > MAX_INLINE_BYTES:
-        raise _too_large("/items", f"the items have {size} bytes and may have {MAX_INLINE_BYTES}: {WAY_OUT}")
+        items, size = len(body["items"]), len(json.dumps(spec["source"], ensure_ascii=False).encode())
+        if size > MAX_INLINE_BYTES:
+            raise too_large("/items", f"the items have {size} bytes and may have {MAX_INLINE_BYTES}: {NO_STAGING}")
     model = parse_spec(spec, body)
     if model.ttl_seconds_after_finished is None:  # nobody else would ever delete it, and etcd would fill up
         kept = model.retention.failed_seconds if model.retention else KEPT_SECONDS
         spec["ttlSecondsAfterFinished"] = kept
     owner = model.owner or who
     spec["owner"] = owner
-    digest = hashlib.sha256(json.dumps([spec, body.get("name"), body.get("labels")], sort_keys=True).encode())
+    meant = {**spec, "source": staged.sha256} if staged else spec  # each try puts its items elsewhere
+    digest = hashlib.sha256(json.dumps([meant, body.get("name"), body.get("labels")], sort_keys=True).encode())
+    if staged and staged.volume:
+        worker = spec.get("worker") or {}
+        spec["worker"] = {**worker, "volumes": [*(worker.get("volumes") or ()), {**staged.volume}]}
     metadata: dict[str, Any] = {"name": body.get("name", name), "annotations": {DIGEST: digest.hexdigest()}}
     metadata |= {"namespace": namespace} | ({"labels": body["labels"]} if "labels" in body else {})
     for field, kind in (("name", str), ("labels", dict)):
         if not isinstance(body.get(field, kind()), kind):
             raise invalid(Fault(f"/{field}", "has to be a text" if kind is str else "has to be an object"))
     manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
-    return Submission(model, manifest, owner, size)
+    return Submission(model, manifest, owner, items, size)
 
 
 def parse_spec(spec: Mapping[str, Any], body: Mapping[str, Any]) -> BatchJobSpec:
@@ -123,7 +144,7 @@ def read_items(items: Any) -> list[Any]:
     if not isinstance(items, list):
         raise invalid(Fault("/items", 'has to be a list of items, such as [{"id": "1", "data": {"text": "…"}}]'))
     if len(items) > MOST_ITEMS:
-        raise _too_large("/items", f"there are {len(items)} items and may be {MOST_ITEMS}: {WAY_OUT}")
+        raise too_large("/items", f"there are {len(items)} items and may be {MOST_ITEMS}: {NO_STAGING}")
     return [_read_item(item, place) for place, item in enumerate(items)]
 
 
@@ -133,7 +154,7 @@ def _read_item(item: Any, place: int) -> Any:
         return item
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     if len(text) > MOST_TEXT:
-        raise _too_large(f"/items/{place}/data", f"has {len(text)} characters and may have {MOST_TEXT}: {WAY_OUT}")
+        raise too_large(f"/items/{place}/data", f"has {len(text)} characters and may have {MOST_TEXT}: {NO_STAGING}")
     return {name: value for name, value in item.items() if name != "data"} | {"json": text}
 
 
@@ -144,13 +165,13 @@ def _is_flat(value: Any) -> bool:
 
 def check_queue(submission: Submission, queue: BatchQueueSpec) -> None:
     """What its queue allows, as far as the body itself shows it: the operator and the loader check all of it."""
-    limits, items = queue.limits, submission.spec.source.items
-    if items and limits.max_items is not None and len(items) > limits.max_items:
-        raise _too_large("/items", f"there are {len(items)} items, and the queue takes {limits.max_items}")
-    if items and limits.max_payload_bytes is not None and submission.bytes > limits.max_payload_bytes:
-        raise _too_large(
-            "/items", f"the items have {submission.bytes} bytes, and the queue takes {limits.max_payload_bytes}"
-        )
+    name, limits, items, size = submission.spec.queue, queue.limits, submission.items, submission.bytes
+    if limits.max_items is not None and items > limits.max_items:
+        said = f"there are {items} items, and the queue {name} takes {limits.max_items} (limits.maxItems)"
+        raise too_large("/items", said)
+    if limits.max_payload_bytes is not None and size > limits.max_payload_bytes:
+        said = f"the items have {size} bytes, and the queue {name} takes {limits.max_payload_bytes}"
+        raise too_large("/items", f"{said} (limits.maxPayloadBytes)")
 
 
 def refused(error: Invalid, body: Mapping[str, Any]) -> Problem:
@@ -172,5 +193,6 @@ def _pointer(steps: Steps, body: Mapping[str, Any]) -> str:
     return pointer(steps)
 
 
-def _too_large(pointer: str, detail: str) -> Problem:
+def too_large(pointer: str, detail: str) -> Problem:
+    """413, and what to do instead."""
     return Problem(TOO_LARGE, f"{pointer}: {detail}", faults=[Fault(pointer, detail)])

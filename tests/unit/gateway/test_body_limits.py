@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from fastapi import FastAPI, Request
 
-from batchjob.gateway import bodies
+from batchjob.gateway import blocks
 from batchjob.gateway.bodies import MAX_BYTES, read_object, read_optional
 from tests.support.gateway import asking, build_gateway
 
@@ -45,7 +45,7 @@ async def test_a_body_that_says_it_is_too_long_is_refused_at_once() -> None:
 
 async def test_what_is_not_json_by_its_type_is_not_read() -> None:
     async with asking(app_that_reads([])) as client:
-        for headers in ({}, {"Content-Type": "text/plain"}, {**JSON, "Content-Encoding": "gzip"}):
+        for headers in ({}, {"Content-Type": "text/plain"}, {**JSON, "Content-Encoding": "br"}):
             answer = await client.post("/read", content=b"{}", headers=headers)
             assert answer.status_code == 415, headers
         for kind in ("application/json", "Application/JSON; charset=utf-8"):
@@ -60,7 +60,7 @@ async def test_no_body_is_an_empty_object_where_none_is_needed() -> None:
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MAX_SECONDS", 0.01)
+    monkeypatch.setattr(blocks, "PATIENCE_SECONDS", 0.01)
 
     async def never() -> dict[str, object]:
         await asyncio.Event().wait()
