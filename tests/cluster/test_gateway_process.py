@@ -1,11 +1,7 @@
 """The gateway as it runs in a pod: a process on a port, stopped by SIGTERM, that nothing sent to it brings down."""
 
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,57 +10,13 @@ import httpx2
 import pytest
 
 from tests.localcluster import ControlPlane
-from tests.support.gateway_world import KEYS, TEAM, World, bearer
+from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_world import TEAM, World, bearer
 from tests.support.kubectl import Kubectl, wait_until
-from tests.support.redis_server import RedisServer, free_port
+from tests.support.redis_server import RedisServer
 
 JOBS: Final = "/api/v1/batch-jobs"
 HEAD: Final = "POST /api/v1/batch-jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-class Gateway:
-    """The process."""
-
-    def __init__(self, world: World, folder: Path) -> None:
-        self.port = free_port()
-        self._log = folder / "gateway.log"
-        settings = {
-            "STORE_URL": world.redis_url,
-            "LISTEN_HOST": "127.0.0.1",
-            "LISTEN_PORT": str(self.port),
-            "DEFAULT_NAMESPACE": TEAM,
-            "API_KEYS_SECRET": KEYS,
-            "POD_NAMESPACE": "batchjob-system",
-            "SUBMITS_PER_MINUTE": "10000",  # other tests of this minute submit too, and the store counts all of them
-            "READS_PER_MINUTE": "10000",
-        }
-        environment = {f"BATCHJOB_{name}": value for name, value in settings.items()}
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(
-                [Path(sys.executable).with_name("batchjob"), "gateway"],
-                env=os.environ | environment | {"KUBECONFIG": str(world.kubeconfig)},
-                stderr=log,
-            )
-        wait_until(self.is_ready, "the gateway to be ready", timeout=120)
-
-    def is_ready(self) -> bool:
-        assert self.process.poll() is None, self._log.read_text()
-        try:
-            return httpx2.get(f"http://127.0.0.1:{self.port}/readyz", timeout=10).status_code == 200
-        except httpx2.TransportError:
-            return False
-
-    def lines(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
-
-    def say(self, text: str | bytes, *, and_go: bool = False) -> bytes:
-        """Send bytes on a connection of their own, and read the beginning of the answer, unless we go away."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
-            try:
-                connection.sendall(text.encode() if isinstance(text, str) else text)
-                return b"" if and_go else connection.recv(65_536)
-            except ConnectionError:
-                return b""
 
 
 @pytest.fixture(scope="module")
@@ -75,18 +27,18 @@ def world(
 
 
 @pytest.fixture(scope="module")
-def gateway(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     yield from running(world, tmp_path_factory.mktemp("gateway"))
 
 
 @pytest.fixture
-def own_gateway(world: World, tmp_path: Path) -> Iterator[Gateway]:
+def own_gateway(world: World, tmp_path: Path) -> Iterator[GatewayProcess]:
     """One of this test alone, to be stopped."""
     yield from running(world, tmp_path)
 
 
-def running(world: World, folder: Path) -> Iterator[Gateway]:
-    started = Gateway(world, folder)
+def running(world: World, folder: Path) -> Iterator[GatewayProcess]:
+    started = GatewayProcess(world, folder)
     yield started
     started.process.kill()
     started.process.wait()
@@ -97,7 +49,7 @@ def chunked(key: str, chunks: int) -> bytes:
     return head.encode() + (b"10000\r\n" + b" " * 65_536 + b"\r\n") * chunks + b"0\r\n\r\n"
 
 
-def test_nonsense_on_the_wire_is_refused_and_the_process_lives(gateway: Gateway) -> None:
+def test_nonsense_on_the_wire_is_refused_and_the_process_lives(gateway: GatewayProcess) -> None:
     key = f"Authorization: {bearer('alice')['Authorization']}\r\n"
     assert b" 413 " in gateway.say(chunked(key, 9)).partition(b"\r\n")[0]
     assert b" 413 " in gateway.say(f"{HEAD}{key}Content-Length: 999999999\r\n\r\n").partition(b"\r\n")[0]
@@ -109,7 +61,7 @@ def test_nonsense_on_the_wire_is_refused_and_the_process_lives(gateway: Gateway)
     assert gateway.is_ready()
 
 
-def test_each_request_is_a_line_of_json_that_tells_no_secret(gateway: Gateway) -> None:
+def test_each_request_is_a_line_of_json_that_tells_no_secret(gateway: GatewayProcess) -> None:
     with httpx2.Client(base_url=f"http://127.0.0.1:{gateway.port}") as client:
         answer = client.get(f"{JOBS}/{TEAM}.none?token=hunter2", headers={**bearer("alice"), "X-Request-Id": "mine-1"})
         assert answer.status_code == 404
@@ -124,7 +76,7 @@ def test_each_request_is_a_line_of_json_that_tells_no_secret(gateway: Gateway) -
     assert "Traceback" not in told
 
 
-def test_a_sigterm_ends_it_with_code_0(own_gateway: Gateway) -> None:
+def test_a_sigterm_ends_it_with_code_0(own_gateway: GatewayProcess) -> None:
     own_gateway.process.send_signal(signal.SIGTERM)
     assert own_gateway.process.wait(60) == 0
     assert own_gateway.lines()[-1]["event"] == "stopped"

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,7 +135,7 @@ async def test_what_does_not_fit_is_staged_and_named_by_the_job(
 ) -> None:
     items = items_of(count)
     body, kind = write(NOOP | {"priority": 3, "worker": {"volumes": []}}, items)
-    headers = {"content_encoding": "gzip"} if packed else {}
+    headers: dict[str, Any] = {"content_encoding": "gzip"} if packed else {}
     answer = await gateway.post(*cut(gzip.compress(body) if packed else body, 5000), kind=kind, **headers)
     assert answer.status_code == 202
     assert gateway.staged() == items
@@ -276,7 +277,7 @@ async def test_what_a_crash_leaves_is_swept_and_the_second_try_makes_the_job(gat
     assert (await gateway.post(*cut(lines_of(NOOP, items)), kind=LINES, key="k")).status_code == 202
     assert len(gateway.files) == 2
     kube: Any = gateway.kube
-    now = staging.time.time()
+    now = time.time()
     assert await gateway.staging.sweep(kube, now) == 0, "an upload may be under way"
     assert await gateway.staging.sweep(kube, now + staging.GRACE_SECONDS + 2) == 1
     assert not left.exists()
