@@ -15,6 +15,7 @@ from batchjob.controller.manifests import MANAGED_BY, MANAGER
 from batchjob.controller.settings import Settings
 from batchjob.gateway.app import ROUTERS
 from batchjob.gateway.settings import GatewaySettings
+from batchjob.gateway.staging import Staging
 from batchjob.store.settings import PREFIX
 from tests.chart.rendering import CHART, HERE, HelmError, objects, of_kind, render, run_helm
 from tests.support.gateway_world import RIGHTS
@@ -128,6 +129,9 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("gateway.ingress.enabled=true", "at '/gateway/ingress/host': minLength"),
         ("gateway.httpRoute.enabled=true", "at '/gateway/httpRoute/parentRefs': minItems"),
         ("gateway.tokenReview=false", "at '/gateway'"),
+        ("gateway.staging.url=ftp://host/x", "at '/gateway/staging/url'"),
+        ("gateway.staging.url=file:///staging", "at '/gateway/staging/claim': minLength"),
+        ("gateway.staging.claim=uploads", "at '/gateway/staging/claim': maxLength"),
         ("replicas=0", "at '/replicas': minimum"),
         ("replica=3", "additional properties 'replica' not allowed"),
     ],
@@ -184,12 +188,41 @@ def test_every_variable_is_a_setting_that_the_process_reads(values: Path) -> Non
         assert len(variables) == len(set(variables))
 
 
-def test_the_settings_of_the_gateway_can_be_read_from_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    gateway = deployment_of(objects("--values", HERE / "values" / "gateway.yaml"), "gateway")
-    for variable in gateway["spec"]["template"]["spec"]["containers"][0]["env"]:
+def settings_of(pod: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> GatewaySettings:
+    """What a gateway reads from the variables of its pod."""
+    for variable in pod["containers"][0]["env"]:
         if "value" in variable and not variable["name"].endswith("_FILE"):
             monkeypatch.setenv(variable["name"], variable["value"])
-    settings = GatewaySettings.read()
+    return GatewaySettings.read()
+
+
+def mounts_of(pod: dict[str, Any]) -> dict[str, Any]:
+    """What is mounted where."""
+    volumes = {volume.pop("name"): volume for volume in pod["volumes"]}
+    return {mount["mountPath"]: volumes[mount["name"]] for mount in pod["containers"][0]["volumeMounts"]}
+
+
+def test_the_gateway_finds_what_it_stages_uploads_with_where_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = deployment_of(objects("--values", HERE / "values" / "gateway.yaml"), "gateway")["spec"]["template"]["spec"]
+    settings, mounts = settings_of(pod, monkeypatch), mounts_of(pod)
+    assert (settings.staging_url, settings.uploads_max_bytes) == ("s3://uploads/batchjob", 268435456)
+    folder = settings.staging_references_dir
+    assert mounts[f"{folder}/credentials"] == {"secret": {"secretName": settings.staging_secret}}
+    assert mounts[f"{folder}/ca"] == {"configMap": {"name": settings.staging_ca_config_map}}
+
+
+def test_uploads_that_are_staged_on_a_claim_go_where_workers_mount_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = deployment_of(objects("--values", HERE / "values" / "staging.yaml"), "gateway")["spec"]["template"]["spec"]
+    staging = Staging.read(settings_of(pod, monkeypatch))
+    assert staging
+    assert staging.volume == {"claimName": "batchjob-staging", "mountPath": "/staging", "readOnly": True}
+    assert mounts_of(pod)["/staging"] == {"persistentVolumeClaim": {"claimName": "batchjob-staging"}}
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+
+
+def test_the_settings_of_the_gateway_can_be_read_from_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = deployment_of(objects("--values", HERE / "values" / "gateway.yaml"), "gateway")
+    settings = settings_of(gateway["spec"]["template"]["spec"], monkeypatch)
     assert (settings.oidc_username_claim, settings.oidc_username_prefix) == ("email", "")
     assert (settings.token_review, settings.reads_per_minute) == (False, 1200)
 

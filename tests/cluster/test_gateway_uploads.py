@@ -1,11 +1,12 @@
 """Large inputs over HTTP with a real API server and an S3 store: durable before the 202, or nothing at all."""
 
 import json
+import logging
 import re
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -194,9 +195,8 @@ def memory_megabytes(process: int, field: str) -> float:
     return int(found) / 1024
 
 
-def test_memory_stays_constant_and_a_kill_leaves_nothing_half(
-    world: World, bucket: Bucket, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+@pytest.mark.timeout(900)  # on a busy machine the S3 store alone takes minutes for so much
+def test_memory_stays_constant_and_a_kill_leaves_nothing_half(world: World, bucket: Bucket, tmp_path: Path) -> None:
     gateway = GatewayProcess(world, tmp_path, **{name.upper(): value for name, value in bucket.settings.items()})
     url = f"http://127.0.0.1:{gateway.port}{JOBS}"
     block = b"".join(json.dumps(item).encode() + b"\n" for item in items_of(4000))
@@ -211,7 +211,7 @@ def test_memory_stays_constant_and_a_kill_leaves_nothing_half(
 
     def send(megabytes: int, key: str) -> httpx2.Response:
         headers = {**LINES, "Idempotency-Key": f"{bucket.prefix}-{key}"}
-        return httpx2.post(url, content=blocks(megabytes), headers=headers, timeout=280)
+        return httpx2.post(url, content=blocks(megabytes), headers=headers, timeout=600)
 
     def send_to_one_that_dies() -> None:
         with suppress(httpx2.TransportError):
@@ -225,7 +225,7 @@ def test_memory_stays_constant_and_a_kill_leaves_nothing_half(
         assert answer.status_code == 202, answer.text
         grown = memory_megabytes(gateway.process.pid, "VmHWM") - before
         report = f"{MEGABYTES} MB in {time.monotonic() - began:.0f} s, {grown:.1f} MB of memory beside {before:.1f} MB"
-        record_property("upload", report)
+        logging.getLogger(__name__).info(report)
         assert grown < ROOM_MEGABYTES, report
         before_jobs, keys = jobs_of(world), bucket.keys
         assert len(keys) == 2

@@ -3,6 +3,7 @@
 Bodies are read by hand (`bodies`), so the framework knows nothing of them; this page says which is whose.
 """
 
+import json
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -13,7 +14,8 @@ from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.schedule import BatchScheduleSpec
 from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.gateway.problems import MEDIA_TYPE, SLUGS, TYPES
-from batchjob.gateway.submission import KEPT_SECONDS, MOST_ITEMS
+from batchjob.gateway.submission import KEPT_SECONDS
+from batchjob.gateway.uploads import LINES
 from batchjob.gateway.views import JOBS, accepted
 
 Json = dict[str, Any]
@@ -57,6 +59,11 @@ BODIES: Final[dict[tuple[str, str], tuple[Json, Json]]] = {
         },
     ),
 }
+# path → what the lines of a body may be, where it takes lines
+LINES_OF: Final[dict[str, tuple[Any, ...]]] = {
+    JOBS: ({"type": "custom", "custom": {"processor": "noop"}}, *_ITEMS, {"id": "r2", "data": {"text": "No."}}),
+    "/api/ai-annotator/batch": ({"formSchema": _FORM}, "Arrived early, works well.", {"id": "r2", "text": "No."}),
+}
 _OPTIONAL_BODY: Final = f"{JOBS}/{{job}}/redrive"
 _REQUESTS: Final[Json] = {
     "BatchJobRequest": {
@@ -69,8 +76,8 @@ _REQUESTS: Final[Json] = {
             "labels": {"type": "object", "additionalProperties": {"type": "string"}},
             "items": {
                 "type": "array",
-                "maxItems": MOST_ITEMS,
-                "description": "In place of source: at most 1,000 items and 64 KiB. data may be any JSON object.",
+                "description": "In place of source; data may be any JSON object. Up to 1,000 items, 64 KiB and 4,096 "
+                "characters each stand in the BatchJob itself; more are staged, where the gateway can do that.",
                 "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
             },
         },
@@ -108,6 +115,7 @@ _REQUESTS: Final[Json] = {
                     "required": ["detail"],
                     "properties": {
                         "pointer": {"type": "string", "description": "JSON pointer into the body (RFC 6901)."},
+                        "line": {"type": "integer", "description": "Of a body of lines, from 1."},
                         "parameter": {"type": "string"},
                         "header": {"type": "string"},
                         "detail": {"type": "string"},
@@ -157,7 +165,11 @@ def _complete(operation: Json, method: str, path: str) -> None:
     codes = [*_ANY, *((404,) if "{" in path else ()), *((409,) if method == "post" else ())]
     if (method, path) in BODIES:
         schema, example = BODIES[method, path]
-        content = {"application/json": {"schema": schema, "example": example}}
+        content: Json = {"application/json": {"schema": schema, "example": example}}
+        if path in LINES_OF:
+            said = "The fields in the first line, without items; in each other line, an item. May be gzip."
+            lines = "".join(json.dumps(line) + "\n" for line in LINES_OF[path])
+            content[LINES] = {"schema": {"type": "string", "description": said}, "example": lines}
         operation["requestBody"] = {"required": path != _OPTIONAL_BODY, "content": content}
         codes += _OF_A_BODY
     elif any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):

@@ -73,7 +73,7 @@ class GatewaySettings(StoreSettings):
         None, description="For file:///: the claim that workers mount at that path, in the namespace of each BatchJob."
     )
     staging_references_dir: Path = Field(
-        Path("/etc/batchjob/staging"), description="Where that Secret (credentials) and ConfigMap (ca) are mounted."
+        Path("/etc/batchjob-staging"), description="Where that Secret (credentials) and ConfigMap (ca) are mounted."
     )
     staging_sweep_seconds: int = Field(
         1800, ge=1, description="How often what no BatchJob needs any more is removed from there."

@@ -12,10 +12,13 @@ from jsonschema import Draft202012Validator
 
 from batchjob.gateway.annotator import build_body
 from batchjob.gateway.app import ROUTERS
-from batchjob.gateway.description import BODIES
+from batchjob.gateway.description import BODIES, LINES_OF
 from batchjob.gateway.problems import SLUGS
 from batchjob.gateway.schedules import build_schedule
+from batchjob.gateway.splitting import Lines
 from batchjob.gateway.submission import build_submission
+from batchjob.gateway.uploads import LINES
+from batchjob.gateway.views import JOBS
 from tests.support.gateway import asking, build_gateway
 from tests.support.gateway_world import RIGHTS
 
@@ -83,6 +86,16 @@ def test_the_examples_are_bodies_that_are_taken() -> None:
     assert build_submission(build_body(annotator, template), "alice", "team", "x").spec.priority == 1
     manifest, _ = build_schedule(schedules, "alice", "team")
     assert manifest["spec"]["owner"] == "alice"
+
+
+@pytest.mark.parametrize("path", LINES_OF)
+def test_the_examples_of_lines_are_bodies_that_are_taken(path: str) -> None:
+    splitter, text = Lines(), DOCUMENT["paths"][path]["post"]["requestBody"]["content"][LINES]["example"]
+    pieces = [*splitter.feed(text.encode()), *splitter.finish()]
+    body = {**splitter.fields, "items": [piece.value for piece in pieces]}
+    if path != JOBS:
+        body = build_body(body, {"aiBatch": {"instructions": "x", "model": {"name": "m"}}})
+    assert build_submission(body, "alice", "team", "x").items == 2
 
 
 def test_the_page_about_the_api_has_every_type_of_problem_and_every_right() -> None:
