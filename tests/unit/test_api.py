@@ -9,10 +9,11 @@ import yaml
 from pydantic import ValidationError
 
 from batchjob.api.defaults import effective
-from batchjob.api.queue import QueueDefaults
+from batchjob.api.queue import BatchQueue, BatchQueueStatus, QueueDefaults
 from batchjob.api.run import Purpose, Run, references
+from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus
 from batchjob.api.source import MEMBERS
-from batchjob.api.status import BatchJobStatus, ErrorClass, Phase, read_status
+from batchjob.api.status import BatchJobStatus, ErrorClass, Phase, read_leniently
 from batchjob.api.v1alpha1 import BLOCKS, BatchJob, BatchJobSpec, JobType
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -247,4 +248,40 @@ def test_a_spec_of_a_newer_version_is_not_read_whatever_the_status_says() -> Non
         BatchJob.parse(body)
     with pytest.raises(ValidationError):
         BatchJob.parse([])
-    assert read_status([]) is None
+    assert read_leniently(BatchJobStatus, []) is None
+
+
+CONDITION = {
+    "type": "Stalled", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+TEMPLATE = {"schedules": ["0 9 * * 1"], "jobTemplate": {"spec": spec().to_json()}}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ({"cronJobs": [{"name": "a"}], "activeRuns": 2}, {"activeRuns": 2}),
+        ({"conditions": [CONDITION | {"status": "Perhaps"}, CONDITION]}, {"conditions": [CONDITION]}),
+        ({"activeRuns": "many", "active": ["a-1"]}, {"active": ["a-1"]}),
+        ("none", {}),
+        ([], {}),
+    ],
+    ids=str,
+)
+def test_a_status_of_a_schedule_is_read_as_far_as_it_can_be(written: Any, read: dict[str, Any]) -> None:
+    found = BatchSchedule.parse({"metadata": {"name": "weekly"}, "spec": TEMPLATE, "status": written})
+    assert (found.status or BatchScheduleStatus()) == BatchScheduleStatus.model_validate(read)
+    with pytest.raises(ValidationError, match="schedules"):
+        BatchSchedule.parse({"metadata": {"name": "weekly"}, "spec": TEMPLATE | {"schedules": 7}, "status": written})
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [({"waiting": -1, "active": 3}, {"active": 3}), ({"throughput": "9" * 17, "active": 3}, {"active": 3}), (7, {})],
+    ids=str,
+)
+def test_a_status_of_a_queue_is_read_as_far_as_it_can_be(written: Any, read: dict[str, Any]) -> None:
+    found = BatchQueue.parse({"metadata": {"name": "slow"}, "spec": {"maxActiveJobs": 1}, "status": written})
+    assert (found.status or BatchQueueStatus()) == BatchQueueStatus.model_validate(read)
+    with pytest.raises(ValidationError, match="maxActiveJobs"):
+        BatchQueue.parse({"metadata": {"name": "slow"}, "spec": {"maxActiveJobs": "x"}, "status": written})

@@ -140,6 +140,15 @@ async def test_parts_that_are_gone_were_joined_only_where_file_and_manifest_say_
         await write_joined(files, RUN, parts, "all.csv")
 
 
+@pytest.mark.parametrize("body", [b"not JSON", b"[]", b'{"rows": "many"}', b'{"uid": "\xff"}'], ids=str)
+async def test_a_manifest_that_somebody_overwrote_is_named(body: bytes) -> None:
+    files, parts = await filled(block())
+    await write_joined(files, RUN, parts, "all.csv")
+    files.kept[MANIFEST] = body
+    with pytest.raises(ResultsError, match=f"{MANIFEST} is no manifest any more: .* create the BatchJob anew"):
+        await write_joined(files, RUN, parts, "all.csv")
+
+
 @pytest.mark.parametrize("ends", [b"", b"?"], ids=["cut off", "changed"])
 async def test_a_part_that_is_another_by_now_is_named_and_nothing_is_written(ends: bytes) -> None:
     files, parts = await filled(block())

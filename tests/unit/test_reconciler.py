@@ -13,8 +13,9 @@ from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.observed import Parent
 from batchjob.controller.reconciler import CROWD, OBSTACLES, Reconciler
+from batchjob.controller.record import build_record
 from batchjob.controller.workqueue import Workqueue
-from batchjob.errors import BatchJobError, Conflict, Invalid, NotFound
+from batchjob.errors import BatchJobError, Conflict, Invalid, NotFound, StoreFull
 from tests.support.plan_world import NAME, SETTINGS, UID, World
 
 KEY = ("team", NAME)
@@ -159,3 +160,20 @@ async def test_a_job_that_went_with_its_batchjob_is_not_made_again(found: Any) -
     with pytest.raises((NotFound, Conflict)):
         await carry_out(entry, Plan((CreateJob({"metadata": {"name": "run-2"}}),)))
     kube.create.assert_not_awaited()
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_that_no_report_will_know_of_an_end_is_said_of_the_batchjob_and_it_ends_all_the_same(
+    is_full: bool,
+) -> None:
+    record = build_record(World().observe(), BatchJobStatus(), "Succeeded")
+    kube, store, known = AsyncMock(), AsyncMock(), Mock()
+    known.seen.return_value = set()
+    store.history.put.side_effect = StoreFull("the store is full") if is_full else None
+    entry = Mock(namespace="team", uid=UID, version=7)
+    entry.name = NAME
+    await CarryOut(kube, store, Mock(), Mock(), known)(entry, Plan(status=BatchJobStatus(), record=record))
+    kube.patch.assert_awaited_once()
+    said = [call.args[2] for call in kube.create.await_args_list]
+    assert [(event["reason"], event["regarding"]["name"]) for event in said] == [("NotRecorded", NAME)] * is_full
+    assert all("No report will know of this BatchJob: the store is full. Raise" in event["note"] for event in said)

@@ -1,6 +1,8 @@
 """URLs of sources: no login in one, and nothing of it in what is said."""
 
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx2
@@ -141,3 +143,23 @@ def test_a_folder_has_no_query_and_what_was_written_there_is_told_to_nobody() ->
     with pytest.raises(ConfigurationError, match=r"spec.email.files.url must not contain \? or #") as error:
         Folder(context, place, "spec.email.files", (Purpose.FILES_CREDENTIALS, Purpose.FILES_CA))
     assert "SECRET" not in str(error.value)
+
+
+async def test_a_file_of_a_folder_is_in_memory_once(tmp_path: Path) -> None:
+    size = 8 * 1024 * 1024
+    (tmp_path / "big").write_bytes(bytes(size))
+    volumes = [SimpleNamespace(mount_path=str(tmp_path))]
+    spec = SimpleNamespace(worker=SimpleNamespace(volumes=volumes))
+    context: Any = SimpleNamespace(run=SimpleNamespace(spec=spec), reference=lambda _: tmp_path)
+    place = Location.model_validate({"url": f"file://{tmp_path}"})
+    folder = Folder(context, place, "spec.email.files", (Purpose.FILES_CREDENTIALS, Purpose.FILES_CA))
+    tracemalloc.start()
+    try:
+        body = await folder.read("big", size)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(body) == size
+    assert most < 1.5 * size
+    with pytest.raises(ConfigurationError, match=r"big is larger than 8,388,607 bytes: make it smaller"):
+        await folder.read("big", size - 1)

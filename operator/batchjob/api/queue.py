@@ -4,13 +4,13 @@ Every job type has a queue of its own name without any object; an object of that
 optional: what is absent is not limited, and defaults are those of the job's type.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
 from batchjob.api.base import VALIDATIONS, Model, Name, cel
 from batchjob.api.retry import Retry
-from batchjob.api.status import Count
+from batchjob.api.status import Count, parse_object
 
 QUEUE_KIND: Final = "BatchQueue"
 QUEUE_PLURAL: Final = "batchqueues"
@@ -164,3 +164,8 @@ class BatchQueue(Model):
     metadata: QueueMeta
     spec: BatchQueueSpec = Field(default_factory=BatchQueueSpec, description="Limits, shares and defaults.")
     status: BatchQueueStatus | None = Field(None, description="What is in the queue, as the operator last saw it.")
+
+    @classmethod
+    def parse(cls, body: Any) -> "BatchQueue":
+        """Read an object of the API server's, its status as far as it can be; raises ValidationError for its spec."""
+        return parse_object(cls, BatchQueueStatus, body)

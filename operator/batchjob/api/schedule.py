@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field, JsonValue
 
 from batchjob.api.base import VALIDATIONS, Model, Name, Timestamp, cel
-from batchjob.api.status import Condition, Count
+from batchjob.api.status import Condition, Count, parse_object
 from batchjob.api.v1alpha1 import BatchJobSpec, ObjectMeta
 
 SCHEDULE_KIND: Final = "BatchSchedule"
@@ -235,5 +235,5 @@ class BatchSchedule(Model):
 
     @classmethod
     def parse(cls, body: Any) -> "BatchSchedule":
-        """Read an object of the API server's; raises pydantic's ValidationError if it is none of ours."""
-        return cls.model_validate(body)
+        """Read an object of the API server's, its status as far as it can be; raises ValidationError for its spec."""
+        return parse_object(cls, BatchScheduleStatus, body)

@@ -5,7 +5,7 @@ growing after the end.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -14,6 +14,8 @@ from batchjob.api.notifications import MAX_NOTIFICATIONS, Notification
 
 Text = Annotated[str, Field(max_length=256)]
 Count = Annotated[int, Field(ge=0)]
+
+M = TypeVar("M", bound=Model)
 
 
 class Phase(StrEnum):
@@ -264,12 +266,12 @@ class BatchJobStatus(Model):
         return next((c for c in self.conditions if c.type == kind), None)
 
 
-def read_status(found: Any) -> BatchJobStatus | None:
+def read_leniently(model: type[M], found: Any) -> M | None:
     """What can be read of a status: fields, and entries of lists, that a newer version wrote are left out."""
     if not isinstance(found, dict):
         return None
     try:
-        return BatchJobStatus.model_validate(found)
+        return model.model_validate(found)
     except ValidationError as error:
         places = [fault["loc"] for fault in error.errors()]
     left = {name: found[name] for name in found.keys() - {place[0] for place in places if len(place) == 1}}
@@ -277,4 +279,14 @@ def read_status(found: Any) -> BatchJobStatus | None:
         bad = {place[1] for place in places if place[0] == name}
         is_list = isinstance(left[name], list)
         left[name] = [entry for number, entry in enumerate(left[name]) if number not in bad] if is_list else None
-    return BatchJobStatus.model_validate({name: value for name, value in left.items() if value is not None})
+    return model.model_validate({name: value for name, value in left.items() if value is not None})
+
+
+def parse_object(kind: type[M], status: type[Model], body: Any) -> M:
+    """Read an object of the API server's, its status as far as it can be; raises ValidationError for its spec."""
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        if any(fault["loc"][:1] != ("status",) for fault in error.errors()):
+            raise
+        return kind.model_validate({**body, "status": read_leniently(status, body["status"])})

@@ -7,7 +7,7 @@ CEL beside the class they belong to, so that `kubectl apply` refuses a bad manif
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from batchjob.api.base import GROUP, MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, checked_time, immutable
 from batchjob.api.blocks.ai_batch import AiBatch
@@ -22,7 +22,7 @@ from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, Succes
 from batchjob.api.results import Results
 from batchjob.api.retry import Retry
 from batchjob.api.source import Source
-from batchjob.api.status import BatchJobStatus, read_status
+from batchjob.api.status import BatchJobStatus, parse_object
 
 KIND: Final = "BatchJob"
 PLURAL: Final = "batchjobs"
@@ -291,9 +291,4 @@ class BatchJob(Model):
     @classmethod
     def parse(cls, body: Any) -> "BatchJob":
         """Read an object of the API server's, its status as far as it can be; raises ValidationError for its spec."""
-        try:
-            return cls.model_validate(body)
-        except ValidationError as error:
-            if any(fault["loc"][:1] != ("status",) for fault in error.errors()):
-                raise
-            return cls.model_validate({**body, "status": read_status(body["status"])})
+        return parse_object(cls, BatchJobStatus, body)

@@ -19,6 +19,7 @@ from batchjob.controller.actions import (
     DeleteJob,
     Dismiss,
     FailRun,
+    Note,
     OpenRun,
     PauseRun,
     Plan,
@@ -33,6 +34,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import slots_patch
 from batchjob.controller.reports import Reports
 from batchjob.controller.users import NameTaken, Users
+from batchjob.core.reasons import Reason
 from batchjob.core.records import RunRecord
 from batchjob.errors import AlreadyExists, BatchJobError, Conflict, Invalid, StoreFull
 from batchjob.kube import BATCH_JOBS, JOBS, Kube
@@ -66,10 +68,9 @@ class CarryOut:
                 created = await self._create_job(entry, action.manifest)
             else:
                 await self._do(entry, action)
-        if plan.record is not None:
-            await self._remember(plan.record)
+        lost = () if plan.record is None else await self._remember(plan.record)
         regarding = Regarding(KIND, entry.namespace, entry.name, entry.uid)
-        await self._events.post(regarding, plan.notes)
+        await self._events.post(regarding, (*plan.notes, *lost))
         if plan.status is not None:
             status = plan.status.model_copy(update={"jobs": [created]}) if created else plan.status
             concerned = await self.write_status(entry, status)
@@ -148,13 +149,16 @@ class CarryOut:
         if in_force != wanted.epoch:
             raise BatchJobError(f"the run was opened meanwhile, in epoch {in_force}; looking again")
 
-    async def _remember(self, record: RunRecord) -> None:
+    async def _remember(self, record: RunRecord) -> tuple[Note, ...]:
         """Before the status says that it ended: a crash between the two writes the same record again."""
         try:
             await self._store.history.put(record)
         except StoreFull as error:  # that it ends is worth more than that a report knows of it
             name = f"{record.namespace}/{record.name}"
             logger.warning("no report will know of this BatchJob", batchjob=name, error=str(error))
+            message = f"No report will know of this BatchJob: {error}. Raise the store's memory (redis.maxMemory)."
+            return (Note("Warning", Reason.NOT_RECORDED, message, record.uid),)
+        return ()
 
     async def _must_be_there(self, entry: Entry) -> None:
         """Its Job may be gone because the BatchJob is, and our copy behind: another one would start pods of nobody's.

@@ -65,7 +65,7 @@ class Queues:
             self._objects.pop(name, None)
         else:
             try:
-                found = BatchQueue.model_validate(body)
+                found = BatchQueue.parse(body)
             except ValidationError as error:
                 logger.warning("a BatchQueue cannot be read", queue=name, error=str(error))
                 return False

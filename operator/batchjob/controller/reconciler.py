@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from batchjob import log
-from batchjob.api.status import BatchJobStatus, Phase, read_status
+from batchjob.api.status import BatchJobStatus, Phase, read_leniently
 from batchjob.controller.actions import Plan
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
@@ -205,7 +205,7 @@ def build_trouble(error: Exception) -> Trouble:
 
 def _invalid(body: dict[str, Any], error: ValidationError) -> Plan:
     """An object that the API server took and we cannot read: written by a newer version, or past its schema."""
-    old = read_status(body.get("status")) or BatchJobStatus()
+    old = read_leniently(BatchJobStatus, body.get("status")) or BatchJobStatus()
     where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
     message = f"This operator cannot read the BatchJob: {where}. Mend it, or upgrade the operator."
     status = build_invalid_status(old, body["metadata"].get("generation", 0), message, datetime.now(UTC))

@@ -5,7 +5,6 @@ somebody else has to mend becomes its condition Stalled, and the other steps of 
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +13,7 @@ from pydantic import ValidationError
 
 from batchjob import log
 from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleStatus
+from batchjob.api.status import read_leniently
 from batchjob.controller.events import Events, Regarding
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid, object_key
 from batchjob.controller.notes import notes_of
@@ -65,8 +65,7 @@ class Schedules:
         """What the status of each BatchSchedule says, as far as we can read it."""
         for key in self._schedules.known_keys():
             body = self._schedules.get(key) or {}
-            with contextlib.suppress(ValidationError):
-                yield BatchScheduleStatus.model_validate(body.get("status") or {})
+            yield read_leniently(BatchScheduleStatus, body.get("status")) or BatchScheduleStatus()
 
     async def run(self) -> None:
         """Keep the copies for ever."""
@@ -176,10 +175,7 @@ class Schedules:
 
     async def _say_unreadable(self, body: dict[str, Any], error: ValidationError) -> None:
         """The API server took it and we cannot read it: written by a newer version, or past its schema."""
-        try:
-            old = BatchScheduleStatus.model_validate(body.get("status") or {})
-        except ValidationError:
-            old = BatchScheduleStatus()
+        old = read_leniently(BatchScheduleStatus, body.get("status")) or BatchScheduleStatus()
         where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
         message = f"This operator cannot read the BatchSchedule: {where}. Mend it, or upgrade the operator."
         status = build_unreadable_status(old, body["metadata"].get("generation", 0), datetime.now(UTC), message)

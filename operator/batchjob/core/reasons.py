@@ -62,6 +62,7 @@ class Reason(StrEnum):
     RUN_DELETED = "RunDeleted"
     # Events alone
     NOTIFICATION_FAILED = "NotificationFailed"
+    NOT_RECORDED = "NotRecorded"
     # Events of BatchSchedules alone
     RUN_CREATED = "RunCreated"
     RUN_CAUGHT_UP = "RunCaughtUp"

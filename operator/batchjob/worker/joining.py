@@ -49,7 +49,10 @@ async def write_joined(files: Files, run: Run, parts: list[Part], name: str) -> 
 async def _was_joined(files: Files, run: Run, parts: list[Part], name: str) -> list[Part] | None:
     """What the manifest says, where it is this join's."""
     body = await files.get(MANIFEST)
-    manifest = msgspec.json.decode(body, type=Manifest) if body else None
+    try:
+        manifest = msgspec.json.decode(body, type=Manifest) if body else None
+    except (msgspec.MsgspecError, ValueError):
+        raise ResultsError(f"{files.url(MANIFEST)} is no manifest any more: {WAY_OUT}", lasts=True) from None
     if manifest is None or manifest.uid != run.uid:
         return None
     said = [(part.name, part.rows, part.bytes) for part in manifest.parts]

@@ -3,6 +3,7 @@
 By the readers of sources, with their limits on silence and their care about addresses.
 """
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -45,15 +46,15 @@ class Folder:
             raise ConfigurationError(f"{self._field}: {said}")
         url = f"{self._place.url.rstrip('/')}/{quote(name)}"
         file = self._place.model_copy(update={"url": url})
-        body = bytearray()
+        body = BytesIO()  # gives away what it holds without a copy
         try:
             async for block in open_reader(file, self._field, self._mounted, self._references).blocks():
-                body += block
-                if len(body) > limit:
+                body.write(block)
+                if body.tell() > limit:
                     raise ConfigurationError(f"{self._field}: {url} is larger than {limit:,} bytes: make it smaller")
         except InvalidSource as error:
             raise ConfigurationError(f"{self._field}: {error}") from None
         except SourceUnreachable as error:
             said = f"{self._field}: {error}"
             raise (ConfigurationError(said) if error.lasts else Retry(said)) from None
-        return bytes(body)
+        return body.getvalue()

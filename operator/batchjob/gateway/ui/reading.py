@@ -108,7 +108,7 @@ async def read_pods(doors: Doors, namespace: str | None, labels: str) -> tuple[l
 async def read_queues(doors: Doors) -> tuple[list[BatchQueue], str]:
     """All BatchQueues, or why they are not known."""
     try:
-        return [BatchQueue.model_validate(body) for body in (await doors.kube.list(BATCH_QUEUES)).items], ""
+        return [BatchQueue.parse(body) for body in (await doors.kube.list(BATCH_QUEUES)).items], ""
     except KubernetesError:
         return [], "Kubernetes does not answer: limits and rates of queues are left out."
 
