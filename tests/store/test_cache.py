@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from batchjob.core.items import Item
 from batchjob.errors import StoreUnavailable
-from batchjob.store import RunStore, Store, run
+from batchjob.store import RunStore, Store, caches, run
 from batchjob.store.keys import cache_keys
 from batchjob.worker import Context, Processor
 from batchjob.worker.cache import KEY_LIMIT, VALUE_LIMIT, Cache
@@ -83,6 +83,74 @@ async def test_what_is_counted_of_small_values_is_about_what_the_server_needs(a_
     needed = sum([await redis.memory_usage(key, samples=0) or 0 for key in cache_keys("owner")])
     counted, _ = await size(redis)
     assert 0.7 < counted / needed < 1.5
+
+
+@pytest.fixture
+def six(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All caches together have room for six values."""
+    monkeypatch.setattr(caches, "CACHES_BYTES", 6 * ENTRY_BYTES)
+
+
+async def fill(a_run: RunStore, **values: int) -> None:
+    """Values of each owner, that which goes soonest first."""
+    for owner, number in values.items():
+        for n in range(number):
+            await a_run.cache_put(owner, f"key{n}", b"v" * 100, 60_000 + n * 1000)
+
+
+async def kept(a_run: RunStore, owner: str) -> list[int]:
+    return [n for n in range(10) if await a_run.cache_get(owner, f"key{n}")]
+
+
+@pytest.mark.usefixtures("six")
+async def test_all_owners_together_have_a_bound_and_the_largest_caches_lose_what_goes_soonest(
+    a_run: RunStore, store: Store, redis: Redis
+) -> None:
+    await fill(a_run, owner=5, second=4, small=1)
+    assert await store.runs() == {}
+    assert await kept(a_run, "owner") == [3, 4]
+    assert await kept(a_run, "second") == [2, 3]
+    assert await kept(a_run, "small") == [0], "who has little loses nothing"
+    assert await size(redis) == (2 * ENTRY_BYTES, 2 * ENTRY_BYTES)
+    assert [await redis.pttl(key) > 50_000 for key in cache_keys("owner")] == [True] * 3
+    await fill(a_run, owner=3)
+    await store.runs()
+    assert await kept(a_run, "owner") == [2, 3, 4], "there is room for six"
+
+
+@pytest.mark.usefixtures("six")
+@pytest.mark.parametrize(
+    "forged",
+    [
+        *(("HSET", 2, "bytes", said) for said in ("none of your business", "-1", "9" * 30, "nan")),
+        *(("LPUSH", number, "x") for number in (0, 1, 2)),
+    ],
+    ids=str,
+)
+async def test_a_cache_whose_owner_wrote_into_it_by_hand_goes_as_a_whole_and_stops_no_sweep(
+    a_run: RunStore, store: Store, redis: Redis, forged: tuple[Any, ...]
+) -> None:
+    await fill(a_run, owner=7, second=1)
+    command, number, *words = forged
+    if command == "LPUSH":
+        await redis.delete(cache_keys("owner")[number])
+    await a_run._connection.command(command, cache_keys("owner")[number], *words)
+    await store.runs()
+    assert await redis.keys("bj:cache:{owner}*") == []
+    assert await kept(a_run, "second") == [0]
+
+
+async def test_a_large_cache_is_cut_in_many_calls(a_run: RunStore, store: Store) -> None:
+    entries, due, counted = cache_keys("large")
+    connection = a_run._connection
+    numbers = range(2500)
+    await connection.command("HSET", entries, *(word for n in numbers for word in (f"k{n}", b"v")))
+    await connection.command("ZADD", due, *(word for n in numbers for word in (10**13 + n, f"k{n}")))
+    await connection.command("HSET", counted, "bytes", sum(len(f"k{n}") + 1 + BESIDES for n in numbers))
+    await store.caches.bound([entries.encode()], 100)
+    assert await connection.command("HLEN", entries) == 0
+    assert int(await connection.command("HGET", counted, "bytes")) == 0
+    await connection.command("UNLINK", counted)
 
 
 class Remembering(Processor):

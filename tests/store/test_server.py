@@ -16,8 +16,8 @@ from tests.support.redis_server import RedisServer, free_port
 from tests.support.store_runs import Runs, commit, done
 
 OF_NO_RUN = {
-    *(scripts.RATE_HOLD, scripts.RATE_TAKE, scripts.CACHE_GET, scripts.CACHE_PUT, scripts.HISTORY_PUT),
-    *(scripts.INDEX_PUT, scripts.INDEX_SEARCH, scripts.LIVE_PUT),
+    *(scripts.RATE_HOLD, scripts.RATE_TAKE, scripts.CACHE_GET, scripts.CACHE_PUT, scripts.CACHE_TRIM),
+    *(scripts.HISTORY_PUT, scripts.INDEX_PUT, scripts.INDEX_SEARCH, scripts.LIVE_PUT),
 }
 
 

@@ -21,6 +21,7 @@ CHUNK_LIMIT: Final = 10_000  # items: the most rows of an exported file; bounds 
 SCHEMA: Final = 2
 OLDEST_SCHEMA: Final = SCHEMA - 1
 
+EVERY: Final = "*bj:*"  # what the names of all our keys match
 DIRTY: Final = "bj:dirty"  # zset uid → first change not yet read, ms; a hint: workers add, the operator pops
 RATE_PREFIX: Final = "bj:rate:"  # hash next, held; with a TTL of its own: it goes once it says nothing any more
 CACHE_PREFIX: Final = "bj:cache:"  # of an owner: entries, due, size (cache_put.lua); all of it has a TTL
@@ -108,6 +109,12 @@ def cache_keys(owner: str) -> tuple[str, str, str]:
     return f"{tag}entries", f"{tag}due", f"{tag}size"
 
 
+def cache_of(key: bytes) -> str | None:
+    """The name of the cache to which a key belongs, if it is one of a cache."""
+    name = key.decode(errors="replace").removeprefix(f"{CACHE_PREFIX}{{").partition("}")[0]
+    return name if key.decode(errors="replace") in cache_keys(name) else None
+
+
 def history_keys(owner: str) -> tuple[str, str, str]:
     """The keys of the records: records, ended, and ended of an owner by the name that `core.records` gives it."""
     tag = f"{HISTORY_PREFIX}{{runs}}:"
@@ -149,6 +156,11 @@ def live_told_key(uid: str) -> str:
 def live_events_key(owner: str) -> str:
     """The events of an owner by the name that `core.records` gives it: a stream of job, type, time, seq, data."""
     return f"{LIVE_PREFIX}of:{owner}"
+
+
+def is_of_run(key: bytes) -> bool:
+    """Whether a key belongs to a run."""
+    return key.startswith(b"{bj:") and b"}:" in key
 
 
 def uid_of(key: bytes) -> str:

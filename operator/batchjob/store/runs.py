@@ -16,6 +16,7 @@ from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
 from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
+from batchjob.store.caches import Caches
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, load
 from batchjob.store.events import read_events
 from batchjob.store.history import History
@@ -38,6 +39,7 @@ class Store:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.caches = Caches(connection)
         self.history = History(connection)
         self.index = Index(connection)
         self.live = LiveStore(connection)
@@ -189,11 +191,16 @@ class Store:
     async def runs(self) -> dict[str, set[bytes]]:
         """Every run that has a key, by uid, with its keys; walks the key space, so for a periodic sweep.
 
-        A run's user may have made keys of names that are none of ours.
+        A run's user may have made keys of names that are none of ours. Caches are met on the way, and lose what all of
+        them together have too much.
         """
-        found = defaultdict[str, set[bytes]](set)
-        async for key in self._connection.scan(keys.run_key("*", "*")):
-            found[keys.uid_of(key)].add(key)
+        found, others = defaultdict[str, set[bytes]](set), list[bytes]()
+        async for key in self._connection.scan(keys.EVERY):
+            if keys.is_of_run(key):
+                found[keys.uid_of(key)].add(key)
+            elif keys.cache_of(key):
+                others.append(key)
+        await self.caches.bound(others)
         return found
 
     async def changed(self, timeout_s: float) -> list[str]:

@@ -46,7 +46,8 @@ def _facets() -> str:
 ABANDON: Final = _script("abandon", "items")
 BREAKER: Final = _script("breaker")
 CACHE_GET: Final = _named("cache_get", _read("cache_get"))
-CACHE_PUT: Final = _named("cache_put", _read("cache_put"))
+CACHE_PUT: Final = _named("cache_put", _read("cache_drop") + _read("cache_put"))
+CACHE_TRIM: Final = _named("cache_trim", _read("cache_drop") + _read("cache_trim"))
 CONCLUDE: Final = _script("conclude")
 DUTY_CLAIM: Final = _script("duty_claim", "duties")
 DUTY_FAIL: Final = _script("duty_fail", "duties")
@@ -73,7 +74,7 @@ SNAPSHOT: Final = _script("snapshot")
 TALLY: Final = _script("tally")
 
 ALL: Final = (
-    ABANDON, BREAKER, CACHE_GET, CACHE_PUT, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE, EXCHANGE,
-    FINISHED, HISTORY_PUT, INDEX_PUT, INDEX_SEARCH, LEDGER, LIVE_PUT, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE, OPEN_RUN,
-    PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT, TALLY,
+    ABANDON, BREAKER, CACHE_GET, CACHE_PUT, CACHE_TRIM, CONCLUDE, DUTY_CLAIM, DUTY_FAIL, DUTY_KEEP, DUTY_RELEASE,
+    EXCHANGE, FINISHED, HISTORY_PUT, INDEX_PUT, INDEX_SEARCH, LEDGER, LIVE_PUT, LOAD_FINISH, LOAD_KEEP, LOAD_PUT, NOTE,
+    OPEN_RUN, PAUSE, RATE_HOLD, RATE_TAKE, SEAL_FINISH, SEAL_PART, SNAPSHOT, TALLY,
 )  # fmt: skip

@@ -19,9 +19,9 @@ class Cache:
     """Values that all runs of the same owner and namespace share, and nobody else: answers that cost time or money.
 
     A value is up to 64 KiB of bytes of your own choosing, under a key of up to 512 characters, and is there for as long
-    as was said, or shorter: an owner has 32 MiB (of which each value takes 160 bytes more than it
-    has), and for a new value those make room that would have gone soonest. Put
-    into the key whatever the value depends on, a version of your code included.
+    as was said, or shorter: an owner has 32 MiB (of which each value takes 160 bytes more than it has), all owners
+    together have 96, and those values make room that would have gone soonest. Put into the key whatever the value
+    depends on, a version of your code included.
 
     It is a help and never a promise: while the store is away, nothing is found and nothing kept, and no call raises for
     it. The calls are for an `async def`; a plain `def` passes them to `Context.wait`.

@@ -116,7 +116,9 @@ async def keep(store: Store) -> tuple[Any, ...]:
         uid="kept", namespace="test", name="kept", type="custom", queue="custom", phase="Failed", created=now, ended=now
     )
     await store.history.put(record)
-    return await worker.cache_get("proof", "key"), [found.uid async for found in store.history.read(0, now + 1)]
+    cached = await worker.cache_get("proof", "key")
+    await store.caches.bound([b"bj:cache:{proof}:size"], 0)
+    return cached, [found.uid async for found in store.history.read(0, now + 1)]
 
 
 async def tell(store: Store) -> tuple[Any, ...]:

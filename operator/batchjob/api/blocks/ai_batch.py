@@ -204,7 +204,8 @@ class AnswerCache(Model):
     ttl_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = Field(
         description="An answer is used again for so long, by every BatchJob of the same owner in this namespace that "
         "asks the same of the same model: what any word of the question, the form or the model's settings changes is "
-        "another question. It costs no tokens, and its result says cached: true. At most 2592000, 30 days."
+        "another question. It costs no tokens, and its result says cached: true. At most 2592000, 30 days; "
+        "shorter where an owner has 32 MiB of them or all owners 96 MiB: those that would go soonest make room."
     )
 
 
