@@ -61,6 +61,22 @@ async def test_a_mail_has_its_files_from_a_bucket_from_its_item_and_as_images(
     assert text.get_content().strip().startswith("Dear P1"), "the text of the block is kept"
 
 
+async def test_the_one_file_of_an_export_goes_along(workers: Workers, neighbours: Neighbours) -> None:
+    target = place(neighbours, "exports")
+    block = {"singleFile": True, "destination": target}
+    export = await workers.open(manifests.batch_job("orders", "export", people(2), block)["spec"])
+    workers.reference(export, "destination-credentials", **S3_KEYS)
+    await workers.work(export, make_processor("export"))
+    name = f"{export.name}.csv"
+    attached = {"name": name, "path": f"{export.folder}/{name}"}
+    spec = mailing(neighbours, people(1), {"files": target, "attachments": [attached]})
+    found = await send(workers, await opened(workers, spec))
+    assert found.counts.succeeded == 1, found.last_errors
+    [file] = received(neighbours)["p0@mail.example"].iter_attachments()
+    assert (file.get_filename(), file.get_content_type()) == (name, "text/csv")
+    assert "p1@mail.example" in file.get_content()
+
+
 @pytest.mark.parametrize(
     ("attachment", "said"),
     [

@@ -14,7 +14,8 @@ from backports import zstd
 
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.snapshot import Snapshot
-from batchjob.errors import ConfigurationError
+from batchjob.errors import ConfigurationError, ResultsError
+from batchjob.worker.files import MountedFiles
 from batchjob.worker.processor import make_processor
 from batchjob_processors import export
 from tests.support import manifests
@@ -143,3 +144,24 @@ async def test_rows_that_their_format_cannot_hold_are_given_up_at_once(
     assert found.counts.failed == len(ROWS)
     assert "5 columns, and Excel takes 4: choose by spec.export.columns" in found.last_errors[0].message
     assert found.last_errors[0].error_class == "invalid-input"
+
+
+@pytest.mark.parametrize("joined", [False, True])
+async def test_a_part_that_cannot_be_written_comes_back_as_files_of_one_row_which_one_file_joins(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, joined: bool
+) -> None:
+    put, tries = MountedFiles.put, list[str]()
+
+    async def fail_once(self: MountedFiles, name: str, body: bytes) -> None:
+        tries.append(name)
+        if len(tries) == 1:
+            raise ResultsError("the disk is full")
+        await put(self, name, body)
+
+    monkeypatch.setattr(MountedFiles, "put", fail_once)
+    retry = {"retry": {"maxAttempts": 2, "backoff": {"initialDelaySeconds": 0}}}
+    run = await open_rows(workers, ROWS, export={"singleFile": joined}, **retry)
+    found = await work(workers, run)
+    assert (found.counts.succeeded, found.usage["rowsExported"]) == (3, 3)
+    bodies = files(workers, run)
+    assert [body.count(b"\r\n") - 1 for body in bodies] == ([3] if joined else [1, 1, 1])

@@ -19,6 +19,7 @@ BYTE_ORDER_MARK: Final = "\ufeff"
 ENDINGS: Final = {Compression.NONE: "", Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
 _GZIP: Final = 16 + zlib.MAX_WBITS  # with gzip's header, in which zlib writes no time
 _QUOTED: Final = re.compile('[",\r\n]')  # what RFC 4180 wants quotes for
+_FIELD: Final = rb'(?:"(?:[^"]++|"")*+"|[^",\r\n]*+)'  # of a line of CSV
 _LEVEL: Final = 6  # of gzip: more costs twice the time for a percent
 
 
@@ -36,6 +37,10 @@ class Encoder(ABC):
     def end(self) -> Iterable[bytes]:
         """What comes after them, in pieces."""
         return ()
+
+    def filled(self, rows: Sequence[Row], places: set[int]) -> set[int]:
+        """Which of these columns, from 0, have a value in one of the rows."""
+        return {place for place in places if any(row[place] is not None for row in rows)}
 
 
 class CsvEncoder(Encoder):
@@ -71,14 +76,37 @@ class CsvEncoder(Encoder):
         text = self._guard(text)
         return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
-    def _lines(self, columns: list[list[str]]) -> str:
+    def _lines(self, columns: Sequence[Sequence[str]]) -> str:
         if len(columns) == 1:  # an empty line would be no row
             columns = [[content or '""' for content in columns[0]]]
-        return "".join([f"{line}\r\n" for line in map(",".join, zip(*columns, strict=True))])
+        lines = "\r\n".join(map(",".join, zip(*columns, strict=True)))
+        return f"{lines}\r\n" if columns else ""
 
 
-def _cells(column: Sequence[Any]) -> list[str]:
+def _cells(column: Sequence[Any]) -> Sequence[str]:
+    if set(map(type, column)) == {str}:  # most columns of a query are
+        return column
     return [content if type(content) is str else cell(content) for content in column]
+
+
+class LinesEncoder(CsvEncoder):
+    """CSV whose lines somebody else wrote by the same rules: rows are bytes."""
+
+    def add(self, rows: Sequence[Any]) -> bytes:
+        """The lines."""
+        return b"".join(rows)
+
+    def filled(self, rows: Sequence[Any], places: set[int]) -> set[int]:
+        """See Encoder; an empty cell is none."""
+        found = set[int]()
+        if places:
+            fields = [b"" if place in places else _FIELD for place in range(len(self._headers))]
+            has_none = re.compile(b",".join(fields) + b"\r\n").fullmatch
+            for row in rows:
+                if not has_none(row):
+                    cells = [field[0] for field in re.finditer(_FIELD + b"(?:,|\r\n)", row)]
+                    found |= {place for place in places if len(cells[place].rstrip(b",\r\n"))}
+        return found
 
 
 class JsonLinesEncoder(Encoder):
@@ -125,6 +153,10 @@ class Packed(Encoder):
         """See Encoder."""
         return self._packer.compress(self._inner.add(rows))
 
+    def filled(self, rows: Sequence[Row], places: set[int]) -> set[int]:
+        """See Encoder."""
+        return self._inner.filled(rows, places)
+
     def end(self) -> Iterable[bytes]:
         """See Encoder."""
         yield self._packer.flush()
@@ -138,8 +170,13 @@ def _packer(compression: Compression) -> _Packer:
     return zstd.ZstdCompressor()
 
 
-def build_encoder(block: Export, columns: Sequence[Column], kinds: Sequence[str] = ()) -> Encoder:
-    """The encoder that the block asks for. `kinds`: those of a query's columns, where a column has no format."""
+def build_encoder(
+    block: Export, columns: Sequence[Column], kinds: Sequence[str] = (), *, of_lines: bool = False
+) -> Encoder:
+    """The encoder that the block asks for. `kinds`: those of a query's columns, where a column has no format.
+
+    `of_lines`: what comes are no rows, but lines of CSV.
+    """
     match block.format:
         case ExportFormat.PARQUET:
             from batchjob_processors.parquet import ParquetEncoder  # noqa: PLC0415 - its library may not be there
@@ -150,7 +187,8 @@ def build_encoder(block: Export, columns: Sequence[Column], kinds: Sequence[str]
 
             return WorkbookEncoder(columns)
         case ExportFormat.CSV:
-            inner: Encoder = CsvEncoder(columns, kinds, escape=block.escape_formulas, bom=block.bom)
+            kind = LinesEncoder if of_lines else CsvEncoder
+            inner: Encoder = kind(columns, kinds, escape=block.escape_formulas, bom=block.bom)
         case ExportFormat.JSONL:
             inner = JsonLinesEncoder(columns)
     if block.compression is Compression.NONE:

@@ -37,11 +37,6 @@ from batchjob_processors.tables import check_cells, empty_columns, value
 from batchjob_processors.values import read_as
 
 NAME_DIGITS: Final = 8
-# How a format wants the values of a query.
-VALUES: Final[dict[ExportFormat, Literal["text", "python"]]] = {
-    ExportFormat.CSV: "text",
-    ExportFormat.PARQUET: "python",
-}
 
 
 class Export(Processor):
@@ -83,12 +78,12 @@ class Export(Processor):
         """Write one part file with the rows of a range, as they come from the database; none where it is empty."""
         block = self._block
         names = [column.name for column in block.columns] if block.columns else None
-        async with open_range(item, context, names, VALUES.get(block.format, "json")) as found:
+        async with open_range(item, context, names, _values(block)) as found:
             first = await anext(found.batches, None)
             if first is None:
                 return Succeeded(item.position)
             columns = block.columns or [Column.model_construct(name=name) for name in found.names]
-            part = StreamedPart(build_encoder(block, columns, found.kinds), columns)
+            part = StreamedPart(build_encoder(block, columns, found.kinds, of_lines=found.are_lines), columns)
             # What is in it is known at its end, so its name is of this attempt alone.
             name = f"part-{item.position:012d}-{uuid4().hex[:NAME_DIGITS]}{ending(block)}"
             try:
@@ -116,6 +111,18 @@ class Export(Processor):
         """Join the parts where one file is wanted; write the manifest and remove files it does not list."""
         joined = f"{context.run.name}{ending(self._block)}" if self._block.single_file else ""
         return await context.write_manifest(self._files, joined)
+
+
+def _values(block: Block) -> Literal["json", "python", "text", "csv", "csv-escaped"]:
+    """How the values of a query are wanted."""
+    match block.format:
+        case ExportFormat.PARQUET:
+            return "python"
+        case ExportFormat.CSV if any(column.format for column in block.columns or ()):
+            return "text"
+        case ExportFormat.CSV:
+            return "csv-escaped" if block.escape_formulas else "csv"
+    return "json"
 
 
 async def _after(first: Sequence[Row], rest: AsyncIterator[Sequence[Row]]) -> AsyncIterator[Sequence[Row]]:

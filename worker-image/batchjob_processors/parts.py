@@ -49,7 +49,7 @@ class StreamedPart:
             columns = self._columns
             batch = [[read_as(column, content) for column, content in zip(columns, row, strict=True)] for row in batch]
         self._rows += len(batch)
-        self._empty -= {place for place in self._empty if any(row[place] is not None for row in batch)}
+        self._empty -= self._encoder.filled(batch, self._empty)
         return self._encoder.add(batch)
 
     def _counted(self, ready: bytearray) -> bytes:

@@ -22,9 +22,9 @@ async def open_range(
     """The rows of the range, in the order of the key; see `Rows`. Memory stays constant however many they are.
 
     `columns`: which of the query's, in this order; None: all. `values`: those that JSON has as such, all others as the
-    text that PostgreSQL writes ("json"); decimals, dates and times as Python has them too ("python"); or all but
-    booleans as text ("text"), which costs least. Raises Retry where the database is not there, Fail where the query is
-    wrong.
+    text that PostgreSQL writes ("json"); decimals, dates and times as Python has them too ("python"); all but booleans
+    as text ("text"); or lines of CSV ("csv"; "csv-escaped", where formulas have an apostrophe), which cost least, see
+    `Rows.are_lines`. Raises Retry where the database is not there, Fail where the query is wrong.
     """
     from batchjob.worker.sources.sql_ranges import read_range  # noqa: PLC0415 - its library would cost every pod 25 MB
 

@@ -21,8 +21,9 @@ from batchjob.errors import InvalidSource
 from batchjob.worker.sources.postgres import Cursor, columns_of, in_time, open_cursor, prefer_text, translated
 from batchjob.worker.sources.records import Record
 from batchjob.worker.sources.source import Source
+from batchjob.worker.sources.sql_lines import copy_lines, csv_columns
 
-Values = Literal["json", "python", "text"]
+Values = Literal["json", "python", "text", "csv", "csv-escaped"]
 FIRST_ROWS: Final = 50  # fetched at once, until it is known how large they are: each may have a megabyte
 MOST_ROWS: Final = 5000
 FETCH_BYTES: Final = 1024 * 1024  # fetched at once, about, as Python has it
@@ -42,12 +43,14 @@ _KINDS: Final = {
 class Rows(NamedTuple):
     """The rows of a range: the names of their columns, what kind each is, and the rows, some at a time.
 
-    Kinds: integer, number, boolean, date, timestamp, datetime (with a zone), decimal(precision, scale), or text.
+    Kinds: integer, number, boolean, date, timestamp, datetime (with a zone), decimal(precision, scale), or text. A row
+    is a tuple of values, or where `are_lines` a line of CSV, as bytes with its end.
     """
 
     names: list[str]
     kinds: list[str]
-    batches: AsyncIterator[list[tuple[Any, ...]]]
+    batches: AsyncIterator[list[Any]]
+    are_lines: bool = False
 
 
 class RangeSource(Source):
@@ -97,18 +100,26 @@ async def read_range(
     """The rows of a range, with these columns of the query or all. Raises InvalidSource and SourceUnreachable.
 
     `values`: those that JSON has as such, all others as the text that PostgreSQL writes ("json"); decimals, dates and
-    times as Python has them too ("python"); or all but booleans as text ("text"), which costs least.
+    times as Python has them too ("python"); all but booleans as text ("text"), which costs less; or lines of CSV
+    ("csv"; "csv-escaped", where formulas have an apostrophe), which cost least. There are texts in place of lines where
+    a query has one column, whose empty line would be none, or arrays, which become JSON.
     """
     with translated():
-        query = _rows_of(place, bounds, columns)
-        async with open_cursor(place, credentials, query, _ADAPT[values]) as cursor:
+        query = _rows_of(place, bounds, [sql.SQL("q.") + sql.Identifier(name) for name in columns or ()])
+        async with open_cursor(place, credentials, query, _ADAPT.get(values, _as_text)) as cursor:
             names = columns_of(cursor)
             kinds = [_kind(column, cursor) for column in cursor.description or ()]
-            async with aclosing(_batches(cursor)) as batches:
-                yield Rows(names, kinds, batches)
+            are_lines = values not in _ADAPT and len(names) > 1 and not _has_lists(cursor)
+            if are_lines:
+                chosen = csv_columns(names, kinds, escape=values == "csv-escaped")
+                found = copy_lines(cursor, _rows_of(place, bounds, chosen))
+            else:
+                found = _batches(cursor)
+            async with aclosing(found) as batches:
+                yield Rows(names, kinds, batches, are_lines)
 
 
-async def _batches(cursor: Cursor) -> AsyncGenerator[list[tuple[Any, ...]], None]:
+async def _batches(cursor: Cursor) -> AsyncGenerator[list[Any], None]:
     """The database makes the next rows while somebody uses these."""
     many, rows = FIRST_ROWS, await in_time(cursor.fetchmany(FIRST_ROWS))
     while rows:
@@ -153,6 +164,12 @@ def _kind(column: Any, cursor: Cursor) -> str:
     return _KINDS.get(name, "text")
 
 
+def _has_lists(cursor: Cursor) -> bool:
+    """Whether a column is an array, of which psycopg makes a list."""
+    types = [(column.type_code, cursor.adapters.types.get(column.type_code)) for column in cursor.description or ()]
+    return any(info is not None and oid == info.array_oid for oid, info in types)
+
+
 def _table(place: Sql) -> sql.Composable:
     """The query as a table. A comment at its end ends with the line."""
     return sql.SQL("(") + _raw(place.query.rstrip().rstrip(";")) + sql.SQL("\n) AS q")
@@ -180,13 +197,12 @@ def _nulls(place: Sql) -> bytes:
     return found.as_bytes()
 
 
-def _rows_of(place: Sql, bounds: dict[str, Any], columns: Sequence[str] | None) -> bytes:
+def _rows_of(place: Sql, bounds: dict[str, Any], chosen: Sequence[sql.Composable]) -> bytes:
     key = _key(place)
-    chosen = [sql.SQL("q.") + sql.Identifier(name) for name in columns] if columns else [sql.SQL("q.*")]
     limits = [
         *([key + sql.SQL(" IS NULL")] if bounds.get("isNull") else [key + sql.SQL(" IS NOT NULL")]),
         *([key + sql.SQL(" >= ") + sql.Literal(bounds["from"])] if "from" in bounds else []),
         *([key + sql.SQL(" < ") + sql.Literal(bounds["to"])] if "to" in bounds else []),
     ]
-    query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}")
-    return query.format(sql.SQL(", ").join(chosen), _table(place), sql.SQL(" AND ").join(limits), key).as_bytes()
+    query, wanted = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}"), sql.SQL(", ").join(chosen or [sql.SQL("q.*")])
+    return query.format(wanted, _table(place), sql.SQL(" AND ").join(limits), key).as_bytes()
