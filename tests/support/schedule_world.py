@@ -10,6 +10,7 @@ from typing import Any
 
 from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus
 from batchjob.controller.actions import Note
+from batchjob.controller.observed import Trouble
 from batchjob.controller.schedule_actions import (
     ChangeCronJob,
     DeleteCronJob,
@@ -24,6 +25,7 @@ from batchjob.controller.schedule_manifests import CAUGHT_UP, JOB_TIME, build_mi
 from batchjob.controller.schedule_observed import SeenSchedule, read_cron_job, read_job, read_run
 from batchjob.controller.schedule_plan import SchedulePlan, plan_schedule
 from batchjob.controller.schedule_status import build_schedule_status
+from batchjob.core.reasons import Reason
 from batchjob.core.zones import find_zone
 from tests.support.manifests import inline, noop
 
@@ -43,6 +45,7 @@ class ScheduleWorld:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     writes: list[ScheduleAction] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)  # names under which nothing can be made
     said: list[Note] = field(default_factory=list)  # Events; one that tells of the same is refused
     versions: int = 0
 
@@ -79,11 +82,18 @@ class ScheduleWorld:
         """One look; with `crash_after`, the operator dies after so many actions."""
         seen = self.observe()
         plan = plan_schedule(seen)
-        actions = [action for step in plan.steps for action in step.actions]
-        for action in actions[:crash_after]:
-            self._do(action)
-        if crash_after is None or crash_after > len(actions):
-            self.status = build_schedule_status(seen, plan, plan.trouble)
+        left = float("inf") if crash_after is None else crash_after
+        undone: list[ScheduleAction] = []
+        for step in plan.steps:
+            for action in step.actions[: int(min(left, len(step.actions)))]:
+                if isinstance(action, MakeJob | MakeRun) and action.manifest["metadata"]["name"] in self.taken:
+                    undone.append(action)
+                    break
+                self._do(action)
+                left -= 1
+        if left > 0:
+            trouble = Trouble(Reason.NAME_TAKEN, "taken") if undone else plan.trouble
+            self.status = build_schedule_status(seen, plan, trouble, undone)
         return plan
 
     def settle(self) -> None:
@@ -121,6 +131,17 @@ class ScheduleWorld:
         del manifest["metadata"]["annotations"][JOB_TIME], manifest["metadata"]["annotations"][CAUGHT_UP]
         manifest["metadata"]["name"] = name
         self._create(self.jobs, manifest)
+
+    def prune(self, keep: int) -> None:
+        """The CronJob controller keeps the newest Jobs that are Complete, and garbage collection takes the runs."""
+        done = [
+            (body["metadata"]["annotations"].get(JOB_TIME, ""), name)
+            for name, body in self.jobs.items()
+            if any(c["type"] == "Complete" for c in body.get("status", {}).get("conditions", ()))
+        ]
+        for _, name in sorted(done)[: max(0, len(done) - keep)]:
+            del self.jobs[name]
+        self._collect_garbage()
 
     def cron_job(self, text: str = HOURLY) -> str:
         """The name of a CronJob."""

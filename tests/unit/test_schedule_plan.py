@@ -1,6 +1,7 @@
 """What the operator decides about a BatchSchedule, in a world of plain values."""
 
 import copy
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,6 +51,35 @@ def run(number: int) -> str:
 
 def times_of_jobs(found: ScheduleWorld) -> list[datetime]:
     return sorted(job.at for job in found.observe().jobs)
+
+
+def job_name(found: ScheduleWorld, number: int) -> str:
+    """The name of the Job of a full hour."""
+    return f"{found.cron_job()}-{int(found.hour(number).timestamp()) // 60}"
+
+
+def an_hour_of(found: ScheduleWorld, hour: int) -> None:
+    """An hour of a cluster: a run is due, everything ends, and one Complete Job is kept."""
+    if job_name(found, hour) not in found.jobs:
+        found.fire(found.hour(hour))
+    for _ in range(3):
+        found.look()
+    for name in list(found.runs):
+        found.end(name)
+    for _ in range(3):
+        found.look()
+    found.prune(1)
+
+
+def owed(found: ScheduleWorld) -> list[str]:
+    """The times that are still to be made up for."""
+    assert found.status is not None
+    return found.status.cron_jobs[0].owed
+
+
+def runs_made(found: ScheduleWorld) -> list[str]:
+    """The names of all BatchJobs that were made, as often as they were."""
+    return [action.manifest["metadata"]["name"] for action in found.writes if isinstance(action, MakeRun)]
 
 
 def condition(found: ScheduleWorld, kind: ScheduleConditionType) -> tuple[str, str, str]:
@@ -369,14 +399,73 @@ def test_what_fell_into_a_pause_is_not_made_up_for() -> None:
     assert sorted(found.runs) == [run(6), run(7), run(8)], "what was missed after it is"
 
 
-def test_what_could_not_be_made_is_made_later() -> None:
+def test_a_job_that_could_not_be_made_is_made_later_and_alone() -> None:
     found = world(catchUp={"maxRuns": 10})
-    missed(found, 3)
-    seen = found.observe()
-    plan = plan_schedule(seen)
-    found.status = build_schedule_status(seen, plan, Trouble(Reason.REFUSED, "exceeded quota"))
+    found.taken = {job_name(found, hour) for hour in (1, 2)}
+    missed(found, 4)
+    for hour in range(4, 9):
+        an_hour_of(found, hour)
+    assert owed(found) == ["2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z"]
+    assert condition(found, ScheduleConditionType.STALLED)[:2] == ("True", "NameTaken")
+    found.taken = {job_name(found, 2)}
+    an_hour_of(found, 9)
+    assert owed(found) == ["2026-01-01T02:00:00Z"]
+    found.taken = set()
+    an_hour_of(found, 10)
+    assert owed(found) == []
+    assert condition(found, ScheduleConditionType.STALLED)[0] == "False"
+    assert Counter(runs_made(found)) == Counter(map(run, range(1, 11))), "each once, whatever was owed meanwhile"
+
+
+def test_what_is_owed_is_given_up_and_told_once_where_its_deadline_is_over_or_nobody_wants_it() -> None:
+    for change in ({"startingDeadlineSeconds": 3600}, {"catchUp": None}):
+        found = world(catchUp={"maxRuns": 10}, startingDeadlineSeconds=5 * 3600)
+        found.taken = {job_name(found, 1)}
+        missed(found, 3)
+        found.look()
+        found.edit(**change)
+        assert found.look().missed == 1
+        found.settle()
+        assert owed(found) == []
+        [note] = [note for note in found.said if note.reason == Reason.RUNS_MISSED]
+        assert f"1 of '{HOURLY}' from 2026-01-01T01:00:00Z" in note.message
+        assert times_of_jobs(found) == [found.hour(2), found.hour(3)]
+
+
+def test_in_a_queue_what_is_owed_keeps_no_job_from_being_told_that_its_run_has_ended() -> None:
+    found = world(catchUp={"maxRuns": 10}, concurrencyPolicy="Queue")
+    first = found.fire(found.hour(1))
     found.settle()
-    assert times_of_jobs(found) == [found.hour(hour) for hour in (1, 2, 3)]
+    found.taken = {job_name(found, 2)}
+    missed(found, 3)
+    found.look()
+    found.end(run(1))
+    found.look()
+    assert {c["type"] for c in found.jobs[first]["status"]["conditions"]} == {"SuccessCriteriaMet", "Complete"}
+    assert runs_made(found) == [run(1)], "the next one waits for what was missed before it"
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_what_is_done_and_pruned_is_not_run_again_while_the_name_of_another_run_is_taken(by_hand: bool) -> None:
+    found = world(catchUp={"maxRuns": 3})
+    found.taken = {"report" if by_hand else run(1)}
+    if by_hand:
+        found.by_hand("report")
+    for hour in range(1, 13):
+        an_hour_of(found, hour)
+    assert condition(found, ScheduleConditionType.STALLED)[0] == "True"
+    made = map(run, range(1 if by_hand else 2, 13))
+    assert Counter(runs_made(found)) == Counter(made), "each once"
+
+
+def test_it_is_reconciling_until_its_cron_jobs_are_seen() -> None:
+    found = ScheduleWorld()
+    found.look()
+    status, reason, message = condition(found, ScheduleConditionType.RECONCILING)
+    assert (status, reason) == ("True", "Scheduled")
+    assert found.cron_job() in message
+    found.settle()
+    assert condition(found, ScheduleConditionType.RECONCILING) == ("False", "Scheduled", "")
 
 
 @given(crash=st.integers(0, 12), queue=st.booleans(), most=st.integers(1, 8), hours=st.integers(1, 8))

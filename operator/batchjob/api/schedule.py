@@ -19,6 +19,7 @@ SCHEDULE_PLURAL: Final = "batchschedules"
 MAX_SCHEDULE_NAME: Final = 35
 MAX_SCHEDULES: Final = 10
 MAX_SHOWN: Final = 50  # names in status.active
+MAX_CAUGHT_UP: Final = 100  # spec.catchUp.maxRuns
 
 # Marks a schema node that is the template of another object: its fields may change although that object's may not.
 TEMPLATE: Final = "x-batchjob-template"
@@ -74,7 +75,7 @@ Annotation = Annotated[str, Field(max_length=4096)]
 class CatchUp(Model):
     """Runs that were missed, made later."""
 
-    max_runs: Annotated[int, Field(ge=1, le=100)] = Field(
+    max_runs: Annotated[int, Field(ge=1, le=MAX_CAUGHT_UP)] = Field(
         description="At most so many of the runs that were missed are made, the oldest ones, oldest first. The last "
         "one that was missed does not count: Kubernetes makes it by itself."
     )
@@ -182,7 +183,13 @@ class CronJobStatus(Model):
 
     name: Annotated[str, Field(max_length=52)] = Field(description="Its name; for kubectl create job --from=cronjob/….")
     schedule: Annotated[str, Field(max_length=100)] = Field(description="Its cron string.")
-    settled_until: Timestamp = Field(description="Every time until then was run, made up for or given up.")
+    settled_until: Timestamp = Field(
+        description="Every time until then was run, made up for or given up, but for those that are owed."
+    )
+    owed: Annotated[list[Timestamp], Field(max_length=MAX_CAUGHT_UP)] = Field(
+        default_factory=list,
+        description="Times that were missed and are still to be made up for: their Jobs could not be made yet.",
+    )
 
 
 class BatchScheduleStatus(Model):

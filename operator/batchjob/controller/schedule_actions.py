@@ -1,6 +1,7 @@
 """What a plan says about a BatchSchedule, as values. Each action can be done twice: the second changes nothing."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from batchjob.controller.actions import Note
@@ -35,6 +36,8 @@ class MakeJob:
     """Create a Job for a time that was missed; one of that name counts as created."""
 
     manifest: dict[str, Any]
+    cron_job: str
+    at: datetime
 
 
 @dataclass(frozen=True)

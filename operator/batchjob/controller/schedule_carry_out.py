@@ -48,16 +48,19 @@ class CarryOutSchedule:
         self._events = Events(kube)
         self._copies = {CRON_JOBS: cron_jobs, JOBS: jobs, BATCH_JOBS: runs}
 
-    async def __call__(self, seen: SeenSchedule, plan: SchedulePlan) -> Trouble | None:
-        """Take every step that can be taken; returns the first obstacle. Errors: KubernetesError."""
-        trouble = None
+    async def __call__(self, seen: SeenSchedule, plan: SchedulePlan) -> tuple[Trouble | None, list[ScheduleAction]]:
+        """Take every step that can be taken; returns the first obstacle, and what met one. Errors: KubernetesError."""
+        trouble: Trouble | None = None
+        undone: list[ScheduleAction] = []
         for step in plan.steps:
-            try:
-                for action in step.actions:
+            for action in step.actions:
+                try:
                     await self._do(seen, action)
-            except tuple(OBSTACLES) as error:
-                trouble = trouble or _trouble(error)
-        return trouble
+                except tuple(OBSTACLES) as error:
+                    trouble = trouble or _trouble(error)
+                    undone.append(action)
+                    break
+        return trouble, undone
 
     async def _do(self, seen: SeenSchedule, action: ScheduleAction) -> None:
         metadata = seen.schedule.metadata
@@ -75,7 +78,7 @@ class CarryOutSchedule:
             case DeleteCronJob(name, uid):
                 logger.info("removing a CronJob that is not wanted", cronjob=f"{metadata.namespace}/{name}")
                 await self._kube.delete(CRON_JOBS, metadata.namespace, name, uid=uid)
-            case MakeJob(manifest):
+            case MakeJob(manifest, _, _):
                 [owner] = manifest["metadata"]["ownerReferences"]
                 await self._create(JOBS, manifest, {owner["uid"]})
             case MakeRun(manifest):

@@ -34,7 +34,7 @@ from batchjob.controller.schedule_manifests import (
     job_complete,
     job_failed,
 )
-from batchjob.controller.schedule_observed import SeenJob, SeenRun, SeenSchedule
+from batchjob.controller.schedule_observed import SeenCronJob, SeenJob, SeenRun, SeenSchedule
 from batchjob.controller.status import format_time
 from batchjob.core.cron import Cron
 from batchjob.core.reasons import Reason
@@ -50,7 +50,8 @@ class SchedulePlan:
 
     steps: tuple[Step, ...] = ()
     trouble: Trouble | None = None
-    settled: dict[str, datetime] | None = None  # CronJob → every time until then is dealt with; None: as it was
+    # CronJob → every time until then is dealt with, but for the Jobs that could not be made; None: as it was.
+    settled: dict[str, datetime] | None = None
     next_time: datetime | None = None
     active: tuple[str, ...] = ()  # BatchJobs that have not ended, oldest first
     missed: int = 0  # times that are given up
@@ -77,14 +78,15 @@ def plan_schedule(seen: SeenSchedule) -> SchedulePlan:
         steps, active = _runs(seen)
         return SchedulePlan(tuple(steps), Trouble(Reason.INVALID_SPEC, str(error)), active=active)
     steps = [*_cron_jobs(seen), *_leftovers(seen)]
-    caught = {name: _catch_up(seen, name, text, cron) for name, (text, cron) in crons.items()}
+    there = {one.name: one for one in seen.cron_jobs}
+    caught = {name: _catch_up(seen, there[name], *crons[name]) for name in crons if name in there}
     steps += [Step((tell,)) for one in caught.values() for tell in one.notes]
     jobs = [action for one in caught.values() for action in one.jobs]
     steps += [Step((job,)) for job in jobs]
-    runs, active = _runs(seen)
     # The times that were missed are older than what Kubernetes made since: in a queue they come first.
     queue = seen.schedule.spec.concurrency_policy is ConcurrencyPolicy.QUEUE
-    steps += [] if jobs and queue else runs
+    runs, active = _runs(seen, begin=not (jobs and queue))
+    steps += runs
     next_time = _next_time(seen, crons)
     return SchedulePlan(
         tuple(steps),
@@ -141,34 +143,35 @@ def _leftovers(seen: SeenSchedule) -> Iterator[Step]:
             yield Step((ChangeCronJob(one.name, {"spec": {"suspend": True}}, one.version),))
 
 
-def _catch_up(seen: SeenSchedule, name: str, text: str, cron: Cron) -> CatchUp:
-    """The times between the last one dealt with and the newest one that Kubernetes ran: it skips those between."""
+def _catch_up(seen: SeenSchedule, one: SeenCronJob, text: str, cron: Cron) -> CatchUp:
+    """The times between the last one dealt with and the newest one that Kubernetes ran: it skips those between.
+
+    And those that are owed: of what was to be made up for before, the Jobs that could not be made then.
+    """
     spec = seen.schedule.spec
-    one = next((one for one in seen.cron_jobs if one.name == name), None)
-    if one is None:
-        return CatchUp((), 0, _settled(seen, name) or seen.now)
-    since = _settled(seen, name) or one.created
+    settled, owed = _settled(seen, one.name)
+    since = settled or one.created
     if _was_suspended(seen) and not spec.suspend:
         since = max(since, seen.now)  # what a pause left out is not made up for
     made = {job.at: job for job in seen.jobs if job.cron_job_uid == one.uid and not job.by_hand}
     newest = max([*made, *([one.last] if one.last else [])], default=since)
-    if newest <= since:
-        return CatchUp((), 0, since)
-    missing = [time for time in islice(cron.between(since, newest), MAX_MISSED) if time not in made]
+    newest = max(newest, since)
+    owed = [time for time in owed if time not in made]
+    missing = [*owed, *(time for time in islice(cron.between(since, newest), MAX_MISSED) if time not in made)]
     wanted = []
     if spec.catch_up is not None:
         deadline = timedelta(seconds=spec.starting_deadline_seconds or 0)
         first = max(since, seen.now - deadline - timedelta(seconds=1)) if deadline else since
-        in_time = [time for time in islice(cron.between(first, newest), MAX_MISSED) if time not in made]
+        in_time = [*owed, *(time for time in islice(cron.between(first, newest), MAX_MISSED) if time not in made)]
         in_time = [time for time in in_time if not deadline or seen.now - time <= deadline]
         caught_up = sum(since < at < newest and job.caught_up for at, job in made.items())  # before a crash
         wanted = in_time[: max(0, spec.catch_up.max_runs - caught_up)]
     manifest, zone = build_cron_job(seen.schedule, text, seen.image), find_zone(spec.time_zone)
-    jobs = tuple(MakeJob(build_missed_job(manifest, one.uid, time, zone)) for time in wanted)
+    jobs = tuple(MakeJob(build_missed_job(manifest, one.uid, time, zone), one.name, time) for time in wanted)
     lost = [time for time in missing if time not in wanted]
     # Forbid leaves runs out on purpose, and nothing tells those from missed ones.
     forbidden = spec.concurrency_policy is ConcurrencyPolicy.FORBID
-    notes = (Tell(_lost(lost, text, f"{name} {newest}", forbidden=forbidden)),) if lost else ()
+    notes = (Tell(_lost(lost, text, f"{one.name} {newest} {lost[0]}", forbidden=forbidden)),) if lost else ()
     return CatchUp(jobs, 0 if forbidden else len(lost), newest, notes)
 
 
@@ -185,9 +188,13 @@ def _lost(times: list[datetime], text: str, about: str, *, forbidden: bool) -> N
     return Note("Warning", Reason.RUNS_MISSED, message, about)
 
 
-def _settled(seen: SeenSchedule, name: str) -> datetime | None:
+def _settled(seen: SeenSchedule, name: str) -> tuple[datetime | None, list[datetime]]:
+    """Until when the status says that all is dealt with, and the times that are owed all the same."""
     status = seen.schedule.status or BatchScheduleStatus()
-    return next((datetime.fromisoformat(one.settled_until) for one in status.cron_jobs if one.name == name), None)
+    one = next((one for one in status.cron_jobs if one.name == name), None)
+    if one is None:
+        return None, []
+    return datetime.fromisoformat(one.settled_until), [datetime.fromisoformat(time) for time in one.owed]
 
 
 def _was_suspended(seen: SeenSchedule) -> bool:
@@ -195,8 +202,8 @@ def _was_suspended(seen: SeenSchedule) -> bool:
     return bool(condition and condition.status == "True")
 
 
-def _runs(seen: SeenSchedule) -> tuple[list[Step], tuple[str, ...]]:
-    """BatchJobs for Jobs and news for Jobs, oldest first; and the BatchJobs that have not ended."""
+def _runs(seen: SeenSchedule, *, begin: bool = True) -> tuple[list[Step], tuple[str, ...]]:
+    """BatchJobs for Jobs (`begin`) and news for Jobs, oldest first; and the BatchJobs that have not ended."""
     steps, active = [], []
     for job in sorted(seen.jobs, key=lambda job: (job.at, job.name)):
         if job.ended:
@@ -205,7 +212,7 @@ def _runs(seen: SeenSchedule) -> tuple[list[Step], tuple[str, ...]]:
         begun = (Tell(_created(job)), TellJob(job.name, job_begun(seen.now), job.version))
         if run is None and job.start is None:
             manifest = build_run(seen.schedule, dict(seen.template), job.run, job.at, (job.name, job.uid))
-            steps.append(Step((MakeRun(manifest), *begun)))
+            steps += [Step((MakeRun(manifest), *begun))] if begin else []
         elif run is None or run.ended:
             steps.append(Step((TellJob(job.name, _end(job, run, seen.now), job.version),)))
             continue

@@ -1,6 +1,6 @@
 """The status of a BatchSchedule from what was observed and what was done. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from batchjob.api.schedule import (
@@ -11,6 +11,7 @@ from batchjob.api.schedule import (
 )
 from batchjob.api.status import Condition
 from batchjob.controller.observed import Trouble
+from batchjob.controller.schedule_actions import MakeJob, ScheduleAction
 from batchjob.controller.schedule_manifests import cron_job_name
 from batchjob.controller.schedule_observed import SeenSchedule
 from batchjob.controller.schedule_plan import SchedulePlan
@@ -19,9 +20,13 @@ from batchjob.core.reasons import Reason
 
 SUSPENDED = "spec.suspend is true. Set it to false to go on: the last run that was missed is made at once."
 
+Holds = dict[ScheduleConditionType, Trouble]  # the conditions that are True, with reason and message
 
-def build_schedule_status(seen: SeenSchedule, plan: SchedulePlan, trouble: Trouble | None) -> BatchScheduleStatus:
-    """The status to write. `trouble`: what kept the plan, or a part of it, from being carried out."""
+
+def build_schedule_status(
+    seen: SeenSchedule, plan: SchedulePlan, trouble: Trouble | None, undone: Collection[ScheduleAction] = ()
+) -> BatchScheduleStatus:
+    """The status to write. `trouble`: what kept the plan, or the actions `undone`, from being carried out."""
     schedule = seen.schedule
     old = schedule.status or BatchScheduleStatus()
     newest = [one.last for one in seen.cron_jobs] + [None if job.by_hand else job.at for job in seen.jobs]
@@ -32,9 +37,8 @@ def build_schedule_status(seen: SeenSchedule, plan: SchedulePlan, trouble: Troub
         last_successful_time=_latest(old.last_successful_time, (one.succeeded for one in seen.cron_jobs)),
         active_runs=len(plan.active),
         active=list(plan.active[:MAX_SHOWN]),
-        # Where something went wrong, what was missed is looked at again.
-        cron_jobs=old.cron_jobs if trouble or plan.settled is None else _cron_jobs(seen, plan.settled),
-        conditions=_conditions(old, schedule.metadata.generation, seen.now, trouble, suspend=schedule.spec.suspend),
+        cron_jobs=old.cron_jobs if plan.settled is None else _cron_jobs(seen, plan.settled, undone),
+        conditions=_conditions(old, schedule.metadata.generation, seen.now, _holds(seen, trouble)),
     )
 
 
@@ -42,16 +46,30 @@ def build_unreadable_status(
     old: BatchScheduleStatus, generation: int, now: datetime, message: str
 ) -> BatchScheduleStatus:
     """The status of an object that cannot be read as a BatchSchedule."""
-    conditions = _conditions(old, generation, now, Trouble(Reason.INVALID_SPEC, message), suspend=False)
-    return old.model_copy(update={"observed_generation": generation, "conditions": conditions})
+    holds = {ScheduleConditionType.STALLED: Trouble(Reason.INVALID_SPEC, message)}
+    return old.model_copy(
+        update={"observed_generation": generation, "conditions": _conditions(old, generation, now, holds)}
+    )
 
 
-def _cron_jobs(seen: SeenSchedule, settled: dict[str, datetime]) -> list[CronJobStatus]:
-    spec = seen.schedule.spec
-    named = {cron_job_name(seen.schedule.metadata.name, text, spec.time_zone): text for text in spec.schedules}
+def _cron_jobs(
+    seen: SeenSchedule, settled: dict[str, datetime], undone: Collection[ScheduleAction]
+) -> list[CronJobStatus]:
+    """What is settled is so whatever else went wrong, else runs that are done and gone would count as missed."""
+    named = _named(seen)
+    old = {one.name: one for one in (seen.schedule.status or BatchScheduleStatus()).cron_jobs}
+    owed = [action for action in undone if isinstance(action, MakeJob)]
     return [
-        CronJobStatus(name=name, schedule=text, settled_until=format_time(settled[name]))
+        CronJobStatus(
+            name=name,
+            schedule=text,
+            settled_until=format_time(settled[name]),
+            owed=[format_time(action.at) for action in owed if action.cron_job == name],
+        )
+        if name in settled
+        else old[name]
         for name, text in named.items()
+        if name in settled or name in old
     ]
 
 
@@ -61,25 +79,37 @@ def _latest(old: str | None, times: Iterable[datetime | None]) -> str | None:
     return format_time(max(known)) if known else None
 
 
-def _conditions(
-    old: BatchScheduleStatus, generation: int, now: datetime, trouble: Trouble | None, *, suspend: bool
-) -> list[Condition]:
-    reason = trouble.reason if trouble else Reason.SUSPENDED_BY_USER if suspend else Reason.SCHEDULED
-    holds = {
-        ScheduleConditionType.STALLED: trouble.message if trouble else None,
-        ScheduleConditionType.SUSPENDED: SUSPENDED if suspend else None,
-    }
+def _named(seen: SeenSchedule) -> dict[str, str]:
+    """The cron strings by the names of their CronJobs."""
+    metadata, spec = seen.schedule.metadata, seen.schedule.spec
+    return {cron_job_name(metadata.name, text, spec.time_zone): text for text in spec.schedules}
+
+
+def _holds(seen: SeenSchedule, trouble: Trouble | None) -> Holds:
+    holds: Holds = {}
+    if trouble:
+        holds[ScheduleConditionType.STALLED] = trouble
+    elif missing := _named(seen).keys() - {one.name for one in seen.cron_jobs}:
+        message = f"Not seen yet: CronJob {', '.join(sorted(missing))}."
+        holds[ScheduleConditionType.RECONCILING] = Trouble(Reason.SCHEDULED, message)
+    if seen.schedule.spec.suspend:
+        holds[ScheduleConditionType.SUSPENDED] = Trouble(Reason.SUSPENDED_BY_USER, SUSPENDED)
+    return holds
+
+
+def _conditions(old: BatchScheduleStatus, generation: int, now: datetime, holds: Holds) -> list[Condition]:
+    otherwise = next((held.reason for held in holds.values()), Reason.SCHEDULED)
     found = []
     for kind in ScheduleConditionType:
-        message = holds.get(kind)
-        status = "False" if message is None else "True"
+        held = holds.get(kind)
+        status = "True" if held else "False"
         before = old.condition(kind)
         found.append(
             Condition(
                 type=kind,
                 status=status,
-                reason=Reason.SUSPENDED_BY_USER if kind is ScheduleConditionType.SUSPENDED and suspend else reason,
-                message=clip(message or "", MESSAGE_LIMIT),
+                reason=held.reason if held else otherwise,
+                message=clip(held.message if held else "", MESSAGE_LIMIT),
                 last_transition_time=before.last_transition_time
                 if before and before.status == status
                 else format_time(now),

@@ -116,11 +116,12 @@ class Schedules:
             await self._say_unreadable(body, error)
             return
         plan = plan_schedule(seen)
-        trouble = await self._carry_out(seen, plan) or plan.trouble
-        status = build_schedule_status(seen, plan, trouble)
+        obstacle, undone = await self._carry_out(seen, plan)
+        trouble = obstacle or plan.trouble
+        status = build_schedule_status(seen, plan, trouble, undone)
         if status != seen.schedule.status:
             await self._write(body, seen.schedule.status, status)
-            SCHEDULE_MISSED.inc(0 if trouble else plan.missed)
+            SCHEDULE_MISSED.inc(plan.missed)
         if trouble:
             self._queue.back_off(key)
             return
