@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus
+from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus, ScheduleConditionType
 from batchjob.controller.actions import Note
 from batchjob.controller.observed import Trouble
 from batchjob.controller.schedule_actions import (
@@ -176,6 +176,10 @@ class ScheduleWorld:
                 assert self.jobs[name].get("status", {}).get("conditions") is None, "a Job ends once"
                 self._change(self.jobs[name], {"status": {**self.jobs[name].get("status", {}), **status}}, version)
 
+    def create_run(self, manifest: dict[str, Any]) -> None:
+        """Somebody creates a BatchJob."""
+        self._create(self.runs, manifest)
+
     def _create(self, objects: dict[str, dict[str, Any]], manifest: dict[str, Any]) -> None:
         self.versions += 1
         name = manifest["metadata"]["name"]
@@ -203,6 +207,36 @@ class ScheduleWorld:
             uids = {body["metadata"]["uid"] for body in owners.values()}
             for name in [name for name, body in children.items() if _owner(body) not in uids]:
                 del children[name]
+
+
+def world(**spec: Any) -> ScheduleWorld:
+    """A BatchSchedule whose CronJobs are there."""
+    found = ScheduleWorld(spec)
+    found.settle()
+    return found
+
+
+def missed(found: ScheduleWorld, hours: int) -> None:
+    """Kubernetes' controllers were away: it makes the last run alone."""
+    found.fire(found.hour(hours))
+
+
+def run(number: int) -> str:
+    """The name of the BatchJob of a full hour."""
+    return f"{NAME}-{START:%Y%m%d}{number:02}00"
+
+
+def times_of_jobs(found: ScheduleWorld) -> list[datetime]:
+    """The times that have Jobs."""
+    return sorted(job.at for job in found.observe().jobs)
+
+
+def condition(found: ScheduleWorld, kind: ScheduleConditionType) -> tuple[str, str, str]:
+    """Status, reason and message of a condition."""
+    assert found.status is not None
+    one = found.status.condition(kind)
+    assert one is not None
+    return one.status, one.reason, one.message
 
 
 def _owner(body: dict[str, Any]) -> str:

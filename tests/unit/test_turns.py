@@ -26,6 +26,7 @@ class Runs:
 
 
 def run(name: str, hour: int, *, schedule: str = "s", in_turn: bool = True, phase: str = "Queued") -> dict[str, Any]:
+    """One that was made by hand, so that its name says nothing about its turn."""
     annotations = {SCHEDULED_AT: f"2026-01-01T{hour:02}:00:00Z"} | ({IN_TURN: "true"} if in_turn else {})
     metadata = {
         "name": name,
@@ -34,8 +35,9 @@ def run(name: str, hour: int, *, schedule: str = "s", in_turn: bool = True, phas
         "resourceVersion": "1",
         "labels": {SCHEDULE_LABEL: schedule},
         "annotations": annotations,
+        "ownerReferences": [{"kind": "Job", "name": name, "uid": f"uid-job-{name}", "controller": True}],
     }
-    return {"metadata": metadata, "status": {"phase": phase}}
+    return {"metadata": metadata, "spec": {"owner": "bob"}, "status": {"phase": phase}}
 
 
 def turns(*bodies: dict[str, Any]) -> tuple[Turns, list[ObjectKey]]:
@@ -62,6 +64,33 @@ def test_runs_that_have_ended_and_runs_of_other_schedules_are_not_waited_for() -
     assert queue.before(entry(waiting)) is None
 
 
+def test_a_run_at_its_time_is_waited_for() -> None:
+    first, second = run("s-202601010100", 1), run("s-202601010200", 2)
+    for one in (first, second):
+        one["metadata"]["ownerReferences"][0]["name"] = "s-0a1b2-29453400"
+    assert turns(first, second)[0].before(entry(second)) == "s-202601010100"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec": {"owner": "alice"}},
+        {"spec": {}},
+        {"metadata": {"ownerReferences": []}},
+        {"metadata": {"ownerReferences": [{"kind": "Deployment", "name": "z", "uid": "u", "controller": True}]}},
+        {"metadata": {"name": "a-copy"}},
+        {"metadata": {"annotations": {}}},
+        {"metadata": {"annotations": {SCHEDULED_AT: "now"}}},
+    ],
+)
+def test_who_only_has_the_label_holds_up_nobody(change: dict[str, Any]) -> None:
+    waiting, other = run("waiting", 8), run("z", 1, phase="Suspended")
+    assert turns(waiting, other)[0].before(entry(waiting)) == "z"
+    for part, fields in change.items():
+        other[part] = {**other[part], **fields} if fields else {}
+    assert turns(waiting, other)[0].before(entry(waiting)) is None
+
+
 def test_a_run_that_the_copy_does_not_have_yet_waits_until_it_has() -> None:
     missing = run("missing", 2)
     for queue, _ in (turns(), turns({**missing, "metadata": {**missing["metadata"], "uid": "another"}})):
@@ -71,6 +100,8 @@ def test_a_run_that_the_copy_does_not_have_yet_waits_until_it_has() -> None:
 
 def test_a_batch_job_of_no_schedule_waits_for_nothing() -> None:
     plain = run("plain", 1)
+    plain["metadata"]["labels"][SCHEDULE_LABEL] = ""
+    assert turns()[0].before(entry(plain)) is None
     del plain["metadata"]["labels"][SCHEDULE_LABEL]
     assert turns()[0].before(entry(plain)) is None
 

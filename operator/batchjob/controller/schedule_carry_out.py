@@ -1,10 +1,10 @@
 """Doing what a plan says about a BatchSchedule; a crash after any step is mended by the next look.
 
 An object whose name is taken counts as ours only if its controller is: the BatchSchedule of a CronJob, the CronJob of
-a Job, a Job of the BatchSchedule for a BatchJob.
+a Job, for a BatchJob the Job that wants it; and that one's owner has to be the BatchSchedule's.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import Any, Final
 
 from batchjob import log
@@ -22,7 +22,7 @@ from batchjob.controller.schedule_actions import (
     Tell,
     TellJob,
 )
-from batchjob.controller.schedule_observed import SeenSchedule
+from batchjob.controller.schedule_observed import SeenSchedule, read_run
 from batchjob.controller.schedule_plan import SchedulePlan
 from batchjob.controller.users import NameTaken
 from batchjob.core.reasons import Reason
@@ -69,7 +69,9 @@ class CarryOutSchedule:
                 about = Regarding(SCHEDULE_KIND, metadata.namespace, metadata.name, metadata.uid)
                 await self._events.post(about, [note])
             case MakeCronJob(manifest):
-                there = await self._create(CRON_JOBS, _without_nulls(manifest), {metadata.uid})
+                there = await self._create(
+                    CRON_JOBS, _without_nulls(manifest), lambda found: controller_uid(found) == metadata.uid
+                )
                 if there is not None:  # its label was taken away, or our copy is behind
                     parts = {"metadata": {"labels": manifest["metadata"]["labels"]}, "spec": manifest["spec"]}
                     await self._patch(CRON_JOBS, there["metadata"], parts)
@@ -80,23 +82,25 @@ class CarryOutSchedule:
                 await self._kube.delete(CRON_JOBS, metadata.namespace, name, uid=uid)
             case MakeJob(manifest, _, _):
                 [owner] = manifest["metadata"]["ownerReferences"]
-                await self._create(JOBS, manifest, {owner["uid"]})
+                await self._create(JOBS, manifest, lambda found: controller_uid(found) == owner["uid"])
             case MakeRun(manifest):
-                await self._create(BATCH_JOBS, manifest, {job.uid for job in seen.jobs})
+                await self._create(
+                    BATCH_JOBS, manifest, lambda found: seen.is_ours(read_run(found, controller_uid(found)))
+                )
             case TellJob(name, status, version):
                 place = _at(metadata.namespace, name, version)
                 await self._patch(JOBS, place, {"status": status}, subresource="status")
 
     async def _create(
-        self, resource: Resource, manifest: dict[str, Any], owners: Collection[str]
+        self, resource: Resource, manifest: dict[str, Any], is_ours: Callable[[dict[str, Any]], bool]
     ) -> dict[str, Any] | None:
-        """Create an object; one of that name counts, and is returned, if its controller is one of `owners`."""
+        """Create an object; one of that name counts, and is returned, if it is ours."""
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         try:
             made = await self._kube.create(resource, namespace, manifest)
         except AlreadyExists:
             there = await self._kube.get(resource, namespace, name)
-            if controller_uid(there) not in owners:
+            if not is_ours(there):
                 raise NameTaken(
                     f"{resource.kind} {name} exists and belongs to somebody else; this BatchSchedule needs that name. "
                     f"Delete the {resource.kind}, or create the BatchSchedule under another name."

@@ -43,10 +43,11 @@ class SeenJob:
 
 @dataclass(frozen=True)
 class SeenRun:
-    """A BatchJob of one of its Jobs."""
+    """A BatchJob with its label."""
 
     name: str
     job_uid: str | None
+    owner: str | None
     ended: bool
     complete: bool
     reason: str  # of its condition Complete or Failed
@@ -67,9 +68,17 @@ class SeenSchedule:
     runs: Mapping[str, SeenRun] = field(default_factory=dict)  # by name
 
     def run_of(self, job: SeenJob) -> SeenRun | None:
-        """The BatchJob of a Job: its own, or that of another Job for the same time; not one that only has the name."""
+        """The BatchJob of a Job; not one that only has the name."""
         run = self.runs.get(job.run)
-        return run if run and run.job_uid in {one.uid for one in self.jobs} else None
+        return run if run and self.is_ours(run) else None
+
+    def is_ours(self, run: SeenRun) -> bool:
+        """Whether we made it: it belongs to a Job that wants this name, and to the owner of the BatchSchedule.
+
+        Anybody may write a label, a name and the uid of a Job, but who may not name another owner cannot write that.
+        """
+        wanted = {job.uid for job in self.jobs if job.run == run.name}  # several: Jobs for the same time
+        return run.job_uid in wanted and run.owner == self.schedule.spec.owner
 
 
 def read_cron_job(body: dict[str, Any]) -> SeenCronJob:
@@ -120,6 +129,7 @@ def read_run(body: dict[str, Any], job_uid: str | None) -> SeenRun:
     return SeenRun(
         name=body["metadata"]["name"],
         job_uid=job_uid,
+        owner=(body.get("spec") or {}).get("owner"),
         ended=status.get("phase") in TERMINAL,
         complete=status.get("phase") == Phase.SUCCEEDED,
         reason=end.get("reason", ""),

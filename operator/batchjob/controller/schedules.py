@@ -34,10 +34,10 @@ logger = log.get(__name__)
 
 
 class Runs(Informer):
-    """BatchJobs of schedules, without their specs: ended ones are kept too, and nobody asks what they ran."""
+    """BatchJobs of schedules, of their specs the owner: ended ones are kept too, and nobody asks what they ran."""
 
     def _put(self, item: dict[str, Any]) -> None:
-        super()._put({name: value for name, value in item.items() if name != "spec"})
+        super()._put({**item, "spec": {"owner": item.get("spec", {}).get("owner")}})
 
 
 class Schedules:
@@ -208,9 +208,8 @@ class Schedules:
             self._queue.add(key)
 
     def _run_moved(self, run: dict[str, Any], gone: bool) -> None:
-        last = read_run(run, controller_uid(run))
-        if gone and last.ended and self._last_words is not None:
-            key = run["metadata"]["namespace"], schedule_of(run) or ""
-            self._last_words.setdefault(key, {})[last.name] = last
+        last, name = read_run(run, controller_uid(run)), schedule_of(run)
+        if gone and last.ended and name and self._last_words is not None:
+            self._last_words.setdefault((run["metadata"]["namespace"], name), {})[last.name] = last
         self._child_moved(run, gone)
         self.turns.moved(run, gone=gone)

@@ -1,12 +1,17 @@
-"""Whose turn it is among the runs of a BatchSchedule with concurrencyPolicy Queue: the oldest that has not ended."""
+"""Whose turn it is among the runs of a BatchSchedule with concurrencyPolicy Queue: the oldest that has not ended.
+
+A label makes no run: anybody may write it. One that others wait for is theirs by owner too, and has the name that its
+Job gives it; so a run that was copied with its labels holds up nobody.
+"""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from batchjob.api.v1alpha1 import SCHEDULED_AT
 from batchjob.controller.informer import Informer, ObjectKey, object_key
 from batchjob.controller.known import Entry
-from batchjob.controller.schedule_manifests import IN_TURN, SCHEDULE_LABEL
+from batchjob.controller.schedule_manifests import IN_TURN, SCHEDULE_LABEL, run_name
 from batchjob.core.phases import TERMINAL
 from batchjob.errors import BatchJobError
 
@@ -25,12 +30,16 @@ class Turns:
         """
         metadata = entry.body["metadata"] if entry.body else {}
         schedule = metadata.get("labels", {}).get(SCHEDULE_LABEL)
-        if schedule is None or metadata.get("annotations", {}).get(IN_TURN) != "true":
+        if not schedule or metadata.get("annotations", {}).get(IN_TURN) != "true":
             return None
         run = self._runs.get((entry.namespace, entry.name))
         if run is None or run["metadata"]["uid"] != entry.uid:
             raise BatchJobError(f"the runs of BatchSchedule {schedule} are not all known yet; looking again")
-        others = self._runs.owned_by(entry.namespace, schedule)
+        others = (
+            other
+            for other in self._runs.owned_by(entry.namespace, schedule)
+            if other.get("spec", {}).get("owner") == entry.owner and _has_name_of_its_job(other, schedule)
+        )
         earlier = [other for other in others if not _has_ended(other) and _turn(other) < _turn(run)]
         return str(min(earlier, key=_turn)["metadata"]["name"]) if earlier else None
 
@@ -38,7 +47,7 @@ class Turns:
         """Where a run ended or went, one that waits may have its turn."""
         if not gone and not _has_ended(run):
             return
-        schedule = schedule_of(run) or ""
+        schedule = schedule_of(run) or ""  # of that name there is none
         for other in self._runs.owned_by(run["metadata"]["namespace"], schedule):
             if not _has_ended(other) and other["metadata"].get("annotations", {}).get(IN_TURN) == "true":
                 self._look(object_key(other))
@@ -46,8 +55,19 @@ class Turns:
 
 def schedule_of(item: dict[str, Any]) -> str | None:
     """The name of the BatchSchedule that an object says it is of."""
-    name = item["metadata"].get("labels", {}).get(SCHEDULE_LABEL)
-    return None if name is None else str(name)
+    return item["metadata"].get("labels", {}).get(SCHEDULE_LABEL) or None
+
+
+def _has_name_of_its_job(run: dict[str, Any], schedule: str) -> bool:
+    metadata = run["metadata"]
+    job = next((owner for owner in metadata.get("ownerReferences", ()) if owner.get("controller")), None)
+    if job is None or job["kind"] != "Job":
+        return False
+    try:
+        at = datetime.fromisoformat(metadata.get("annotations", {}).get(SCHEDULED_AT, ""))
+    except ValueError:
+        return False
+    return metadata["name"] in (run_name(schedule, job["name"], at), run_name(schedule, job["name"], None))
 
 
 def _turn(run: dict[str, Any]) -> tuple[str, str]:
