@@ -1,14 +1,17 @@
 """What is removed when, and that ten thousand BatchJobs that have ended cost next to nothing."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchjob.controller.known import KnownBatchJobs, build_entry
 from batchjob.controller.retention import AT_ONCE, Keeping
-from batchjob.core.retention import surplus
+from batchjob.core.retention import Kept, surplus
 from batchjob.errors import Forbidden
 from batchjob.kube import BATCH_JOBS, JOBS, Resource
 
@@ -207,8 +210,46 @@ def test_a_time_that_is_none_is_never_over(text: object) -> None:
     assert not entry.is_to_go(NOW + timedelta(days=9999))
 
 
+def kept(name: str, end: float, *, queue: str = "q", namespace: str = "team", owner: str | None = None) -> Kept[str]:
+    return Kept(queue, namespace, owner, end, name)
+
+
+def test_who_completes_much_takes_nobodys_results() -> None:
+    bobs = [kept(f"b{number}", number, namespace="team-b") for number in range(5)]
+    alices = [kept(f"a{number}", 1000 + number, namespace="team-a") for number in range(1000)]
+    assert surplus([*bobs, *alices], lambda _: 1000) == [f"a{number}" for number in range(5)]
+    crowd = [kept(f"a{n}", 1000 + n, namespace="team-a", owner=f"account-{n}") for n in range(1000)]
+    assert surplus([*bobs, *crowd], lambda _: 1000) == [f"a{n}" for n in range(5)], "more names, no more share"
+
+
+def test_in_a_namespace_who_has_most_loses_first() -> None:
+    runs = [kept(f"a{n}", 100 + n, owner="alice") for n in range(4)] + [kept(f"b{n}", n, owner="bob") for n in range(2)]
+    assert surplus(runs, lambda _: 4) == ["a0", "a1"]
+    assert surplus(runs, lambda _: 3) == ["b0", "a0", "a1"]
+    assert surplus(runs, lambda _: 0) == ["b0", "b1", "a0", "a1", "a2", "a3"]
+
+
+@given(
+    runs=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 99)), max_size=40),
+    keep=st.integers(0, 40),
+)
+def test_no_more_goes_than_is_too_much_and_only_of_who_has_most(runs: list[tuple[str, str, int]], keep: int) -> None:
+    found = [
+        kept(str(number), end, namespace=namespace, owner=owner) for number, (namespace, owner, end) in enumerate(runs)
+    ]
+    gone = {int(name) for name in surplus(found, lambda _: keep)}
+    assert len(gone) == max(0, len(runs) - keep)
+    for size in (1, 2):  # the namespace, and the owner in it
+        whose = ["".join(run[:2])[:size] for run in runs]
+        left = Counter(who for number, who in enumerate(whose) if number not in gone)
+        for number in gone:
+            rivals = [left[other] for other in left if other[:-1] == whose[number][:-1]]
+            assert left[whose[number]] >= max(rivals, default=0) - 1
+
+
 def test_each_queue_keeps_its_own() -> None:
-    runs = [("a", 1.0, "a1"), ("b", 2.0, "b2"), ("a", 3.0, "a3"), ("a", 2.0, "a2"), ("b", 1.0, "b1")]
+    ends = [("a", 1.0, "a1"), ("b", 2.0, "b2"), ("a", 3.0, "a3"), ("a", 2.0, "a2"), ("b", 1.0, "b1")]
+    runs = [kept(name, end, queue=queue) for queue, end, name in ends]
     assert surplus(runs, lambda _: 1) == ["a1", "b1", "a2"]
     assert surplus(runs, lambda _: 3) == []
     assert surplus(runs, {"a": 1, "b": 3}.__getitem__) == ["a1", "a2"]

@@ -70,7 +70,7 @@ class Retention(Model):
 
     completed_seconds: Annotated[int, Field(ge=0, le=10 * YEAR_SECONDS)] = Field(
         86400,
-        description="How long after the end of a run that is Complete; and of these, at most the last 1,000 of a queue "
+        description="How long after the end of a run that is Complete; and of these, at most 1,000 of a queue "
         "are kept. Default: 86400, a day.",
     )
     failed_seconds: Annotated[int, Field(ge=0, le=10 * YEAR_SECONDS)] = Field(

@@ -101,8 +101,9 @@ class QueueRetention(Model):
 
     keep_completed: Annotated[int, Field(ge=0, le=100_000)] = Field(
         1000,
-        description="Of the BatchJobs that are Complete, the last so many keep pods, items and results until their "
-        "spec.retention is over; older ones lose them at once.",
+        description="Of the BatchJobs that are Complete, so many keep pods, items and results until their "
+        "spec.retention is over. Of more, the oldest of the namespace that has most (in it, of the owner who has most) "
+        "lose them at once.",
     )
 
 

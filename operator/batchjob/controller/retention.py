@@ -15,7 +15,7 @@ from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.status import format_time
 from batchjob.controller.users import Users
-from batchjob.core.retention import surplus
+from batchjob.core.retention import Kept, surplus
 from batchjob.errors import ApiUnavailable, Conflict, KubernetesError, NotFound
 from batchjob.kube import BATCH_JOBS, JOBS, Kube
 from batchjob.store import Store
@@ -37,7 +37,7 @@ class Keeping:
         known: KnownBatchJobs,
         keep_completed: Callable[[str], int],
     ) -> None:
-        """`keep_completed`: of a queue's BatchJobs that are Complete, the last so many keep what they left."""
+        """`keep_completed`: of a queue's BatchJobs that are Complete, so many keep what they left."""
         self._kube = kube
         self._store = store
         self._users = users
@@ -84,12 +84,12 @@ class Keeping:
         """Whether workers of another BatchJob may be in the middle of its results."""
         return any(reader.started for reader in self._known.readers((entry.namespace, entry.name)))
 
-    def _kept(self, ended: list[Entry], now: datetime) -> Iterator[tuple[str, float, Entry]]:
+    def _kept(self, ended: list[Entry], now: datetime) -> Iterator[Kept[Entry]]:
         """Those that are Complete and keep what they left, and for whose results nobody waits."""
         for entry in ended:
             is_awaited = self._known.readers((entry.namespace, entry.name))
             if entry.complete and entry.end and not entry.has_expired(now) and not is_awaited:
-                yield entry.queue, entry.end.timestamp(), entry
+                yield Kept(entry.queue, entry.namespace, entry.owner, entry.end.timestamp(), entry)
 
     async def _let_expire(self, entry: Entry, now: datetime) -> None:
         change = {"status": {"results": {"expiresAt": format_time(now)}}}

@@ -1,14 +1,16 @@
 """How long what a run left is kept. Pure."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from itertools import zip_longest
+from typing import Generic, NamedTuple, TypeVar
 
 from batchjob.api.policies import Retention
 from batchjob.api.status import BatchJobStatus, Phase, ResultsStatus
 
 Name = TypeVar("Name")
+Key = TypeVar("Key")
 
 
 def expires_at(retention: Retention | None, phase: Phase, ended: datetime) -> datetime:
@@ -35,14 +37,46 @@ def keep_results(status: BatchJobStatus, retention: Retention | None, now: datet
     return status.model_copy(update={"results": results})
 
 
-def surplus(completed: Iterable[tuple[str, float, Name]], keep: Callable[[str], int]) -> list[Name]:
-    """Of complete runs (queue, end, name), all but the last `keep(queue)` of each queue, oldest first."""
-    queues = defaultdict[str, list[tuple[float, Name]]](list)
-    for queue, ended, name in completed:
-        queues[queue].append((ended, name))
-    over = [run for name, runs in queues.items() for run in sorted(runs, key=_end, reverse=True)[keep(name) :]]
-    return [name for _, name in sorted(over, key=_end)]
+class Kept(NamedTuple, Generic[Name]):
+    """A complete run that keeps what it left."""
+
+    queue: str
+    namespace: str
+    owner: str | None
+    end: float
+    name: Name
 
 
-def _end(run: tuple[float, Name]) -> float:
-    return run[0]
+def surplus(completed: Iterable[Kept[Name]], keep: Callable[[str], int]) -> list[Name]:
+    """Of complete runs, those that are too many: of each queue all but `keep(queue)`, oldest first.
+
+    Namespaces, and in each its owners, keep their newest in turns. So whoever has most loses first, and nobody's
+    results go because somebody else runs much; more owners in a namespace take from that namespace alone.
+    """
+    over: list[Kept[Name]] = []
+    for queue, runs in _grouped(completed, lambda run: run.queue).items():
+        if len(runs) > keep(queue):
+            over += _in_turns(runs)[keep(queue) :]
+    return [run.name for run in sorted(over, key=_end)]
+
+
+def _in_turns(runs: Iterable[Kept[Name]]) -> list[Kept[Name]]:
+    newest_first = sorted(runs, key=_end, reverse=True)
+    namespaces = _grouped(newest_first, lambda run: run.namespace).values()
+    return _interleaved(_interleaved(_grouped(found, lambda run: run.owner).values()) for found in namespaces)
+
+
+def _interleaved(groups: Iterable[Sequence[Kept[Name]]]) -> list[Kept[Name]]:
+    """The first of each, then the second of each, and so on."""
+    return [run for rank in zip_longest(*groups) for run in rank if run is not None]
+
+
+def _grouped(runs: Iterable[Kept[Name]], group: Callable[[Kept[Name]], Key]) -> dict[Key, list[Kept[Name]]]:
+    found = defaultdict[Key, list[Kept[Name]]](list)
+    for run in runs:
+        found[group(run)].append(run)
+    return found
+
+
+def _end(run: Kept[Name]) -> float:
+    return run.end
