@@ -15,7 +15,7 @@ from backports import zstd
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, ResultsError
-from batchjob.worker.files import MountedFiles
+from batchjob.files.files import MountedFiles
 from batchjob.worker.processor import make_processor
 from batchjob_processors import export
 from tests.support import manifests
