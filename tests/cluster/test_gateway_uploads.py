@@ -26,11 +26,11 @@ from tests.support.gateway_world import TEAM, World, bearer
 from tests.support.kubectl import Kubectl, wait_until
 from tests.support.neighbours.client import Neighbours, local_neighbours
 from tests.support.redis_server import RedisServer
+from tests.support.staging_bucket import BUCKET, Bucket
 
 JOBS: Final = "/api/v1/batch-jobs"
 NOOP: Final[dict[str, Any]] = {"type": "custom", "custom": {"processor": "noop"}}
 LINES: Final = {**bearer("alice"), "Content-Type": "application/x-ndjson"}
-BUCKET: Final = "batchjob"
 MEGABYTES: Final = 200
 ROOM_MEGABYTES: Final = 96  # for the parts that the bucket takes at once, and what Python does not give back
 
@@ -54,37 +54,6 @@ def world(
     admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> World:
     return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("world"))
-
-
-class Bucket:
-    """Where uploads are staged, with a prefix of one test."""
-
-    def __init__(self, neighbours: Neighbours, folder: Path) -> None:
-        self.neighbours, self.references = neighbours, folder
-        self.prefix = folder.name.lower().replace("_", "-")
-        credentials = folder / "credentials"
-        credentials.mkdir()
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            (credentials / name).write_text("test")
-        self.settings: dict[str, Any] = {
-            "staging_url": f"s3://{BUCKET}/{self.prefix}",
-            "staging_endpoint": f"http://127.0.0.1:{neighbours.ports['s3']}",
-            "staging_secret": "batchjob-staging",
-            "staging_references_dir": str(folder),
-        }
-
-    @property
-    def keys(self) -> list[str]:
-        return self.neighbours.list_objects(BUCKET, self.prefix)
-
-    @property
-    def unfinished(self) -> list[str]:
-        """Keys of multipart uploads that were neither completed nor aborted."""
-        answer = httpx2.get(f"{self.settings['staging_endpoint']}/{BUCKET}?uploads")
-        return [key for key in re.findall("<Key>(.*?)</Key>", answer.text) if key.startswith(self.prefix)]
-
-    def lines(self, key: str) -> list[Any]:
-        return [json.loads(line) for line in self.neighbours.get_object(BUCKET, key).splitlines()]
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class Staging:
     def place(self, namespace: str, job: str) -> Place:
         """A new one, for a BatchJob."""
         name = f"{namespace}/{job}.{int(time.time()):x}.{secrets.token_hex(16)}.jsonl"
-        return Place(namespace, job, name, self._open().url(name))
+        return Place(namespace, job, name, f"{self._location.url}/{FOLDER}/{name}")
 
     def source(self, place: Place) -> dict[str, Any]:
         """What spec.source.uri says of it: workers read it with the Secret of their own namespace."""
@@ -134,7 +134,7 @@ class Staging:
             await asyncio.sleep(self._settings.staging_sweep_seconds * (0.5 + secrets.randbelow(1000) / 1000))
             try:
                 removed = await self.sweep(kube, time.time())
-            except (KubernetesError, ResultsError, ConfigurationError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, it is to be tried again
                 logger.warning("staged uploads were not swept", error=str(error))
             else:
                 logger.info("staged uploads were swept", removed=removed)

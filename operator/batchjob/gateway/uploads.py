@@ -76,6 +76,7 @@ class _Upload:
         self._is_counted = shape.is_counted
         self._splitter: Splitter = Document()
         self._lines: list[int] = []  # of a small body, where each item stands
+        self._line: int | None = None  # of the item at hand
         kind = media_type(request)
         if kind == LINES:
             self._splitter = Lines()
@@ -170,7 +171,7 @@ class _Upload:
         prepared: list[Submission] = []
 
         async def checked() -> AsyncIterator[bytes]:
-            async for piece in tally.pieces(self._line, self._check_size):
+            async for piece in tally.pieces(self._staged_line, self._check_size):
                 yield piece
             body.update(self._shape.fields(fields))
             if self._job(body) != place.job:
@@ -205,8 +206,9 @@ class _Upload:
             return False
         return True
 
-    def _line(self, piece: Piece, number: int) -> bytes:
+    def _staged_line(self, piece: Piece, number: int) -> bytes:
         """An item as it is staged."""
+        self._line = piece.line
         shape = self._shape.item
         if shape is not None:
             value = shape(piece.value, number)
@@ -244,7 +246,8 @@ class _Upload:
             return fault
         if found is None:
             return fault._replace(line=self._splitter.line_of_fields)
-        return fault._replace(where=found[2], line=self._lines[int(found[1])])
+        number = int(found[1])
+        return fault._replace(where=found[2], line=self._lines[number] if number < len(self._lines) else self._line)
 
 
 class _Tally:

@@ -335,3 +335,5 @@ async def test_the_earlier_clients_may_send_many_texts(gateway: Gateway, count: 
     bad = json.dumps({"items": [*texts, 3], **options}).encode()
     problem = await gateway.refused(*cut(bad), shape=shape)
     assert [fault.where for fault in problem.faults] == [f"/items/{count}"]
+    problem = await gateway.refused(*cut(lines_of(options, [*texts, 3])), kind=LINES, shape=shape)
+    assert [(fault.where, fault.line) for fault in problem.faults] == [("", count + 2)]
