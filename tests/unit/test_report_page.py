@@ -162,6 +162,14 @@ def test_numbers_with_the_digits_of_the_database_are_numbers_in_every_format() -
     ]
 
 
+def test_money_is_shown_in_its_currency_and_not_in_millionths() -> None:
+    total = NOW.model_copy(update={"usage": {"costMicroEUR": 41_204_999, "emailsSent": 8}})
+    figures = FIGURES.model_copy(update={"total": total, "before": NOW.model_copy(update={"usage": {}})})
+    [section] = build_view(DOCUMENT.model_copy(update={"figures": figures}), block("html").shown[6:7]).sections
+    assert section.table
+    assert sorted(section.table.written()) == [["Cost in EUR", "41.20", "0.00", "new"], ["Mails sent", "8", "0", "new"]]
+
+
 def test_json_is_the_whole_document() -> None:
     found = render(DOCUMENT, block("json"))
     assert Document.model_validate_json(found["report.json"]) == DOCUMENT

@@ -21,10 +21,6 @@ def _properties(colours: dict[str, str]) -> str:
 STYLE: Final = (
     f":root{{color-scheme:light dark;{_properties(_LIGHT)}}}"
     f"@media (prefers-color-scheme:dark){{:root{{{_properties(_DARK)}}}}}"
-    f"@media print{{:root{{color-scheme:light;{_properties(_LIGHT)}}}"
-    "body{padding:0!important;font-size:10pt!important}section{break-inside:avoid-page}tr,svg{break-inside:avoid}"
-    "thead{display:table-header-group}h2{break-after:avoid}details{display:none}}"
-    "@page{size:A4;margin:16mm}"
     "*{box-sizing:border-box}"
     "body{margin:0 auto;max-width:940px;padding:32px 20px 48px;background:var(--paper);color:var(--ink);"
     'font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;'
@@ -43,6 +39,12 @@ STYLE: Final = (
     "summary{cursor:pointer;color:var(--soft)}details table{margin-top:6px}"
     "footer{margin-top:40px;padding-top:12px;border-top:1px solid var(--grid);font-size:.85em;color:var(--soft)}"
     "footer p{margin:0 0 2px}"
+    "@page{size:A4;margin:16mm}"
+    # Last, for it overrules the others. Paper cannot be scrolled: the widest table has to fit.
+    f"@media print{{:root{{color-scheme:light;{_properties(_LIGHT)}}}"
+    "body{padding:0;font-size:10pt}section{break-inside:avoid-page}tr,svg{break-inside:avoid}"
+    "table{font-size:7.5pt}th,td{padding-right:8px}th,th.n{white-space:normal}.tiles{grid-template-columns:repeat(4,1fr)}"
+    "thead{display:table-header-group}h2{break-after:avoid}details{display:none}}"
 )
 
 

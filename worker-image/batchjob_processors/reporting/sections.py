@@ -1,5 +1,6 @@
 """The sections of a report: from its document to what each of them shows. Pure."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -30,6 +31,8 @@ USAGE_NAMES: Final = {
     "rowsExported": "Rows exported",
     "bytesWritten": "Bytes written",
 }
+_COST: Final = re.compile("costMicro([A-Z]{3})")  # a counter of millionths of a currency: core.cost
+MILLION: Final = 1_000_000
 
 
 def build_view(document: Document, sections: Sequence[Wanted]) -> View:
@@ -211,18 +214,26 @@ def _usage(figures: Figures, title: str) -> Section:
     before = figures.before.usage if figures.before else None
     columns = [
         Column("Used", is_number=False),
-        Column("Amount", numbers.whole),
-        Column("Before", numbers.whole),
+        Column("Amount", _amount),
+        Column("Before", _amount),
         Column("Change", str),
     ]
-    rows = []
+    rows = list[list[Any]]()
     for name in sorted({*figures.total.usage, *(before or ())}, key=lambda name: USAGE_NAMES.get(name, name)):
         amount, old = figures.total.usage.get(name, 0), None if before is None else before.get(name, 0)
-        rows.append([USAGE_NAMES.get(name, name), amount, old, numbers.change(amount, old)])
+        row = [USAGE_NAMES.get(name, name), amount, old, numbers.change(amount, old)]
+        if currency := _COST.fullmatch(name):
+            row[:3] = f"Cost in {currency[1]}", amount / MILLION, None if old is None else old / MILLION
+        rows.append(row)
     note = "There are more names of counters than are shown." if figures.usage_left_out else ""
     return _with_rows(
         Section(title, "usage", table=Table(columns, rows), note=note), "Nothing that is counted was used."
     )
+
+
+def _amount(value: float | None) -> str:
+    """A count, or of money its cents."""
+    return f"{value:,.2f}" if isinstance(value, float) else numbers.whole(value)
 
 
 _BUILD: Final[dict[Shown, Callable[[Figures, str], Section]]] = {
