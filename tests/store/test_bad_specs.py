@@ -19,6 +19,7 @@ from tests.support.bad_cases import CASES
 from tests.support.bad_specs import TOKEN, Bad
 from tests.support.neighbours.client import Neighbours
 from tests.support.postgres_server import PostgresServer
+from tests.support.reporting import prepare
 from tests.support.workers import Workers
 
 
@@ -33,6 +34,8 @@ async def outcome(workers: Workers, bad: Bad, spec: dict[str, Any], database: in
     for purpose, keys in bad.mounted(database):
         (workers.folder(run) / "references" / purpose).mkdir(parents=True, exist_ok=True)
         workers.reference(run, purpose, **keys)
+    if bad.type == "report":
+        await prepare(workers, run)
     with capture_logs() as logs:
         try:
             await workers.work(run, make_processor(bad.type))
@@ -64,3 +67,4 @@ async def test_a_mistake_is_a_sentence_and_nobody_is_shown_a_secret(
 def test_there_are_sixty_of_them() -> None:
     assert len(CASES) >= 60
     assert len({bad.name for bad in CASES}) == len(CASES)
+    assert {bad.type for bad in CASES} == {"ai-batch", "export", "email", "report"}

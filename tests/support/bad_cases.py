@@ -1,7 +1,8 @@
-"""Mistakes in specs and inputs of the types ai-batch, export and email, and what is said of each."""
+"""Mistakes in specs and inputs of the four types, and what is said of each."""
 
 from typing import Any, Final
 
+from tests.support.bad_reports import REPORT
 from tests.support.bad_specs import DSN, FILES, PLACE, SOURCE, TOKEN, Bad, sql, uri
 
 ENDLESS: Final = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"
@@ -477,4 +478,4 @@ EMAIL: Final = (
         mounts={"suppression": {"o": "not an address\n"}},
     ),
 )
-CASES: Final = (*AI, *EXPORT, *EMAIL)
+CASES: Final = (*AI, *EXPORT, *EMAIL, *REPORT)

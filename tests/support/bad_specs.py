@@ -1,4 +1,4 @@
-"""Specs and inputs that are wrong, of the types ai-batch, export and email, and what is said of each."""
+"""Specs and inputs that are wrong, of all four types, and what is said of each."""
 
 import json
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from tests.support.neighbours.client import Neighbours
 
 TOKEN: Final = "hunter2-is-secret"  # the value of every key of every Secret: nobody may be shown it
 ONCE: Final = {"retry": {"maxAttempts": 1, "backoff": {"initialDelaySeconds": 0}}}
+LOGIN: Final = {"SMTP_USERNAME": TOKEN, "SMTP_PASSWORD": TOKEN}
 S3: Final = {"AWS_ACCESS_KEY_ID": TOKEN, "AWS_SECRET_ACCESS_KEY": TOKEN}
 
 
@@ -29,12 +30,12 @@ class Bad:
     @property
     def type(self) -> str:
         """The type of the BatchJob."""
-        return next(kind for kind in ("ai-batch", "export", "email") if self.name.startswith(kind))
+        return next(kind for kind in ("ai-batch", "export", "email", "report") if self.name.startswith(kind))
 
     @property
     def neighbour(self) -> str:
         """Whose faults they are."""
-        return {"ai-batch": "chat", "export": "s3", "email": "smtp"}[self.type]
+        return {"ai-batch": "chat", "export": "s3", "email": "smtp", "report": "smtp"}[self.type]
 
     def build(self, neighbours: Neighbours, database: int) -> dict[str, Any]:
         """The spec, with the ports of the neighbours and of the database."""
@@ -46,8 +47,9 @@ class Bad:
         for place, value in {**neighbours.ports, "database": database}.items():
             text = text.replace(f"{{{place}}}", str(value))
         found = json.loads(text)
-        if "email" in found:
-            found["email"]["smtp"]["port"] = int(found["email"]["smtp"]["port"])
+        for block in (found.get("email"), found.get("report", {}).get("deliver", {}).get("email")):
+            if block:
+                block["smtp"]["port"] = int(block["smtp"]["port"])
         return dict(found)
 
     def mounted(self, database: int) -> Iterator[tuple[str, dict[str, str]]]:
@@ -91,11 +93,18 @@ def _email() -> dict[str, Any]:
     return spec
 
 
-_BASE: Final = {"ai-batch": _ai, "export": _export, "email": _email}
+def _report() -> dict[str, Any]:
+    server = {"host": "127.0.0.1", "port": "{smtp}", "tls": "none", "credentialsSecretRef": {"name": "mail"}}
+    mail = {"smtp": server, "from": "Reports <reports@example.com>", "to": ["boss@mail.example"]}
+    return {"type": "report", "owner": "alice", "report": {"formats": ["json"], "deliver": {"email": mail}}}
+
+
+_BASE: Final = {"ai-batch": _ai, "export": _export, "email": _email, "report": _report}
 _MOUNTS: Final = {
     "ai-batch": {"model": {"key": TOKEN}},
     "export": {"destination-credentials": S3},
-    "email": {"smtp": {"SMTP_USERNAME": TOKEN, "SMTP_PASSWORD": TOKEN}},
+    "email": {"smtp": LOGIN},
+    "report": {"smtp": LOGIN},
 }
 DATABASE: Final = "postgresql://postgres:secret@127.0.0.1:{database}/postgres"
 
@@ -103,6 +112,11 @@ DATABASE: Final = "postgresql://postgres:secret@127.0.0.1:{database}/postgres"
 def sql(query: str) -> dict[str, Any]:
     """A source that is a query."""
     return {"source": {"items": None, "sql": {"dsnSecretRef": {"name": "shop", "key": "dsn"}, "query": query}}}
+
+
+def section(query: str) -> dict[str, Any]:
+    """The sections of a report: one, that is a query."""
+    return {"sections": [{"title": "T", "sql": {"dsnSecretRef": {"name": "shop", "key": "dsn"}, "query": query}}]}
 
 
 def uri(url: str, **fields: Any) -> dict[str, Any]:

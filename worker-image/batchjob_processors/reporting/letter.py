@@ -8,7 +8,8 @@ from batchjob_processors.reporting.charts import LIGHT
 from batchjob_processors.reporting.view import Section, Table, Tile, View
 
 _FONT: Final = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif"
-_SOFT, _GRID = LIGHT["soft"], LIGHT["grid"]
+# Mail programs that are dark invert what has no colour of its own, and keep these: they are read on white and on black.
+_SOFT, _GRID = "#707883", "#9aa1ab"
 _TILES: Final = 2  # side by side: what a telephone has room for
 
 
