@@ -98,7 +98,7 @@ def test_a_token_that_was_replaced_is_read_again_and_spoils_nothing(
 
 
 def test_an_api_server_that_is_away_is_waited_for(operator: OperatorProcess, proxy: FaultProxy, jobs: Jobs) -> None:
-    """Every pause has grown to its longest, 30 s, within a minute: ten minutes are as this, with fewer calls."""
+    """Every pause has grown to its longest, 30 s, within a minute: `make prove` has ten."""
     jobs.apply(noop("before", inline(1)))
     jobs.wait_phase("before", "Running")
     with no_hot_loop(proxy):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.prove.control import faults, kills, leaders, limits, scenarios
+from tests.prove.control import absence, faults, kills, leaders, limits, scenarios
 from tests.prove.control.kills import Point
 from tests.prove.control.stage import Actor, Place, a_world
 from tests.support.kubectl import Kubectl
@@ -14,6 +14,7 @@ from tests.support.redis_server import RedisServer
 pytestmark = pytest.mark.usefixtures("free_lease")
 
 QUIET_SECONDS = 5.0
+AWAY_SECONDS = 5.0
 SOME = limits.Sizes(fair=21, capped=16, narrow=8, shut=4)
 
 
@@ -42,6 +43,10 @@ def test_an_operator_killed_at_a_write_or_spoilt_at_one_comes_to_the_same_end_an
     faults.spoil_write(place, actors, scenarios.create, clean, ("finish", "POST events run Succeeded"), "500")
     faults.spoil_watch(place, actors, scenarios.create, clean, "/apis/batch/v1/jobs", "stale snapshot")
     faults.idle(place, actors, scenarios.create, clean, QUIET_SECONDS)
+
+
+def test_an_api_server_that_is_away_is_waited_for(place: Place, actors: tuple[Actor, Actor]) -> None:
+    assert absence.trial(place, actors, AWAY_SECONDS)["calls_meanwhile"] > 0
 
 
 def test_a_leader_that_is_cut_off_from_its_lease_never_writes_after_the_next_one(place: Place) -> None:

@@ -4,15 +4,16 @@ import itertools
 from pathlib import Path
 from typing import Any, Final
 
-from tests.prove.control import faults, kills, leaders, limits
+from tests.prove.control import absence, faults, kills, leaders, limits
 from tests.prove.control.scenarios import SCENARIOS, delete, delete_while_down
-from tests.prove.control.stage import a_place
+from tests.prove.control.stage import a_place, the_place
 from tests.prove.proof import Proof
 
 KILLED: Final = list(itertools.product(SCENARIOS, kills.SIDES))
 SPOILT: Final = [one for one in SCENARIOS if one not in {delete, delete_while_down}]  # these write nothing of their own
 WATCHED: Final = list(faults.WATCHES)
 AT_ONCE: Final = 2  # trials: each waits half of the time
+AWAY_SECONDS: Final = 600.0
 TAKEOVERS: Final = 3  # of each kind
 
 
@@ -34,6 +35,12 @@ def partition(_: int, folder: Path) -> dict[str, Any]:
 
 def take_over(_: int, folder: Path) -> dict[str, Any]:
     return leaders.trial_of_takeovers(folder, TAKEOVERS)
+
+
+def be_away(_: int, folder: Path) -> dict[str, Any]:
+    place = the_place()._replace(folder=folder)
+    with kills.operators(place) as actors:
+        return absence.trial(place, actors, AWAY_SECONDS)
 
 
 def keep_limits(number: int, folder: Path) -> dict[str, Any]:
@@ -59,6 +66,7 @@ PROOFS: Final = (
         1,
         take_over,
     ),
+    Proof("absence", "an API server that is away for ten minutes is waited for, and nothing is lost", 1, be_away),
     Proof(
         "limits", "no limit of a queue is broken in any version of 300 BatchJobs, and nobody jumps it", 2, keep_limits
     ),
