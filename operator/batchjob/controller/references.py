@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from batchjob.api.run import ParentResults, references
 from batchjob.api.v1alpha1 import BatchJobSpec
+from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import Trouble
 from batchjob.core.reasons import Reason
 from batchjob.errors import NotFound
@@ -53,6 +54,9 @@ async def find_missing(
         except NotFound:
             message = f"{one.field}: there is no {one.resource.kind} {one.name} in namespace {namespace}. Create it."
             return Trouble(_NOT_FOUND[one.resource], message)
+        if UID_LABEL in (found["metadata"].get("labels") or {}):
+            message = f"{one.field}: {one.resource.kind} {one.name} belongs to a run of a BatchJob. Name another one."
+            return Trouble(Reason.NOT_ALLOWED, message)
         if one.key is not None and one.key not in _keys(found):
             has = ", ".join(sorted(_keys(found))[:10]) or "none"
             message = f"{one.field}: {one.resource.kind} {one.name} has no key {one.key}; its keys: {has}."
