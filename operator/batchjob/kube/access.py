@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import yaml
 
-from batchjob.errors import ConfigurationError
+from batchjob.errors import ApiUnavailable, ConfigurationError
 
 _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TOKEN_AGE_SECONDS: Final = 60.0  # a replaced token stays valid for minutes; reading it with each call is needless
@@ -64,12 +64,16 @@ class Access:
         return cls(server, ca_data=_authority(cluster, path), fixed_token=user.get("token"), token_file=token_file)
 
     def token(self) -> str | None:
-        """The token to send now."""
+        """The token to send now. ApiUnavailable where there never was one; else the old one may do for a while."""
         if self.token_file is None:
             return self.fixed_token
         if time.monotonic() - self._read_at > _TOKEN_AGE_SECONDS:
-            self._read_token = self.token_file.read_text().strip()
-            self._read_at = time.monotonic()
+            try:
+                self._read_token = self.token_file.read_text().strip()
+                self._read_at = time.monotonic()
+            except OSError as error:
+                if self._read_token is None:
+                    raise ApiUnavailable(f"the token of our account cannot be read: {error}") from error
         return self._read_token
 
     def forget_token(self) -> None:
