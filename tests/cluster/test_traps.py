@@ -39,6 +39,7 @@ GONE_EVENT = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 4
 GONE = {"lines": 0, "end": GONE_EVENT.encode() + b"\n"}
 EDITS = 100
 DEPTH = 2000
+DEEPEST_STORED = 9000  # the API server refuses JSON of more than 10,000 levels
 ANNOTATIONS_BYTES = 256 * 1024  # of one object, all together
 KOPF_STOPS_SECONDS = 5  # by itself, after SIGTERM
 
@@ -184,6 +185,26 @@ def test_t6_a_value_of_two_thousand_levels_kills_nobody(operator: OperatorProces
     jobs.kubectl("create", "--validate=ignore", "-f", "-", stdin=text)
     jobs.wait_phase("deep", "Running")
     assert "extra" not in jobs.get("deep")["spec"]
+    still_serves(operator, jobs)
+
+
+def test_t6_nor_do_metadata_of_nine_thousand_levels(
+    operator: OperatorProcess, jobs: Jobs, admin: Kubectl, tmp_path: Path
+) -> None:
+    """No schema looks at `managedFields`, and the API server keeps what it is given at a creation."""
+    held = noop("held", inline(1), suspend=True)
+    fields = {"manager": "any", "operation": "Update", "apiVersion": held["apiVersion"], "fieldsType": "FieldsV1"}
+    held["metadata"]["managedFields"] = [fields | {"fieldsV1": "<deep>"}]
+    deep = '{"f:a":' * DEEPEST_STORED + "{}" + "}" * DEEPEST_STORED
+    (tmp_path / "held.json").write_text(json.dumps(held).replace('"<deep>"', deep))
+    path = f"/apis/{held['apiVersion']}/namespaces/{jobs.kubectl.namespace}/batchjobs"
+    admin("create", "--raw", path, "-f", str(tmp_path / "held.json"))
+    assert admin("get", "--raw", f"{path}/held").count('"f:a"') == DEEPEST_STORED, "or this tests nothing"
+    jobs.kubectl("wait", "batchjob/held", "--for=condition=Suspended", "--timeout=60s")  # told by the watch
+    operator.stop()
+    operator.start()
+    jobs.kubectl("patch", "batchjob", "held", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+    jobs.kubectl("wait", "batchjob/held", "--for=jsonpath={.status.phase}=Running", "--timeout=60s")  # and by a list
     still_serves(operator, jobs)
 
 

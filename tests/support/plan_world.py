@@ -14,6 +14,7 @@ from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller import actions as do
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.ending import plan_ended
+from batchjob.controller.light import measure
 from batchjob.controller.manifests import PodSettings, child_name
 from batchjob.controller.observed import (
     EPOCH,
@@ -103,8 +104,10 @@ class World:
         """What the operator would see."""
         child = self.child()
         silent = 40.0 if self.is_store_silent else None
+        job = batch_job(self.spec, self.status, generation=self.generation)
         seen = Observed(
-            job=batch_job(self.spec, self.status, generation=self.generation),
+            job=job,
+            inline=measure([item.to_json() for item in job.spec.source.items or ()]),
             now=self.now,
             fresh_epoch=f"e{self.epochs + 1}",
             snapshot=None if self.is_store_silent else self.run,

@@ -129,6 +129,20 @@ async def test_a_reply_that_comes_after_the_watch_told_of_the_end_brings_nothing
     assert seen == [None, job(14, "u2")]
 
 
+async def test_late_news_of_the_end_of_one_takes_no_namesake_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its successor was made, by a write of ours, before the watch told."""
+    server = Server(events=(WatchEvent("DELETED", job(13, "old")),))
+    server.items = [job(14, "new")]
+    seen: list[Any] = []
+
+    def then(informer: Informer) -> None:
+        informer.remember(job(12, "old"))
+        seen.append(informer.get(A))
+
+    await follow(server, monkeypatch, then)
+    assert seen == [job(14, "new")]
+
+
 async def test_an_object_that_left_the_watch_for_want_of_its_labels_is_known_once_it_was_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,5 +1,6 @@
 """What the operator knows of BatchJobs, and how it finds out that it was wrong."""
 
+import json
 from typing import Any
 
 import pytest
@@ -74,6 +75,26 @@ def test_an_ended_batch_job_keeps_no_body_until_its_spec_is_edited() -> None:
     entry = known.get(A)
     assert entry
     assert entry.body is not None
+
+
+def test_items_and_what_others_wrote_into_the_metadata_are_not_kept() -> None:
+    known = KnownBatchJobs()
+    items = [{"id": "a", "data": {"n": 1}}, {"id": "b", "json": '{"text":"\u00fc"}'}]
+    found = body(spec={"type": "custom", "custom": {"processor": "noop"}, "source": {"items": items, "idField": "x"}})
+    ours = {"batchjob.dev/in-turn": "true"}
+    found["metadata"] |= {"managedFields": [{}], "annotations": {"kubectl.kubernetes.io/last-applied": "{}", **ours}}
+    known.seen(found)
+    entry = known.get(A)
+    assert entry
+    assert entry.inline == (2, len(json.dumps(items, separators=(",", ":"))))
+    assert entry.body
+    assert entry.body["metadata"].keys() == {*body()["metadata"], "annotations"}
+    assert entry.body["metadata"]["annotations"] == ours
+    assert entry.parse().spec.source.to_json() == {"idField": "x", "onBadItem": "fail"}
+    known.seen(entry.body | {"metadata": entry.body["metadata"] | {"resourceVersion": "6"}})
+    again = known.get(A)
+    assert again
+    assert again.inline == entry.inline, "it was lightened before"
 
 
 def test_a_name_used_again_leaves_the_old_uid_to_tidy_up() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from batchjob.controller.informer import BARRED_SECONDS
 from batchjob.controller.known import KnownBatchJobs
-from batchjob.controller.relist import Relist
+from batchjob.controller.relist import HistoryLost, Relist
 from batchjob.errors import ApiUnavailable, Forbidden, KubernetesError
 from batchjob.kube import Listing
 
@@ -59,6 +59,33 @@ async def test_what_is_gone_is_told_though_something_unknown_cannot_be_read() ->
     stage.refused["a", "new"] = ApiUnavailable("away")
     assert await stage.relist.compare() == ({GHOST, ("b", "other")}, False)
     assert await stage.relist.compare() == ({("a", "new")}, True)
+
+
+async def test_a_history_that_went_back_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """etcd was put back to a backup: news would have versions that we take for old ones, for hours."""
+    stage = Stage(body(*GHOST))
+    stage.known.seen(body("b", "later") | {"metadata": body("b", "later")["metadata"] | {"resourceVersion": "11"}})
+    with pytest.raises(ApiUnavailable, match="older"):
+        await stage.relist.compare()
+    assert stage.known.get(GHOST), "one such list says nothing"
+    monkeypatch.setattr("batchjob.controller.relist.SETTLE_SECONDS", 0)
+    with pytest.raises(HistoryLost, match="backup"):
+        await asyncio.wait_for(stage.relist.keep_comparing(3600, lambda _: None), 5)
+
+
+async def test_an_old_list_alone_is_made_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchjob.controller.relist.SETTLE_SECONDS", 0)
+    stage, told = Stage(), asyncio.Event()
+    stage.kube.list.side_effect = [Listing([], "4")] * 2
+    relist = Relist(stage.kube, ["a"], stage.known)
+    for _ in range(2):
+        with pytest.raises(ApiUnavailable):
+            await relist.compare()
+    stage.kube.list.side_effect = [Listing([], "10")]
+    run = asyncio.create_task(relist.keep_comparing(3600, lambda _: told.set()))
+    await asyncio.wait_for(told.wait(), 5)
+    run.cancel()
+    assert stage.known.get(GHOST) is None
 
 
 async def test_nothing_is_complete_while_a_batch_job_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,6 +206,16 @@ class Source(Model):
                     f"[{', '.join(f'has(self.{name})' for name in MEMBERS)}].exists_one(x, x)",
                     f"spec.source needs exactly one of {', '.join(MEMBERS)}",
                 ),
+                # In characters, and without what JSON puts between them: the operator counts all of it. Here it keeps
+                # objects out that would fill the memory of whoever watches.
+                cel(
+                    "!has(self.items) || self.items.map(i, (has(i.json) ? size(i.json) : 0) + (has(i.data) ? "
+                    "i.data.map(k, size(k) + (type(i.data[k]) == string ? size(i.data[k]) : 1)).sum() : 0)).sum() "
+                    f"<= {MAX_INLINE_BYTES}",
+                    f"spec.source.items may have {MAX_INLINE_BYTES} bytes: put the items into a file, "
+                    "spec.source.configMapRef or spec.source.uri",
+                    field=".items",
+                ),
             ]
         }
     )

@@ -10,9 +10,10 @@ from batchjob.api.status import Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, PrepareReport, SetBreaker
 from batchjob.controller.ending import plan_end
+from batchjob.controller.light import Inline
 from batchjob.controller.manifests import PodSettings, Slots, build_job
 from batchjob.controller.observed import Observed, Parent, Trouble
-from batchjob.controller.queueing import held_slots, inline_bytes, refused_by_queue, source_limits
+from batchjob.controller.queueing import held_slots, refused_by_queue, source_limits
 from batchjob.controller.reporting import refused_report, why_no_report
 from batchjob.controller.status import Pace, Verdict, build_status, format_time, says_more, told
 from batchjob.core.admission import Place
@@ -52,7 +53,7 @@ def plan_begin(seen: Observed, settings: PlanSettings) -> Plan:
 
 def is_impossible(seen: Observed) -> str | None:
     """Why it can never run."""
-    return _too_large(seen.job) or _unreadable(seen) or why_no_report(seen.job)
+    return _too_large(seen.inline) or _unreadable(seen) or why_no_report(seen.job)
 
 
 def not_yet(seen: Observed) -> Verdict | None:
@@ -200,12 +201,11 @@ def plan_wait(seen: Observed, verdict: Verdict, *, back_off: bool = False) -> Pl
     return replace(told(seen, plan), back_off=back_off)
 
 
-def _too_large(job: BatchJob) -> str | None:
-    size = inline_bytes(job)
-    if size <= MAX_INLINE_BYTES:
+def _too_large(inline: Inline) -> str | None:
+    if inline.size_bytes <= MAX_INLINE_BYTES:
         return None
     return (
-        f"spec.source.items has {size} bytes and may have {MAX_INLINE_BYTES}. Put the items into a file: "
+        f"spec.source.items has {inline.size_bytes} bytes and may have {MAX_INLINE_BYTES}. Put the items into a file: "
         "spec.source.configMapRef or spec.source.uri."
     )
 

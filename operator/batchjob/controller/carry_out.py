@@ -8,8 +8,9 @@ counts as ours only if its owner is our BatchJob.
 from typing import Any
 
 from batchjob import log
+from batchjob.api.run import Run
 from batchjob.api.status import BatchJobStatus, JobReference
-from batchjob.api.v1alpha1 import KIND
+from batchjob.api.v1alpha1 import KIND, BatchJob
 from batchjob.controller.actions import (
     AbandonRun,
     Action,
@@ -109,7 +110,7 @@ class CarryOut:
             case PrepareReport(wanted):
                 await self._reports.prepare(entry.uid, wanted)
             case Admit(run):
-                await self._users.admit(run)
+                await self._users.admit(await self._with_items(entry, run))
             case SetSlots(name, parallelism, suspend):
                 patch = slots_patch(parallelism, suspend)
                 self._jobs.remember(await self._kube.patch(JOBS, entry.namespace, name, patch))
@@ -159,6 +160,17 @@ class CarryOut:
             message = f"No report will know of this BatchJob: {error}. Raise the store's memory (redis.maxMemory)."
             return (Note("Warning", Reason.NOT_RECORDED, message, record.uid),)
         return ()
+
+    async def _with_items(self, entry: Entry, run: Run) -> Run:
+        """A run with the items of its manifest, which nothing else here needs. NotFound, Conflict, ValidationError."""
+        if not entry.inline.number:
+            return run
+        body = await self._kube.get(BATCH_JOBS, entry.namespace, entry.name)
+        if body["metadata"]["uid"] != entry.uid:
+            raise Conflict(f"BatchJob {entry.namespace}/{entry.name} is another one by now")
+        items = BatchJob.parse(body).spec.source.items
+        source = run.spec.source.model_copy(update={"items": items})
+        return run.model_copy(update={"spec": run.spec.model_copy(update={"source": source})})
 
     async def _must_be_there(self, entry: Entry) -> None:
         """Its Job may be gone because the BatchJob is, and our copy behind: another one would start pods of nobody's.

@@ -21,8 +21,8 @@ KEPT: Final = {
 class ChildJobs(Informer):
     """The Jobs of all runs, in short."""
 
-    def _put(self, item: dict[str, Any]) -> None:
-        super()._put(shorten(item))
+    def _shorten(self, item: dict[str, Any]) -> dict[str, Any]:
+        return shorten(item)
 
     def _is_news(self, known: dict[str, Any] | None, item: dict[str, Any]) -> bool:
         return known is None or _without_version(known) != _without_version(shorten(item))

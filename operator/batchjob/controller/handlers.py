@@ -12,7 +12,9 @@ import kopf
 
 from batchjob.api.base import GROUP, VERSION
 from batchjob.api.v1alpha1 import PLURAL
+from batchjob.controller.light import lighten
 from batchjob.kube import Access
+from batchjob.kube.session import open_session
 
 # kopf asks for the token again after this; the one we hand out may be replaced while it is in use.
 LOGIN_AGE: Final = timedelta(minutes=10)
@@ -26,16 +28,17 @@ def build_registry(access: Access, inbox: Inbox) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(
-            server=access.server,
-            ca_data=access.ca_data,
-            token=access.token(),
-            expiration=datetime.now(UTC) + LOGIN_AGE,
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        """With a session of ours: kopf's own ends at a JSON value that is nested too deep."""
+        token = access.token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        session = open_session(access, headers)  # kopf closes it
+        return kopf.AiohttpSession(
+            server=access.server, aiohttp_session=session, expiration=datetime.now(UTC) + LOGIN_AGE
         )
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def batch_job(event: kopf.RawEvent, **_: Any) -> None:
-        inbox(event["type"], dict(event["object"]))
+        inbox(event["type"], lighten(dict(event["object"])))
 
     return registry

@@ -108,7 +108,7 @@ class Informer:
             await asyncio.sleep(_delay_seconds(failures))
 
     async def _list(self, namespace: str | None) -> str:
-        listing = await self._kube.list(self._resource, namespace, labels=self._labels)
+        listing = await self._kube.list(self._resource, namespace, labels=self._labels, shorten=self._shorten)
         fresh = {object_key(item): item for item in listing.items}
         before = {key for key in self._objects if namespace in (None, key[0])}
         # What we wrote while the list was made is newer than it: neither gone nor to be overwritten.
@@ -159,10 +159,12 @@ class Informer:
             return
         known, gone = self._objects.get(object_key(item)), kind == "DELETED"
         if gone:
-            self._remove(item)
             self._gone[item["metadata"]["uid"]] = int(item["metadata"]["resourceVersion"])
             if len(self._gone) > GONE_KEPT:
                 del self._gone[next(iter(self._gone))]
+            if known and known["metadata"]["uid"] != item["metadata"]["uid"]:
+                return  # the one before it: a write of ours has told us of its namesake already
+            self._remove(item)
         elif not is_newer(known, item):
             self._put(item)
         if gone or self._is_news(known, item):
@@ -172,10 +174,14 @@ class Informer:
         """Whether the listener is told of a change."""
         return True
 
+    def _shorten(self, item: dict[str, Any]) -> dict[str, Any]:
+        """What is kept of an object."""
+        return item
+
     def _put(self, item: dict[str, Any]) -> None:
         key = object_key(item)
         self._remove(item)
-        self._objects[key] = item
+        self._objects[key] = self._shorten(item)
         if owner := self._index(item):
             self._owned.setdefault(owner, set()).add(key)
 

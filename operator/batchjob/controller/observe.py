@@ -131,7 +131,7 @@ class Observer:
 
     async def observe(self, entry: Entry, memory: Memory) -> Observed:
         """Everything that decides about a BatchJob. Errors: ValidationError, BatchJobError."""
-        job, now = entry.parsed, datetime.now(UTC)
+        job, now = entry.parse(), datetime.now(UTC)
         snapshot, silent, damage = await self._snapshot(entry.uid)
         try:
             certain = await self._certain(job, snapshot, memory)
@@ -148,6 +148,7 @@ class Observer:
         parent, queue = self._parent(job, now), self._queues.spec(entry.queue)
         seen = Observed(
             job=job,
+            inline=entry.inline,
             now=now,
             fresh_epoch=secrets.token_hex(8),
             snapshot=snapshot,

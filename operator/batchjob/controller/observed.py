@@ -12,6 +12,7 @@ from batchjob.api.queue import BatchQueueSpec, QueueDefaults
 from batchjob.api.run import ParentResults
 from batchjob.api.status import Effective
 from batchjob.api.v1alpha1 import BatchJob
+from batchjob.controller.light import Inline
 from batchjob.core.admission import Place
 from batchjob.core.ranges import Pair
 from batchjob.core.reasons import Reason
@@ -99,7 +100,8 @@ class Ended:
 class Observed:
     """One BatchJob and everything that decides about it, at one moment."""
 
-    job: BatchJob
+    job: BatchJob  # without its items in the manifest
+    inline: Inline = Inline()  # noqa: RUF009 - frozen; what is known of those
     now: datetime
     fresh_epoch: str  # random; used if the run has to be opened
     snapshot: Snapshot | None = None  # None: the store does not know the run, or did not answer

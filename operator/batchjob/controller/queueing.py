@@ -1,6 +1,5 @@
 """What a BatchJob and its queue have to say to each other: may it be here, and what does it want. Pure."""
 
-import json
 from typing import Final
 
 from batchjob.api.queue import BatchQueueSpec
@@ -32,8 +31,8 @@ def refused_by_queue(seen: Observed) -> Trouble | None:
     for field, value, limit in (
         ("spec.parallelism", job.spec.parallelism, limits.max_parallelism),
         ("spec.retry.maxAttempts", seen.in_force.max_attempts, limits.max_attempts),
-        ("the number of spec.source.items", len(job.spec.source.items or ()), limits.max_items),
-        ("the bytes of spec.source.items", inline_bytes(job), limits.max_payload_bytes),
+        ("the number of spec.source.items", seen.inline.number, limits.max_items),
+        ("the bytes of spec.source.items", seen.inline.size_bytes, limits.max_payload_bytes),
     ):
         if limit is not None and value > limit:
             message = f"{field} is {value}; BatchQueue {name} allows {limit} (BatchQueue, spec.limits)."
@@ -47,12 +46,6 @@ def source_limits(seen: Observed) -> SourceLimits:
         return SourceLimits()
     limits = seen.queue.limits
     return SourceLimits(max_items=limits.max_items, max_payload_bytes=limits.max_payload_bytes)
-
-
-def inline_bytes(job: BatchJob) -> int:
-    """Bytes of the items in the manifest."""
-    items = job.spec.source.items or ()
-    return len(json.dumps([item.to_json() for item in items], separators=(",", ":")).encode()) if items else 0
 
 
 def build_claim(seen: Observed) -> Claim:
@@ -80,7 +73,7 @@ def held_slots(child: ChildJob | None, queue: BatchQueueSpec | None) -> int:
 
 def _slots(seen: Observed) -> int:
     spec, child, snapshot = seen.job.spec, seen.child, seen.snapshot
-    inline = len(spec.source.items or ()) or None
+    inline = seen.inline.number or None
     total = snapshot.total if snapshot else None  # None: not known yet
     if child and not child.ended:
         # Where pods run, their number follows what was open when their Job was made (of a source that was not read by

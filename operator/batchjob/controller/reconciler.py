@@ -105,6 +105,9 @@ class Reconciler:
                 self._memory(entry).carried_out(plan)
         except tuple(OBSTACLES) as error:
             plan = await self._obstructed(entry, error)
+        except ValidationError as error:  # of its items, which are read to be handed on
+            plan = _invalid(entry.body or {}, error)
+            await self._carry_out(entry, plan)
         if plan.status is not None:
             self._memory(entry).written()
             self._count_end(entry, plan.status.phase)

@@ -13,13 +13,21 @@ from typing import Final
 from batchjob import log
 from batchjob.controller.informer import BARRED_SECONDS, ObjectKey
 from batchjob.controller.known import KnownBatchJobs
-from batchjob.errors import Forbidden, KubernetesError, NotFound
+from batchjob.errors import ApiUnavailable, Forbidden, KubernetesError, NotFound
 from batchjob.kube import BATCH_JOBS, Kube, Listing
 
 SETTLE_SECONDS: Final = 2.0  # a list comes as many events
+OLDER_LISTS: Final = 3  # one may be an answer that was under way for long
 FEW: Final = 20  # BatchJobs that are quickly read one by one
 
 logger = log.get(__name__)
+
+
+class HistoryLost(Exception):
+    """The API server is at an older version than one that it told us: every copy and every watch of ours is wrong.
+
+    It ends the process. Versions that we have are not reached for hours, and until then no news would be taken for any.
+    """
 
 
 class Relist:
@@ -30,6 +38,7 @@ class Relist:
         self._namespaces = list(namespaces)
         self._known = known
         self._asked = asyncio.Event()
+        self._older = 0  # lists in a row that were older than what we knew
         self._barred: dict[str, float] = {}  # namespaces that we may not read, and since when
 
     async def compare(self) -> tuple[set[ObjectKey], bool]:
@@ -80,6 +89,7 @@ class Relist:
         """
         listings: dict[str | None, Listing] = {}
         barred: set[str] = set()
+        known_at = self._known.version
         for namespace in self._namespaces:
             try:
                 listings[namespace] = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
@@ -89,8 +99,18 @@ class Relist:
                 barred.add(namespace)
                 self._barred.setdefault(namespace, time.monotonic())
                 logger.warning("a namespace that we serve cannot be read", namespace=namespace, error=str(error))
+        self._doubt(any(int(listing.resource_version) < known_at for listing in listings.values()))
         self._barred = {namespace: since for namespace, since in self._barred.items() if namespace in barred}
         return listings, barred
+
+    def _doubt(self, is_older: bool) -> None:
+        """A list that is older than what was known when it was asked for is worth nothing; some in a row say why."""
+        self._older = self._older + 1 if is_older else 0
+        if self._older >= OLDER_LISTS:
+            raise HistoryLost("etcd was put back to an older backup: beginning anew, as nothing we know can be trusted")
+        if is_older:
+            self.ask()
+            raise ApiUnavailable("a list is older than what the API server told before")
 
     async def keep_comparing(self, every_seconds: float, tell: Callable[[ObjectKey], None]) -> None:
         """Compare for ever: now and then, and soon after `ask`."""
@@ -104,6 +124,8 @@ class Relist:
                 keys, _ = await self.compare()
                 for key in keys:
                     tell(key)
+            except HistoryLost:
+                raise
             except Exception as error:
                 told = isinstance(error, KubernetesError)
                 logger.warning("names cannot be compared", error=str(error), exc_info=None if told else error)

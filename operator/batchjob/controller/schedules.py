@@ -16,6 +16,7 @@ from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleSta
 from batchjob.api.status import read_leniently
 from batchjob.controller.events import Events, Regarding
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid, object_key
+from batchjob.controller.light import lighten
 from batchjob.controller.notes import notes_of
 from batchjob.controller.schedule_carry_out import CarryOutSchedule
 from batchjob.controller.schedule_manifests import SCHEDULE_LABEL
@@ -36,8 +37,8 @@ logger = log.get(__name__)
 class Runs(Informer):
     """BatchJobs of schedules, of their specs the owner: ended ones are kept too, and nobody asks what they ran."""
 
-    def _put(self, item: dict[str, Any]) -> None:
-        super()._put({**item, "spec": {"owner": item.get("spec", {}).get("owner")}})
+    def _shorten(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {**lighten(item), "spec": {"owner": item.get("spec", {}).get("owner")}}
 
 
 class Schedules:

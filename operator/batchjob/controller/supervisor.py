@@ -82,7 +82,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.client_timeout = None
     settings.watching.inactivity_timeout = SILENCE_SECONDS
     settings.watching.reconnect_backoff = 1.0  # a stream cut in mid-line would be reopened 289 times a second
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = BATCH_JOBS.page_size
     settings.persistence.progress_storage = NoProgress()
     settings.persistence.diffbase_storage = NoDiffBase()
     return settings
@@ -104,16 +104,25 @@ class Supervisor:
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
     async def run(self) -> None:
-        """Keep kopf running until cancelled."""
+        """Keep kopf running until cancelled. RuntimeError where its thread ended: nothing would be seen any more."""
         loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
 
         def hand_over(kind: str | None, body: dict[str, Any]) -> None:
             loop.call_soon_threadsafe(self._inbox, kind, body)
 
-        thread = threading.Thread(target=self._keep_running, args=(hand_over,), name="kopf", daemon=True)
+        def keep_running() -> None:
+            try:
+                self._keep_running(hand_over)
+            finally:
+                with suppress(RuntimeError):  # we ended before it, and the loop is closed
+                    loop.call_soon_threadsafe(ended.set)
+
+        thread = threading.Thread(target=keep_running, name="kopf", daemon=True)
         thread.start()
         try:
-            await asyncio.Event().wait()
+            await ended.wait()
+            raise RuntimeError("the thread of kopf ended")
         finally:
             self._stop.set()
             self._stop_kopf()

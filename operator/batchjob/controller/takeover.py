@@ -33,7 +33,7 @@ def restore(queues: Queues, known: KnownBatchJobs, jobs: Informer) -> None:
 
 def _restore(queues: Queues, entry: Entry, workers: int) -> None:
     try:
-        job = entry.parsed
+        job = entry.parse()
     except ValidationError:
         return  # of a newer version: it is looked at, and says so
     queue = queues.spec(entry.queue)

@@ -7,7 +7,7 @@ few times with jitter, but a create only where it was surely not carried out: el
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -18,21 +18,23 @@ from batchjob.errors import ApiUnavailable, Conflict, KubernetesError, NotFound
 from batchjob.kube.access import Access
 from batchjob.kube.answers import NOT_DONE, build_error
 from batchjob.kube.resources import Resource
+from batchjob.kube.session import decode, open_session
 from batchjob.kube.throttle import Throttle
 from batchjob.metrics import API_REQUESTS
 
 CALL_SECONDS: Final = 10.0  # the server's own limit is 60; `leader` itself cuts all tries of a renewal short
 LIST_SECONDS: Final = 60.0
-PAGE_SIZE: Final = 500  # as kubectl: bounds the memory of one answer at either end
+NAMES_PAGE: Final = 100  # names of a page: kubectl's copy of the whole object comes with them, as an annotation
 MAX_TRIES: Final = 4
 FIRST_DELAY_SECONDS: Final = 0.25
 MAX_DELAY_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 15.0  # a watch that outlives its agreed end by this much is dead
-MAX_LINE_BYTES: Final = 8 * 1024 * 1024  # one watch event; etcd holds objects to 1.5 MiB
 
 _WRONG_SHAPE: Final = (ValueError, KeyError, TypeError, AttributeError)  # raised by reading JSON that is none of ours
 _NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _MERGE: Final = "application/merge-patch+json"
+
+Shorten = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Listing(NamedTuple):
@@ -61,14 +63,10 @@ class Kube:
         self._writing = {"fieldValidation": "Strict"} if strict else None
         self._access = access
         self._throttle = throttle
-        self._ssl = access.ssl_context()
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl or True),
-            read_bufsize=MAX_LINE_BYTES,
-        )
+        self._session = open_session(self._access)
         return self
 
     async def __aexit__(
@@ -97,9 +95,14 @@ class Kube:
         labels: str | None = None,
         fields: str | None = None,
         names_only: bool = False,
+        shorten: Shorten | None = None,
     ) -> Listing:
-        """All objects of a kind, page by page; `names_only` leaves everything but their metadata out."""
-        query = _given(labelSelector=labels, fieldSelector=fields, limit=str(PAGE_SIZE))
+        """All objects of a kind, page by page; `names_only` leaves everything but their metadata out.
+
+        `shorten` makes of each object what is kept of it, so that no more than a page is ever there in full.
+        """
+        size = NAMES_PAGE if names_only else resource.page_size
+        query = _given(labelSelector=labels, fieldSelector=fields, limit=str(size))
         headers = {"Accept": _NAMES_ONLY} if names_only else {}
         items: list[dict[str, Any]] = []
         while True:
@@ -114,7 +117,7 @@ class Kube:
                 int(version)
             except _WRONG_SHAPE as error:  # of a proxy, say
                 raise ApiUnavailable(f"listing {resource.plural}: an answer that is no list: {error!r}") from error
-            items += found
+            items += map(shorten, found) if shorten else found
             if not more:
                 return Listing(items, version)
             query = {**query, "continue": more}
@@ -235,15 +238,15 @@ class Kube:
                 timeout=limit,
             )
             async with request as answer:
-                text = await answer.text(encoding="utf-8", errors="replace")
+                text = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             API_REQUESTS.labels(verb, "0").inc()
             raise ApiUnavailable(f"{method} {path}: no answer from the Kubernetes API: {error!r}") from error
         API_REQUESTS.labels(verb, str(answer.status)).inc()
         if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
-            raise self._error(answer, text, method)
+            raise self._error(answer, text.decode(errors="replace"), method)
         try:
-            found: dict[str, Any] = json.loads(text)
+            found: dict[str, Any] = decode(text)
         except ValueError as error:  # of a proxy, say
             raise ApiUnavailable(f"{method} {path}: an answer that is no JSON: {text[:64]!r}") from error
         return found
@@ -266,7 +269,7 @@ class Kube:
 
 def _watch_event(line: bytes) -> WatchEvent:
     try:
-        event = json.loads(line)
+        event = decode(line)
         kind, item = event["type"], event["object"]
         if kind == "ERROR":
             raise build_error(int(item.get("code", 500)), json.dumps(item), "GET", None)
