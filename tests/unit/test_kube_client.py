@@ -32,7 +32,7 @@ def answer(kube: Kube, monkeypatch: pytest.MonkeyPatch, line: object) -> AsyncGe
     """A watch that tells one line."""
 
     async def lines() -> AsyncGenerator[bytes]:
-        yield json.dumps(line).encode()
+        yield line if isinstance(line, bytes) else json.dumps(line).encode()
 
     @asynccontextmanager
     async def get(*_: object, **__: object) -> AsyncGenerator[SimpleNamespace]:
@@ -56,6 +56,13 @@ async def test_a_line_of_a_watch_that_is_json_of_another_shape_breaks_the_watch(
 ) -> None:
     with pytest.raises(ApiUnavailable, match="no event"):
         await anext(answer(kube, monkeypatch, line))
+
+
+async def test_an_event_is_read_without_what_is_nested_too_deep(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = {"type": "ADDED", "object": {"metadata": METADATA | {"managedFields": "<deep>"}}}
+    line = json.dumps(deep).encode().replace(b'"<deep>"', b"[" * 5000 + b"]" * 5000)
+    found = await anext(answer(kube, monkeypatch, line))
+    assert (found.object["metadata"] | {"managedFields": None}) == METADATA | {"managedFields": None}
 
 
 async def test_events_bookmarks_and_errors_of_a_watch_are_what_they_say(
@@ -82,6 +89,24 @@ async def test_a_page_of_a_list_that_is_json_of_another_shape_is_no_answer(
     monkeypatch.setattr(kube, "_call", AsyncMock(return_value=page))
     with pytest.raises(ApiUnavailable, match="no list"):
         await kube.list(JOBS)
+
+
+async def test_what_is_kept_of_a_list_is_made_page_by_page(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than a page is ever there in full."""
+    first = LIST | {"metadata": {"resourceVersion": "7", "continue": "more"}}
+    kept: list[object] = []
+
+    async def call(*_: object, **__: object) -> dict[str, Any]:
+        kept.append("page")
+        return first if len(kept) == 1 else LIST
+
+    def shorten(item: dict[str, Any]) -> dict[str, Any]:
+        kept.append(item)
+        return {}
+
+    monkeypatch.setattr(kube, "_call", call)
+    assert (await kube.list(JOBS, shorten=shorten)).items == [{}, {}]
+    assert kept == ["page", JOB, "page", JOB]
 
 
 async def test_a_list_is_all_its_pages(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
