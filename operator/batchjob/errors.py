@@ -2,6 +2,7 @@
 
 BatchJobError
 ├── ConfigurationError        settings or mounted files that cannot work; the same start would fail again
+├── NotLeading                it was not sent, since another replica may lead by now
 ├── ProcessorUnopened         its `open` raised something; what it needs may come back
 ├── QueryError                a search that cannot be understood; the message names the place
 │   └── CursorError           the place to go on from is none of this search
@@ -38,6 +39,10 @@ class BatchJobError(Exception):
 
 class ConfigurationError(BatchJobError):
     """Settings or mounted files that cannot work; the message says which and what to do."""
+
+
+class NotLeading(BatchJobError):
+    """A write that was not sent, since another replica may lead by now."""
 
 
 class ProcessorUnopened(BatchJobError):

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Item, RunState, Succeeded
-from batchjob.errors import ConfigurationError, StoreNotReady, StoreUnavailable
+from batchjob.errors import ConfigurationError, NotLeading, StoreNotReady, StoreUnavailable
 from batchjob.store import Store, scripts
 from batchjob.store.keys import OLDEST_SCHEMA, SCHEMA, run_key
 from tests.support.redis_server import RedisServer, free_port
@@ -42,6 +42,27 @@ async def own_runs(own_server: RedisServer) -> AsyncIterator[Runs]:
 async def test_a_server_as_the_chart_makes_it_passes(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     await store.check()
     assert caplog.records == []
+
+
+async def test_who_may_not_lead_any_more_asks_the_server_for_nothing_but_what_it_is(
+    redis_server: RedisServer,
+) -> None:
+    leads = [True]
+    async with Store.connect(StoreAccess(url=redis_server.url), name="x", may_ask=lambda: leads[0]) as store:
+        await store.load_scripts()
+        leads[0] = False
+        await store.check()
+        for call in (
+            store.snapshot("u1"),
+            store.delete_run("u1"),
+            store.revoke("u1"),
+            store.runs(),
+            store.changed(0.1),
+        ):
+            with pytest.raises(NotLeading):
+                await call
+        leads[0] = True
+        assert await store.snapshot("u1") is None
 
 
 async def test_a_server_that_would_evict_items_is_refused(store: Store, redis: Redis) -> None:

@@ -63,6 +63,7 @@ class Fault:
     twice: bool = False  # of a watch: every line comes twice
     lose_reply: bool = False  # the call is carried out, and its answer lost
     strike: Callable[[], None] | None = None  # done in place of the call; with `lose_reply` after it was carried out
+    meanwhile: Callable[[], None] | None = None  # done once the call was carried out, before its answer goes back
     hang: bool = False  # the call is taken and never answered
     reset: bool = False  # its connection is reset
     stale: bool = False  # of a list: what the first such list said
@@ -175,6 +176,8 @@ class FaultProxy:
         if fault and fault.lose_reply:
             await self._strike(fault)
             return _hang_up(request)
+        if fault and fault.meanwhile:
+            await self._loop.run_in_executor(None, fault.meanwhile)
         kept = {
             k: v for k, v in found.headers.items() if k.lower() in {"content-type", "content-encoding", "retry-after"}
         }

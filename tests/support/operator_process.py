@@ -73,6 +73,11 @@ class OperatorProcess:
         finally:
             self.kill()
 
+    def send(self, number: signal.Signals) -> None:
+        """A signal, such as SIGSTOP."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
     def kill(self) -> None:
         """SIGKILL."""
         if self.process is not None:

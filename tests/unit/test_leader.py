@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from batchjob.controller.leader import Leader, LeaseSettings
+from batchjob.controller import leader as module
+from batchjob.controller.leader import Leader, LeaseSettings, boot_seconds
 from batchjob.errors import AlreadyExists, Conflict, NotFound
 
 
@@ -107,6 +108,67 @@ async def test_a_lease_that_somebody_else_took_is_left_to_them(leases: Leases) -
     leases.version += 1
     await end(first)
     assert leases.spec["holderIdentity"] == "second"
+
+
+async def test_the_lease_is_given_back_though_something_that_we_did_as_the_leader_does_not_end(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.05)
+    first, leading, ends = candidate(leases, "first"), asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        leading.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ends.wait()
+
+    task = asyncio.ensure_future(first.run(work))
+    await asyncio.wait_for(leading.wait(), 5)
+    task.cancel()
+    second = await lead(candidate(leases, "second"))
+    assert not first.may_write()
+    assert not task.done(), "to lead beside what is left would be two of us"
+    ends.set()
+    await asyncio.wait((task,), timeout=5)
+    assert task.done()
+    await end(second)
+
+
+async def test_a_leader_that_stood_still_for_too_long_may_not_write_when_it_goes_on(leases: Leases) -> None:
+    now = [0]
+    leader = candidate(leases, "first", lambda: now[0])
+    assert not leader.may_write(), "it stands by"
+    task = await lead(leader)
+    now[0] = 39
+    assert leader.may_write()
+    leases.answered.clear()
+    await asyncio.wait_for(leases.answered.wait(), 5)  # renewed
+    now[0] += 39
+    assert leader.may_write()
+    now[0] += 1
+    assert not leader.may_write(), "before anything else had its turn"
+    await end(task)
+
+
+async def test_who_gives_the_lease_back_may_not_write(leases: Leases) -> None:
+    leader = candidate(leases, "first")
+    task = await lead(leader)
+    assert leader.may_write()
+    await end(task)
+    assert not leader.may_write()
+
+
+def test_the_clock_goes_on_while_a_machine_is_suspended_where_the_system_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: asked.append(clock) or 7.0)
+    monkeypatch.setattr(time, "CLOCK_BOOTTIME", 77, raising=False)
+    assert boot_seconds() == 7.0
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME")
+    boot_seconds()
+    assert asked == [77, time.CLOCK_MONOTONIC]
 
 
 class Clock:

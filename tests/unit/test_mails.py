@@ -1,6 +1,10 @@
 """What the operator makes of a mail server's answers, and what of them comes into a status that others read."""
 
+import asyncio
 import base64
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from email.message import EmailMessage
 
 import aiosmtplib
@@ -8,6 +12,7 @@ import pytest
 
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notifications import DeliveryState
+from batchjob.controller import mails
 from batchjob.controller.destinations import Destinations
 from batchjob.controller.mails import Server, judge, send
 from batchjob.core.smtp import WORDS, quoted
@@ -61,3 +66,76 @@ async def test_a_password_goes_to_no_public_address_in_plain_text(
         server = Server("8.8.8.8", 25, tls, SERVER.sender, login, trusted=False)
         with pytest.raises(ConfigurationError, match=f"secure: {tls is not SmtpTls.NONE or login is None}"):
             await send(Destinations([]), server, EmailMessage())
+
+
+class Neighbour:
+    """A mail server at the other end of a pair of sockets; to a command that it has no answer to it says nothing."""
+
+    def __init__(self, answers: Mapping[str, str]) -> None:
+        self._answers = answers
+        self.heard: list[str] = []
+        self.asked = asyncio.Event()  # something that it says nothing to
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        in_text = False
+        while line := await reader.readline():
+            word = line.decode().strip()[:4].upper()
+            if in_text and word != ".":
+                continue
+            in_text = word == "DATA"
+            self.heard.append(word)
+            if answer := self._answers.get(word):
+                writer.write(f"{answer}\r\n".encode())
+            else:
+                self.asked.set()
+        writer.close()
+
+
+OK = dict.fromkeys(("EHLO", "MAIL", "RCPT", "RSET", "."), "250 ok")
+ANSWERS = OK | {"DATA": "354 go on", "QUIT": "221 bye"}
+
+
+@asynccontextmanager
+async def a_server(
+    monkeypatch: pytest.MonkeyPatch, **answers: str
+) -> AsyncIterator[tuple[Neighbour, asyncio.Task[mails.Outcome]]]:
+    """A mail server, and the attempt to send it a mail."""
+    neighbour = Neighbour(ANSWERS | answers)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    monkeypatch.setattr(mails, "_connect", lambda *_: asyncio.sleep(0, ours))
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    serving = asyncio.ensure_future(neighbour.serve(reader, writer))
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = SERVER.sender, "ada@example.com", "done"
+    message.set_content("it is")
+    plain = Server(SERVER.host, 25, SmtpTls.NONE, SERVER.sender, None, trusted=False)
+    yield neighbour, asyncio.ensure_future(send(Destinations([]), plain, message))
+    await asyncio.wait_for(serving, 5)  # the connection has ended
+
+
+async def test_a_server_that_says_nothing_does_not_keep_one_that_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_server(monkeypatch, MAIL="") as (neighbour, attempt):
+        await asyncio.wait_for(neighbour.asked.wait(), 5)
+        attempt.cancel()
+        done, _ = await asyncio.wait((attempt,), timeout=5)
+    assert done, "it waits for the answer to a QUIT"
+    assert neighbour.heard == ["EHLO", "MAIL"]
+
+
+async def test_a_mail_that_was_accepted_is_delivered_though_the_server_says_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mails, "QUIT_SECONDS", 0.05)
+    async with a_server(monkeypatch, QUIT="") as (neighbour, attempt):
+        outcome = await attempt
+    assert outcome.state is DeliveryState.DELIVERED
+    assert neighbour.heard[-2:] == [".", "QUIT"]
+
+
+async def test_a_server_that_refused_is_taken_leave_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_server(monkeypatch, RCPT="550 nobody here") as (neighbour, attempt):
+        outcome = await attempt
+    assert (outcome.state, outcome.message) == (DeliveryState.FAILED, "mail.example:25 refused: 550 nobody here")
+    assert neighbour.heard[-1] == "QUIT"

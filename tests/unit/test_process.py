@@ -31,7 +31,7 @@ def operator() -> Operator:
     settings = Settings(store_url="redis://localhost/0", worker_image="worker:1")
     kube = AsyncMock()
     kube.list.return_value = Listing([body("a")], "10")
-    made = Operator(settings, Access("http://127.0.0.1"), kube, kube, AsyncMock())
+    made = Operator(settings, Access("http://127.0.0.1"), kube, AsyncMock(), AsyncMock())
     made._jobs.synced.set()
     made._batch_queues.synced.set()
     return made

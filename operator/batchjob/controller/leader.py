@@ -1,9 +1,16 @@
 """One leader among the replicas, by a Lease.
 
-Only our own monotonic clock counts: a Lease is over when we have seen it unchanged for as long as it says, whatever
-the clocks of two nodes think of each other. A leader that cannot renew in time stops its work by itself, before
-anybody else may take over. On a clean stop the Lease is given back, so that the next one need not wait; and whoever
-comes back under the same name takes its own Lease at once.
+Only our own clock counts, one that goes on while the machine is suspended: a Lease is over when we have seen it
+unchanged for as long as it says, whatever the clocks of two nodes think of each other. A leader that could not renew in
+time, by then or when it wakes from standing still, may not write any more (`may_write`, which the doors to Kubernetes
+and to the store ask right before each call) and stops its work, all before anybody else may take over. On a clean stop
+the Lease is given back, so that the next one need not wait, and not kept for work that does not end; whoever comes back
+under the same name takes its own Lease at once.
+
+What was sent is out of our hands. The time between a renewal's limit and the end of the Lease (`seconds` less
+`renew_seconds`) is for calls that are under way. Bytes that the kernel had when the whole machine was frozen may arrive
+after it, a write of each connection at most; such a write names the version or the uid of what it changes, makes what
+already has its name, or says what is so anyway.
 """
 
 import asyncio
@@ -21,6 +28,13 @@ from batchjob.metrics import IS_LEADER
 
 logger = log.get(__name__)
 NOBODY: Final = ""
+OVER: Final = float("-inf")
+STOP_SECONDS: Final = 1.0  # for what we did as the leader to end; then the Lease goes back all the same
+
+
+def boot_seconds() -> float:
+    """Seconds since the machine was started; where the system can tell, with those for which it was suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True)
@@ -38,12 +52,17 @@ class LeaseSettings:
 class Leader:
     """Runs `lead` while we hold the Lease."""
 
-    def __init__(self, kube: Kube, settings: LeaseSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, kube: Kube, settings: LeaseSettings, clock: Callable[[], float] = boot_seconds) -> None:
         self._kube = kube
         self._settings = settings
         self._clock = clock
         self._seen: tuple[str, float] | None = None  # (resourceVersion, when we first saw it)
         self._version = ""  # of the Lease as we wrote it
+        self._until = OVER  # when we have to stop, unless we renew it
+
+    def may_write(self) -> bool:
+        """Whether nobody else can lead yet."""
+        return self._clock() < self._until
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Stand by, lead, stand by again, for ever; a cancelled run gives the Lease back."""
@@ -57,18 +76,23 @@ class Leader:
     async def _lead(self, lead: Callable[[], Awaitable[None]], asked_at: float) -> None:
         logger.info("leading", identity=self._settings.identity)
         IS_LEADER.set(1)
+        self._until = asked_at + self._settings.renew_seconds
         work = asyncio.ensure_future(lead())
-        renewal = asyncio.ensure_future(self._keep(asked_at))
+        renewal = asyncio.ensure_future(self._keep())
         try:
             await asyncio.wait((work, renewal), return_when=asyncio.FIRST_COMPLETED)
         finally:
             IS_LEADER.set(0)
+            self._until = OVER
             held = not renewal.done()
             for task in (work, renewal):
                 task.cancel()
-            await asyncio.gather(work, renewal, return_exceptions=True)
+            _, left = await asyncio.wait((work, renewal), timeout=STOP_SECONDS)
             if held:
                 await self._release()
+            if left:  # it can write no more; to lead beside it would be two of us
+                logger.warning("what was done as the leader does not end; waiting for it")
+                await asyncio.gather(work, renewal, return_exceptions=True)
             logger.info("no longer leading", identity=self._settings.identity)
         if not work.cancelled() and (error := work.exception()):
             raise error
@@ -117,15 +141,15 @@ class Leader:
             return False
         return True
 
-    async def _keep(self, renewed_at: float) -> None:
+    async def _keep(self) -> None:
         """Renew until that fails for too long, or somebody else wrote the Lease."""
         limit = self._settings.renew_seconds
-        while (left := renewed_at + limit - self._clock()) > 0:
+        while (left := self._until - self._clock()) > 0:
             await asyncio.sleep(min(self._settings.retry_seconds, left))
             asked_at = self._clock()
             try:
                 # A call that hangs may take half of the time: the rest is for another.
-                async with asyncio.timeout(min(renewed_at + limit - asked_at, limit / 2)):
+                async with asyncio.timeout(min(self._until - asked_at, limit / 2)):
                     await self._patch({"renewTime": _micro_time()}, self._version)
             except (Conflict, NotFound) as error:
                 if await self._is_still_ours():
@@ -135,7 +159,7 @@ class Leader:
             except (TimeoutError, KubernetesError) as error:
                 logger.warning("renewing the lease failed", error=repr(error))
             else:
-                renewed_at = asked_at
+                self._until = asked_at + limit
         logger.warning("the lease could not be renewed in time")
 
     async def _is_still_ours(self) -> bool:

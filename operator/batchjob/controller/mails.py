@@ -6,6 +6,7 @@ operator, whose few mails are plain text. Both have the same block for the serve
 
 import asyncio
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -22,6 +23,7 @@ from batchjob.controller.notices import Outcome
 from batchjob.core.smtp import PERMANENT, quoted, refuses_login
 
 SECONDS: Final = 30.0  # for all of an attempt
+QUIT_SECONDS: Final = 2.0  # by then all that matters was said
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,7 @@ async def send(destinations: Destinations, server: Server, message: EmailMessage
     """One attempt. ConfigurationError where the server may not be called."""
     at = server.at
     try:
-        async with asyncio.timeout(SECONDS):
-            await _send(await _connect(destinations, server), server, message)
+        await _send(destinations, server, message)
     except (TimeoutError, aiosmtplib.SMTPTimeoutError):
         why = f"{at} did not answer in time"
     except aiosmtplib.SMTPRecipientsRefused as error:
@@ -97,8 +98,37 @@ async def _connect(destinations: Destinations, server: Server) -> socket.socket 
     raise last or OSError("no address")
 
 
-async def _send(connection: socket.socket | None, server: Server, message: EmailMessage) -> None:
-    async with aiosmtplib.SMTP(
+async def _send(destinations: Destinations, server: Server, message: EmailMessage) -> None:
+    """The mail, and QUIT once the server has said what it makes of it.
+
+    To one that says nothing the connection is just closed: as a context manager the library would send QUIT first and
+    wait for its answer, also where we are cancelled, and a leader that goes would wait with it.
+    """
+    client: aiosmtplib.SMTP | None = None
+    try:
+        async with asyncio.timeout(SECONDS):
+            client = _client(await _connect(destinations, server), server)
+            await client.connect()
+            await client.send_message(message)
+    except (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused):
+        await _quit(client)
+        raise
+    else:
+        await _quit(client)
+    finally:
+        if client:
+            client.close()
+
+
+async def _quit(client: aiosmtplib.SMTP | None) -> None:
+    """Nothing that becomes of it changes what the server has said of the mail."""
+    if client and client.is_connected:
+        with suppress(aiosmtplib.SMTPException):
+            await client.quit(timeout=QUIT_SECONDS)
+
+
+def _client(connection: socket.socket | None, server: Server) -> aiosmtplib.SMTP:
+    return aiosmtplib.SMTP(
         hostname=server.host,
         port=None if connection else server.port,
         sock=connection,
@@ -109,8 +139,7 @@ async def _send(connection: socket.socket | None, server: Server, message: Email
         password=server.login[1] if server.login else None,
         local_hostname=socket.gethostname(),  # else it is looked up, which may take long
         timeout=SECONDS,
-    ) as client:
-        await client.send_message(message)
+    )
 
 
 def build_mail(body: dict[str, Any], notice: Notification, place: str, sender: str, recipient: str) -> EmailMessage:

@@ -51,9 +51,9 @@ logger = log.get(__name__)
 
 
 class Operator:
-    """The operator of one installation. `kube` and `lease_kube` are open, `store` connects with its first call."""
+    """The operator of one installation. `kube` is open, `store` connects with its first call; both ask `leader`."""
 
-    def __init__(self, settings: Settings, access: Access, kube: Kube, lease_kube: Kube, store: Store) -> None:
+    def __init__(self, settings: Settings, access: Access, kube: Kube, leader: Leader, store: Store) -> None:
         namespaces: list[str | None] = [*settings.watch_namespaces] or [None]
         self._settings = settings
         self._store = store
@@ -75,7 +75,7 @@ class Operator:
         self._outbox = Outbox(kube, self._known, _outbox_settings(settings), self._look_at)
         self._queue_status = QueueStatus(kube, self._queues, self._known, self._queue.add)
         self._supervisors = [Supervisor(access, namespace, self._batch_job_moved) for namespace in namespaces]
-        self._leader = Leader(lease_kube, _lease_settings(settings))
+        self._leader = leader
         self._reconciler = Reconciler(
             kube,
             self._known,
@@ -226,12 +226,13 @@ async def serve(settings: Settings, access: Access) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        kube = await stack.enter_async_context(Kube(access, Throttle(settings.kube_qps, settings.kube_burst)))
-        lease_kube = await stack.enter_async_context(Kube(access))
+        leader = Leader(await stack.enter_async_context(Kube(access)), _lease_settings(settings))
+        throttle = Throttle(settings.kube_qps, settings.kube_burst)
+        kube = await stack.enter_async_context(Kube(access, throttle, may_write=leader.may_write))
         store = await stack.enter_async_context(
-            Store.connect(settings.store(), name="batchjob-operator", reread=settings.store)
+            Store.connect(settings.store(), name="batchjob-operator", reread=settings.store, may_ask=leader.may_write)
         )
-        operator = Operator(settings, access, kube, lease_kube, store)
+        operator = Operator(settings, access, kube, leader, store)
         await stack.enter_async_context(
             serve_probes(settings.probe_host, settings.probe_port, lambda: operator.is_ready)
         )

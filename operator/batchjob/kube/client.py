@@ -17,6 +17,7 @@ import aiohttp
 from batchjob.errors import ApiUnavailable, Conflict, KubernetesError, NotFound
 from batchjob.kube.access import Access
 from batchjob.kube.answers import NOT_DONE, build_error
+from batchjob.kube.fence import build_fence
 from batchjob.kube.resources import Resource
 from batchjob.kube.session import decode, open_session
 from batchjob.kube.throttle import Throttle
@@ -54,19 +55,27 @@ class WatchEvent(NamedTuple):
 class Kube:
     """A client; use it as an async context manager. Errors of every call: KubernetesError and those below it."""
 
-    def __init__(self, access: Access, throttle: Throttle | None = None, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        access: Access,
+        throttle: Throttle | None = None,
+        *,
+        strict: bool = False,
+        may_write: Callable[[], bool] | None = None,
+    ) -> None:
         """`throttle` None: calls that must never wait behind others, such as the Lease's.
 
         `strict`: what we write is other people's, and a field that the kind does not have is refused. Else it is
-        dropped, as a newer operator needs it before the CRDs are its own.
+        dropped, as a newer operator needs it before the CRDs are its own. `may_write`: see `fence`.
         """
+        self._fences = [build_fence(may_write)] if may_write else None
         self._writing = {"fieldValidation": "Strict"} if strict else None
         self._access = access
         self._throttle = throttle
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = open_session(self._access)
+        self._session = open_session(self._access, traces=self._fences)
         return self
 
     async def __aexit__(
@@ -103,12 +112,10 @@ class Kube:
         """
         size = NAMES_PAGE if names_only else resource.page_size
         query = _given(labelSelector=labels, fieldSelector=fields, limit=str(size))
-        headers = {"Accept": _NAMES_ONLY} if names_only else {}
+        path, headers = resource.path(namespace), {"Accept": _NAMES_ONLY} if names_only else {}
         items: list[dict[str, Any]] = []
         while True:
-            page = await self._call(
-                "list", "GET", resource.path(namespace), query=query, headers=headers, seconds=LIST_SECONDS
-            )
+            page = await self._call("list", "GET", path, query=query, headers=headers, seconds=LIST_SECONDS)
             try:
                 found = page["items"] or ()  # an empty list of names comes as null
                 for item in found:
@@ -140,10 +147,8 @@ class Kube:
         body = {**change}
         if resource_version is not None:
             body["metadata"] = {**body.get("metadata", {}), "resourceVersion": resource_version}
-        path = resource.path(namespace, name, subresource)
-        return await self._call(
-            "patch", "PATCH", path, query=self._writing, body=body, headers={"Content-Type": _MERGE}
-        )
+        path, headers = resource.path(namespace, name, subresource), {"Content-Type": _MERGE}
+        return await self._call("patch", "PATCH", path, query=self._writing, body=body, headers=headers)
 
     async def delete(self, resource: Resource, namespace: str, name: str, **only: str) -> bool:
         """Delete an object, with `only` this `uid` or `resourceVersion`, and what it owns; False where it is gone."""
@@ -226,16 +231,14 @@ class Kube:
         headers: Mapping[str, str],
         seconds: float,
     ) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
-        limit = aiohttp.ClientTimeout(total=seconds)
         try:
             request = self._open().request(
                 method,
                 self._access.server + path,
                 params=query,
-                data=data,
+                data=None if body is None else json.dumps(body).encode(),
                 headers=self._headers(headers),
-                timeout=limit,
+                timeout=aiohttp.ClientTimeout(total=seconds),
             )
             async with request as answer:
                 text = await answer.read()
@@ -257,8 +260,7 @@ class Kube:
         return self._session
 
     def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
-        token = self._access.token()
-        sign_in = {"Authorization": f"Bearer {token}"} if token else {}
+        sign_in = {"Authorization": f"Bearer {token}"} if (token := self._access.token()) else {}
         return {"Accept": "application/json", "Content-Type": "application/json", **sign_in, **more}
 
     def _error(self, answer: aiohttp.ClientResponse, text: str, method: str) -> KubernetesError:

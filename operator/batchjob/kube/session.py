@@ -21,13 +21,16 @@ MAX_LINE_BYTES: Final = 8 * 1024 * 1024  # one watch event; etcd holds objects t
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 
-def open_session(access: Access, headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
+def open_session(
+    access: Access, headers: Mapping[str, str] | None = None, traces: list[aiohttp.TraceConfig] | None = None
+) -> aiohttp.ClientSession:
     """A session of the running loop; whoever opens it closes it."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=access.ssl_context() or True),
         headers=headers,
         read_bufsize=MAX_LINE_BYTES,
         response_class=Answer,
+        trace_configs=traces,
     )
 
 

@@ -22,6 +22,7 @@ from batchjob.api.run import StoreAccess
 from batchjob.errors import (
     ConfigurationError,
     LeaseLost,
+    NotLeading,
     RunGone,
     ScriptsUnknown,
     StoreDamaged,
@@ -40,6 +41,7 @@ T = TypeVar("T")
 CALL_TIMEOUT_SECONDS: Final = 8.0  # below a lease, so that a worker learns of a dead server in time
 BLOCK_LIMIT_SECONDS: Final = 5.0  # longest blocking read: well below the time limit of a call
 SCAN_COUNT: Final = 1000  # keys a call
+ABOUT_ITSELF: Final = frozenset({"INFO", "CLUSTER"})  # commands about a server, not about runs
 RETRY_SECONDS: Final = (0.05, 0.1, 0.2)  # waits, jittered: enough for a dropped connection, not for a restart
 
 # What the scripts and the server say, by the first word of the message.
@@ -85,9 +87,17 @@ class Connection:
     """A pool of connections as one user.
 
     `reread` tells its credentials again, for each new connection: a Secret that was changed reaches a pod that runs.
+    `may_ask` is asked before each round trip, with a connection in hand; NotLeading where it says no, but for what only
+    asks the servers about themselves.
     """
 
-    def __init__(self, access: StoreAccess, name: str, reread: Callable[[], StoreAccess] | None = None) -> None:
+    def __init__(
+        self,
+        access: StoreAccess,
+        name: str,
+        reread: Callable[[], StoreAccess] | None = None,
+        may_ask: Callable[[], bool] | None = None,
+    ) -> None:
         if "@" in access.url and access.password:
             raise ConfigurationError("the store's URL holds a user or password beside the configured one: leave it out")
         try:
@@ -97,6 +107,7 @@ class Connection:
         self._access = access
         self._name = name
         self._reread = reread
+        self._may_ask = may_ask
         self._idle = defaultdict[Endpoint, list[Wire]](list)
 
     async def close(self) -> None:
@@ -181,6 +192,7 @@ class Connection:
     async def _ask_one(self, server: Endpoint, batch: Sequence[Command]) -> list[Any]:
         wire = self._take_idle(server) or await self._open(server)
         try:
+            self._check(batch)
             answers = await wire.ask(batch)
         except BaseException:
             wire.close()
@@ -190,6 +202,10 @@ class Connection:
             raise ConnectionResetError("another server has what was asked for now")
         self._idle[server].append(wire)
         return answers
+
+    def _check(self, batch: Sequence[Command]) -> None:
+        if self._may_ask and not self._may_ask() and not all(command[0] in ABOUT_ITSELF for command in batch):
+            raise NotLeading("the store was not asked, as another replica may lead by now")
 
     def _take_idle(self, server: Endpoint) -> Wire | None:
         wires = self._idle[server]

@@ -45,12 +45,20 @@ class Store:
         self.live = LiveStore(connection)
 
     @classmethod
-    def connect(cls, access: StoreAccess, *, name: str, reread: Callable[[], StoreAccess] | None = None) -> Self:
+    def connect(
+        cls,
+        access: StoreAccess,
+        *,
+        name: str,
+        reread: Callable[[], StoreAccess] | None = None,
+        may_ask: Callable[[], bool] | None = None,
+    ) -> Self:
         """A store at `access`, connected with the first call; `name` shows in CLIENT LIST.
 
-        `reread`: asked for user and password at each new connection, since both may change.
+        `reread`: asked for user and password at each new connection, since both may change. `may_ask`: whether what is
+        called for may be sent; see `Connection`.
         """
-        return cls(Connection(access, name, reread))
+        return cls(Connection(access, name, reread, may_ask))
 
     async def close(self) -> None:
         """Close every connection."""

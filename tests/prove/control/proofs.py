@@ -33,6 +33,10 @@ def partition(_: int, folder: Path) -> dict[str, Any]:
     return leaders.trial_of_partitions(folder, cuts=5)
 
 
+def stop(_: int, folder: Path) -> dict[str, Any]:
+    return leaders.trial_of_stops(folder, 2 * leaders.STOPPED_AT)
+
+
 def take_over(_: int, folder: Path) -> dict[str, Any]:
     return leaders.trial_of_takeovers(folder, TAKEOVERS)
 
@@ -60,9 +64,10 @@ PROOFS: Final = (
     Proof(
         "partitions", "of two operators never do two write, though the leader is cut off from its Lease", 2, partition
     ),
+    Proof("stops", "a leader that stood still sends no write when it goes on after another has led", 2, stop),
     Proof(
         "takeovers",
-        "a leader that is killed is followed within 20 seconds, and one that is asked to go within 2",
+        "20 seconds after a leader was killed the next one writes, and 2 after it was asked to go",
         1,
         take_over,
     ),
