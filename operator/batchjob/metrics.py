@@ -33,6 +33,9 @@ LIVE_EVENTS = Counter("batchjob_live_events_total", "Live events that were told 
 API_REQUESTS = Counter(
     "batchjob_api_requests_total", "Requests to the Kubernetes API; code 0 means no answer.", ["verb", "code"]
 )
+CLOCK_AHEAD = Gauge(
+    "batchjob_clock_ahead_seconds", "How far the operator's clock is ahead of the store's; above 300 nothing expires."
+)
 IS_LEADER = Gauge("batchjob_is_leader", "1 where this replica reconciles, 0 where it stands by.")
 GATEWAY_REQUESTS = Histogram(
     "batchjob_gateway_requests_seconds",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ async def own_runs(own_server: RedisServer) -> AsyncIterator[Runs]:
 async def test_a_server_as_the_chart_makes_it_passes(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     await store.check()
     assert caplog.records == []
+
+
+async def test_the_store_tells_what_time_it_is_there(store: Store) -> None:
+    assert abs((datetime.now(UTC) - await store.now()).total_seconds()) < 60
 
 
 async def test_who_may_not_lead_any_more_asks_the_server_for_nothing_but_what_it_is(

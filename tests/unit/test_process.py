@@ -1,5 +1,6 @@
 """The operator's parts put together: who looks at BatchJobs, and who stands by."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -92,3 +93,18 @@ async def test_who_leads_no_longer_forgets_what_another_may_change(
     await operator._lead()
     assert not operator._users.have_told(run.uid, run.rate_limits)
     assert not operator._reconciler._memories
+
+
+async def test_when_the_clock_jumps_a_leader_looks_at_all_that_may_wait_for_a_time(operator: Operator) -> None:
+    due = datetime.now(UTC) + timedelta(hours=1)
+    notices = [{"deliveries": [{"nextAttemptTime": f"{due:%Y-%m-%dT%H:%M:%SZ}"}]}]
+    ended = body("b") | {"status": {"phase": "Succeeded", "observedGeneration": 1, "notifications": notices}}
+    operator._batch_job_moved("ADDED", body("a"))
+    operator._batch_job_moved("ADDED", ended)
+    operator._clock_jumped()
+    assert not operator._queue.expects(A), "it stands by"
+    operator._leads = True
+    operator._clock_jumped()
+    assert [operator._queue.expects(key) for key in (A, B)] == [True, False]
+    assert operator._outbox._queue.expects(B)
+    operator._outbox._queue.clear()

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from batchjob.controller.known import KnownBatchJobs, build_entry
 from batchjob.controller.retention import AT_ONCE, Keeping
@@ -51,6 +52,10 @@ class World:
     only: list[dict[str, str]] = field(default_factory=list)
     walks: int = 0  # through the store's keys
     forbidden: str = ""
+    ahead: float = 0  # seconds of our clock, of the store's
+
+    async def now(self) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=self.ahead)
 
     def has(self, *bodies: dict[str, Any]) -> None:
         for body in bodies:
@@ -107,6 +112,18 @@ async def test_what_is_gone_costs_neither_a_write_nor_another_walk_through_the_s
     assert (world.keys, world.walks) == ({}, 1)
     await world.keeping().sweep()  # another operator
     assert (world.walks, world.deleted, world.patched) == (2, [], [])
+
+
+async def test_a_clock_that_is_far_ahead_of_the_stores_deletes_nothing() -> None:
+    world = World(ahead=86_400)
+    world.has(ended("old", expires=-1), ended("due", ttlSecondsAfterFinished=0), ended("extra"))
+    keeping = world.keeping(keep=0)
+    await keeping.sweep()
+    assert (len(world.keys), world.deleted, world.patched) == (3, [], [])
+    assert REGISTRY.get_sample_value("batchjob_clock_ahead_seconds") == pytest.approx(86_400, abs=5)
+    world.ahead = -86_400  # then nothing of ours is too early
+    await keeping.sweep()
+    assert world.deleted == [(BATCH_JOBS.kind, "due")]
 
 
 async def test_workers_that_have_not_heard_of_the_end_keep_their_run() -> None:

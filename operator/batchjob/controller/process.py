@@ -16,6 +16,7 @@ from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.child_jobs import ChildJobs
+from batchjob.controller.clock import notice_jumps
 from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.indexing import Indexing
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
@@ -137,9 +138,18 @@ class Operator:
             group.create_task(self._outbox.lead())
             group.create_task(self._indexing.lead())
             group.create_task(self._live.lead())
+            group.create_task(notice_jumps(self._clock_jumped))
             group.create_task(self._housekeeping.follow_changes())
             group.create_task(self._housekeeping.keep_users(self._settings.users_seconds))
             group.create_task(self._housekeeping.sweep_orphans(self._settings.sweep_seconds))
+
+    def _clock_jumped(self) -> None:
+        """Whoever waits for a time of the clock reckons anew."""
+        for entry in self._known.entries():
+            self._owes(entry)
+            if entry.body is not None:
+                self._look_at((entry.namespace, entry.name))
+        self._schedules.look_at_all()
 
     async def _check_store(self) -> None:
         """Refuse a store that would lose items; one that does not answer yet is waited for."""

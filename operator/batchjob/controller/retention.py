@@ -4,6 +4,8 @@ A part of the leader's sweep, and no timer an object: ten thousand that have end
 memory, and a walk through the store's keys only when one more has expired. What to remove follows from
 `status.results.expiresAt` alone, so it can be begun again at any line; a queue that has too many that are Complete
 moves that time of the oldest of them to now, which is one write, and the next steps are the same for all.
+
+What is deleted does not come back, and a clock may be set wrong: nothing is while ours is far ahead of the store's.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,9 +20,12 @@ from batchjob.controller.users import Users
 from batchjob.core.retention import Kept, surplus
 from batchjob.errors import ApiUnavailable, Conflict, KubernetesError, NotFound
 from batchjob.kube import BATCH_JOBS, JOBS, Kube
+from batchjob.metrics import CLOCK_AHEAD
 from batchjob.store import Store
 
 AT_ONCE: Final = 500  # writes of one sweep, some seconds' worth: those who work come first
+
+AHEAD_SECONDS: Final = 300.0  # clocks of one cluster differ by less
 
 logger = log.get(__name__)
 
@@ -50,6 +55,11 @@ class Keeping:
     async def sweep(self) -> None:
         """Remove what is due. Errors: KubernetesError, StoreError; the next sweep goes on."""
         now = datetime.now(UTC)
+        ahead = (now - await self._store.now()).total_seconds()
+        CLOCK_AHEAD.set(ahead)
+        if ahead > AHEAD_SECONDS:
+            logger.warning("the clock is ahead of the store's: nothing is deleted", seconds=round(ahead))
+            return
         ended = [entry for entry in self._known.entries() if entry.body is None]
         to_go = [entry for entry in ended if entry.is_to_go(now)]
         self._deleted &= {entry.uid for entry in to_go}

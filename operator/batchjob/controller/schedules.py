@@ -80,13 +80,17 @@ class Schedules:
             await copy.synced.wait()
         self._queue.clear()
         self._last_words = {}
-        for key in self._schedules.known_keys():
-            self._queue.add(key)
+        self.look_at_all()
         try:
             await self._queue.work(self._look, WORKERS)
         finally:
             self._last_words = None
             self._queue.clear()
+
+    def look_at_all(self) -> None:
+        """Look at every BatchSchedule, where we lead."""
+        for key in self._schedules.known_keys():
+            self._look_at(key)
 
     async def _look(self, key: ObjectKey) -> None:
         try:

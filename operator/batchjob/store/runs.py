@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 import structlog
@@ -78,6 +79,11 @@ class Store:
         """Ask whether this server can hold runs: ConfigurationError if not; warns if it forgets at a restart."""
         for [info] in await self._connection.everywhere(("INFO",)):
             _check_server(dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line))
+
+    async def now(self) -> datetime:
+        """What time it is for the store; of several servers, for the one that is furthest behind."""
+        answers = await self._connection.everywhere(("TIME",))
+        return datetime.fromtimestamp(min(int(seconds) for [(seconds, _)] in answers), UTC)
 
     async def load_scripts(self) -> None:
         """Give the server our scripts; idempotent."""
