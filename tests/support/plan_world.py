@@ -15,7 +15,7 @@ from batchjob.controller import actions as do
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.ending import plan_ended
 from batchjob.controller.light import measure
-from batchjob.controller.manifests import PodSettings, child_name
+from batchjob.controller.manifests import KUEUE_LABEL, PodSettings, child_name
 from batchjob.controller.observed import (
     EPOCH,
     FINISHED_BEFORE,
@@ -278,6 +278,7 @@ class World:
                 name=name,
                 uid=f"uid-of-{name}",
                 suspended=manifest["spec"].get("suspend", False),
+                kueue=manifest["metadata"]["labels"].get(KUEUE_LABEL),
                 parallelism=manifest["spec"]["parallelism"],
                 active=1,
                 ready=0,

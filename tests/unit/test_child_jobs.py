@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from batchjob.controller.child_jobs import ChildJobs, shorten
 from batchjob.controller.children import is_held, read_child
+from batchjob.controller.manifests import KUEUE_LABEL
 from batchjob.kube import JOBS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,6 +44,14 @@ def test_a_job_is_kept_without_its_template_and_read_all_the_same() -> None:
     assert "template" not in kept["spec"]
     assert "managedFields" not in kept["metadata"]
     assert read_child(kept, 0, NOW) == read_child(job(5, **status), 0, NOW)
+
+
+def test_of_a_jobs_labels_only_that_is_kept_which_says_that_it_is_kueues() -> None:
+    mine, kueues = job(5), job(5)
+    mine["metadata"]["labels"] = {"batchjob.dev/uid": "u1"}
+    kueues["metadata"]["labels"] = mine["metadata"]["labels"] | {KUEUE_LABEL: "gpus"}
+    assert [shorten(one)["metadata"].get("labels") for one in (mine, kueues)] == [None, {KUEUE_LABEL: "gpus"}]
+    assert [read_child(shorten(one), 0, NOW).kueue for one in (mine, kueues)] == [None, "gpus"]
 
 
 def test_only_a_change_of_what_is_read_of_a_job_is_worth_a_look() -> None:

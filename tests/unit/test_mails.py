@@ -15,6 +15,7 @@ from batchjob.api.notifications import DeliveryState
 from batchjob.controller import mails
 from batchjob.controller.destinations import Destinations
 from batchjob.controller.mails import Server, judge, send
+from batchjob.controller.notices import Outcome
 from batchjob.core.smtp import WORDS, quoted
 from batchjob.errors import ConfigurationError
 
@@ -99,7 +100,7 @@ ANSWERS = OK | {"DATA": "354 go on", "QUIT": "221 bye"}
 @asynccontextmanager
 async def a_server(
     monkeypatch: pytest.MonkeyPatch, **answers: str
-) -> AsyncIterator[tuple[Neighbour, asyncio.Task[mails.Outcome]]]:
+) -> AsyncIterator[tuple[Neighbour, asyncio.Task[Outcome]]]:
     """A mail server, and the attempt to send it a mail."""
     neighbour = Neighbour(ANSWERS | answers)
     ours, theirs = socket.socketpair()

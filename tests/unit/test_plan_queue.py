@@ -304,6 +304,45 @@ def test_a_job_that_waits_for_kueue_waits_on_while_the_queue_is_away() -> None:
     assert not world.run.paused
 
 
+def test_a_job_from_before_its_queue_had_kueue_goes_on_without_it_after_a_pause() -> None:
+    world = World(queue=BatchQueueSpec(), spec={"parallelism": 2})
+    world.look()
+    world.load(10)
+    world.settle()
+    world.edit(suspend=True)
+    world.settle()
+    world.queue = BatchQueueSpec.model_validate({"kueue": {"queueName": "gpus"}})
+    world.settle()
+    world.edit(suspend=False)
+    world.settle()
+    child = world.child()
+    assert child
+    assert not child.suspended, "nobody else will"
+    assert world.status
+    assert world.status.phase is Phase.RUNNING
+    world.end_job(("BackoffLimitExceeded", ""))
+    world.settle()
+    assert condition(world.status, ConditionType.QUEUED)[1] == "WaitingForQuota", "the next one is Kueue's"
+
+
+def test_a_job_of_kueues_stays_kueues_though_its_queue_has_it_no_more() -> None:
+    world = World(queue=BatchQueueSpec.model_validate({"kueue": {"queueName": "gpus"}}), spec={"parallelism": 2})
+    world.look()
+    world.queue = BatchQueueSpec()
+    world.edit(parallelism=3)
+    world.settle()
+    child = world.child()
+    assert child
+    assert (child.suspended, child.parallelism) == (True, 2), "both are Kueue's"
+    assert condition(world.status, ConditionType.QUEUED)[2] == "Waits until Kueue admits the Job in LocalQueue gpus."
+    for suspend in (True, False):
+        world.edit(suspend=suspend)
+        world.settle()
+    child = world.child()
+    assert child
+    assert (child.suspended, child.parallelism, child.kueue) == (False, 3, None), "a pause is the way out"
+
+
 def test_under_kueue_a_pause_takes_the_job_away_and_a_resume_makes_another() -> None:
     world = World(queue=BatchQueueSpec.model_validate({"kueue": {"queueName": "gpus"}}))
     world.look()

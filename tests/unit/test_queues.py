@@ -50,6 +50,26 @@ def test_who_may_start_because_another_left_is_told(queues: Queues, told: list[s
     assert again.workers == 1
 
 
+def test_who_has_ended_keeps_the_places_of_its_pods_until_they_have_left_and_gets_no_more(
+    queues: Queues, told: list[str]
+) -> None:
+    queues.seen(queue("custom", maxWorkers=5), False)
+    other, wants = claim("z", 0)._replace(workers=2), claim("x", 1)._replace(workers=5)
+    queues.place("custom", "z", other)
+    assert queues.place("custom", "x", wants, rate=7.0) == (3, None, "", 0), "of five it gets what is left"
+    queues.place("custom", "y", claim("y", 2))
+    queues.ended("x", has=3)
+    assert (queues.rate("custom"), told) == (0, [])
+    queues.forget("z")
+    assert (told, queues.line("custom").workers) == (["y"], 4)
+    queues.ended("x", has=1)
+    assert queues.line("custom").workers == 2
+    queues.ended("x", has=0)
+    assert queues.line("custom").workers == 1
+    queues.ended("x", has=2)
+    assert queues.line("custom").workers == 1, "it was not in the books"
+
+
 def test_a_change_of_its_status_concerns_no_batch_job_and_one_of_its_spec_does(queues: Queues) -> None:
     assert queues.seen(queue("custom", paused=True), False)
     assert not queues.seen(queue("custom", paused=True) | {"status": {"waiting": 3}}, False)

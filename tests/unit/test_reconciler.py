@@ -1,8 +1,9 @@
 """One look: what is left to a later one while others wait to be started."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import AsyncMock, Mock
+from unittest.mock import AsyncMock, Mock, call
 
 import pytest
 
@@ -11,7 +12,8 @@ from batchjob.controller.actions import CreateJob, Plan
 from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
-from batchjob.controller.observed import Parent
+from batchjob.controller.observed import Ended, Parent
+from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import CROWD, OBSTACLES, Reconciler
 from batchjob.controller.record import build_record
 from batchjob.controller.workqueue import Workqueue
@@ -131,6 +133,26 @@ async def test_a_second_job_is_told_of_at_once_since_its_name_follows_from_the_s
     await stage.look()
     assert stage.world.status
     assert stage.world.status.jobs_created == 2
+
+
+@pytest.mark.parametrize(("job", "has"), [({}, 5), ({"suspended": True}, 0), ({"ended": True}, 0), (None, 0)])
+async def test_the_pods_of_a_batchjob_that_has_ended_count_until_they_have_left(
+    job: dict[str, Any] | None, has: int
+) -> None:
+    world = World(spec={"parallelism": 5})
+    world.look()
+    child = world.child()
+    assert child
+    ended = Ended(NAME, UID, 1.0, has_user=True, child=None if job is None else replace(child, **job))
+    known, queues = Mock(spec=KnownBatchJobs), Mock(spec=Queues)
+    known.gone.return_value = ()
+    known.get.return_value = Mock(namespace="team", uid=UID, body=None)
+    observer = Mock()
+    observer.ended.return_value = ended
+    carry_out = AsyncMock(return_value=set())
+    await Reconciler(Mock(), known, Workqueue(), observer, carry_out, queues, SETTINGS).look(KEY)
+    assert queues.mock_calls == [call.ended(UID, has)]
+    assert carry_out.await_count == 1
 
 
 async def test_a_status_that_is_refused_is_nothing_that_its_owner_could_correct() -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from batchjob.controller.known import KnownBatchJobs
-from batchjob.controller.manifests import child_name
+from batchjob.controller.manifests import KUEUE_LABEL, child_name
 from batchjob.controller.queues import Queues
 from batchjob.controller.takeover import restore
 from tests.support.plan_world import NAME, UID
@@ -16,18 +16,23 @@ KUEUE = {"kueue": {"queueName": "team"}}
 class OneJob:
     """The Jobs of the run: one."""
 
-    def __init__(self, **spec: Any) -> None:
+    def __init__(self, kueue: str | None = None, **spec: Any) -> None:
+        self._labels = {KUEUE_LABEL: kueue} if kueue else {}
         self._spec = spec
 
     def owned_by(self, *_: str) -> list[dict[str, Any]]:
         metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        metadata |= {"labels": self._labels}
         return [{"metadata": metadata, "spec": {"parallelism": 3} | self._spec}]
 
 
 @pytest.mark.parametrize(
     ("phase", "job", "queue", "held"),
     [
-        ("Queued", {"suspend": True}, KUEUE, (1, 3)),  # it has its turn: what it waits for is Kueue
+        ("Queued", {"suspend": True, "kueue": "team"}, {}, (1, 3)),  # it has its turn: what it waits for is Kueue
+        ("Queued", {"suspend": True}, KUEUE, (0, 0)),  # of a Job from before its queue had it, Kueue knows nothing
+        ("Succeeded", {}, {}, (1, 3)),  # its pods have yet to leave
+        ("Succeeded", {"suspend": True}, {}, (0, 0)),
         ("Suspended", {"suspend": True}, {}, (0, 0)),
         ("Queued", {"suspend": True}, {}, (0, 0)),
         ("Pending", {}, {}, (1, 3)),  # its Job was made, and the status does not tell of it yet
@@ -59,7 +64,7 @@ def test_a_new_leader_counts_whoever_had_its_turn(
             "queueName": "nightly",
             "parallelism": 5,
         },
-        "status": {"phase": phase},
+        "status": {"phase": phase, "observedGeneration": 1},
     })  # fmt: skip
     restore(queues, known, cast("Any", OneJob(**job)))
     line = queues.line("nightly")

@@ -150,14 +150,15 @@ def build_run(seen: Observed, epoch: str) -> Run:
 
 
 def kueue_of(seen: Observed) -> str | None:
-    """The LocalQueue whose Kueue admits the pods; None: nobody but us."""
+    """The LocalQueue whose Kueue is to admit the pods of the next Job; None: nobody but us."""
     return seen.queue.kueue.queue_name if seen.queue and seen.queue.kueue else None
 
 
 def waits_for_kueue(seen: Observed) -> Verdict | None:
     """Whether Kueue has not let the Job's pods start, or has taken them back."""
-    name = kueue_of(seen)
-    if name is None or (seen.child and (seen.child.ended or not seen.child.suspended)):
+    child = seen.child
+    name = child.kueue if child and not child.ended else kueue_of(seen)
+    if name is None or (child and (child.ended or not child.suspended)):
         return None
     message = f"Waits until Kueue admits the Job in LocalQueue {name}."
     return Verdict(Phase.QUEUED, Reason.WAITING_FOR_QUOTA, message)
@@ -168,7 +169,7 @@ def slots_of(seen: Observed) -> int:
     if seen.place is not None:
         return seen.place.workers
     if seen.queue is None:  # while its queue is away what runs goes on, and nothing starts
-        return held_slots(seen.child, None)
+        return held_slots(seen.child)
     return seen.child.parallelism if seen.child else seen.job.spec.parallelism
 
 

@@ -7,6 +7,7 @@ at each of its lines would cost more than the looks that decide something.
 from typing import Any, Final
 
 from batchjob.controller.informer import Informer
+from batchjob.controller.manifests import KUEUE_LABEL
 
 KEPT: Final = {
     "metadata": (
@@ -30,11 +31,14 @@ class ChildJobs(Informer):
 
 def shorten(job: dict[str, Any]) -> dict[str, Any]:
     """What is kept of a Job."""
-    return {
+    kept = {
         part: {name: job[part][name] for name in names if name in job[part]}
         for part, names in KEPT.items()
         if part in job
     }
+    if queue := job["metadata"].get("labels", {}).get(KUEUE_LABEL):
+        kept["metadata"]["labels"] = {KUEUE_LABEL: queue}
+    return kept
 
 
 def _without_version(job: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from batchjob.api.run import EXIT_CONFIGURATION
-from batchjob.controller.manifests import child_name
+from batchjob.controller.manifests import KUEUE_LABEL, child_name
 from batchjob.controller.observed import EPOCH, FINISHED_BEFORE, FRUITLESS_BEFORE, ChildJob, Trouble
 from batchjob.core.reasons import Reason
 
@@ -39,6 +39,7 @@ def read_child(job: dict[str, Any], index: int, now: datetime) -> ChildJob:
         name=metadata["name"],
         uid=metadata["uid"],
         suspended=spec.get("suspend", False),
+        kueue=metadata.get("labels", {}).get(KUEUE_LABEL),
         parallelism=spec.get("parallelism", 1),
         active=status.get("active", 0),
         ready=status.get("ready", 0),

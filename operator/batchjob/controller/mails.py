@@ -104,11 +104,11 @@ async def _send(destinations: Destinations, server: Server, message: EmailMessag
     To one that says nothing the connection is just closed: as a context manager the library would send QUIT first and
     wait for its answer, also where we are cancelled, and a leader that goes would wait with it.
     """
-    client: aiosmtplib.SMTP | None = None
+    client = _client(server)
     try:
         async with asyncio.timeout(SECONDS):
-            client = _client(await _connect(destinations, server), server)
-            await client.connect()
+            connection = await _connect(destinations, server)
+            await client.connect(sock=connection, port=None if connection else server.port)
             await client.send_message(message)
     except (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused):
         await _quit(client)
@@ -116,22 +116,19 @@ async def _send(destinations: Destinations, server: Server, message: EmailMessag
     else:
         await _quit(client)
     finally:
-        if client:
-            client.close()
+        client.close()
 
 
-async def _quit(client: aiosmtplib.SMTP | None) -> None:
+async def _quit(client: aiosmtplib.SMTP) -> None:
     """Nothing that becomes of it changes what the server has said of the mail."""
-    if client and client.is_connected:
+    if client.is_connected:
         with suppress(aiosmtplib.SMTPException):
             await client.quit(timeout=QUIT_SECONDS)
 
 
-def _client(connection: socket.socket | None, server: Server) -> aiosmtplib.SMTP:
+def _client(server: Server) -> aiosmtplib.SMTP:
     return aiosmtplib.SMTP(
         hostname=server.host,
-        port=None if connection else server.port,
-        sock=connection,
         use_tls=server.tls is SmtpTls.TLS,
         start_tls=server.tls is SmtpTls.STARTTLS,
         tls_context=trusting() if server.tls is not SmtpTls.NONE else None,

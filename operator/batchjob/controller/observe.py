@@ -178,7 +178,7 @@ class Observer:
         of it before would be more than the queue allows.
         """
         name, uid, claim = seen.job.spec.queue, seen.job.metadata.uid, claim_of(seen)
-        has = held_slots(seen.child, seen.queue)
+        has = held_slots(seen.child)
         if claim is None and has:
             return seen
         keeps = claim and claim._replace(workers=max(claim.workers, has))

@@ -36,6 +36,7 @@ class ChildJob:
     name: str
     uid: str
     suspended: bool
+    kueue: str | None  # the LocalQueue whose Kueue suspends it and lets it go on; None: we do
     parallelism: int
     active: int
     ready: int

@@ -134,7 +134,7 @@ def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:
         actions.append(SetBreaker(breaker))
     if snapshot.paused != pause:
         actions.append(PauseRun() if pause else ResumeRun(seen.job.spec.resume_token if snapshot.tripped else None))
-    if kueue_of(seen) and seen.child and not seen.child.ended:
+    if seen.child and seen.child.kueue and not seen.child.ended:  # by its label, whatever its queue says by now
         if not pause:  # its suspend and parallelism are Kueue's
             return _keep(seen, snapshot, actions, settings)
         return _keep(replace(seen, child=None), snapshot, [*actions, *delete_job(seen.child)], settings)

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.run import SourceLimits
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.observed import ChildJob, Observed, Trouble
@@ -55,20 +54,19 @@ def build_claim(seen: Observed) -> Claim:
         priority=seen.in_force.priority,
         created=job.metadata.creation_timestamp,
         uid=job.metadata.uid,
-        owner=owner_of(job),
+        owner=owner_of(job.spec.owner, job.metadata.namespace),
         workers=min(_slots(seen), (seen.queue and seen.queue.limits.max_parallelism) or job.spec.parallelism),
     )
 
 
-def owner_of(job: BatchJob) -> str:
+def owner_of(named: str | None, namespace: str) -> str:
     """Who takes turns with others in a queue: where nobody is named, a namespace does."""
-    return job.spec.owner or f"namespace {job.metadata.namespace}"
+    return named or f"namespace {namespace}"
 
 
-def held_slots(child: ChildJob | None, queue: BatchQueueSpec | None) -> int:
+def held_slots(child: ChildJob | None) -> int:
     """Worker pods that a queue counts for this Job: those it has, or gets as soon as Kueue lets it."""
-    is_kueues = queue is not None and queue.kueue is not None
-    return child.parallelism if child and not child.ended and (is_kueues or not child.suspended) else 0
+    return child.parallelism if child and not child.ended and (child.kueue or not child.suspended) else 0
 
 
 def _slots(seen: Observed) -> int:

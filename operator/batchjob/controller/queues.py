@@ -108,8 +108,17 @@ class Queues:
         self._admit(queue, but=uid)
         return line.place(uid)
 
+    def ended(self, uid: str, has: int) -> None:
+        """A BatchJob has ended: the worker pods that it `has` count until they have left, and it gets no more."""
+        if not has:
+            self.forget(uid)
+        elif queue := self._where.get(uid):
+            self._rates.pop(uid, None)
+            self.line(queue).keep(uid, has)
+            self._admit(queue)
+
     def forget(self, uid: str) -> None:
-        """A BatchJob ended, was paused or deleted: what it had is for others."""
+        """A BatchJob that has no pods any more ended, was paused or deleted: what it had is for others."""
         if queue := self._where.pop(uid, None):
             self._rates.pop(uid, None)
             if self.line(queue).leave(uid):

@@ -23,6 +23,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.observe import Memory, Observer
 from batchjob.controller.observed import Trouble
 from batchjob.controller.plan import make_plan, plan_obstructed
+from batchjob.controller.queueing import held_slots
 from batchjob.controller.queues import Queues
 from batchjob.controller.status import build_invalid_status
 from batchjob.controller.users import NameTaken
@@ -142,8 +143,10 @@ class Reconciler:
 
     async def _plan(self, entry: Entry) -> Plan:
         if entry.body is None:
-            self._forget(entry.uid)
-            return plan_ended(self._observer.ended(entry), self._settings.linger_seconds)
+            ended = self._observer.ended(entry)
+            self._queues.ended(entry.uid, held_slots(ended.child))
+            self._memories.pop(entry.uid, None)
+            return plan_ended(ended, self._settings.linger_seconds)
         try:
             seen = await self._observer.observe(entry, self._memory(entry))
         except ValidationError as error:
@@ -192,7 +195,7 @@ class Reconciler:
         self._memories.clear()
 
     def _forget(self, uid: str) -> None:
-        """It has ended or is gone: nothing more of it moves."""
+        """It is gone."""
         self._queues.forget(uid)
         self._memories.pop(uid, None)
 

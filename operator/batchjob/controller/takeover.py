@@ -6,6 +6,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from batchjob.api.defaults import effective
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.status import Phase
 from batchjob.controller.children import newest_child
 from batchjob.controller.informer import Informer
@@ -14,6 +15,7 @@ from batchjob.controller.queueing import held_slots, owner_of
 from batchjob.controller.queues import Queues
 from batchjob.core.admission import Claim
 
+LEAST: Final = 10  # of priorities
 RUNNING: Final = frozenset({Phase.RUNNING, Phase.FINALIZING})
 
 
@@ -22,22 +24,20 @@ def restore(queues: Queues, known: KnownBatchJobs, jobs: Informer) -> None:
     queues.clear()
     now = datetime.now(UTC)
     for entry in known.entries():
-        if entry.body is None:
-            continue
-        found = jobs.owned_by(entry.namespace, entry.uid)
-        child = newest_child(found, entry.name, entry.uid, entry.jobs_created, now)
-        workers = held_slots(child, queues.spec(entry.queue))
-        if workers or entry.phase in RUNNING:
-            _restore(queues, entry, workers)
+        found = list(jobs.owned_by(entry.namespace, entry.uid))
+        child = found and newest_child(found, entry.name, entry.uid, entry.jobs_created, now)
+        workers = held_slots(child or None)
+        if (workers or entry.phase in RUNNING) and (queue := queues.spec(entry.queue)):
+            _restore(queues, queue, entry, workers)
 
 
-def _restore(queues: Queues, entry: Entry, workers: int) -> None:
-    try:
-        job = entry.parse()
-    except ValidationError:
-        return  # of a newer version: it is looked at, and says so
-    queue = queues.spec(entry.queue)
-    if queue is not None:
-        priority = effective(job.spec, queue.defaults).priority
-        claim = Claim(priority, entry.created, entry.uid, owner_of(job), workers or job.spec.parallelism)
-        queues.restore(entry.queue, claim)
+def _restore(queues: Queues, queue: BatchQueueSpec, entry: Entry, workers: int) -> None:
+    priority = LEAST
+    if entry.body is not None:  # else it has ended, and only has what it has until its pods have left
+        try:
+            spec = entry.parse().spec
+        except ValidationError:
+            return  # of a newer version: it is looked at, and says so
+        priority, workers = effective(spec, queue.defaults).priority, workers or spec.parallelism
+    owner = owner_of(entry.owner, entry.namespace)
+    queues.restore(entry.queue, Claim(priority, entry.created, entry.uid, owner, workers))

@@ -102,6 +102,11 @@ class Line:
             insort(self._order.setdefault(claim.priority, {}).setdefault(claim.owner, []), claim)
             self._moved = True
 
+    def keep(self, uid: str, workers: int) -> None:
+        """It wants no more workers than these, which it has: it ended, and they have yet to leave."""
+        if uid in self._active:
+            self._set(self._active[uid][0]._replace(workers=workers), workers)
+
     def leave(self, uid: str) -> bool:
         """It ended, was paused or deleted; returns whether it was here."""
         if uid in self._active:

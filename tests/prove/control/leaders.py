@@ -25,7 +25,7 @@ PATIENCE_SECONDS: Final = 90.0  # for a takeover, so that its figure is known wh
 KILL_SECONDS: Final = 20.0  # promised of a takeover: the Lease, and a look at what there is
 SIGTERM_SECONDS: Final = 2.0
 # Writes of the first in whose middle it stands still; the next is a moment away when it goes on.
-STOPPED_AT: Final = ("POST .*/secrets$", "POST .*/jobs$", "PATCH .*/batchjobs/.*/status$")
+STOPPED_AT: Final = ("POST .*/jobs$", "POST .*/secrets$", "PATCH .*/batchjobs/.*/status$")
 
 
 @contextmanager

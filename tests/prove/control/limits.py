@@ -1,19 +1,22 @@
 """What queues promise, held against every version of every BatchJob and Job of a run of some hundred BatchJobs.
 
-Pods have no part in it: a BatchJob runs from the moment its Job may have pods until that has ended, is suspended or
-goes, and the trial itself ends, pauses and deletes BatchJobs, a round of all that run at a time. Between two rounds,
-when nothing more may start, it looks at who did.
+Pods have no part in it: what counts is Jobs that may have pods, until they have ended, are suspended or go, whatever
+their BatchJobs say by then. The trial itself ends, pauses and deletes BatchJobs, a round of all that run at a time; of
+some only the run ends, and their Jobs stay for a while, as where pods are still on their way. Between two rounds, when
+nothing more may start, it looks at who did.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
-from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
 
+from batchjob.api.run import StoreAccess
+from batchjob.core.reasons import Reason
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, JOBS, Access, Kube, Resource
+from batchjob.store import Store
 from tests.prove.control.stage import Place
 from tests.support.accounts import SYSTEM
 from tests.support.cluster_jobs import own_namespace
@@ -30,6 +33,7 @@ QUEUES: Final[dict[str, dict[str, Any]]] = {
 }
 NO_LIMIT: Final = 1_000_000
 OWNERS: Final = ("carol", "dave", "erin", "frank")
+LINGER_SECONDS: Final = 1.0  # of a Job whose run has ended
 UNTHROTTLED: Final = {"kube_qps": 1000, "kube_burst": 1000, "progress_percent": 1000, "progress_max_seconds": 100_000}
 
 
@@ -73,7 +77,7 @@ class Picture:
         for job in self.objects[JOBS.kind].values():
             name = job["metadata"]["labels"]["batchjob.dev/name"]
             run = self.objects[BATCH_JOBS.kind].get(name)
-            if run and run["spec"]["queueName"] == queue and not _has_ended(run) and _may_have_pods(job):
+            if run and run["spec"]["queueName"] == queue and _may_have_pods(job):
                 found[name] = found.get(name, 0) + job["spec"]["parallelism"]
         return found
 
@@ -157,8 +161,9 @@ def _may_have_pods(job: dict[str, Any]) -> bool:
 class Trial:
     """One run, and all that was seen of it."""
 
-    def __init__(self, kube: Kube, namespace: str, seed: int) -> None:
+    def __init__(self, kube: Kube, store: Store, namespace: str, seed: int) -> None:
         self._kube = kube
+        self._store = store
         self._namespace = namespace
         self._random = Random(seed)
         self._moved = asyncio.Event()
@@ -244,13 +249,21 @@ class Trial:
             self._check_order(queue)
 
     async def _stop(self, name: str) -> None:
-        how = self._random.choices(["cancel", "delete", "suspend"], [6, 2, 2])[0]
+        how = self._random.choices(["cancel", "delete", "suspend", "end"], [5, 2, 2, 2])[0]
         if how == "delete":
             await self._kube.delete(BATCH_JOBS, self._namespace, name)
+        elif how == "end":
+            await self._end(name)
         elif how == "cancel" or name in self._resumed:  # who was paused once is ended the next time
             await self.cancel(name)
         else:
             await self._kube.patch(BATCH_JOBS, self._namespace, name, {"spec": {"suspend": True}})
+
+    async def _end(self, name: str) -> None:
+        """End its run in the store, and have the operator look; its Job stays for LINGER_SECONDS."""
+        uid = self.now.objects[BATCH_JOBS.kind][name]["metadata"]["uid"]
+        await self._store.fail(uid, Reason.WORKERS_FAILED, "ended by the trial")
+        await self._kube.patch(BATCH_JOBS, self._namespace, name, {"metadata": {"annotations": {"trial": "ended"}}})
 
     async def cancel(self, name: str) -> None:
         """End one."""
@@ -283,20 +296,22 @@ def trial(place: Place, sizes: Sizes, seed: int) -> dict[str, Any]:
         for name, spec in QUEUES.items():
             kind = {"apiVersion": "batchjob.dev/v1alpha1", "kind": "BatchQueue", "metadata": {"name": name}}
             place.admin.apply(kind | {"spec": spec | {"paused": True}})
-        told = {"pod_namespace": SYSTEM, "watch_namespaces": namespace} | UNTHROTTLED
+        told = {"pod_namespace": SYSTEM, "watch_namespaces": namespace, "linger_seconds": LINGER_SECONDS}
+        told |= UNTHROTTLED
         try:
             with OperatorProcess(place.account, place.store_url, place.folder, **told):
-                found = asyncio.run(live(place.admin.kubeconfig, namespace, sizes, seed))
+                found = asyncio.run(live(place, namespace, sizes, seed))
         finally:
             place.admin("delete", "batchqueue", *QUEUES, "--ignore-not-found")
     return {"batchjobs": sum(sizes), "rounds": found.rounds} | held(found.events)
 
 
-async def live(kubeconfig: Path, namespace: str, sizes: Sizes, seed: int) -> Trial:
+async def live(place: Place, namespace: str, sizes: Sizes, seed: int) -> Trial:
     """Everybody waits, everybody runs."""
     async with AsyncExitStack() as stack:
-        kube = await stack.enter_async_context(Kube(Access.from_kubeconfig(kubeconfig)))
-        run = Trial(kube, namespace, seed)
+        kube = await stack.enter_async_context(Kube(Access.from_kubeconfig(place.admin.kubeconfig)))
+        store = await stack.enter_async_context(Store.connect(StoreAccess(url=place.store_url), name="trial"))
+        run = Trial(kube, store, namespace, seed)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         watches = [
             group.create_task(run.follow(kind, where))
