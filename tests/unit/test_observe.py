@@ -1,5 +1,6 @@
 """Looking at a BatchJob while the store hangs: the looks must not wait for it one after the other."""
 
+from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import AsyncMock
 
@@ -172,3 +173,13 @@ async def test_a_tally_that_a_runs_user_broke_keeps_no_batchjob_from_its_end() -
     observer = Observer(nothing, store, nothing, nothing, KnownBatchJobs(), Queues(lambda _: None), nothing)
     seen = await observer.observe(reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1"), Memory())
     assert (seen.tally, seen.damage) == (Tally(), None)
+
+
+def test_a_glance_asks_nobody_and_knows_the_job_all_the_same() -> None:
+    nothing = cast("Any", Nothing())
+    metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    jobs = cast("Any", SimpleNamespace(owned_by=lambda *_: [{"metadata": metadata, "spec": {"parallelism": 3}}]))
+    observer = Observer(None, None, None, jobs, KnownBatchJobs(), Queues(lambda _: None), nothing)  # type: ignore[arg-type]
+    seen = observer.glance(reads({"items": [{"id": "a", "data": {}}]}), Memory())
+    assert seen.child
+    assert (seen.child.parallelism, seen.snapshot, seen.job.metadata.name) == (3, None, NAME)

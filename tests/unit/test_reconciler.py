@@ -7,18 +7,20 @@ from unittest.mock import AsyncMock, Mock, call
 
 import pytest
 
-from batchjob.api.status import BatchJobStatus, Phase
-from batchjob.controller.actions import CreateJob, Plan
+from batchjob.api.status import BatchJobStatus, ConditionType, Phase
+from batchjob.controller.actions import CreateJob, Plan, SetSlots
 from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.manifests import slots_patch
 from batchjob.controller.observed import Ended, Parent
 from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import CROWD, OBSTACLES, Reconciler
 from batchjob.controller.record import build_record
 from batchjob.controller.workqueue import Workqueue
-from batchjob.errors import BatchJobError, Conflict, Invalid, NotFound, StoreFull
-from tests.support.plan_world import NAME, SETTINGS, UID, World
+from batchjob.errors import BatchJobError, Conflict, Forbidden, Invalid, NotFound, StoreFull
+from batchjob.kube import JOBS
+from tests.support.plan_world import NAME, SETTINGS, UID, World, condition
 
 KEY = ("team", NAME)
 
@@ -171,8 +173,9 @@ async def test_a_status_that_is_refused_is_nothing_that_its_owner_could_correct(
         NotFound("no such BatchJob"),
         {"metadata": {"uid": "of-another"}},
         {"metadata": {"uid": UID, "deletionTimestamp": "2026-01-01T00:00:00Z"}},
+        {"metadata": {"uid": UID}, "status": {"phase": "Succeeded"}},
     ],
-    ids=["it is gone", "another one has its name", "it is being deleted"],
+    ids=["it is gone", "another one has its name", "it is being deleted", "it has ended"],
 )
 async def test_a_job_that_went_with_its_batchjob_is_not_made_again(found: Any) -> None:
     kube = AsyncMock()
@@ -199,3 +202,26 @@ async def test_that_no_report_will_know_of_an_end_is_said_of_the_batchjob_and_it
     said = [call.args[2] for call in kube.create.await_args_list]
     assert [(event["reason"], event["regarding"]["name"]) for event in said] == [("NotRecorded", NAME)] * is_full
     assert all("No report will know of this BatchJob: the store is full. Raise" in event["note"] for event in said)
+
+
+async def test_slots_are_set_of_the_job_as_it_is_known() -> None:
+    kube, jobs = AsyncMock(), Mock()
+    jobs.get.return_value = {"metadata": {"resourceVersion": "17"}}
+    carry_out = CarryOut(kube, Mock(), Mock(), jobs, Mock())
+    entry = Mock(namespace="team", uid=UID)
+    await carry_out(entry, Plan((SetSlots("run-1", 2, None),)))
+    kube.patch.assert_awaited_once_with(JOBS, "team", "run-1", slots_patch(2, None), resource_version="17")
+    jobs.get.assert_called_once_with(("team", "run-1"))
+
+
+async def test_what_is_forbidden_while_looking_is_a_condition_too() -> None:
+    stage = Stage()
+    await stage.look()
+    seen = stage.world.observe()
+    observer = Mock(observe=AsyncMock(side_effect=Forbidden("pods is forbidden")), glance=Mock(return_value=seen))
+    stage._reconciler._observer = observer
+    await stage.look()
+    assert condition(stage.world.status, ConditionType.STALLED) == (
+        "True", "Refused", "pods is forbidden. Change the quota, policy, webhook or right that forbids it.",
+    )  # fmt: skip
+    assert stage.queue.expects(KEY), "it is tried again"

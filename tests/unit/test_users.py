@@ -21,11 +21,23 @@ class Cluster:
     def __init__(self) -> None:
         self.refusal: KubernetesError | None = None
         self.secrets: dict[str, Any] = {}
+        self.changed: list[str] = []  # the version that each change was of
+        self.deleted: list[tuple[str, str]] = []  # name and uid
 
     async def create(self, _: Resource, _namespace: str, body: dict[str, Any]) -> None:
         if self.refusal:
             raise self.refusal
+        body["metadata"] |= {"uid": f"s{len(self.secrets)}", "resourceVersion": "7"}
         self.secrets[body["metadata"]["name"]] = body
+
+    async def patch(
+        self, _: Resource, _namespace: str, name: str, change: Any, *, resource_version: str | None
+    ) -> None:
+        self.changed.append(resource_version)
+        self.secrets[name] |= change
+
+    async def delete(self, _: Resource, _namespace: str, name: str, *, uid: str) -> None:
+        self.deleted.append((name, uid))
 
     async def get(self, _: Resource, _namespace: str, name: str) -> dict[str, Any]:
         if name not in self.secrets:
@@ -40,6 +52,10 @@ class Passwords:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.caches: list[str] = []
+        self.revoked: list[str] = []
+
+    async def revoke(self, uid: str) -> None:
+        self.revoked.append(uid)
 
     async def grant(self, _: str, password: str, *, cache: str, **_more: Any) -> None:
         self.told.append(password)
@@ -78,3 +94,25 @@ async def test_where_there_is_no_secret_the_refusal_is_the_answer() -> None:
     cluster.refusal = Forbidden("exceeded quota")
     with pytest.raises(Forbidden, match="exceeded quota"):
         await users(cluster, Passwords()).admit(RUN)
+
+
+async def test_of_another_epoch_the_secret_is_written_again_as_it_was_read() -> None:
+    cluster, store = Cluster(), Passwords()
+    await users(cluster, store).admit(RUN)
+    cluster.refusal = AlreadyExists("there")
+    await users(cluster, store).admit(RUN.model_copy(update={"epoch": "e2"}))
+    assert (cluster.changed, len(set(store.told))) == (["7"], 1)
+
+
+@pytest.mark.parametrize("whose", ["u1", "another"])
+async def test_a_secret_goes_with_its_run_and_one_of_somebody_elses_under_its_name_stays(whose: str) -> None:
+    cluster, store = Cluster(), Passwords()
+    await users(cluster, store).admit(RUN)
+    [name] = cluster.secrets
+    cluster.secrets[name]["metadata"]["ownerReferences"][0]["uid"] = whose
+    await users(cluster, store).dismiss("team", name, "u1")
+    assert cluster.deleted == ([(name, "s0")] if whose == "u1" else [])
+    assert store.revoked == ["u1"]
+    cluster.secrets.clear()
+    await users(cluster, store).dismiss("team", name, "u1")
+    assert store.revoked == ["u1", "u1"], "it was gone before"

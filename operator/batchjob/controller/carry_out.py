@@ -35,6 +35,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import slots_patch
 from batchjob.controller.reports import Reports
 from batchjob.controller.users import NameTaken, Users
+from batchjob.core.phases import TERMINAL
 from batchjob.core.reasons import Reason
 from batchjob.core.records import RunRecord
 from batchjob.errors import AlreadyExists, BatchJobError, Conflict, Invalid, StoreFull
@@ -111,15 +112,21 @@ class CarryOut:
                 await self._reports.prepare(entry.uid, wanted)
             case Admit(run):
                 await self._users.admit(await self._with_items(entry, run))
-            case SetSlots(name, parallelism, suspend):
-                patch = slots_patch(parallelism, suspend)
-                self._jobs.remember(await self._kube.patch(JOBS, entry.namespace, name, patch))
+            case SetSlots():
+                await self._set_slots(entry.namespace, action)
             case DeleteJob(name, uid):
                 await self._kube.delete(JOBS, entry.namespace, name, uid=uid)
             case Dismiss(secret):
                 await self._users.dismiss(entry.namespace, secret, entry.uid)
             case _:
                 await self._tell_store(entry.uid, action)
+
+    async def _set_slots(self, namespace: str, wanted: SetSlots) -> None:
+        """Of the Job as we know it; where it has changed since, Conflict, and another look decides."""
+        known = self._jobs.get((namespace, wanted.name))
+        version = known["metadata"]["resourceVersion"] if known else None
+        patch = slots_patch(wanted.parallelism, wanted.suspend)
+        self._jobs.remember(await self._kube.patch(JOBS, namespace, wanted.name, patch, resource_version=version))
 
     async def _tell_store(self, uid: str, action: Action) -> None:
         match action:
@@ -173,13 +180,14 @@ class CarryOut:
         return run.model_copy(update={"spec": run.spec.model_copy(update={"source": source})})
 
     async def _must_be_there(self, entry: Entry) -> None:
-        """Its Job may be gone because the BatchJob is, and our copy behind: another one would start pods of nobody's.
+        """Its Job may be gone because the BatchJob is, or has ended, and our copy behind: who would want those pods?
 
         Raises NotFound or Conflict, upon which the reconciler reads it again.
         """
-        metadata = (await self._kube.get(BATCH_JOBS, entry.namespace, entry.name))["metadata"]
-        if metadata["uid"] != entry.uid or "deletionTimestamp" in metadata:
-            raise Conflict(f"BatchJob {entry.namespace}/{entry.name} is being deleted, or is another one by now")
+        found = await self._kube.get(BATCH_JOBS, entry.namespace, entry.name)
+        metadata, has_ended = found["metadata"], (found.get("status") or {}).get("phase") in TERMINAL
+        if metadata["uid"] != entry.uid or "deletionTimestamp" in metadata or has_ended:
+            raise Conflict(f"BatchJob {entry.namespace}/{entry.name} has ended, goes, or is another one by now")
 
     async def _create_job(self, entry: Entry, manifest: dict[str, Any]) -> JobReference:
         name = manifest["metadata"]["name"]

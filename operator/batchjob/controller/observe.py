@@ -139,8 +139,7 @@ class Observer:
             certain, damage = None, str(error)
         has_ended = snapshot is not None and snapshot.state in ENDED
         tally = await self._tally(entry.uid) if has_ended else Tally()
-        created = job.status.jobs_created if job.status else 0
-        child = newest_child(self._jobs.owned_by(entry.namespace, entry.uid), entry.name, entry.uid, created, now)
+        child = self._child(entry, now)
         stuck = _no_pod_starts(child, snapshot)
         troubled = child if child and (stuck or child.is_losing) else None
         pods = await self._pods(entry) if troubled else []
@@ -188,17 +187,25 @@ class Observer:
         waits = place and place.position and self._queues.wait_seconds(name, place.position)
         return replace(seen, place=place, wait_seconds=waits or None)
 
+    def glance(self, entry: Entry, memory: Memory) -> Observed:
+        """What is known of a BatchJob without asking anybody."""
+        now, since = datetime.now(UTC), memory.since_write_seconds()
+        child, queue = self._child(entry, now), self._queues.spec(entry.queue)
+        return Observed(job=entry.parsed, now=now, fresh_epoch="", child=child, queue=queue, since_write_seconds=since)
+
+    def _child(self, entry: Entry, now: datetime) -> ChildJob | None:
+        jobs = self._jobs.owned_by(entry.namespace, entry.uid)
+        return newest_child(jobs, entry.name, entry.uid, entry.jobs_created, now)
+
     def ended(self, entry: Entry) -> Ended:
         """What is left of a BatchJob that has ended."""
         now = datetime.now(UTC)
-        jobs = list(self._jobs.owned_by(entry.namespace, entry.uid))
-        child = newest_child(jobs, entry.name, entry.uid, entry.jobs_created, now)
         return Ended(
             name=entry.name,
             uid=entry.uid,
             seconds=seconds_since(entry.completion_time, now) or 0.0,
             has_user=entry.uid in self._users.present,
-            child=child,
+            child=self._child(entry, now),
         )
 
     async def _snapshot(self, uid: str) -> tuple[Snapshot | None, float | None, str | None]:

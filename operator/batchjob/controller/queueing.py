@@ -3,7 +3,6 @@
 from typing import Final
 
 from batchjob.api.run import SourceLimits
-from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.observed import ChildJob, Observed, Trouble
 from batchjob.core.admission import Claim
 from batchjob.core.rates import items_per_minute

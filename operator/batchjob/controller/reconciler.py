@@ -43,7 +43,7 @@ from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
 
 CROWD: Final = 16  # BatchJobs that wait to be started; of fewer, each says within a second that it was seen
-# What keeps a plan from being carried out and is not ours to mend: the reason of the condition, and what to do.
+# What keeps a plan from being made or carried out and is not ours to mend: the reason of the condition, and what to do.
 OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
     NameTaken: (Reason.NAME_TAKEN, ""),
     Invalid: (Reason.REFUSED, " Correct it, in a new BatchJob where it is immutable."),
@@ -99,8 +99,8 @@ class Reconciler:
         if entry is None:
             self._queue.forget_failures(key)
             return
-        plan = self._put_off(entry, await self._plan(entry))
         try:
+            plan = self._put_off(entry, await self._plan(entry))
             self._look_at(await self._carry_out(entry, plan))
             if entry.body is not None:
                 self._memory(entry).carried_out(plan)
@@ -160,6 +160,8 @@ class Reconciler:
             seen = await self._observer.observe(entry, self._memory(entry))
         except ValidationError:
             raise error from None  # none of ours: its condition could not be written
+        except tuple(OBSTACLES):  # it is in the way of looking, too
+            seen = self._observer.glance(entry, self._memory(entry))
         plan = plan_obstructed(seen, build_trouble(error), self._settings.pace)
         await self._carry_out(entry, plan)
         return plan

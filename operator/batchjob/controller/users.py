@@ -5,6 +5,7 @@ which are the truth.
 """
 
 import secrets
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from batchjob.api.queue import RateLimit
@@ -23,6 +24,7 @@ class Credentials(NamedTuple):
 
     password: str
     run: Run
+    version: str | None = None  # of the Secret, where it was read
 
 
 class NameTaken(BatchJobError):
@@ -56,7 +58,7 @@ class Users:
         rates = keys_of(run) | keys_of(credentials.run)
         if credentials.run.rate_limits != run.rate_limits:
             news = credentials.run.model_copy(update={"rate_limits": run.rate_limits})
-            credentials = await self._rewrite(news, credentials)
+            credentials = await self._rewrite(news, credentials, credentials.version)
         await self._store.grant(run.uid, credentials.password, reads=reads, rates=rates, cache=cache_name(run))
         self._passwords[run.uid] = credentials.password
         self._told[run.uid] = run.rate_limits
@@ -88,8 +90,11 @@ class Users:
         return True
 
     async def dismiss(self, namespace: str, secret: str, uid: str) -> None:
-        """Remove the Secret, then the user: as long as that is there, the Secret may be too."""
-        await self._kube.delete(SECRETS, namespace, secret)
+        """Remove the Secret, if it is the run's, then the user: as long as that is there, the Secret may be too."""
+        with suppress(NotFound):
+            found = await self._kube.get(SECRETS, namespace, secret)
+            if controller_uid(found) == uid:
+                await self._kube.delete(SECRETS, namespace, secret, uid=found["metadata"]["uid"])
         await self.revoke(uid)
 
     async def revoke(self, uid: str) -> None:
@@ -120,13 +125,17 @@ class Users:
         credentials = _read(found)
         if credentials and credentials.run.epoch == run.epoch:
             return credentials
-        return await self._rewrite(run, credentials)
+        return await self._rewrite(run, credentials, found["metadata"]["resourceVersion"])
 
-    async def _rewrite(self, run: Run, old: Credentials | None) -> Credentials:
-        """Another epoch, or somebody emptied or broke the Secret. Pods that run read a new password by themselves."""
+    async def _rewrite(self, run: Run, old: Credentials | None, version: str | None) -> Credentials:
+        """Another epoch, or somebody emptied or broke the Secret. Pods that run read a new password by themselves.
+
+        Conflict where somebody has changed it since it was read, at that version.
+        """
         credentials = Credentials(old.password if old else self._password(run), run)
         data = {RUN_FILE: encode(run), STORE_FILE: encode(self._access(run, credentials))}
-        await self._kube.patch(SECRETS, run.namespace, secret_name(run.name, run.uid), {"data": data})
+        name = secret_name(run.name, run.uid)
+        await self._kube.patch(SECRETS, run.namespace, name, {"data": data}, resource_version=version)
         return credentials
 
     def _password(self, run: Run) -> str:
@@ -142,4 +151,4 @@ def _read(secret: dict[str, Any]) -> Credentials | None:
         run = Run.model_validate_json(decode(secret, RUN_FILE))
     except ValueError:  # pydantic's errors are ValueErrors
         return None
-    return Credentials(access.password, run) if access.password else None
+    return Credentials(access.password, run, secret["metadata"]["resourceVersion"]) if access.password else None
