@@ -101,10 +101,12 @@ async def test_when_the_clock_jumps_a_leader_looks_at_all_that_may_wait_for_a_ti
     ended = body("b") | {"status": {"phase": "Succeeded", "observedGeneration": 1, "notifications": notices}}
     operator._batch_job_moved("ADDED", body("a"))
     operator._batch_job_moved("ADDED", ended)
+    operator._schedules._schedules._apply("ADDED", body("nightly"))
     operator._clock_jumped()
     assert not operator._queue.expects(A), "it stands by"
-    operator._leads = True
+    operator._leads, operator._schedules._last_words = True, {}
     operator._clock_jumped()
+    assert operator._schedules._queue.expects(("team", "nightly"))
     assert [operator._queue.expects(key) for key in (A, B)] == [True, False]
     assert operator._outbox._queue.expects(B)
     operator._outbox._queue.clear()
