@@ -22,8 +22,7 @@ class OneJob:
 
     def owned_by(self, *_: str) -> list[dict[str, Any]]:
         metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
-        metadata |= {"labels": self._labels}
-        return [{"metadata": metadata, "spec": {"parallelism": 3} | self._spec}]
+        return [{"metadata": {**metadata, "labels": self._labels}, "spec": {"parallelism": 3} | self._spec}]
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,7 @@ class Cluster:
         body["metadata"] |= {"uid": f"s{len(self.secrets)}", "resourceVersion": "7"}
         self.secrets[body["metadata"]["name"]] = body
 
-    async def patch(
-        self, _: Resource, _namespace: str, name: str, change: Any, *, resource_version: str | None
-    ) -> None:
+    async def patch(self, _: Resource, _namespace: str, name: str, change: Any, *, resource_version: str) -> None:
         self.changed.append(resource_version)
         self.secrets[name] |= change
 

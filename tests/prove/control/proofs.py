@@ -67,7 +67,7 @@ PROOFS: Final = (
     Proof("stops", "a leader that stood still sends no write when it goes on after another has led", 2, stop),
     Proof(
         "takeovers",
-        "20 seconds after a leader was killed the next one writes, and 2 after it was asked to go",
+        "a leader that is killed is followed, to the first write, within 20 seconds, and one that is asked to go within 2",
         1,
         take_over,
     ),
