@@ -67,7 +67,7 @@ PROOFS: Final = (
     Proof("stops", "a leader that stood still sends no write when it goes on after another has led", 2, stop),
     Proof(
         "takeovers",
-        "a leader that is killed is followed, to the first write, within 20 seconds, and one that is asked to go within 2",
+        "a leader that is killed is followed within 20 s, and one that is asked to go within 2 s, to the first write",
         1,
         take_over,
     ),
