@@ -7,6 +7,7 @@ import pytest
 from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.status import ConditionType, Counts, Phase
 from batchjob.controller import actions as do
+from batchjob.controller.queueing import build_claim
 from batchjob.core.admission import Claim
 from batchjob.core.items import RunState
 from tests.support.plan_world import World, condition, kinds, started
@@ -213,6 +214,13 @@ def test_pods_stay_while_items_are_delayed_for_a_moment() -> None:
         ({"limits": {"maxAttempts": 2}}, {}, "LimitExceeded", "spec.retry.maxAttempts is 3"),
         ({"limits": {"maxItems": 9}}, {}, "LimitExceeded", "the number of spec.source.items is 10"),
         ({"limits": {"maxPayloadBytes": 99}}, {}, "LimitExceeded", "the bytes of spec.source.items is"),
+        (
+            {"limits": {"minPriority": 3}},
+            {"priority": 2},
+            "LimitExceeded",
+            "spec.priority is 2; BatchQueue custom allows",
+        ),
+        ({"limits": {"minPriority": 6}}, {}, "LimitExceeded", "spec.priority is 5; BatchQueue custom allows 6 to 10"),
     ],
 )
 def test_what_the_queue_does_not_take_stalls_and_heals_with_the_queue(
@@ -225,6 +233,18 @@ def test_what_the_queue_does_not_take_stalls_and_heals_with_the_queue(
     assert said in message
     world.queue = BatchQueueSpec()
     assert kinds(world.look()) == [do.OpenRun, do.Admit, do.CreateJob]
+
+
+def test_what_runs_goes_no_sooner_than_its_queue_allows_whatever_it_asks_for_then() -> None:
+    world = World(spec={"priority": 4}, queue=BatchQueueSpec.model_validate({"limits": {"minPriority": 3}}))
+    world.look()
+    world.load(10)
+    world.settle()
+    assert build_claim(world.observe()).priority == 4
+    world.edit(priority=1)
+    world.settle()
+    assert build_claim(world.observe()).priority == 3
+    assert condition(world.status, ConditionType.STALLED)[0] == "False", "it began as it was allowed"
 
 
 def test_the_queue_says_what_holds_where_the_batch_job_says_nothing_and_a_run_keeps_it() -> None:

@@ -85,6 +85,10 @@ class QueueLimits(Model):
     )
     max_parallelism: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="spec.parallelism.")
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="spec.retry.maxAttempts.")
+    min_priority: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        None,
+        description="The most urgent spec.priority; what holds by default counts too.",
+    )
     max_active_jobs_per_owner: Limit | None = Field(
         None, description="BatchJobs of one owner that run at once; the others wait with reason OwnerLimit."
     )

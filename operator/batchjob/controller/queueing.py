@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from batchjob.api.queue import BatchQueueSpec, QueueLimits
 from batchjob.api.run import SourceLimits
 from batchjob.controller.observed import ChildJob, Observed, Trouble
 from batchjob.core.admission import Claim
@@ -35,6 +36,12 @@ def refused_by_queue(seen: Observed) -> Trouble | None:
         if limit is not None and value > limit:
             message = f"{field} is {value}; BatchQueue {name} allows {limit} (BatchQueue, spec.limits)."
             return Trouble(Reason.LIMIT_EXCEEDED, message)
+    if limits.min_priority is not None and seen.in_force.priority < limits.min_priority:
+        message = (
+            f"spec.priority is {seen.in_force.priority}; BatchQueue {name} allows {limits.min_priority} to 10 "
+            "(BatchQueue, spec.limits.minPriority). Set it, or have the queue set spec.defaults.priority."
+        )
+        return Trouble(Reason.LIMIT_EXCEEDED, message)
     return None
 
 
@@ -48,13 +55,13 @@ def source_limits(seen: Observed) -> SourceLimits:
 
 def build_claim(seen: Observed) -> Claim:
     """What a BatchJob that wants to run asks of its queue."""
-    job = seen.job
+    job, limits = seen.job, seen.queue.limits if seen.queue else QueueLimits()
     return Claim(
-        priority=seen.in_force.priority,
+        priority=max(seen.in_force.priority, limits.min_priority or 1),  # it may change while it runs
         created=job.metadata.creation_timestamp,
         uid=job.metadata.uid,
         owner=owner_of(job.spec.owner, job.metadata.namespace),
-        workers=min(_slots(seen), (seen.queue and seen.queue.limits.max_parallelism) or job.spec.parallelism),
+        workers=min(_slots(seen), limits.max_parallelism or job.spec.parallelism),
     )
 
 
