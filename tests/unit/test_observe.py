@@ -13,6 +13,7 @@ from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, M
 from batchjob.controller.queues import Queues
 from batchjob.core.admission import Claim
 from batchjob.core.items import RunState
+from batchjob.core.reasons import Reason
 from batchjob.core.records import Tally
 from batchjob.errors import Forbidden, StoreDamaged, StoreUnavailable
 from tests.support.plan_world import NAME, UID, snapshot
@@ -75,6 +76,20 @@ async def test_where_a_run_that_is_read_has_its_results_is_known_though_it_has_e
     assert seen.parent
     assert seen.parent.results
     assert (seen.parent.results.destination.url, seen.parent.results.folder) == ("s3://b/out", "p-01234567")
+
+
+async def test_a_place_of_results_that_cannot_be_read_is_the_trouble_of_its_own_batchjob() -> None:
+    known, nothing = KnownBatchJobs(), cast("Any", Nothing())
+    known.seen({
+        "metadata": {"namespace": "team", "name": "p", "uid": "0123456789", "resourceVersion": "1", "generation": 1},
+        "spec": {"results": {"destination": {"url": 7}}},
+        "status": {"phase": "Succeeded", "observedGeneration": 1},
+    })  # fmt: skip
+    observer = Observer(nothing, cast("Any", HungStore()), nothing, nothing, known, Queues(lambda _: None), nothing)
+    seen = await observer.observe(reads({"resultsOf": {"batchJobName": "p"}}), Memory())
+    assert seen.missing
+    assert seen.missing.reason is Reason.SOURCE_UNREACHABLE
+    assert "spec.results.destination of BatchJob p cannot be read" in seen.missing.message
 
 
 def test_a_change_of_a_job_that_somebody_undid_is_made_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

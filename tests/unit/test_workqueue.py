@@ -145,6 +145,18 @@ async def test_what_is_to_be_started_goes_before_the_rest_which_has_its_share_of
     assert queue.first_waiting == 0
 
 
+async def test_groups_take_turns_in_both_lanes_and_their_own_go_as_they_came() -> None:
+    queue: Workqueue[str] = Workqueue(group=lambda key: key[0])
+    for number in range(600):
+        queue.add(f"a{number}", first=number % 2 == 0)
+    for key in ("b1", "b2", "c1"):
+        queue.add(key, first=True)
+    queue.add("b3")
+    seen = await order(queue, 604)
+    assert seen[:10] == ["a0", "b1", "c1", "a1", "a2", "b2", "a4", "b3", "a6", "a8"]
+    assert len(set(seen)) == 604
+
+
 async def test_a_key_that_waits_is_moved_before_the_others_and_is_looked_at_once() -> None:
     depths: list[float] = []
     queue: Workqueue[str] = Workqueue(depths.append)

@@ -13,9 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from batchjob import log
-from batchjob.api.blocks.export import Destination
 from batchjob.api.queue import BatchQueueSpec
-from batchjob.api.run import ParentResults, run_folder
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import Plan, SetSlots
 from batchjob.controller.children import (
@@ -30,11 +28,12 @@ from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
+from batchjob.controller.parents import build_parent
 from batchjob.controller.plan import POD_FAILURE_POLICY, claim_of
 from batchjob.controller.queueing import held_slots
 from batchjob.controller.queues import Queues
-from batchjob.controller.references import find_missing
-from batchjob.controller.status import format_time, seconds_since
+from batchjob.controller.references import References
+from batchjob.controller.status import seconds_since
 from batchjob.controller.turns import Turns
 from batchjob.controller.users import Users
 from batchjob.core.items import ENDED
@@ -63,6 +62,7 @@ class Memory:
         self._samples: deque[tuple[float, int]] = deque()
         self._owes_until: float | None = None
         self._slots: tuple[SetSlots | None, float] = None, float("-inf")  # as we set them last, and when
+        self.references = References()
         self.certain: list[Pair] | None = None
         self.certain_at = float("-inf")  # when that was asked for
 
@@ -157,7 +157,7 @@ class Observer:
             store_silent_seconds=silent,
             admitted=await self._admitted(entry, queue, stuck=stuck),
             child=child,
-            missing=None if started and not stuck else await self._missing(entry, job, parent),
+            missing=None if started and not stuck else await self._missing(memory, job, parent),
             parent=parent,
             previous=None if started else self._turns.before(entry),
             circle=self._known.circle((entry.namespace, entry.name)),
@@ -238,18 +238,16 @@ class Observer:
             memory.certain, memory.certain_at = await self._store.finished(job.metadata.uid), now
         return memory.certain
 
-    async def _missing(self, entry: Entry, job: BatchJob, parent: Parent | None) -> Trouble | None:
-        return await find_missing(self._kube, entry.namespace, job.spec, parent.results if parent else None)
+    async def _missing(self, memory: Memory, job: BatchJob, parent: Parent | None) -> Trouble | None:
+        if parent and parent.unreadable:
+            return parent.unreadable
+        place = parent.results if parent else None
+        return await memory.references.find_missing(self._kube, job.metadata.namespace, job.spec, place)
 
     def _parent(self, job: BatchJob, now: datetime) -> Parent | None:
         name = job.spec.source.parent
         entry = self._known.get((job.metadata.namespace, name)) if name else None
-        if entry is None:
-            return None
-        place = entry.destination and Destination.model_validate(entry.destination)
-        results = ParentResults(destination=place, folder=run_folder(entry.name, entry.uid)) if place else None
-        expired = format_time(entry.expires_at) if entry.expires_at and entry.has_expired(now) else None
-        return Parent(entry.uid, entry.type, entry.ended, entry.complete, entry.owner, results, expired)
+        return build_parent(entry, now) if entry else None
 
     async def _admitted(self, entry: Entry, queue: BatchQueueSpec | None, *, stuck: bool) -> bool:
         """The Secret is looked for only where pods may be missing it."""

@@ -84,6 +84,7 @@ class Parent:
     owner: str | None = None
     results: ParentResults | None = None  # where they are, if they have a destination
     expired: str | None = None  # when what it left was removed; None: it is there
+    unreadable: Trouble | None = None  # why nobody knows where its results are
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import signal
 from contextlib import AsyncExitStack
+from operator import itemgetter
 from typing import Any, Final
 
 from batchjob import log
@@ -58,7 +59,7 @@ class Operator:
         namespaces: list[str | None] = [*settings.watch_namespaces] or [None]
         self._settings = settings
         self._store = store
-        self._queue: Workqueue[ObjectKey] = Workqueue()
+        self._queue: Workqueue[ObjectKey] = Workqueue(group=itemgetter(0))  # by namespace
         self._leads = False
         self._known = KnownBatchJobs(self._owes, self._row_moved, self._turned)
         self._relist = Relist(kube, namespaces, self._known)

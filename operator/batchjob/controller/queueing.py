@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from batchjob.api.queue import BatchQueueSpec, QueueLimits
+from batchjob.api.queue import QueueLimits
 from batchjob.api.run import SourceLimits
 from batchjob.controller.observed import ChildJob, Observed, Trouble
 from batchjob.core.admission import Claim

@@ -1,4 +1,4 @@
-"""Is everything there that a run's pods will mount? The first thing that is not, with what to do."""
+"""Is everything there that a run's pods will mount? One thing that is not, with what to do."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -44,23 +44,49 @@ def needed(spec: BatchJobSpec, parent: ParentResults | None = None) -> Iterator[
         yield Needed(CLAIMS, claim.claim_name, None, f"spec.worker.volumes[{number}].claimName")
 
 
-async def find_missing(
-    kube: Kube, namespace: str, spec: BatchJobSpec, parent: ParentResults | None = None
-) -> Trouble | None:
-    """The first reference that cannot be followed; `parent`: where the results that it reads are."""
-    for one in needed(spec, parent):
-        try:
-            found = await kube.get(one.resource, namespace, one.name)
-        except NotFound:
-            message = f"{one.field}: there is no {one.resource.kind} {one.name} in namespace {namespace}. Create it."
-            return Trouble(_NOT_FOUND[one.resource], message)
-        if UID_LABEL in (found["metadata"].get("labels") or {}):
-            message = f"{one.field}: {one.resource.kind} {one.name} belongs to a run of a BatchJob. Name another one."
-            return Trouble(Reason.NOT_ALLOWED, message)
-        if one.key is not None and one.key not in _keys(found):
-            has = ", ".join(sorted(_keys(found))[:10]) or "none"
-            message = f"{one.field}: {one.resource.kind} {one.name} has no key {one.key}; its keys: {has}."
-            return Trouble(Reason.KEY_NOT_FOUND, message)
+class References:
+    """The references of one BatchJob, looked at again and again until all can be followed.
+
+    What could not be followed is asked for first: while it cannot, a look costs one call, however many there are.
+    """
+
+    def __init__(self) -> None:
+        self._broken: Needed | None = None
+
+    async def find_missing(
+        self, kube: Kube, namespace: str, spec: BatchJobSpec, parent: ParentResults | None = None
+    ) -> Trouble | None:
+        """A reference that cannot be followed; `parent`: where the results that it reads are."""
+        read: dict[tuple[Resource, str], dict[str, Any] | None] = {}
+        for one in sorted(needed(spec, parent), key=lambda one: one != self._broken):
+            place = one.resource, one.name
+            if place not in read:
+                read[place] = await _find(kube, namespace, one)
+            if trouble := _trouble(one, namespace, read[place]):
+                self._broken = one
+                return trouble
+        self._broken = None
+        return None
+
+
+async def _find(kube: Kube, namespace: str, one: Needed) -> dict[str, Any] | None:
+    try:
+        return await kube.get(one.resource, namespace, one.name)
+    except NotFound:
+        return None
+
+
+def _trouble(one: Needed, namespace: str, found: dict[str, Any] | None) -> Trouble | None:
+    what = f"{one.resource.kind} {one.name}"
+    if found is None:
+        message = f"{one.field}: there is no {what} in namespace {namespace}. Create it."
+        return Trouble(_NOT_FOUND[one.resource], message)
+    if UID_LABEL in (found["metadata"].get("labels") or {}):
+        message = f"{one.field}: {what} belongs to a run of a BatchJob. Name another one."
+        return Trouble(Reason.NOT_ALLOWED, message)
+    if one.key is not None and one.key not in _keys(found):
+        has = ", ".join(sorted(_keys(found))[:10]) or "none"
+        return Trouble(Reason.KEY_NOT_FOUND, f"{one.field}: {what} has no key {one.key}; its keys: {has}.")
     return None
 
 

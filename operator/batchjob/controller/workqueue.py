@@ -5,7 +5,8 @@ more afterwards. So a key never has two workers, and no hint is lost. Delays coa
 back off by key, so that one broken object costs the others nothing.
 
 There are two lanes: what is to be started goes before what is already on its way, else a burst would wait behind the
-bookkeeping of its own beginning. It never has all looks, so however many arrive, what runs comes to its end.
+bookkeeping of its own beginning. It never has all looks, so however many arrive, what runs comes to its end. In each
+lane groups (namespaces) take turns: who has thousands to look at holds up nobody else.
 """
 
 import asyncio
@@ -23,13 +24,57 @@ SHARE_OF_REST: Final = 4  # of so many looks one goes to the rest, where keys of
 Key = TypeVar("Key", bound=Hashable)
 
 
+class Lane(Generic[Key]):
+    """Keys that wait, each once: groups in turns, the keys of one in the order in which they came."""
+
+    def __init__(self, group: Callable[[Key], Hashable]) -> None:
+        self._group = group
+        self._groups: OrderedDict[Hashable, OrderedDict[Key, None]] = OrderedDict()
+        self._length = 0
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._length
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether this one waits."""
+        return key in self._groups.get(self._group(key), ())
+
+    def add(self, key: Key) -> None:
+        """Take in a key that does not wait here."""
+        self._groups.setdefault(self._group(key), OrderedDict())[key] = None
+        self._length += 1
+
+    def remove(self, key: Key) -> None:
+        """Let go a key that waits here."""
+        group = self._group(key)
+        del self._groups[group][key]
+        if not self._groups[group]:
+            del self._groups[group]
+        self._length -= 1
+
+    def take(self) -> Key:
+        """The key whose turn it is."""
+        group, keys = next(iter(self._groups.items()))
+        key = next(iter(keys))
+        self._groups.move_to_end(group)
+        self.remove(key)
+        return key
+
+
 class Workqueue(Generic[Key]):
     """Keys to look at. Not for several event loops: call it from the loop that runs `work`."""
 
-    def __init__(self, tell_depth: Callable[[float], None] = WORKQUEUE_DEPTH.set) -> None:
+    def __init__(
+        self,
+        tell_depth: Callable[[float], None] = WORKQUEUE_DEPTH.set,
+        group: Callable[[Key], Hashable] = lambda _: None,
+    ) -> None:
+        """`group`: those of a key take turns with those of others."""
         self._tell_depth = tell_depth
-        self._first: OrderedDict[Key, None] = OrderedDict()
-        self._rest: OrderedDict[Key, None] = OrderedDict()
+        self._group = group
+        self._first = Lane[Key](group)
+        self._rest = Lane[Key](group)
         self._ready = asyncio.Semaphore(0)  # as often as keys wait
         self._taken = 0
         self._busy: set[Key] = set()
@@ -53,12 +98,12 @@ class Workqueue(Generic[Key]):
         if key in self._busy:
             self._again[key] = first or self._again.get(key, False)
         elif not self._waits(key):
-            (self._first if first else self._rest)[key] = None
+            (self._first if first else self._rest).add(key)
             self._ready.release()
             self._tell()
         elif first and key in self._rest:
-            del self._rest[key]
-            self._first[key] = None
+            self._rest.remove(key)
+            self._first.add(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Look at the key in so many seconds, unless it is looked at earlier for another reason."""
@@ -110,7 +155,7 @@ class Workqueue(Generic[Key]):
         lanes = [self._first, self._rest]
         if self._taken % SHARE_OF_REST == 0:
             lanes.reverse()
-        key, _ = next(lane for lane in lanes if lane).popitem(last=False)
+        key = next(lane for lane in lanes if lane).take()
         self._tell()
         return key
 
@@ -127,7 +172,6 @@ class Workqueue(Generic[Key]):
         self._timers.clear()
         self._failures.clear()
         self._again.clear()
-        self._first.clear()
-        self._rest.clear()
+        self._first, self._rest = Lane(self._group), Lane(self._group)
         self._ready = asyncio.Semaphore(0)
         self._tell()
