@@ -153,9 +153,9 @@ def build_scene(count: int = 120) -> World:
     ]  # fmt: skip
     world.queues = [
         {"metadata": {"name": "ai-batch"}, "spec": {"maxActiveJobs": 20},
-         "status": {"waiting": 5, "active": 8, "throughput": "41.2/s", "oldestWaitingSeconds": 754}},
+         "status": {"waiting": 5, "active": 8, "throughput": "41.2/s", "oldestWaitingSince": stamp(754)}},
         {"metadata": {"name": "nightly"}, "spec": {"paused": True},
-         "status": {"waiting": 3, "oldestWaitingSeconds": 90}},
+         "status": {"waiting": 3, "oldestWaitingSince": stamp(90)}},
     ]  # fmt: skip
     world.schedules = [
         {"metadata": {"name": name, "namespace": "billing"},

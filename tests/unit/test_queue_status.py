@@ -8,6 +8,7 @@ import pytest
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.queue_status import QueueStatus
 from batchjob.controller.queues import Queues
+from batchjob.core.admission import Claim
 from batchjob.errors import Conflict, Forbidden, KubernetesError, NotFound
 
 
@@ -38,6 +39,22 @@ async def test_what_the_watch_told_while_a_status_was_written_is_not_undone_by_t
     spec = queues.spec("a")
     assert spec
     assert (spec.max_active_jobs, queues.spec("b")) == (7, None)
+
+
+async def test_a_queue_in_which_something_waits_and_nothing_moves_costs_no_write(queues: Queues) -> None:
+    for uid in ("runs", "waits", "waits-longer"):
+        queues.place("a", uid, Claim(5, f"2026-01-01T00:00:{len(uid):02}Z", uid, "owner", 1))
+    kube = AsyncMock()
+    await writer(kube, queues).write()
+    [told] = [call.args[3]["status"] for call in kube.patch.await_args_list if call.args[2] == "a"]
+    assert (told["waiting"], told["oldestWaitingSince"]) == (2, "2026-01-01T00:00:05Z")
+    for name in ("a", "b"):
+        [change] = [call.args[3] for call in kube.patch.await_args_list if call.args[2] == name]
+        queues.seen(queue(name, 2, maxActiveJobs=1) | change, False)
+    kube.patch.reset_mock()
+    for _ in range(3):
+        await writer(kube, queues).write()
+    assert kube.patch.await_count == 0
 
 
 @pytest.mark.parametrize("error", [NotFound, Conflict, Forbidden])

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Field
 
-from batchjob.api.base import VALIDATIONS, Model, Name, cel
+from batchjob.api.base import VALIDATIONS, Model, Name, Timestamp, cel
 from batchjob.api.retry import Retry
 from batchjob.api.status import Count, parse_object
 
@@ -151,7 +151,7 @@ class BatchQueueStatus(Model):
     failed: Count = Field(0, description="BatchJobs that ended as Failed and are still there.")
     workers: Count = Field(0, description="Worker pods that its BatchJobs may have.")
     throughput: Annotated[str, Field(max_length=16)] = Field("", description="Items finished a second, lately.")
-    oldest_waiting_seconds: Count = Field(0, description="How long the first of those that wait has done so.")
+    oldest_waiting_since: Timestamp | None = Field(None, description="When the oldest of those that wait was created.")
 
 
 class QueueMeta(Model):

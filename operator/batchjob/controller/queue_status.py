@@ -1,10 +1,11 @@
-"""The status of BatchQueues: how many BatchJobs wait and run, how fast, and how long the first has waited."""
+"""The status of BatchQueues: how many BatchJobs wait and run, how fast, and since when the oldest waits.
+
+It says nothing that time alone changes: a queue in which nothing moves costs no write, however much waits in it.
+"""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from batchjob import log
@@ -13,7 +14,6 @@ from batchjob.api.status import Phase
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.queues import Queues
-from batchjob.controller.status import seconds_since
 from batchjob.core.admission import is_news
 from batchjob.core.progress import format_rate
 from batchjob.core.reasons import Reason
@@ -21,7 +21,6 @@ from batchjob.errors import BatchJobError, Conflict, KubernetesError, NotFound
 from batchjob.kube import BATCH_QUEUES, Kube
 
 LOOK_SECONDS: Final = 5.0
-WAITING_SECONDS: Final = 60.0  # where only time goes by, it is told so often
 DELAYS: Final = frozenset({Reason.START_AFTER, Reason.DEPENDENCY_NOT_MET, Reason.PREVIOUS_RUN_ACTIVE})
 
 logger = log.get(__name__)
@@ -42,7 +41,6 @@ class QueueStatus:
         self._queues = queues
         self._known = known
         self._tell = tell
-        self._written_at: dict[str, float] = {}
 
     async def keep_writing(self) -> None:
         """Look every few seconds, for ever."""
@@ -63,7 +61,7 @@ class QueueStatus:
         phases = count(self._known) if objects else Counter()
         for queue in objects:
             status = self._status(queue, phases)
-            if self._is_worth_writing(queue, status):
+            if status != queue.status:
                 await self._write(queue, status)
 
     async def _write(self, queue: BatchQueue, status: BatchQueueStatus) -> None:
@@ -76,13 +74,10 @@ class QueueStatus:
             return  # it has changed or gone, and the watch has yet to say so: the next look does
         except KubernetesError as error:
             logger.warning("a BatchQueue cannot be told", queue=name, error=str(error))
-        else:
-            self._written_at[name] = time.monotonic()
 
     def _status(self, queue: BatchQueue, found: Counter[tuple[str, str]]) -> BatchQueueStatus:
         name = queue.metadata.name
         line = self._queues.line(name)
-        now = datetime.now(UTC)
         return BatchQueueStatus(
             observed_generation=queue.metadata.generation,
             waiting=line.waiting,
@@ -91,17 +86,8 @@ class QueueStatus:
             failed=found[name, "failed"],
             workers=line.workers,
             throughput=format_rate(self._queues.rate(name) or None),
-            oldest_waiting_seconds=max(0, round(seconds_since(line.oldest(), now) or 0)),
+            oldest_waiting_since=line.oldest(),
         )
-
-    def _is_worth_writing(self, queue: BatchQueue, status: BatchQueueStatus) -> bool:
-        old = queue.status
-        if old is None:
-            return True
-        since = time.monotonic() - self._written_at.get(queue.metadata.name, float("-inf"))
-        if old.model_copy(update={"oldest_waiting_seconds": status.oldest_waiting_seconds}) != status:
-            return True
-        return old != status and (since >= WAITING_SECONDS or not status.oldest_waiting_seconds)
 
 
 def count(known: KnownBatchJobs) -> Counter[tuple[str, str]]:

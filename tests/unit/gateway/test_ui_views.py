@@ -1,9 +1,11 @@
 import random
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from batchjob.api.queue import BatchQueue
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import BatchJob
@@ -222,9 +224,17 @@ def test_events_come_newest_first_whichever_clock_they_carry() -> None:
 
 
 def test_every_type_has_a_queue_without_an_object() -> None:
-    view = build_overview([], {}, {}, is_admin=True)
+    view = build_overview([], {}, {}, NOW, is_admin=True)
     assert [line.name for line in view.lines] == ["ai-batch", "custom", "email", "export", "report"]
     assert view.is_empty
+
+
+@pytest.mark.parametrize(("is_admin", "oldest"), [(True, "12m34s"), (False, "")])
+def test_how_long_the_oldest_has_waited_is_for_admins(is_admin: bool, oldest: str) -> None:
+    since = datetime.fromtimestamp(NOW - 754, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    queue = BatchQueue.model_validate({"metadata": {"name": "q"}, "status": {"oldestWaitingSince": since}})
+    [line] = build_overview([queue], {}, {}, NOW, is_admin=is_admin).lines
+    assert (line.name, line.oldest) == ("q", oldest)
 
 
 def test_ended_runs_are_counted_by_hour() -> None:

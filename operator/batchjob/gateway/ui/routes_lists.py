@@ -40,7 +40,7 @@ async def overview(caller: Visitor, doors: DoorsOf) -> Response:
     counts = await doors.store.index.counts(queue_names(queues), reading.owner_seen(caller, is_admin=is_admin))
     now = time.time()
     ended = per_hour(await _ended(doors, caller, now, is_admin=is_admin), now)
-    view = build_overview(queues, counts, ended, is_admin=is_admin)
+    view = build_overview(queues, counts, ended, now, is_admin=is_admin)
     return await page("overview.html", caller, here="overview", view=view, notice=notice)
 
 

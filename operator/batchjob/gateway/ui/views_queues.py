@@ -70,13 +70,15 @@ def build_overview(
     queues: Sequence[BatchQueue],
     counts: Mapping[str, Mapping[Phase, int]],
     ended: Mapping[str, tuple[Sequence[int], int]],
+    now: float,
     *,
     is_admin: bool,
 ) -> Overview:
     """`counts`: BatchJobs of those that may be seen; `ended`: as `per_hour` has it. The rest is the admins'."""
     by_name = {queue.metadata.name: queue for queue in queues}
     lines = [
-        _line(name, by_name.get(name), counts.get(name, {}), ended.get(name), is_admin) for name in queue_names(queues)
+        _line(name, by_name.get(name), counts.get(name, {}), ended.get(name), now, is_admin=is_admin)
+        for name in queue_names(queues)
     ]
     totals = []
     for place, (label, state, status) in enumerate(_COLUMNS):
@@ -104,6 +106,8 @@ def _line(
     queue: BatchQueue | None,
     counts: Mapping[Phase, int],
     ended: tuple[Sequence[int], int] | None,
+    now: float,
+    *,
     is_admin: bool,
 ) -> QueueLine:
     cells = []
@@ -111,6 +115,7 @@ def _line(
         value = sum(counts.get(phase, 0) for phase in phases)
         cells.append(Cell(value, search_path(_query(name, phases)), state if value else "none"))
     status = queue.status if queue and is_admin else None
+    since = words.parse_time(status.oldest_waiting_since) if status else None
     hours, failed = ended or ((), 0)
     return QueueLine(
         name=name,
@@ -120,7 +125,7 @@ def _line(
         limit=f"of {queue.spec.max_active_jobs:,}" if queue and queue.spec.max_active_jobs else "",
         cells=tuple(cells),
         rate=status.throughput if status else "",
-        oldest=format_duration(status.oldest_waiting_seconds) if status and status.waiting else "",
+        oldest=format_duration(max(0.0, now - since)) if since is not None else "",
         line=words.points(hours, WIDTH, HEIGHT),
         ended=sum(hours),
         failed=failed,
