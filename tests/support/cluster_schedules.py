@@ -62,9 +62,14 @@ class Schedules:
         return wait_until(lambda: self.status(name), f"{name} {what}", until=until, every=LOOK_SECONDS)
 
     def wait_seen(self, name: str) -> dict[str, Any]:
-        """Wait until the status is about the spec as it is."""
+        """Wait until the status is about the spec as it is, and its CronJobs."""
         generation = self.get(name)["metadata"]["generation"]
-        return self.wait_status(name, "to be seen", lambda status: status.get("observedGeneration") == generation)
+
+        def seen(status: dict[str, Any]) -> bool:
+            is_reconciling = any(c["type"] == "Reconciling" and c["status"] == "True" for c in status["conditions"])
+            return status["observedGeneration"] == generation and not is_reconciling
+
+        return self.wait_status(name, "to be seen", lambda status: bool(status) and seen(status))
 
     def wait_stalled(self, name: str, reason: str) -> str:
         """Wait until it is Stalled for this reason; returns the message."""
