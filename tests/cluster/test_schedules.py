@@ -207,6 +207,27 @@ def test_a_cron_jobs_name_that_somebody_else_has_is_said_and_taken_once_it_is_fr
     assert jobs.kubectl.get("cronjob", name)["spec"]["jobTemplate"]["spec"]["managedBy"] == "batchjob.dev/schedule"
 
 
+def test_who_takes_the_name_of_a_run_to_come_with_a_job_of_the_schedule_is_not_taken_for_the_run(
+    jobs: Jobs, schedules: Schedules
+) -> None:
+    schedules.apply(batch_schedule("bobs", template=PAUSED, owner="bob"))
+    first = schedules.fire("bobs", TIMES[0])
+    wait_run(jobs, first)
+    taken = f"bobs-{TIMES[1]:%Y%m%d%H%M}"
+    fake = noop(taken, inline(1), owner="alice", suspend=True)
+    metadata = jobs.kubectl.get("batchjob", first)["metadata"]
+    fake["metadata"] |= {"labels": metadata["labels"], "ownerReferences": metadata["ownerReferences"]}
+    jobs.kubectl.apply(fake)
+    assert schedules.fire("bobs", TIMES[1]) == taken
+    assert f"BatchJob {taken} exists" in schedules.wait_stalled("bobs", "NameTaken")
+    third = schedules.fire("bobs", TIMES[2])
+    wait_run(jobs, third)
+    jobs.delete(taken)
+    wait_run(jobs, taken)
+    schedules.wait_status("bobs", "to go on", is_well)
+    assert [jobs.kubectl.get("batchjob", run)["spec"]["owner"] for run in (first, taken, third)] == ["bob"] * 3
+
+
 def test_what_only_the_operator_can_see_is_said_and_heals(schedules: Schedules) -> None:
     schedules.apply(batch_schedule("wrong", "0 9 30 2 *", timeZone="Europe/Berln"))
     assert "there is no time zone Europe/Berln" in schedules.wait_stalled("wrong", "InvalidSpec")

@@ -79,7 +79,7 @@ async def test_the_secret_of_another_run_is_refused() -> None:
     wanted = BatchJobSpec.model_validate({
         "type": "custom",
         "custom": {"processor": "noop"},
-        "source": {"items": [{"id": "a", "data": 1}]},
+        "source": {"items": [{"id": "a", "data": {}}]},
         "worker": {"envFrom": [{"secretRef": {"name": "theirs"}}]},
     })  # fmt: skip
     found = await References().find_missing(cast("Kube", objects), "team", wanted)

@@ -154,8 +154,7 @@ def _catch_up(seen: SeenSchedule, one: SeenCronJob, text: str, cron: Cron) -> Ca
     if _was_suspended(seen) and not spec.suspend:
         since = max(since, seen.now)  # what a pause left out is not made up for
     made = {job.at: job for job in seen.jobs if job.cron_job_uid == one.uid and not job.by_hand}
-    newest = max([*made, *([one.last] if one.last else [])], default=since)
-    newest = max(newest, since)
+    newest = max([since, *made, *([one.last] if one.last else [])])
     owed = [time for time in owed if time not in made]
     missing = [*owed, *(time for time in islice(cron.between(since, newest), MAX_MISSED) if time not in made)]
     wanted = []

@@ -38,7 +38,7 @@ class Runs(Informer):
     """BatchJobs of schedules, of their specs the owner: ended ones are kept too, and nobody asks what they ran."""
 
     def _shorten(self, item: dict[str, Any]) -> dict[str, Any]:
-        return {**lighten(item), "spec": {"owner": item.get("spec", {}).get("owner")}}
+        return {**lighten(item), "spec": {"owner": (item.get("spec") or {}).get("owner")}}
 
 
 class Schedules:
