@@ -13,7 +13,7 @@ from batchjob.errors import StoreUnavailable
 from batchjob.gateway.ui.assets import ASSETS
 from batchjob.gateway.ui.session import COOKIE
 from tests.support.ui_scene import HOSTILE, build_scene
-from tests.support.ui_world import ADMIN, ALICE, World, build_ui
+from tests.support.ui_world import ALICE, World, build_ui
 
 ROOT = "/admin/queues"
 RICH = f"{ROOT}/jobs/team-search/reviews-sentiment-2401"
@@ -149,46 +149,6 @@ async def test_an_owner_sees_and_touches_the_own_jobs_alone(client: httpx2.Async
         assert (await client.post(ROOT + path, data=given, headers=SAME)).status_code in {403, 404}
     assert (await client.get(f"{ROOT}/workers")).status_code == 403
     assert world.changes == []
-
-
-async def test_to_cancel_is_looked_at_first_and_typed(client: httpx2.AsyncClient, world: World) -> None:
-    sign(client, "alice")
-    form = {"action": "cancel", "job": ["team-search.reviews-sentiment-2401", "team-search.welcome-mail-2402"]}
-    look = await client.post(f"{ROOT}/jobs/bulk", data=form, headers=SAME)
-    assert "Type <code>cancel 2</code>" in look.text
-    assert "8,290 items will not be done" in look.text
-    for typed in ("", "cancel", "cancel 3"):
-        again = await client.post(f"{ROOT}/jobs/bulk", data=form | {"sure": "1", "typed": typed}, headers=SAME)
-        assert 'role="alert"' in again.text
-    assert world.changes == []
-    done = await client.post(f"{ROOT}/jobs/bulk", data=form | {"sure": "1", "typed": " Cancel 2"}, headers=SAME)
-    assert "Cancel: 2 of 2 BatchJobs" in done.text
-    assert {one[2] for one in world.changes} == {f"team-search/{key.partition('.')[2]}" for key in form["job"]}
-    assert [json.loads(one[3])["spec"] for one in world.changes] == [{"cancel": True}] * 2
-    assert {json.loads(one[3])["metadata"]["uid"] for one in world.changes} == {"uid-rich", "uid-held"}
-
-
-async def test_an_action_on_all_that_a_search_finds_says_how_many(client: httpx2.AsyncClient, world: World) -> None:
-    sign(client, "admin")
-    form = {"action": "redrive", "all": "1", "q": "status:failed", "class": "timeout"}
-    look = await client.post(f"{ROOT}/jobs/bulk", data=form, headers=SAME)
-    assert "Redrive timeout of 15 BatchJobs?" in look.text
-    jobs = re.findall(r'name="job" value="([^"]+)"', look.text)
-    sure: dict[str, str | list[str]] = {"action": "redrive", "class": "timeout", "sure": "1", "job": jobs}
-    done = await client.post(f"{ROOT}/jobs/bulk", data=sure, headers=SAME)
-    assert "15 of 15 BatchJobs" in done.text
-    made = [json.loads(one[3]) for one in world.changes]
-    assert {one["spec"]["source"]["redriveOf"]["batchJobName"] for one in made} == {key.split(".")[1] for key in jobs}
-    assert all(one["spec"]["owner"] in {ALICE, ADMIN, "bob@example.com"} for one in made)
-
-
-async def test_one_that_fails_holds_up_no_other(client: httpx2.AsyncClient, world: World) -> None:
-    sign(client, "alice")
-    world.forbidden = frozenset({"patch"})
-    form = {"action": "suspend", "job": "team-search.reviews-sentiment-2401", "sure": "1"}
-    done = await client.post(f"{ROOT}/jobs/bulk", data=form, headers=SAME)
-    assert "Suspend: 0 of 1 BatchJob" in done.text
-    assert "may not patch batchjobs" in done.text
 
 
 @pytest.mark.parametrize(

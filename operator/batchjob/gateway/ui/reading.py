@@ -17,13 +17,15 @@ from batchjob.gateway.access import Caller
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.problems import FORBIDDEN, NOT_FOUND, Problem
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS
-from batchjob.store import DeadLetter, ItemResult, Page
+from batchjob.store import DeadLetter, ItemResult
+from batchjob.store.index import MOST_ROWS
 
 NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"  # else a name could lead elsewhere in the API server
 LETTERS: Final = 25  # of a page: each may hold a record of 1 MiB
 GROUPED: Final = 200  # dead letters whose errors are put into groups
 RESULTS: Final = 10
-MOST_BULK: Final = 500  # BatchJobs that one form is for
+MOST_BULK: Final = 500  # BatchJobs that one form names, and that are looked at one by one before
+MOST_ALL: Final = 10_000  # BatchJobs of a search that one form is for: some minutes'
 AT_ONCE: Final = 8  # calls side by side
 
 Named = Annotated[str, Path(pattern=NAME)]
@@ -65,11 +67,19 @@ async def read_jobs(
     return list(await asyncio.gather(*map(read, keys)))
 
 
-async def found_by(doors: Doors, caller: Caller, query: Query) -> tuple[list[tuple[str, str]], bool]:
-    """(namespace, name) of the first that a search finds, and whether there are more."""
+async def found_by(
+    doors: Doors, caller: Caller, query: Query, until: float, most: int
+) -> tuple[list[tuple[str, str]], bool]:
+    """(namespace, name) of the first that a search finds and that were made until then, and whether there are more."""
     owner = owner_seen(caller, is_admin=await caller.is_admin())
-    page: Page = await doors.store.index.search(query, time.time(), owner=owner, limit=MOST_BULK)
-    return [(row.namespace, row.name) for row in page.rows], page.cursor is not None
+    found: list[tuple[str, str]] = []
+    cursor: str | None = None
+    while True:
+        page = await doors.store.index.search(query, time.time(), owner=owner, limit=MOST_ROWS, cursor=cursor)
+        found += [(row.namespace, row.name) for row in page.rows if row.created <= until]
+        cursor = page.cursor
+        if cursor is None or len(found) > most:
+            return found[:most], len(found) > most or cursor is not None
 
 
 async def read_letters(doors: Doors, uid: str, first: int) -> tuple[list[DeadLetter], int | None]:

@@ -1,13 +1,15 @@
-"""What the buttons do: they change the custom resource, so kubectl, Git and these pages see one truth. Pure."""
+"""What can be done to a BatchJob, by the API and by the pages. Pure; `changes` does it.
+
+Each changes the custom resource, so kubectl, Git, the API and the pages see one truth.
+"""
 
 import hashlib
 from enum import StrEnum
 from typing import Any, Final
 
-from batchjob.api.base import API_VERSION, MAX_NAME
-from batchjob.api.policies import Retention
+from batchjob.api.base import MAX_NAME
 from batchjob.api.status import ConditionType
-from batchjob.api.v1alpha1 import KIND, BatchJob
+from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.phases import is_terminal
 from batchjob.core.reasons import Reason
 
@@ -48,36 +50,26 @@ def is_held(job: BatchJob) -> bool:
 
 def build_change(action: Action, job: BatchJob, token: str) -> dict[str, Any]:
     """The merge patch of an action but a redrive. `token`: what nobody used before, should it be held."""
-    spec: dict[str, Any] = {"suspend": action is Action.SUSPEND}
-    if action is Action.CANCEL:
-        spec = {"cancel": True}
-    elif action is Action.RESUME and is_held(job):
-        spec["resumeToken"] = token
-    # The uid: one of the same name that was made meanwhile may be another's.
-    return {"metadata": {"uid": job.metadata.uid}, "spec": spec}
-
-
-def build_redrive(job: BatchJob, body: dict[str, Any], caller: str, error_class: str = "") -> dict[str, Any]:
-    """A BatchJob that tries the failed items of another one again: all, or those of an error class.
-
-    Its name follows from what it redrives, so that a form that was sent twice makes one.
-    """
-    chosen: dict[str, Any] = {"filter": {"errorClass": [error_class]}} if error_class else {}
-    digest = hashlib.sha256(f"{job.metadata.uid}\0{error_class}".encode()).hexdigest()[:8]
-    ending = f"-redrive-{digest}"
-    retention = job.spec.retention or Retention()
-    kept = {name: value for name, value in body["spec"].items() if name not in _OF_THE_OLD_RUN}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {
-            "name": job.metadata.name[: MAX_NAME - len(ending)].rstrip("-.") + ending,
-            "namespace": job.metadata.namespace,
-        },
-        "spec": {
-            "owner": caller,
-            "ttlSecondsAfterFinished": retention.failed_seconds,  # or what pages make would fill the cluster
-            **kept,
-            "source": {"redriveOf": {"batchJobName": job.metadata.name, **chosen}},
-        },
+    specs: dict[Action, dict[str, Any]] = {
+        Action.CANCEL: {"cancel": True},
+        Action.SUSPEND: {"suspend": True},
+        Action.RESUME: {"suspend": False, "resumeToken": token},
     }
+    # The uid: one of the same name that was made meanwhile may be another's.
+    return {"metadata": {"uid": job.metadata.uid}, "spec": specs[action]}
+
+
+def build_redrive(job: BatchJob, body: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a BatchJob that tries the failed items of another one again; `wanted` says which (`filter`).
+
+    Its owner stays: redriveOf reaches BatchJobs of the same owner alone.
+    """
+    kept = {name: value for name, value in body["spec"].items() if name not in _OF_THE_OLD_RUN}
+    return kept | {"source": {"redriveOf": {"batchJobName": job.metadata.name, **wanted}}}
+
+
+def redrive_name(job: BatchJob, mark: str) -> str:
+    """Its name: the same for the same mark, so that what is sent twice makes one."""
+    digest = hashlib.sha256(f"{job.metadata.uid}\0{mark}".encode()).hexdigest()[:10]
+    ending = f"-redrive-{digest}"
+    return job.metadata.name[: MAX_NAME - len(ending)].rstrip("-.") + ending

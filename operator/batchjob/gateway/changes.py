@@ -1,0 +1,52 @@
+"""Doing an action to a BatchJob for somebody: the right is asked for, the object changed, and a record left."""
+
+import secrets
+from typing import Any, NamedTuple
+
+from batchjob import log
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.errors import AlreadyExists, Invalid, NotFound
+from batchjob.gateway.access import Caller
+from batchjob.gateway.actions import Action, build_change, build_redrive, redrive_name
+from batchjob.gateway.doors import Doors
+from batchjob.gateway.submission import Submission, build_submission, refused
+from batchjob.gateway.views import job_id, no_such_job
+from batchjob.kube import BATCH_JOBS
+
+audit = log.get("batchjob.audit")
+
+
+class Redriven(NamedTuple):
+    """A BatchJob that tries failed items again; `made`: by this very call."""
+
+    submission: Submission
+    name: str
+    made: bool
+
+
+async def change(doors: Doors, caller: Caller, action: Action, job: BatchJob) -> None:
+    """Cancel, suspend or resume."""
+    await caller.need("patch", BATCH_JOBS, job.metadata.namespace)
+    try:
+        await doors.kube.patch(BATCH_JOBS, *job.key, build_change(action, job, secrets.token_hex(16)))
+    except NotFound:
+        raise no_such_job() from None
+    audit.info("audit", user=caller.name, verb=action.value, job=job_id(*job.key), owner=job.spec.owner)
+
+
+async def redrive(
+    doors: Doors, caller: Caller, job: BatchJob, body: dict[str, Any], wanted: dict[str, Any], mark: str
+) -> Redriven:
+    """Try its failed items again, as a BatchJob of their own. The same `mark` makes it once."""
+    namespace, name = job.metadata.namespace, redrive_name(job, mark)
+    await caller.need("create", BATCH_JOBS, namespace)
+    submission = build_submission(build_redrive(job, body, wanted), caller.name, namespace, name)
+    try:
+        await doors.kube.create(BATCH_JOBS, namespace, submission.manifest)
+    except Invalid as error:
+        raise refused(error, {}) from None
+    except AlreadyExists:
+        return Redriven(submission, name, made=False)
+    told = {"job": job_id(*job.key), "made": job_id(namespace, name), "owner": job.spec.owner}
+    audit.info("audit", user=caller.name, verb=Action.REDRIVE.value, **told)
+    return Redriven(submission, name, made=True)
