@@ -20,7 +20,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from batchjob.controller.schedule_manifests import SCHEDULE_LABEL
+from batchjob.core.schedule_runs import SCHEDULE_LABEL
 from batchjob.kube import Access
 
 HALF_A_LINE: Final = b'{"type": "MODIF'

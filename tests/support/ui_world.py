@@ -4,6 +4,7 @@ The pages, routes, cookies and headers are real; only Kubernetes and the store a
 anything, and at once.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,15 +17,15 @@ from fastapi import FastAPI
 from batchjob.api.base import GROUP
 from batchjob.api.status import Phase
 from batchjob.core.queries import WORD, Query
-from batchjob.core.records import RunRecord
+from batchjob.core.records import RunRecord, owner_key
 from batchjob.core.rows import JobRow
 from batchjob.errors import NotFound
-from batchjob.gateway import problems, ui
+from batchjob.gateway import live, problems, ui
 from batchjob.gateway.access import CHALLENGE
 from batchjob.gateway.envelope import Envelope
 from batchjob.gateway.problems import FORBIDDEN, UNAUTHENTICATED, Problem
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS, Listing, Resource
-from batchjob.store import DeadLetter, ItemResult, Page
+from batchjob.store import DeadLetter, ItemResult, LiveEntry, Page
 from tests.support.gateway import gateway_settings
 
 ALICE, ADMIN = "alice@example.com", "root@example.com"
@@ -55,6 +56,43 @@ class Someone:
             raise Problem(FORBIDDEN, f"{self.name} may not {verb} {resource.plural} in the namespace {namespace}")
 
 
+class Streams:
+    """The store's streams of live events, without Redis: a test tells, from whichever thread."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []  # owner, job
+        self.away = False
+
+    def tell(self, owner: str, job: str) -> None:
+        """Something happened to a BatchJob (`<namespace>.<name>`) of an owner."""
+        self.told.append((owner_key(job.partition(".")[0], owner), job))
+
+    async def last(self, _: str) -> str:
+        return str(len(self.told))
+
+    async def read(self, owner: str, after: str) -> list[LiveEntry]:
+        [found] = await self.read_many([(owner, after)])
+        return found
+
+    async def read_many(self, cursors: Sequence[tuple[str, str]]) -> list[list[LiveEntry]]:
+        return [
+            [
+                LiveEntry(str(number), job, "batch:progress", 5, number, b"{}")
+                for number, (of, job) in enumerate(self.told, 1)
+                if of == owner and number > int(after)
+            ]
+            for owner, after in cursors
+        ]
+
+    async def last_ring(self) -> str:
+        return str(len(self.told))
+
+    async def wait(self, after: str, _: float = 5.0) -> tuple[str, set[str] | None]:
+        while len(self.told) == int(after):  # noqa: ASYNC110 - an Event is one loop's, and the browser's test has another
+            await asyncio.sleep(0.02)
+        return str(len(self.told)), {owner for owner, _ in self.told[int(after) :]}
+
+
 @dataclass
 class World:
     """What there is, and what was asked of it."""
@@ -69,9 +107,16 @@ class World:
     rows: list[JobRow] = field(default_factory=list)
     records: list[RunRecord] = field(default_factory=list)
     changes: list[tuple[str, ...]] = field(default_factory=list)
+    listed: list[tuple[str, str | None]] = field(default_factory=list)
+    watched: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    logs: dict[str, str] = field(default_factory=dict)  # by pod
+    seen: dict[str, float] = field(default_factory=dict)  # signs of life, by worker
     counted: dict[str, int] = field(default_factory=dict)
     forbidden: frozenset[str] = frozenset()
     store_error: Exception | None = None
+    kube_error: Exception | None = None
+    live: Streams = field(default_factory=Streams)
 
     # the gate
 
@@ -85,11 +130,14 @@ class World:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         assert resource is BATCH_JOBS
+        self._answers()
         if (namespace, name) not in self.jobs:
             raise NotFound(name)
         return self.jobs[namespace, name]
 
     async def list(self, resource: Resource, namespace: str | None = None, **_: Any) -> Listing:
+        self._answers()
+        self.listed.append((resource.plural, namespace))
         kinds = {BATCH_QUEUES: self.queues, BATCH_SCHEDULES: self.schedules, PODS: self.pods, CORE_EVENTS: self.events}
         return Listing([one for one in kinds[resource] if namespace in {None, one["metadata"].get("namespace")}], "1")
 
@@ -101,7 +149,16 @@ class World:
             self.jobs[namespace, body["metadata"]["name"]] = {**body}
         self.changes.append(("create", resource.kind, f"{namespace}/{body['metadata']['name']}", json.dumps(body)))
 
+    async def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
+        self._answers()
+        assert (namespace, container) == ("team-search", "worker")
+        return "\n".join(self.logs[pod].splitlines()[-lines:])
+
     # the store
+
+    async def signs(self, uids: Sequence[str]) -> dict[str, float]:
+        self._up()
+        return self.seen if uids else {}
 
     async def dead_letters(self, uid: str, limit: int, cursor: int = 0) -> Letters:
         self._up()
@@ -138,6 +195,10 @@ class World:
         more = first + limit < len(seen)
         return Page(seen[first : first + limit], str(first + limit) if more else None, len(seen) - first)
 
+    def _answers(self) -> None:
+        if self.kube_error:
+            raise self.kube_error
+
     def _up(self) -> None:
         if self.store_error:
             raise self.store_error
@@ -165,13 +226,20 @@ def build_ui(world: World) -> FastAPI:
     """The pages over a world."""
     app = FastAPI(redirect_slashes=False)
     problems.install(app)
-    for router in ui.ROUTERS:
+    for router in (live.router, *ui.ROUTERS):
         app.include_router(router)
     app.add_middleware(Envelope)
-    world_as_store = SimpleNamespace(
-        index=world, history=world, count=world.count, dead_letters=world.dead_letters, results=world.results
+    store = SimpleNamespace(
+        index=world,
+        history=world,
+        live=world.live,
+        count=world.count,
+        dead_letters=world.dead_letters,
+        results=world.results,
+        signs=world.signs,
     )
-    app.state.doors = SimpleNamespace(settings=gateway_settings(), kube=world, store=world_as_store, gate=world)
+    settings = gateway_settings(watch_namespaces=world.watched, **world.settings)
+    app.state.doors = SimpleNamespace(settings=settings, kube=world, store=store, gate=world)
     return app
 
 

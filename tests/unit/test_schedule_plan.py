@@ -17,10 +17,8 @@ from batchjob.api.v1alpha1 import SCHEDULED_AT
 from batchjob.controller.observed import Trouble
 from batchjob.controller.schedule_actions import MakeCronJob, MakeJob, MakeRun
 from batchjob.controller.schedule_manifests import (
-    IN_TURN,
     JOB_MANAGER,
     JOB_TIME,
-    SCHEDULE_LABEL,
     cron_job_name,
     fits,
     run_name,
@@ -28,6 +26,7 @@ from batchjob.controller.schedule_manifests import (
 from batchjob.controller.schedule_plan import plan_schedule
 from batchjob.controller.schedule_status import build_schedule_status
 from batchjob.core.reasons import Reason
+from batchjob.core.schedule_runs import IN_TURN, SCHEDULE_LABEL
 from tests.support.schedule_world import (
     HOURLY,
     NAME,

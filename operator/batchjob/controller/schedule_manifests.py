@@ -10,14 +10,12 @@ from typing import Any, Final
 
 from batchjob.api.base import API_VERSION, GROUP, MAX_NAME
 from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, ConcurrencyPolicy
-from batchjob.api.v1alpha1 import KIND, SCHEDULED_AT
 from batchjob.controller.manifests import HASH_LENGTH, MANAGED_BY, MANAGER
 from batchjob.controller.status import MESSAGE_LIMIT, clip, format_time
 from batchjob.core.reasons import Reason
+from batchjob.core.schedule_runs import SCHEDULE_LABEL, build_run
 
-SCHEDULE_LABEL: Final = f"{GROUP}/schedule"  # on CronJobs, Jobs and BatchJobs: the name of the BatchSchedule
 CAUGHT_UP: Final = f"{GROUP}/caught-up"  # on Jobs: "true" where its time was missed and we made it later
-IN_TURN: Final = f"{GROUP}/in-turn"  # on BatchJobs: "true" where it waits for earlier runs
 JOB_MANAGER: Final = f"{GROUP}/schedule"  # spec.managedBy of the Jobs
 JOB_TIME: Final = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
@@ -82,30 +80,11 @@ def build_missed_job(cron_job: dict[str, Any], uid: str, at: datetime, zone: tzi
     }
 
 
-def build_run(
+def build_run_of(
     schedule: BatchSchedule, template: dict[str, Any], name: str, at: datetime, job: tuple[str, str]
 ) -> dict[str, Any]:
-    """The BatchJob of a Job (name, uid). `template`: spec.jobTemplate as the API server has it, unknown fields too."""
-    metadata = template.get("metadata") or {}
-    annotations = {**(metadata.get("annotations") or {}), SCHEDULED_AT: format_time(at)}
-    if schedule.spec.concurrency_policy is ConcurrencyPolicy.QUEUE:
-        annotations[IN_TURN] = "true"
-    # A run is its schedule's owner's, whatever the template says: nobody asks us in whose name we create it.
-    spec = {name: value for name, value in template["spec"].items() if name != "owner"}
-    if schedule.spec.owner is not None:
-        spec["owner"] = schedule.spec.owner
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {
-            "name": name,
-            "namespace": schedule.metadata.namespace,
-            "labels": {**(metadata.get("labels") or {}), SCHEDULE_LABEL: schedule.metadata.name},
-            "annotations": annotations,
-            "ownerReferences": [_controller("batch/v1", "Job", *job)],
-        },
-        "spec": spec,
-    }
+    """The BatchJob of a Job (name, uid)."""
+    return build_run(schedule, template, name, at, _controller("batch/v1", "Job", *job))
 
 
 def job_begun(now: datetime) -> dict[str, Any]:

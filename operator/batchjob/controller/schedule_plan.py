@@ -27,7 +27,7 @@ from batchjob.controller.schedule_actions import (
 from batchjob.controller.schedule_manifests import (
     build_cron_job,
     build_missed_job,
-    build_run,
+    build_run_of,
     cron_job_name,
     fits,
     job_begun,
@@ -210,7 +210,7 @@ def _runs(seen: SeenSchedule, *, begin: bool = True) -> tuple[list[Step], tuple[
         run = seen.run_of(job)
         begun = (Tell(_created(job)), TellJob(job.name, job_begun(seen.now), job.version))
         if run is None and job.start is None:
-            manifest = build_run(seen.schedule, dict(seen.template), job.run, job.at, (job.name, job.uid))
+            manifest = build_run_of(seen.schedule, dict(seen.template), job.run, job.at, (job.name, job.uid))
             steps += [Step((MakeRun(manifest), *begun))] if begin else []
         elif run is None or run.ended:
             steps.append(Step((TellJob(job.name, _end(job, run, seen.now), job.version),)))

@@ -19,12 +19,12 @@ from batchjob.controller.informer import Informer, ObjectKey, controller_uid, ob
 from batchjob.controller.light import lighten
 from batchjob.controller.notes import notes_of
 from batchjob.controller.schedule_carry_out import CarryOutSchedule
-from batchjob.controller.schedule_manifests import SCHEDULE_LABEL
 from batchjob.controller.schedule_observed import SeenJob, SeenRun, SeenSchedule, read_cron_job, read_job, read_run
 from batchjob.controller.schedule_plan import plan_schedule
 from batchjob.controller.schedule_status import build_schedule_status, build_unreadable_status
 from batchjob.controller.turns import Turns, schedule_of
 from batchjob.controller.workqueue import Workqueue
+from batchjob.core.schedule_runs import SCHEDULE_LABEL
 from batchjob.errors import BatchJobError, Conflict, NotFound
 from batchjob.kube import BATCH_JOBS, BATCH_SCHEDULES, CRON_JOBS, JOBS, Kube
 from batchjob.metrics import RECONCILE_ERRORS, SCHEDULE_MISSED

@@ -24,6 +24,7 @@ QUEUE: Final = 1000  # events that may wait for one watcher: four minutes of one
 MOST_OF_OWNER: Final = 200  # watchers at once of what is one owner's: a hundred tabs, and no more
 PAUSE_SECONDS: Final = 0.05  # between two reads: what comes together is read together
 RETRY_SECONDS: Final = 1.0  # after an error of the store
+EAR_SECONDS: Final = 1.0  # between two words to one who listens: each has a page read again
 FROM_BEGINNING: Final = "0"
 
 logger = log.get(__name__)
@@ -120,6 +121,40 @@ class Watcher:
         return [*frames, *(build_frame(entry) for entry in entries if self._job in {None, entry.job})]
 
 
+class Ear:
+    """One who hears that something was told of some owners, and not what: enough to read a page again."""
+
+    def __init__(self, owners: frozenset[str] | None) -> None:
+        self.owners = owners  # as `core.records.owner_key` names them; None: of anybody
+        self._rung = asyncio.Event()
+        self._heard = 0.0
+        self._leaves = False
+
+    async def take(self, seconds: float) -> list[Frame]:
+        """A word that something is new, at most one an EAR_SECONDS; nothing within that time is an empty list."""
+        await asyncio.sleep(self._heard + EAR_SECONDS - time.monotonic())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        if self._leaves:
+            raise GoingAway
+        if not self._rung.is_set():
+            return []
+        self._rung.clear()
+        self._heard = time.monotonic()
+        return [build_notice("changed", time.time_ns() // 1_000_000)]
+
+    def ring(self, owners: set[str] | None) -> None:
+        """Something was told of these; None: of whom is not known."""
+        if owners is None or self.owners is None or owners & self.owners:
+            self._rung.set()
+
+    def part(self) -> None:
+        """Have it go."""
+        self._leaves = True
+        self._rung.set()
+
+
 class _Channel:
     """What is one owner's, as far as somebody watches it."""
 
@@ -142,6 +177,7 @@ class Hub:
         self.live = live
         self._channels: dict[str, _Channel] = {}
         self._watchers: dict[str, set[Watcher]] = {}  # by owner; those that still catch up are in no channel
+        self._ears: dict[str, set[Ear]] = {}  # by who listens
         self._leaves = False
 
     @asynccontextmanager
@@ -168,9 +204,30 @@ class Hub:
             LIVE_WATCHERS.dec()
             self._forget(watcher)
 
+    @asynccontextmanager
+    async def listen(self, who: str, ear: Ear) -> AsyncIterator[Ear]:
+        """Have an ear of somebody's hear whenever something is told. Raises TooManyWatchers."""
+        mine = self._ears.setdefault(who, set())
+        if len(mine) >= MOST_OF_OWNER:
+            raise TooManyWatchers
+        if self._leaves:
+            ear.part()
+        mine.add(ear)
+        LIVE_WATCHERS.inc()
+        try:
+            yield ear
+        finally:
+            LIVE_WATCHERS.dec()
+            mine.discard(ear)
+            if not mine:
+                del self._ears[who]
+
     def leave(self) -> None:
         """Have all go, and who still comes."""
         self._leaves = True
+        for ears in self._ears.values():
+            for ear in ears:
+                ear.part()
         for mine in self._watchers.values():
             for watcher in mine:
                 watcher.part(GoingAway)
@@ -195,6 +252,8 @@ class Hub:
                 else:
                     ring, owners = await self.live.wait(ring)
                 await self._read([owner for owner in self._channels if owners is None or owner in owners])
+                for ear in [one for ears in self._ears.values() for one in ears]:
+                    ear.ring(owners)
             except Exception as error:  # the reader of all may not end
                 ring = None
                 known = None if isinstance(error, BatchJobError) else error

@@ -11,7 +11,7 @@ from typing import Final
 
 from batchjob.errors import BatchJobError
 from batchjob.gateway.live_frames import Frame, build_notice
-from batchjob.gateway.live_hub import TooSlow, Watcher
+from batchjob.gateway.live_hub import Ear, TooSlow, Watcher
 
 HEARTBEAT_SECONDS: Final = 30.0  # what is between us and clients cuts connections that are silent for a minute
 SEND_SECONDS: Final = 10.0  # for what was new at a time: a client whose buffers are full for so long is gone, or stuck
@@ -24,7 +24,7 @@ class Expired(Exception):
 
 
 async def stream(
-    watcher: Watcher,
+    watcher: Watcher | Ear,
     send: Callable[[list[Frame]], Awaitable[bool]],
     may_watch: Callable[[], Awaitable[bool]],
     heartbeat_seconds: float = HEARTBEAT_SECONDS,

@@ -17,6 +17,10 @@ class GatewaySettings(StoreSettings):
     listen_port: int = Field(8080, ge=0, le=65535, description="Its port.")
     drain_seconds: int = Field(20, ge=0, description="How long requests that have begun may take after a SIGTERM.")
 
+    watch_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Namespaces whose schedules and pods the pages list, separated by commas; default: all.",
+    )
     default_namespace: str = Field("default", description="Namespace of what is made by those whose token names none.")
     oidc_issuer: str | None = Field(
         None, description="URL of the OIDC issuer whose tokens are taken, as their iss says it; default: none."
@@ -97,7 +101,7 @@ class GatewaySettings(StoreSettings):
 
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
 
-    @field_validator("oidc_algorithms", "token_audiences", mode="before")
+    @field_validator("watch_namespaces", "oidc_algorithms", "token_audiences", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value

@@ -21,7 +21,7 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",  # a form says with it from where it came
 }
 NAVIGATION: Final = (
-    ("overview", "Overview", ROOT, "q"),
+    ("overview", "Overview", ROOT, "g o"),
     ("jobs", "Jobs", f"{ROOT}/jobs", "g j"),
     ("letters", "Dead letters", f"{ROOT}/dead-letters", "g d"),
     ("schedules", "Schedules", f"{ROOT}/schedules", "g s"),

@@ -16,7 +16,7 @@ from batchjob.errors import Forbidden, KubernetesError, NotFound
 from batchjob.gateway.access import Caller
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.problems import FORBIDDEN, NOT_FOUND, Problem
-from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS
+from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS, Resource
 from batchjob.store import DeadLetter, ItemResult
 from batchjob.store.index import MOST_ROWS
 
@@ -108,11 +108,20 @@ async def read_events(doors: Doors, namespace: str, uid: str) -> tuple[list[dict
 
 
 async def read_pods(doors: Doors, namespace: str | None, labels: str) -> tuple[list[dict[str, Any]], str]:
-    """Pods by their labels, or why there are none."""
+    """Pods by their labels, of a namespace or of all that are watched; or why there are none."""
     try:
-        return (await doors.kube.list(PODS, namespace, labels=labels)).items, ""
+        return await _listed(doors, PODS, namespace, labels), ""
     except Forbidden:
         return [], "Pods are not shown: the gateway's account may not list pods."
+
+
+async def _listed(
+    doors: Doors, resource: Resource, namespace: str | None = None, labels: str | None = None
+) -> list[dict[str, Any]]:
+    """Objects of a namespace, or of all that are watched: where these are some, we may list in them alone."""
+    spaces: list[str | None] = [namespace] if namespace else [*doors.settings.watch_namespaces]
+    found = await asyncio.gather(*(doors.kube.list(resource, space, labels=labels) for space in spaces or [None]))
+    return [item for listing in found for item in listing.items]
 
 
 async def read_queues(doors: Doors) -> tuple[list[BatchQueue], str]:
@@ -125,8 +134,19 @@ async def read_queues(doors: Doors) -> tuple[list[BatchQueue], str]:
 
 async def read_schedules(doors: Doors, caller: Caller) -> list[BatchSchedule]:
     """BatchSchedules that they may see."""
-    found = [BatchSchedule.parse(body) for body in (await doors.kube.list(BATCH_SCHEDULES)).items]
+    found = [BatchSchedule.parse(body) for body in await _listed(doors, BATCH_SCHEDULES)]
     return [one for one in found if await caller.owns(one.spec.owner)]
+
+
+async def read_schedule(
+    doors: Doors, caller: Caller, namespace: str, name: str
+) -> tuple[BatchSchedule, dict[str, Any]]:
+    """A BatchSchedule and its body; another one's is not there. By a list: the gateway has no other right on them."""
+    bodies = (await doors.kube.list(BATCH_SCHEDULES, namespace)).items
+    body = next((one for one in bodies if one["metadata"]["name"] == name), None)
+    if body is None or not await caller.owns(body["spec"].get("owner")):
+        raise Problem(NOT_FOUND, f"There is no BatchSchedule {name} in the namespace {namespace}, or it is not yours")
+    return BatchSchedule.parse(body), body
 
 
 def parse_key(text: str) -> tuple[str, str] | None:

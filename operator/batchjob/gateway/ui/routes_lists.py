@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -10,19 +11,21 @@ from starlette.responses import RedirectResponse, Response
 from batchjob import log
 from batchjob.api.status import ErrorClass
 from batchjob.core.queries import Query, Term, build_query, parse_query
-from batchjob.errors import QueryError
+from batchjob.errors import AlreadyExists, Invalid, QueryError
 from batchjob.gateway.access import Caller
 from batchjob.gateway.doors import Doors, DoorsOf
-from batchjob.gateway.problems import FORBIDDEN, INVALID, NOT_FOUND, Problem
+from batchjob.gateway.problems import FORBIDDEN, INVALID, Problem
+from batchjob.gateway.schedules import build_run_now
+from batchjob.gateway.submission import refused
 from batchjob.gateway.ui import reading
 from batchjob.gateway.ui.assets import ROOT
 from batchjob.gateway.ui.pages import Page, page
 from batchjob.gateway.ui.session import Visitor, read_form
-from batchjob.gateway.ui.views_jobs import JobList, Tab, build_fault, build_list
+from batchjob.gateway.ui.views_jobs import JobList, Tab, build_fault, build_list, job_path
 from batchjob.gateway.ui.views_queues import HOUR_SECONDS, HOURS, Ended, build_overview, per_hour, queue_names
 from batchjob.gateway.ui.views_schedules import build_schedules
 from batchjob.gateway.ui.views_workers import SELECTOR, build_pods
-from batchjob.kube import BATCH_QUEUES, BATCH_SCHEDULES
+from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES
 
 ROWS: Final = 50  # of a page
 MOST_PODS: Final = 200  # of a page
@@ -122,15 +125,30 @@ async def change_schedule(
 ) -> Response:
     """Pause a schedule, or let it run."""
     suspend = _flag(await read_form(request), "suspend")
-    if name not in {
-        one.metadata.name for one in await reading.read_schedules(doors, caller) if one.metadata.namespace == namespace
-    }:
-        raise Problem(NOT_FOUND, f"There is no BatchSchedule {name} in the namespace {namespace}, or it is not yours")
+    await reading.read_schedule(doors, caller, namespace, name)
     await caller.need("patch", BATCH_SCHEDULES, namespace)
     await doors.kube.patch(BATCH_SCHEDULES, namespace, name, {"spec": {"suspend": suspend}})
     verb = "suspend" if suspend else "resume"
     audit.info("audit", user=caller.name, verb=verb, schedule=f"{namespace}.{name}")
     return RedirectResponse(f"{ROOT}/schedules", 303)
+
+
+@router.post("/schedules/{namespace}/{name}/run")
+async def run_schedule(namespace: reading.Named, name: reading.Named, caller: Visitor, doors: DoorsOf) -> Response:
+    """Make a BatchJob of a schedule now."""
+    schedule, body = await reading.read_schedule(doors, caller, namespace, name)
+    await caller.need("create", BATCH_JOBS, namespace)
+    run = build_run_now(schedule, body["spec"]["jobTemplate"], caller.name, datetime.now(UTC))
+    made = run["metadata"]["name"]
+    try:
+        await doors.kube.create(BATCH_JOBS, namespace, run)
+    except Invalid as error:
+        raise refused(error, {}) from None
+    except AlreadyExists:  # the button was pressed twice
+        return RedirectResponse(job_path(namespace, made), 303)
+    told = {"schedule": f"{namespace}.{name}", "made": f"{namespace}.{made}", "owner": run["spec"]["owner"]}
+    audit.info("audit", user=caller.name, verb="run", **told)
+    return RedirectResponse(job_path(namespace, made), 303)
 
 
 @router.get("/workers")

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus, ScheduleConditionType
+from batchjob.core.schedule_runs import SCHEDULE_LABEL
 from batchjob.gateway.ui import words
 from batchjob.gateway.ui.assets import ROOT
 from batchjob.gateway.ui.cron_words import in_words
-from batchjob.gateway.ui.views_jobs import job_path
+from batchjob.gateway.ui.views_jobs import job_path, search_path
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class ScheduleLine:
     name: str
     namespace: str
     path: str
+    runs: str  # path of the BatchJobs that it made
     owner: str
     type: str
     times: tuple[tuple[str, str], ...]  # in words, and as it is written
@@ -48,6 +50,7 @@ def _line(schedule: BatchSchedule, now: float) -> ScheduleLine:
         name=metadata.name,
         namespace=metadata.namespace,
         path=f"{ROOT}/schedules/{metadata.namespace}/{metadata.name}",
+        runs=search_path(f"label.{SCHEDULE_LABEL}:{metadata.name} namespace:{metadata.namespace}"),
         owner=spec.owner or "",
         type=spec.job_template.spec.type,
         times=tuple((in_words(cron), cron) for cron in spec.schedules),

@@ -45,7 +45,7 @@
     "?": () => one("#keys")?.showModal(),
     j: () => move(1), k: () => move(-1), x: pick,
     r: () => press("redrive"), c: () => press("cancel"),
-    q: () => go("q"),
+    q: () => go("g o"),
   };
   let led = -Infinity; // when g was pressed
   document.addEventListener("keydown", (event) => {
@@ -56,7 +56,8 @@
       return;
     }
     if (event.key === "g") { led = event.timeStamp; return; }
-    const run = event.timeStamp - led < 1500 && "jdsw".includes(event.key) ? () => go(`g ${event.key}`) : keys[event.key];
+    const page = event.timeStamp - led < 1500 && all("a[data-go]").find((link) => link.dataset.go === `g ${event.key}`);
+    const run = page ? () => page.click() : Object.hasOwn(keys, event.key) && keys[event.key];
     led = -Infinity;
     if (run) { event.preventDefault(); run(); }
   });
@@ -69,16 +70,58 @@
     button.textContent = "Copied";
   });
 
-  // A tick makes htmx fetch the page and lay what is new over what is there; not while nobody looks, and not while
-  // somebody is about to act on what is there.
-  let last = Date.now();
+  // While a form is on its way its button says so, and a second press does nothing.
+  document.addEventListener("submit", (event) => {
+    const button = event.submitter?.closest("[data-busy]");
+    if (!button) return;
+    setTimeout(() => { button.disabled = true; }); // what is disabled is not sent
+    button.textContent = button.dataset.busy;
+  });
+
+  // A tick makes htmx fetch the page and lay what is new over what is there. It comes at most once a second, after a
+  // word of the stream, or after some seconds: more of them while the stream is there. Not while nobody looks, and not
+  // under somebody's hands. A tab that is hidden listens to nothing: browsers give a host six connections in all.
+  const fresh = one("#fresh");
+  const say = (text, kind) => { if (fresh) { fresh.textContent = text; fresh.className = kind; fresh.hidden = !text; } };
+  let stream = null, closed = 0, changed = false, flying = false, last = Date.now(), stale = "";
+  const listen = (path) => {
+    if (stream && (!path || stream.readyState === 2)) { closed = Date.now(); stream.close(); stream = null; }
+    if (!path || stream || Date.now() - closed < 10000) return;
+    stream = new EventSource(path);
+    for (const kind of ["open", "changed"]) stream.addEventListener(kind, () => { changed = true; });
+  };
+  const handled = () => one("dialog[open]") || document.activeElement.matches("#q")
+    || !(document.getSelection()?.isCollapsed ?? true);
   setInterval(() => {
-    const seconds = one("#live")?.dataset.live;
-    if (!seconds || document.hidden || picked().length || one("dialog[open]")) return;
-    if (document.activeElement.matches("#q") || Date.now() - last < seconds * 1000) return;
+    const page = one("#live"), seconds = page?.dataset.live;
+    listen(!document.hidden && page?.dataset.stream);
+    if (!seconds) { say("", ""); return; }
+    const open = stream?.readyState === 1;
+    say(stale || (open ? "Live" : `Every ${seconds} s`), stale ? "held" : open ? "good" : "quiet");
+    if (document.hidden || flying || handled()) return;
+    const pause = stale ? 5 : changed ? 1 : open ? page.dataset.slow : seconds;
+    if (Date.now() - last < pause * 1000) return;
     last = Date.now();
+    changed = false;
+    flying = true;
     document.body.dispatchEvent(new CustomEvent("tick"));
-  }, 1000);
-  document.addEventListener("htmx:after:swap", ready);
+  }, 250);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) { changed = true; closed = 0; } });
+  addEventListener("pagehide", () => listen(""));
+  // Signed out meanwhile: the page asks for it. An error leaves what is there, and says that it is old.
+  document.addEventListener("htmx:before:response", (event) => {
+    if (event.detail.ctx.response.raw.redirected) { event.preventDefault(); location.reload(); }
+  });
+  const lost = (event) => {
+    const status = event.detail.ctx?.response?.status;
+    stale = `Not fresh: ${status === 404 ? "it is gone" : "no answer"}${status ? ` (${status})` : ""}, trying again`;
+  };
+  document.addEventListener("htmx:response:error", lost);
+  document.addEventListener("htmx:error", lost);
+  document.addEventListener("htmx:finally:request", () => { flying = false; });
+  document.addEventListener("htmx:after:swap", (event) => {
+    if (event.detail.ctx.response?.status < 400) stale = "";
+    ready();
+  });
   ready();
 })();

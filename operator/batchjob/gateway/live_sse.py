@@ -1,0 +1,76 @@
+"""An answer that goes on: Server-Sent Events to one client, until either side has enough."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, Final
+
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+from batchjob import log
+from batchjob.errors import BatchJobError
+from batchjob.gateway.live_access import MANY
+from batchjob.gateway.live_frames import Frame
+from batchjob.gateway.live_hub import Ear, GoingAway, TooManyWatchers, TooSlow, Watcher
+from batchjob.gateway.live_stream import CLOSE_SECONDS, HEARTBEAT_SECONDS, Expired, first_of, stream
+from batchjob.gateway.problems import TOO_MANY, Problem
+
+RETRY_MS: Final = 2000  # after which an EventSource comes back
+HEARTBEAT: Final = b": heartbeat\n\n"  # a comment: it is no event
+
+logger = log.get(__name__)
+
+
+class EventStream(Response):
+    """The answer: events as they come."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        watched: AbstractAsyncContextManager[Watcher | Ear],
+        put: Callable[[list[Frame]], tuple[bytes, bool]],
+        may_watch: Callable[[], Awaitable[bool]],
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        """`put`: what goes over the wire for what is new, and whether more may come; `may_watch`: they still may."""
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._watched, self._put, self._may_watch = watched, put, may_watch
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them until one of both has enough."""
+        try:
+            async with self._watched as watcher:
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                await send(_part(f"retry: {RETRY_MS}\n\n".encode()))
+                await first_of(self._send(watcher, send), _gone(receive))
+        except TooManyWatchers:
+            problem = Problem(TOO_MANY, MANY, headers={"Retry-After": "30"})
+            await problem.response()(scope, receive, send)
+            return
+        except (TooSlow, GoingAway, Expired, BatchJobError) as error:
+            logger.info("a watcher is let go", why=type(error).__name__)
+        with suppress(TimeoutError):  # stuck: the server lets go of it
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, watcher: Watcher | Ear, send: Send) -> None:
+        async def put(frames: list[Frame]) -> bool:
+            body, more = self._put(frames)
+            await send(_part(body))
+            return more
+
+        await stream(watcher, put, self._may_watch, self._heartbeat_seconds)
+
+
+def _part(body: bytes) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+async def _gone(receive: Receive) -> None:
+    """Until the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
