@@ -132,6 +132,7 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("gateway.staging.url=ftp://host/x", "at '/gateway/staging/url'"),
         ("gateway.staging.url=file:///staging", "at '/gateway/staging/claim': minLength"),
         ("gateway.staging.claim=uploads", "at '/gateway/staging/claim': maxLength"),
+        ("gateway.ui.links[0].name=x,gateway.ui.links[0].url=javascript:alert", "at '/gateway/ui/links/0/url'"),
         ("replicas=0", "at '/replicas': minimum"),
         ("replica=3", "additional properties 'replica' not allowed"),
     ],
@@ -225,6 +226,23 @@ def test_the_settings_of_the_gateway_can_be_read_from_its_variables(monkeypatch:
     settings = settings_of(gateway["spec"]["template"]["spec"], monkeypatch)
     assert (settings.oidc_username_claim, settings.oidc_username_prefix) == ("email", "")
     assert (settings.token_review, settings.reads_per_minute) == (False, 1200)
+
+
+def test_logs_and_links_of_the_admin_ui_are_there_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = objects("--values", HERE / "values" / "namespaced.yaml")
+    for variable in deployment_of(found, "gateway")["spec"]["template"]["spec"]["containers"][0]["env"]:
+        if "value" in variable:
+            monkeypatch.setenv(variable["name"], variable["value"])
+    settings = GatewaySettings.read()
+    assert (settings.pod_logs, settings.watch_namespaces) == (True, ("team-a", "team-b"))
+    assert [one.name for one in settings.ui_links] == ["Grafana"]
+    [role] = [
+        role
+        for role in of_kind(found, "ClusterRole")
+        if role["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
+        and "queues" not in role["metadata"]["name"]
+    ]
+    assert granted(role["rules"]) - granted(RIGHTS) == {("", "pods/log", "get")}
 
 
 def test_outside_there_is_the_api_and_neither_probes_nor_metrics() -> None:

@@ -51,8 +51,11 @@ class Someone:
     async def owns(self, owner: str | None) -> bool:
         return owner == self.name or await self.is_admin()
 
+    async def may(self, verb: str, resource: Resource, _: str | None = None) -> bool:
+        return not {verb, f"{verb} {resource.plural}"} & self.forbidden
+
     async def need(self, verb: str, resource: Resource, namespace: str | None = None) -> None:
-        if verb in self.forbidden:
+        if not await self.may(verb, resource, namespace):
             raise Problem(FORBIDDEN, f"{self.name} may not {verb} {resource.plural} in the namespace {namespace}")
 
 

@@ -31,7 +31,10 @@ class Permissions:
 
     async def _ask(self, who: Identity, verb: str, resource: Resource, namespace: str | None) -> bool:
         group = resource.api_version.rpartition("/")[0]
-        attributes: dict[str, Any] = {"verb": verb, "group": group, "resource": resource.plural}
+        plural, _, subresource = resource.plural.partition("/")
+        attributes: dict[str, Any] = {"verb": verb, "group": group, "resource": plural}
+        if subresource:
+            attributes["subresource"] = subresource
         if namespace is not None:
             attributes["namespace"] = namespace
         spec = {"user": who.name, "groups": [*who.groups], "uid": who.uid, "resourceAttributes": attributes}

@@ -1,11 +1,13 @@
 """The gateway's settings, from environment variables that begin with `BATCHJOB_`."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from batchjob.gateway.links import LinkTemplate
 from batchjob.gateway.tokens import checked_algorithms
 from batchjob.store.settings import StoreSettings
 
@@ -91,6 +93,14 @@ class GatewaySettings(StoreSettings):
         ge=1,
         description="Such bodies that a gateway takes at once, each in some 25 MB of memory; half of them of one user.",
     )
+    pod_logs: bool = Field(
+        False, description="Show logs of worker pods to whoever may get pods/log; the account needs that right too."
+    )
+    ui_links: Annotated[tuple[LinkTemplate, ...], NoDecode] = Field(
+        (),
+        description="Links from a BatchJob's page, as JSON: name, and url with {namespace}, {name}, {owner}, {queue}, "
+        "{started} and {ended} in it.",
+    )
     reads_per_minute: int = Field(600, ge=1, description="Requests of one user that read.")
     submits_per_minute: int = Field(60, ge=1, description="BatchJobs and schedules of one user that are made.")
     ai_submits_per_minute: int = Field(20, ge=1, description="Of these, those of type ai-batch.")
@@ -105,6 +115,14 @@ class GatewaySettings(StoreSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @field_validator("ui_links", mode="before")
+    @classmethod
+    def _read_links(cls, value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"is no JSON ({error}): write [{{name: …, url: …}}] as JSON") from None
 
     @field_validator("oidc_algorithms")
     @classmethod

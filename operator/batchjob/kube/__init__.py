@@ -6,7 +6,8 @@ need: what we write is checked against Kubernetes' own schemas in the tests.
 """
 
 from batchjob.kube.access import Access
-from batchjob.kube.client import Kube, Listing, WatchEvent
+from batchjob.kube.answers import WatchEvent
+from batchjob.kube.client import Kube, Listing
 from batchjob.kube.resources import (
     ACCESS_REVIEWS,
     BATCH_JOBS,
@@ -20,6 +21,7 @@ from batchjob.kube.resources import (
     JOBS,
     LEASES,
     NAMESPACES,
+    POD_LOGS,
     PODS,
     SECRETS,
     TOKEN_REVIEWS,
@@ -41,6 +43,7 @@ __all__ = [
     "LEASES",
     "NAMESPACES",
     "PODS",
+    "POD_LOGS",
     "SECRETS",
     "TOKEN_REVIEWS",
     "Access",

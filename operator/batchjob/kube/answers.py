@@ -1,8 +1,8 @@
-"""What an answer of the Kubernetes API means that is none of what was asked for: the typed error."""
+"""What an answer of the Kubernetes API means: a line of a watch, or the typed error of what was not asked for."""
 
 import json
 import re
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from batchjob.errors import (
     AlreadyExists,
@@ -15,6 +15,7 @@ from batchjob.errors import (
     NotFound,
     WebhookUnavailable,
 )
+from batchjob.kube.session import decode
 
 NOT_DONE: Final = frozenset({401, 429})  # refused before anything was done: worth another try, whatever it was
 _UNKNOWN: Final = re.compile(r'unknown field "([^"]+)"')
@@ -26,6 +27,37 @@ _BY_STATUS: Final[dict[int, type[KubernetesError]]] = {
     410: Gone,
     422: Invalid,
 }
+
+
+WRONG_SHAPE: Final = (ValueError, KeyError, TypeError, AttributeError)  # raised by reading JSON that is none of ours
+
+
+class WatchEvent(NamedTuple):
+    """ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
+
+    type: str
+    object: dict[str, Any]
+
+
+def read_watch_event(line: bytes) -> WatchEvent:
+    """A line of a watch; ApiUnavailable where it is none, or the error that it tells of."""
+    try:
+        event = decode(line)
+        kind, item = event["type"], event["object"]
+        if kind == "ERROR":
+            raise build_error(int(item.get("code", 500)), json.dumps(item), "GET", None)
+        check_object(item, named=kind != "BOOKMARK")
+    except WRONG_SHAPE as error:  # of a proxy, say
+        raise ApiUnavailable(f"a watch told what is no event: {line[:64]!r}") from error
+    return WatchEvent(kind, item)
+
+
+def check_object(item: dict[str, Any], *, named: bool = True) -> None:
+    """Whether it is an object, at a version (and with a name); raises one of WRONG_SHAPE."""
+    metadata = item["metadata"]
+    int(metadata["resourceVersion"])
+    if named:
+        metadata["name"], metadata["uid"]
 
 
 def build_error(status: int, text: str, method: str, retry_after: str | None) -> KubernetesError:

@@ -16,9 +16,9 @@ import aiohttp
 
 from batchjob.errors import ApiUnavailable, Conflict, KubernetesError, NotFound
 from batchjob.kube.access import Access
-from batchjob.kube.answers import NOT_DONE, build_error
+from batchjob.kube.answers import NOT_DONE, WRONG_SHAPE, WatchEvent, build_error, check_object, read_watch_event
 from batchjob.kube.fence import build_fence
-from batchjob.kube.resources import Resource
+from batchjob.kube.resources import PODS, Resource
 from batchjob.kube.session import decode, open_session
 from batchjob.kube.throttle import Throttle
 from batchjob.metrics import API_REQUESTS
@@ -30,9 +30,10 @@ MAX_TRIES: Final = 4
 FIRST_DELAY_SECONDS: Final = 0.25
 MAX_DELAY_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 15.0  # a watch that outlives its agreed end by this much is dead
+LOG_BYTES: Final = 4 * 1024 * 1024  # of a log: lines are as long as who writes them likes
 
-_WRONG_SHAPE: Final = (ValueError, KeyError, TypeError, AttributeError)  # raised by reading JSON that is none of ours
 _NAMES_ONLY: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+_PLAIN: Final = "*/*"  # a log is text, and the server takes no other wish
 _MERGE: Final = "application/merge-patch+json"
 
 Shorten = Callable[[dict[str, Any]], dict[str, Any]]
@@ -43,13 +44,6 @@ class Listing(NamedTuple):
 
     items: list[dict[str, Any]]
     resource_version: str
-
-
-class WatchEvent(NamedTuple):
-    """ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
-
-    type: str
-    object: dict[str, Any]
 
 
 class Kube:
@@ -119,15 +113,22 @@ class Kube:
             try:
                 found = page["items"] or ()  # an empty list of names comes as null
                 for item in found:
-                    _check(item)
+                    check_object(item)
                 version, more = page["metadata"]["resourceVersion"], page["metadata"].get("continue")
                 int(version)
-            except _WRONG_SHAPE as error:  # of a proxy, say
+            except WRONG_SHAPE as error:  # of a proxy, say
                 raise ApiUnavailable(f"listing {resource.plural}: an answer that is no list: {error!r}") from error
             items += map(shorten, found) if shorten else found
             if not more:
                 return Listing(items, version)
             query = {**query, "continue": more}
+
+    async def log(self, namespace: str, pod: str, container: str, lines: int) -> str:
+        """The last lines of a container's log; Invalid where it has none yet."""
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(LOG_BYTES)}
+        path = PODS.path(namespace, pod, "log")
+        found = await self._call("get", "GET", path, query=query, headers={"Accept": _PLAIN})
+        return str(found["text"])
 
     async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object; AlreadyExists where the name is taken."""
@@ -195,7 +196,7 @@ class Kube:
                 if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
                     raise self._error(answer, await answer.text(), "GET")
                 async for line in answer.content:
-                    yield _watch_event(line)
+                    yield read_watch_event(line)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiUnavailable(f"watching {resource.plural} broke: {error!r}") from error
 
@@ -249,7 +250,8 @@ class Kube:
         if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
             raise self._error(answer, text.decode(errors="replace"), method)
         try:
-            found: dict[str, Any] = decode(text)
+            is_text = headers.get("Accept") == _PLAIN
+            found: dict[str, Any] = {"text": text.decode(errors="replace")} if is_text else decode(text)
         except ValueError as error:  # of a proxy, say
             raise ApiUnavailable(f"{method} {path}: an answer that is no JSON: {text[:64]!r}") from error
         return found
@@ -267,26 +269,6 @@ class Kube:
         if answer.status == 401:  # noqa: PLR2004 - HTTP's own
             self._access.forget_token()
         return build_error(answer.status, text, method, answer.headers.get("Retry-After"))
-
-
-def _watch_event(line: bytes) -> WatchEvent:
-    try:
-        event = decode(line)
-        kind, item = event["type"], event["object"]
-        if kind == "ERROR":
-            raise build_error(int(item.get("code", 500)), json.dumps(item), "GET", None)
-        _check(item, named=kind != "BOOKMARK")
-    except _WRONG_SHAPE as error:  # of a proxy, say
-        raise ApiUnavailable(f"a watch told what is no event: {line[:64]!r}") from error
-    return WatchEvent(kind, item)
-
-
-def _check(item: dict[str, Any], *, named: bool = True) -> None:
-    """Whether it is an object, at a version (and with a name); raises one of _WRONG_SHAPE."""
-    metadata = item["metadata"]
-    int(metadata["resourceVersion"])
-    if named:
-        metadata["name"], metadata["uid"]
 
 
 def _given(**values: str | None) -> dict[str, str]:

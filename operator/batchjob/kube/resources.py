@@ -39,5 +39,6 @@ JOBS: Final = Resource("batch/v1", "jobs", "Job")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
 NAMESPACES: Final = Resource("v1", "namespaces", "Namespace")
 PODS: Final = Resource("v1", "pods", "Pod")
+POD_LOGS: Final = Resource("v1", "pods/log", "Pod")  # to ask who may read them; `Kube.log` does
 SECRETS: Final = Resource("v1", "secrets", "Secret")
 TOKEN_REVIEWS: Final = Resource("authentication.k8s.io/v1", "tokenreviews", "TokenReview")

@@ -1,7 +1,7 @@
 """All runs as the operator sees them: open, grant, read, pause, cancel, delete."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -25,6 +25,7 @@ from batchjob.store.index import Index
 from batchjob.store.live import LiveStore
 from batchjob.store.results import iterate, read_letters
 from batchjob.store.run import RunStore
+from batchjob.store.signs import read_signs
 from batchjob.store.snapshot import DeadLetter, ItemResult, read_snapshot
 
 OLDEST_SERVER: Final = (7, 0)  # ACL key permissions by read and write
@@ -234,6 +235,10 @@ class Store:
         """The `namespace/name` for which a run was opened; None where the store does not know the run."""
         found = await self._connection.command("HGET", keys.run_key(uid, "meta"), "created_for")
         return None if found is None else found.decode()
+
+    async def signs(self, uids: Sequence[str]) -> dict[str, float]:
+        """Of some runs: worker → when it was last heard, seconds since 1970; none of those that hold nothing."""
+        return await read_signs(self._connection, uids)
 
     async def dead_letters(self, uid: str, limit: int, cursor: int = 0) -> list[DeadLetter]:
         """Dead letters in the order of positions, from position `cursor` on; go on at the last position + 1."""

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from batchjob.errors import KubernetesError, StoreError
 from batchjob.gateway.access import Caller
-from batchjob.gateway.problems import UNAUTHENTICATED, Problem, build_problem
+from batchjob.gateway.problems import TOO_MANY, UNAUTHENTICATED, UNAVAILABLE, Problem, build_problem
 from batchjob.gateway.ui import session, words
 from batchjob.gateway.ui.assets import ASSETS, ROOT
 
@@ -51,9 +51,11 @@ async def page(template: str, caller: Caller, **values: Any) -> HTMLResponse:
     return HTMLResponse(html, headers=HEADERS)
 
 
-def refusal(problem: Problem) -> HTMLResponse:
+def refusal(problem: Problem, request: Request) -> HTMLResponse:
     """A problem as a page: what is wrong, and what to do."""
-    html = build_html("problem.html", title=problem.slug.title, status=problem.slug.status, detail=problem.detail)
+    again = request.method == "GET" and problem.slug in {UNAVAILABLE, TOO_MANY}
+    said = {"title": problem.slug.title, "status": problem.slug.status, "detail": problem.detail}
+    html = build_html("problem.html", again=again, **said)
     kept = {name: value for name, value in problem.headers.items() if name != "WWW-Authenticate"}
     return HTMLResponse(html, problem.slug.status, HEADERS | kept)
 
@@ -73,7 +75,7 @@ class Page(APIRoute):
             except (Problem, RequestValidationError, StoreError, KubernetesError) as error:
                 problem = build_problem(error)
                 if problem.slug is not UNAUTHENTICATED:
-                    return refusal(problem)
+                    return refusal(problem, request)
                 answer = RedirectResponse(session.sign_in_path(request), 303)
                 session.forget(answer)  # the token has ended, or never was one
                 return answer

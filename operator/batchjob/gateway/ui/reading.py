@@ -12,11 +12,11 @@ from batchjob.api.queue import BatchQueue
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.queries import Query
-from batchjob.errors import Forbidden, KubernetesError, NotFound
+from batchjob.errors import Forbidden, Invalid, KubernetesError, NotFound, StoreError
 from batchjob.gateway.access import Caller
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.problems import FORBIDDEN, NOT_FOUND, Problem
-from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS, Resource
+from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, POD_LOGS, PODS, Resource
 from batchjob.store import DeadLetter, ItemResult
 from batchjob.store.index import MOST_ROWS
 
@@ -24,6 +24,9 @@ NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"  # else a name could lea
 LETTERS: Final = 25  # of a page: each may hold a record of 1 MiB
 GROUPED: Final = 200  # dead letters whose errors are put into groups
 RESULTS: Final = 10
+CONTAINER: Final = "worker"  # of a worker pod
+LOG_LINES: Final = 500
+MOST_LOG: Final = 60_000  # characters: a page has 100 kB
 MOST_BULK: Final = 500  # BatchJobs that one form names, and that are looked at one by one before
 MOST_ALL: Final = 10_000  # BatchJobs of a search that one form is for: some minutes'
 AT_ONCE: Final = 8  # calls side by side
@@ -113,6 +116,31 @@ async def read_pods(doors: Doors, namespace: str | None, labels: str) -> tuple[l
         return await _listed(doors, PODS, namespace, labels), ""
     except Forbidden:
         return [], "Pods are not shown: the gateway's account may not list pods."
+
+
+async def read_signs(doors: Doors, uids: Sequence[str]) -> tuple[dict[str, float], str]:
+    """Signs of life of the workers of some runs, or why there are none."""
+    try:
+        return await doors.store.signs(uids), ""
+    except StoreError:
+        return {}, "The store does not answer: when workers were last heard is left out."
+
+
+async def read_log(doors: Doors, caller: Caller, job: BatchJob, pod: str) -> tuple[str, str]:
+    """The end of the log of a pod of a BatchJob, or why there is none."""
+    namespace = job.metadata.namespace
+    if not doors.settings.pod_logs:
+        raise Problem(NOT_FOUND, "Logs are not shown here: gateway.podLogs.enabled of the chart is off")
+    await caller.need("get", POD_LOGS, namespace)
+    selector = job.status.selector if job.status else ""
+    pods = (await doors.kube.list(PODS, namespace, labels=selector)).items if selector else []
+    if pod not in {one["metadata"]["name"] for one in pods}:
+        raise Problem(NOT_FOUND, f"The BatchJob has no pod {pod}, or not any more; its log may be kept elsewhere")
+    try:
+        text = await doors.kube.log(namespace, pod, CONTAINER, LOG_LINES)
+    except Invalid as error:
+        return "", f"There is no log yet: {error}"
+    return text[-MOST_LOG:], ""
 
 
 async def _listed(

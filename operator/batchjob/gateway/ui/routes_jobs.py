@@ -11,6 +11,7 @@ from batchjob.api.v1alpha1 import BatchJob
 from batchjob.errors import RunGone, StoreError
 from batchjob.gateway.causes import read_causes
 from batchjob.gateway.doors import Doors, DoorsOf
+from batchjob.gateway.links import build_links
 from batchjob.gateway.problems import NOT_FOUND, Problem
 from batchjob.gateway.ui import reading
 from batchjob.gateway.ui.assets import ROOT
@@ -24,8 +25,10 @@ from batchjob.gateway.ui.views_job import (
     build_results,
     group_errors,
     items_path,
-    pods_of,
+    times_of,
 )
+from batchjob.gateway.ui.views_workers import build_pods
+from batchjob.kube import POD_LOGS
 
 STORE_AWAY: Final = "The store does not answer: items and errors are left out. What stands here is the BatchJob's."
 RUN_GONE: Final = "The store has forgotten the run: its items and results were kept as long as spec.retention says."
@@ -50,10 +53,33 @@ async def job_page(
         reading.read_events(doors, namespace, job.metadata.uid),
         reading.read_pods(doors, namespace, selector) if selector else _nothing(),
     )
+    heard, no_signs = await reading.read_signs(doors, [job.metadata.uid] if pods else [])
     found, notice = await _of_run(doors, job, view.path, first, now)
-    notices = [one for one in (notice, no_events, no_pods) if one]
-    given = {"events": build_events(events, now), "pods": pods_of(pods, now), "one_job": True, "is_later": first > 0}
-    return await page("job.html", caller, here="jobs", job=view, notices=notices, **found, **given)
+    notices = [one for one in (notice, no_events, no_pods, "" if notice else no_signs) if one]
+    given = {"events": build_events(events, now), "pods": build_pods(pods, now, heard), "is_later": first > 0}
+    return await page(
+        "job.html",
+        caller,
+        here="jobs",
+        job=view,
+        notices=notices,
+        one_job=True,
+        links=build_links(doors.settings.ui_links, job, times_of(job, now)),
+        logs=doors.settings.pod_logs and await caller.may("get", POD_LOGS, namespace),
+        **found,
+        **given,
+    )
+
+
+@router.get("/jobs/{namespace}/{name}/pods/{pod}")
+async def log_page(
+    namespace: reading.Named, name: reading.Named, pod: reading.Named, caller: Visitor, doors: DoorsOf
+) -> Response:
+    """The end of a pod's log."""
+    job, body = await reading.read_job(doors, caller, namespace, name)
+    text, why = await reading.read_log(doors, caller, job, pod)
+    view = build_job(job, body, time.time())
+    return await page("log.html", caller, here="jobs", job=view, pod=pod, text=text, why=why)
 
 
 async def _nothing() -> tuple[list[dict[str, Any]], str]:

@@ -24,7 +24,7 @@ from batchjob.gateway.ui.session import Visitor, read_form
 from batchjob.gateway.ui.views_jobs import JobList, Tab, build_fault, build_list, job_path
 from batchjob.gateway.ui.views_queues import HOUR_SECONDS, HOURS, Ended, build_overview, per_hour, queue_names
 from batchjob.gateway.ui.views_schedules import build_schedules
-from batchjob.gateway.ui.views_workers import SELECTOR, build_pods
+from batchjob.gateway.ui.views_workers import SELECTOR, build_pods, uids_of
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES
 
 ROWS: Final = 50  # of a page
@@ -159,8 +159,12 @@ async def workers(caller: Visitor, doors: DoorsOf) -> Response:
     pods, notice = await reading.read_pods(doors, None, SELECTOR)
     if notice:
         raise Problem(FORBIDDEN, notice)
-    lines = build_pods(pods, time.time())
-    given: dict[str, Any] = {"pods": lines[:MOST_PODS], "total": len(lines), "one_job": False}
+    now, total = time.time(), len(pods)
+    shown = {line.name for line in build_pods(pods, now)[:MOST_PODS]}
+    pods = [pod for pod in pods if pod["metadata"]["name"] in shown]
+    heard, no_signs = await reading.read_signs(doors, uids_of(pods))
+    lines = build_pods(pods, now, heard)
+    given: dict[str, Any] = {"pods": lines, "total": total, "one_job": False, "logs": False, "notice": no_signs}
     return await page("workers.html", caller, here="workers", **given)
 
 

@@ -15,7 +15,6 @@ from batchjob.gateway.actions import Action, obstacle
 from batchjob.gateway.causes import Causes
 from batchjob.gateway.ui import words
 from batchjob.gateway.ui.views_jobs import STATES, job_path
-from batchjob.gateway.ui.views_workers import PodLine, build_pods
 from batchjob.store import DeadLetter, ItemResult
 
 MOST_DATA: Final = 2000  # characters of an item in a list; its own page has more
@@ -258,9 +257,11 @@ def _event(event: dict[str, Any], now: float) -> EventLine:
     )
 
 
-def pods_of(pods: Sequence[dict[str, Any]], now: float) -> tuple[PodLine, ...]:
-    """Its pods."""
-    return build_pods(pods, now)
+def times_of(job: BatchJob, now: float) -> tuple[float | None, float]:
+    """When it started and ended, in seconds since 1970; None and now where it has not."""
+    status = job.status or BatchJobStatus()
+    end = words.parse_time(status.completion_time)
+    return words.parse_time(status.start_time), now if end is None else end
 
 
 def items_path(path: str, cursor: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from batchjob.api.base import GROUP
@@ -29,11 +30,20 @@ class PodLine:
     detail: str
     restarts: int
     started: words.When | None
+    heard: words.When | None  # its last sign of life
 
 
-def build_pods(pods: Sequence[Mapping[str, Any]], now: float) -> tuple[PodLine, ...]:
-    """Pods: those that run first, then by BatchJob and slot."""
-    lines = [_line(pod, now) for pod in pods]
+def uids_of(pods: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The runs that some pods work on."""
+    found = (str((pod["metadata"].get("labels") or {}).get(SELECTOR, "")) for pod in pods)
+    return sorted({uid for uid in found if uid})
+
+
+def build_pods(
+    pods: Sequence[Mapping[str, Any]], now: float, heard: Mapping[str, float] = MappingProxyType({})
+) -> tuple[PodLine, ...]:
+    """Pods: those that run first, then by BatchJob and slot. `heard`: signs of life by the name of a pod."""
+    lines = [_line(pod, now, heard) for pod in pods]
     order = ("Running", "Pending")
     return tuple(
         sorted(
@@ -49,7 +59,7 @@ def build_pods(pods: Sequence[Mapping[str, Any]], now: float) -> tuple[PodLine, 
     )
 
 
-def _line(pod: Mapping[str, Any], now: float) -> PodLine:
+def _line(pod: Mapping[str, Any], now: float, heard: Mapping[str, float]) -> PodLine:
     metadata, status = pod["metadata"], pod.get("status") or {}
     labels = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
     containers = status.get("containerStatuses") or ()
@@ -66,6 +76,8 @@ def _line(pod: Mapping[str, Any], now: float) -> PodLine:
         detail=_detail(status, containers),
         restarts=sum(int(one.get("restartCount") or 0) for one in containers),
         started=words.since(status.get("startTime") or metadata.get("creationTimestamp"), now),
+        # The store's clock may be ahead of ours by a little: nobody was heard in the future.
+        heard=words.when(min(heard[metadata["name"]], now), now) if metadata["name"] in heard else None,
     )
 
 
