@@ -15,6 +15,8 @@ from tests.support.ui_world import ADMIN, ALICE, World, add_job, stamp
 
 HOSTILE: Final = "<script>alert('hostile')</script>\"><img src=x onerror=alert(1)>"
 BOB: Final = "bob@example.com"
+POD: Final = "reviews-sentiment-2401-x7k2p-0-9c4d0"
+LINKS: Final = [{"name": "Grafana", "url": "https://grafana.example.com/d/batchjob?var-job={name}&from={started}"}]
 _TYPES: Final = ("ai-batch", "export", "email", "custom", "report")
 _NAMES: Final = ("reviews-sentiment", "monthly-invoices", "welcome-mail", "thumbnails", "weekly-figures")
 _PHASES: Final = ("Succeeded", "Succeeded", "Running", "Succeeded", "Failed", "Succeeded", "Queued", "Cancelled")
@@ -175,4 +177,10 @@ def build_scene(count: int = 120) -> World:
         *(pod(number, "Running", job, containerStatuses=[{"restartCount": number % 2}]) for number in range(3)),
         pod(3, "Pending", job, containerStatuses=[{"restartCount": 0, "state": {"waiting": trouble}}]),
     ]
+    world.settings["pod_logs"] = True
+    world.settings["ui_links"] = json.dumps(LINKS)
+    world.logs = {
+        POD: "".join(f"2026-11-27T00:00:{n % 60:02}Z info item done position={n} {HOSTILE}\n" for n in range(90))
+    }
+    world.seen = {pod["metadata"]["name"]: now - 3 for pod in world.pods[:2]}
     return world

@@ -115,3 +115,19 @@ async def test_a_list_is_all_its_pages(kube: Kube, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(kube, "_call", AsyncMock(side_effect=[first, LIST, none]))
     assert await kube.list(JOBS) == Listing([JOB, JOB], "7")
     assert await kube.list(JOBS) == Listing([], "7")
+
+
+async def test_a_log_is_text_of_which_the_last_lines_are_asked_for(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    @asynccontextmanager
+    async def request(method: str, url: str, **given: Any) -> AsyncGenerator[SimpleNamespace]:
+        asked.append((method, url, given))
+        yield SimpleNamespace(status=200, text=AsyncMock(return_value="{not JSON\n"))
+
+    monkeypatch.setattr(kube, "_session", SimpleNamespace(request=request))
+    assert await kube.log("team", "pod-1", "worker", 20) == "{not JSON\n"
+    [(method, url, given)] = asked
+    assert (method, url) == ("GET", "http://127.0.0.1/api/v1/namespaces/team/pods/pod-1/log")
+    assert (given["params"]["tailLines"], given["params"]["container"]) == ("20", "worker")
+    assert given["headers"]["Accept"] == "*/*", "of JSON alone the server has none"

@@ -54,8 +54,9 @@ async def page(template: str, caller: Caller, **values: Any) -> HTMLResponse:
 def refusal(problem: Problem, request: Request) -> HTMLResponse:
     """A problem as a page: what is wrong, and what to do."""
     again = request.method == "GET" and problem.slug in {UNAVAILABLE, TOO_MANY}
+    who = getattr(request.state, "caller", None)  # None: it was refused before that was known
     said = {"title": problem.slug.title, "status": problem.slug.status, "detail": problem.detail}
-    html = build_html("problem.html", again=again, **said)
+    html = build_html("problem.html", who=who, again=again, **said)
     kept = {name: value for name, value in problem.headers.items() if name != "WWW-Authenticate"}
     return HTMLResponse(html, problem.slug.status, HEADERS | kept)
 

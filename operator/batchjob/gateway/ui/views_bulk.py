@@ -21,9 +21,9 @@ _PAST: Final = {
 }
 _CONSEQUENCES: Final = {
     Action.REDRIVE: "For each, a new BatchJob tries its {failed} again; the old one stays as it is.",
-    Action.SUSPEND: "Their pods go, and their items wait until they are resumed.",
+    Action.SUSPEND: "Pods go, and items wait until they are resumed.",
     Action.RESUME: "They go on where they were, as soon as their queues let them.",
-    Action.CANCEL: "Their pods go, and {open} will not be done.",
+    Action.CANCEL: "Pods go, and {open} will not be done.",
 }
 
 
