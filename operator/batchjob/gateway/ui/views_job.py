@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+import msgspec
 import yaml
 
 from batchjob.api.status import BatchJobStatus, Condition, ConditionType
@@ -213,7 +214,10 @@ def group_errors(causes: Causes, path: str) -> tuple[ErrorGroup, ...]:
 
 def build_letter(letter: DeadLetter, path: str, now: float, most: int = MOST_DATA) -> Letter:
     """A failed item as it is shown."""
-    data = letter.data.decode(errors="replace")
+    try:
+        data = msgspec.json.format(letter.data, indent=2).decode(errors="replace")
+    except msgspec.DecodeError:
+        data = letter.data.decode(errors="replace")
     return Letter(
         letter.position,
         f"{path}/items/{letter.position}",
