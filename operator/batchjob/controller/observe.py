@@ -191,7 +191,15 @@ class Observer:
         """What is known of a BatchJob without asking anybody."""
         now, since = datetime.now(UTC), memory.since_write_seconds()
         child, queue = self._child(entry, now), self._queues.spec(entry.queue)
-        return Observed(job=entry.parsed, now=now, fresh_epoch="", child=child, queue=queue, since_write_seconds=since)
+        return Observed(
+            job=entry.parse(),
+            now=now,
+            fresh_epoch="",
+            child=child,
+            queue=queue,
+            since_write_seconds=since,
+            inline=entry.inline,
+        )
 
     def _child(self, entry: Entry, now: datetime) -> ChildJob | None:
         jobs = self._jobs.owned_by(entry.namespace, entry.uid)
