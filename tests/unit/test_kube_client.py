@@ -123,7 +123,7 @@ async def test_a_log_is_text_of_which_the_last_lines_are_asked_for(kube: Kube, m
     @asynccontextmanager
     async def request(method: str, url: str, **given: Any) -> AsyncGenerator[SimpleNamespace]:
         asked.append((method, url, given))
-        yield SimpleNamespace(status=200, text=AsyncMock(return_value="{not JSON\n"))
+        yield SimpleNamespace(status=200, read=AsyncMock(return_value=b"{not JSON\n"))
 
     monkeypatch.setattr(kube, "_session", SimpleNamespace(request=request))
     assert await kube.log("team", "pod-1", "worker", 20) == "{not JSON\n"
