@@ -11,6 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from batchjob.core.events import LiveType
 from batchjob.store import Store
+from tests.support.frames import check_frame
 from tests.support.live_gateway import ApiServer, GatewayProcess, Teller, sse_events, token
 from tests.support.redis_server import RedisServer
 from tests.support.workers import wait_for
@@ -136,7 +137,7 @@ async def test_one_that_ended_long_ago_says_so_at_once(gateway: GatewayProcess) 
     async with gateway.events("alice", "team.old") as response:
         [event] = [event async for event in sse_events(response)]
     assert event["event"] == "batch:error"
-    data = json.loads(event["data"])["data"]
+    data = check_frame(event["data"])["data"]
     assert (data["jobId"], data["error"], data["result"]["failed"]) == ("team.old", "7 of 9 items failed", 7)
 
 

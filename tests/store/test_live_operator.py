@@ -14,7 +14,9 @@ from batchjob.controller.live import Live
 from batchjob.core.items import Failed, Succeeded
 from batchjob.core.records import owner_key
 from batchjob.errors import NotFound, StoreUnavailable
+from batchjob.gateway.live_frames import build_frame
 from batchjob.store import LiveEntry, Store
+from tests.support.frames import check_frame
 from tests.support.store_runs import Runs, commit
 from tests.support.workers import wait_for
 
@@ -78,7 +80,11 @@ class Replica:
 
 
 async def heard(store: Store) -> list[LiveEntry]:
-    return await store.live.read(ALICE, "0")
+    """What was told; each of it as /asyncapi.json describes it."""
+    found = await store.live.read(ALICE, "0")
+    for entry in found:
+        check_frame(build_frame(entry).text)
+    return found
 
 
 def types(entries: list[LiveEntry]) -> list[str]:

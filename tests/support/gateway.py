@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from batchjob.gateway.app import build_app
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.kube import Access
+from tests.support.described import Described
 
 
 def gateway_settings(**given: Any) -> GatewaySettings:
@@ -22,13 +24,21 @@ def nobody() -> Access:
     return Access("http://127.0.0.1:1")
 
 
+@cache
+def _document() -> dict[str, Any]:
+    return build_gateway().openapi()
+
+
 @asynccontextmanager
 async def asking(app: FastAPI, **headers: str) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of an app that has started; `headers` go with each request."""
+    """A client of an app that has started; `headers` go with each request. Each answer has to be as described."""
+    fits = Described(_document()).check
     transport = httpx2.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=transport, base_url="http://gateway", headers=headers) as client,
+        httpx2.AsyncClient(
+            transport=transport, base_url="http://gateway", headers=headers, event_hooks={"response": [fits]}
+        ) as client,
     ):
         yield client
 

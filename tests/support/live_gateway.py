@@ -16,12 +16,14 @@ from typing import Any, Final, Self
 import httpx2
 import yaml
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from websockets.asyncio.client import ClientConnection, connect
 
 from batchjob.core.events import LiveEvent, LiveType, Told
 from batchjob.core.records import owner_key
 from batchjob.store import Store, Telling
 from batchjob.store.live import NOTHING, Record
+from tests.support.frames import check_frame
 from tests.support.kubectl import wait_until
 from tests.support.manifests import inline, noop
 from tests.support.redis_server import free_port
@@ -40,6 +42,7 @@ class ApiServer:
     def __init__(self) -> None:
         self.batch_jobs: dict[str, dict[str, Any]] = {}
         self.users = set(USERS)
+        self.away = False
 
     def add(self, name: str, owner: str, **status: Any) -> None:
         """A BatchJob in the namespace `team`."""
@@ -63,9 +66,10 @@ class ApiServer:
             loop.close()
 
     async def _begin(self) -> web.AppRunner:
-        app = web.Application()
+        app = web.Application(middlewares=[self._answer])
         app.router.add_get("/apis/batchjob.dev/v1alpha1", self._kinds)
         app.router.add_get("/apis/batchjob.dev/v1alpha1/namespaces/{namespace}/batchjobs/{name}", self._batch_job)
+        app.router.add_post("/apis/batchjob.dev/v1alpha1/namespaces/{namespace}/batchjobs", self._create)
         app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", self._secret)
         app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._review)
         runner = web.AppRunner(app)
@@ -73,14 +77,32 @@ class ApiServer:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return runner
 
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.away:
+            return web.json_response({"kind": "Status", "message": "away", "code": 503}, status=503)
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return _missing()
+
     async def _kinds(self, _: web.Request) -> web.Response:
         return web.json_response({"resources": [{"name": "batchjobs"}]})
 
     async def _batch_job(self, request: web.Request) -> web.Response:
         found = self.batch_jobs.get(request.match_info["name"])
         if found is None or request.match_info["namespace"] != "team":
-            return web.json_response({"kind": "Status", "message": "not found", "reason": "NotFound"}, status=404)
+            return _missing()
         return web.json_response(found)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        name = body["metadata"]["name"]
+        if name in self.batch_jobs:
+            return web.json_response({"kind": "Status", "message": "taken", "reason": "AlreadyExists"}, status=409)
+        body["metadata"] |= {"uid": f"uid-{name}", "resourceVersion": "1", "generation": 1}
+        self.batch_jobs[name] = body
+        return web.json_response(body, status=201)
 
     async def _secret(self, _: web.Request) -> web.Response:
         entries = {
@@ -96,10 +118,14 @@ class ApiServer:
         return web.json_response(asked | {"status": {"allowed": may}}, status=201)
 
 
+def _missing() -> web.Response:
+    return web.json_response({"kind": "Status", "message": "not found", "reason": "NotFound"}, status=404)
+
+
 class GatewayProcess:
     """`batchjob gateway`."""
 
-    def __init__(self, api_url: str, store_url: str, folder: Path) -> None:
+    def __init__(self, api_url: str, store_url: str, folder: Path, **settings: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,6 +144,7 @@ class GatewayProcess:
             "LISTEN_PORT": str(self.port),
             "API_KEYS_SECRET": "keys",
             "TOKEN_REVIEW": "false",
+            **settings,
         }
         self._environment = {
             **os.environ,
@@ -160,7 +187,7 @@ class GatewayProcess:
         """A WebSocket that has signed in by its first message, and heard that it is ready."""
         socket = await connect(f"ws://127.0.0.1:{self.port}/ws{query}", proxy=None, **options)
         await socket.send(json.dumps({"token": token(user)}))
-        ready = json.loads(await socket.recv())
+        ready = check_frame(str(await socket.recv()))
         assert ready["type"] == "ready"
         return socket
 

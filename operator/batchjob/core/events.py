@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from batchjob.api.status import Phase
+from batchjob.core.event_data import ItemGivenUp, ProgressTold
 from batchjob.core.items import RunState
 from batchjob.core.progress import reckon_percent
 
@@ -194,14 +195,13 @@ def build_progress(fields: dict[str, str], *, loaded: bool) -> dict[str, Any]:
     total = processed + sum(_number(fields.get(name, "")) for name in OPEN) if loaded else None
     percent = reckon_percent(processed, total, _number(fields.get("reached", "")))
     said = {name: fields[name][:MOST_CHARACTERS] for name in ("item", "message") if name in fields}
-    return {"progress": percent, "processed": processed, "total": total} | said
+    return ProgressTold(percent, processed, total, **said).to_json()
 
 
 def build_failure(fields: dict[str, str]) -> dict[str, Any]:
     """What is told of an item that was given up."""
-    words = {"item": "id", "errorClass": "class", "error": "message"}
-    texts = {name: fields.get(field, "")[:MOST_CHARACTERS] for name, field in words.items()}
-    return {"position": _number(fields.get("position", ""))} | texts
+    item, error_class, error = (fields.get(name, "")[:MOST_CHARACTERS] for name in ("id", "class", "message"))
+    return ItemGivenUp(_number(fields.get("position", "")), item, error_class, error).to_json()
 
 
 def _number(text: str) -> int:

@@ -14,6 +14,7 @@ from batchjob.gateway import (
     contents,
     description,
     live,
+    live_description,
     probes,
     problems,
     queues,
@@ -39,6 +40,7 @@ ROUTERS: Final = (
     queues.router,
     schedules.router,
     live.router,
+    live_description.router,
     *ui.ROUTERS,
 )
 

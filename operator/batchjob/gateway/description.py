@@ -1,6 +1,7 @@
 """The API in OpenAPI 3.1: routes from the code, bodies from the models, and an example of each.
 
-Bodies are read by hand (`bodies`), so the framework knows nothing of them; this page says which is whose.
+Bodies are read by hand (`bodies`), and answers made by hand, so the framework knows nothing of them: this page says
+which body is whose, `description_answers` what is answered, `description_refusals` why something is refused.
 """
 
 import json
@@ -13,22 +14,22 @@ from pydantic.json_schema import models_json_schema
 from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.schedule import BatchScheduleSpec
 from batchjob.api.v1alpha1 import BatchJobSpec
+from batchjob.gateway.description_answers import REF, build_answers, build_schemas
+from batchjob.gateway.description_refusals import build_examples, build_refusals
 from batchjob.gateway.problems import MEDIA_TYPE, SLUGS, TYPES
 from batchjob.gateway.submission import KEPT_SECONDS
 from batchjob.gateway.uploads import LINES
-from batchjob.gateway.views import JOBS, accepted
+from batchjob.gateway.views import JOBS
 
 Json = dict[str, Any]
 
-_REF: Final = "#/components/schemas/"
 _ITEMS: Final = [{"id": "r1", "data": {"text": "Arrived early, works well."}}]
 _FORM: Final = {"fields": [{"name": "mood", "type": "enum", "enum": ["good", "bad"]}]}
 _MODEL: Final = {"name": "gpt-4o-mini", "apiKeySecretRef": {"name": "openai", "key": "OPENAI_API_KEY"}}
-_ID: Final = "team-a.job-0a1b2c3d4e5f60718293a4b5"
 # method and path → schema of its body, an example of it
 BODIES: Final[dict[tuple[str, str], tuple[Json, Json]]] = {
     ("post", JOBS): (
-        {"$ref": f"{_REF}BatchJobRequest"},
+        {"$ref": f"{REF}BatchJobRequest"},
         {
             "type": "ai-batch",
             "items": _ITEMS,
@@ -36,19 +37,19 @@ BODIES: Final[dict[tuple[str, str], tuple[Json, Json]]] = {
         },
     ),
     ("post", f"{JOBS}/{{job}}/redrive"): (
-        {"$ref": f"{_REF}RedriveRequest"},
+        {"$ref": f"{REF}RedriveRequest"},
         {"filter": {"errorClass": ["timeout", "rate-limited"]}},
     ),
     ("post", "/api/ai-annotator/batch"): (
-        {"$ref": f"{_REF}AnnotatorRequest"},
+        {"$ref": f"{REF}AnnotatorRequest"},
         {"items": ["Arrived early, works well."], "formSchema": _FORM, "options": {"priority": 1}},
     ),
     ("patch", "/api/v1/queues/{name}"): (
-        {"$ref": f"{_REF}BatchQueueSpec"},
+        {"$ref": f"{REF}BatchQueueSpec"},
         {"maxActiveJobs": 5, "limits": {"maxActiveJobsPerOwner": 2}},
     ),
     ("post", "/api/v1/schedules"): (
-        {"$ref": f"{_REF}BatchScheduleRequest"},
+        {"$ref": f"{REF}BatchScheduleRequest"},
         {
             "name": "weekly-report",
             "schedules": ["0 9 * * 1"],
@@ -67,7 +68,7 @@ LINES_OF: Final[dict[str, tuple[Any, ...]]] = {
 _OPTIONAL_BODY: Final = f"{JOBS}/{{job}}/redrive"
 _REQUESTS: Final[Json] = {
     "BatchJobRequest": {
-        "allOf": [{"$ref": f"{_REF}BatchJobSpec"}],
+        "allOf": [{"$ref": f"{REF}BatchJobSpec"}],
         "type": "object",
         "description": "The fields of a BatchJob's spec, and beside them name, labels and items. Without "
         f"ttlSecondsAfterFinished it is deleted {KEPT_SECONDS} s after its end, or after retention.failedSeconds.",
@@ -82,7 +83,7 @@ _REQUESTS: Final[Json] = {
             },
         },
     },
-    "RedriveRequest": {"type": "object", "properties": {"filter": {"$ref": f"{_REF}RedriveFilter"}}},
+    "RedriveRequest": {"type": "object", "properties": {"filter": {"$ref": f"{REF}RedriveFilter"}}},
     "AnnotatorRequest": {
         "type": "object",
         "required": ["items"],
@@ -93,7 +94,7 @@ _REQUESTS: Final[Json] = {
         },
     },
     "BatchScheduleRequest": {
-        "allOf": [{"$ref": f"{_REF}BatchScheduleSpec"}],
+        "allOf": [{"$ref": f"{REF}BatchScheduleSpec"}],
         "type": "object",
         "required": ["name"],
         "properties": {"name": {"type": "string", "maxLength": 35}},
@@ -125,9 +126,7 @@ _REQUESTS: Final[Json] = {
         },
     },
 }
-_ANY: Final = (401, 403, 429, 503)  # what every route may answer
 _NEVER_SENT: Final = frozenset({"HTTPValidationError", "ValidationError"})  # the framework's own
-_OF_A_BODY: Final = (400, 408, 413, 415, 422)
 
 
 def install(app: FastAPI) -> None:
@@ -145,10 +144,11 @@ def build(app: FastAPI) -> Json:
     """The whole document."""
     found = get_openapi(title=app.title, version=app.version, routes=app.routes, openapi_version="3.1.0")
     models = (BatchJobSpec, BatchQueueSpec, BatchScheduleSpec)
-    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF + "{model}")
+    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=REF + "{model}")
     theirs = {name: schema for name, schema in found["components"]["schemas"].items() if name not in _NEVER_SENT}
     found["components"] = {
-        "schemas": {**theirs, **_without_extensions(schemas["$defs"]), **_REQUESTS},
+        "schemas": {**theirs, **_without_extensions(schemas["$defs"]), **build_schemas(), **_REQUESTS},
+        "examples": build_examples(),
         "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
     }
     found["security"] = [{"bearer": []}]
@@ -160,31 +160,18 @@ def build(app: FastAPI) -> Json:
 
 def _complete(operation: Json, method: str, path: str) -> None:
     """What the framework does not know of an operation."""
-    answers: Json = operation["responses"]
-    answers.pop("422", None)  # the framework's own, which nobody sends here
-    codes = [*_ANY, *((404,) if "{" in path else ()), *((409,) if method == "post" else ())]
-    if (method, path) in BODIES:
-        schema, example = BODIES[method, path]
+    body = BODIES.get((method, path))
+    if body:
+        schema, example = body
         content: Json = {"application/json": {"schema": schema, "example": example}}
         if path in LINES_OF:
             said = "The fields in the first line, without items; in each other line, an item. May be gzip."
             lines = "".join(json.dumps(line) + "\n" for line in LINES_OF[path])
             content[LINES] = {"schema": {"type": "string", "description": said}, "example": lines}
         operation["requestBody"] = {"required": path != _OPTIONAL_BODY, "content": content}
-        codes += _OF_A_BODY
-    elif any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
-        codes.append(422)
-    for code in codes:
-        answers[str(code)] = _problem(code)
-    if "202" in answers:
-        answers["202"]["content"] = {"application/json": {"example": accepted(_ID)}}
-
-
-def _problem(code: int) -> Json:
-    slug = next(slug for slug in SLUGS if slug.status == code)
-    example = {"type": TYPES + slug.name, "title": slug.title, "status": code, "detail": "What it was, and what to do."}
-    content = {MEDIA_TYPE: {"schema": {"$ref": f"{_REF}Problem"}, "example": example}}
-    return {"description": slug.title, "content": content}
+    problem = {"$ref": f"{REF}Problem"}
+    refusals = build_refusals(method, path, MEDIA_TYPE, problem, body=body is not None)
+    operation["responses"] = build_answers(method, path) | refusals
 
 
 def _without_extensions(value: Any) -> Any:

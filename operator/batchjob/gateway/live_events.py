@@ -60,4 +60,4 @@ def build_end(job: BatchJob) -> Frame | None:
         return None
     now_ms = time.time_ns() // 1_000_000
     data = {"jobId": job_id(*job.key)} | build_standing(job.status, now_ms).data
-    return build_notice(str(turn(Told(), job.status.phase)), now_ms, **data)
+    return build_notice(str(turn(Told(), job.status.phase)), now_ms, data)

@@ -5,6 +5,7 @@ What is about the connection itself (`gap`, `ready`, `heartbeat`) has no `id`, a
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -46,9 +47,9 @@ def build_frame(entry: LiveEntry) -> Frame:
     return Frame(entry.id, entry.job, entry.type, _encode(envelope).decode())
 
 
-def build_notice(kind: str, now_ms: int, **data: Any) -> Frame:
+def build_notice(kind: str, now_ms: int, data: Mapping[str, Any] | None = None) -> Frame:
     """A word about the connection."""
-    text = _encode(Envelope(kind, format_ms(now_ms), data=data)).decode()
+    text = _encode(Envelope(kind, format_ms(now_ms), data={**(data or {})})).decode()
     return Frame("", "", kind, text)
 
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, NamedTuple
 
 from batchjob import log
+from batchjob.core.event_data import Gap
 from batchjob.errors import BatchJobError
 from batchjob.gateway.live_frames import GAP, Frame, build_frame, build_notice
 from batchjob.metrics import LIVE_DROPPED, LIVE_WATCHERS
@@ -110,7 +111,7 @@ class Watcher:
             if entries and entries[0].id == self.position:
                 entries = entries[1:]
             else:  # it is not kept any more, and others after it may be gone too
-                frames.append(build_notice("gap", time.time_ns() // 1_000_000, after=self.position, message=GAP))
+                frames.append(build_notice("gap", time.time_ns() // 1_000_000, Gap(self.position, GAP).to_json()))
                 self.position = entries[0].id if entries else await self._hub.live.last(self.owner)
             self._returns = False
         else:

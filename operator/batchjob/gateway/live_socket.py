@@ -9,6 +9,7 @@ from fastapi import Query, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from batchjob import log
+from batchjob.core.event_data import Ready
 from batchjob.core.records import owner_key
 from batchjob.errors import BatchJobError
 from batchjob.gateway import problems
@@ -41,6 +42,7 @@ SLOW: Final = Close(4413, "too slow: come back with ?after=<id of the last event
 CROWDED: Final = Close(4429, MANY)
 AWAY: Final = Close(1012, "this gateway ends: come back with ?after=<id of the last event>")
 TROUBLE: Final = Close(1013, "the store or Kubernetes does not answer: come back later")
+CLOSES: Final = (BAD_REQUEST, UNKNOWN, FORBIDDEN, NOT_YOURS, NO_TOKEN, SLOW, CROWDED, AWAY, TROUBLE)
 
 
 _REFUSED: Final = {
@@ -123,7 +125,7 @@ async def _watch(socket: WebSocket, wanted: dict[str, str | None], authorization
                 raise WebSocketDisconnect
 
     async with hub.watch(owner_key(namespace, owner), job, after) as watcher:
-        ready = build_notice("ready", time.time_ns() // 1_000_000, owner=owner, namespace=namespace)
+        ready = build_notice("ready", time.time_ns() // 1_000_000, Ready(owner, namespace).to_json())
         await socket.send_text(ready.text)
         right = Right(doors, authorization, namespace, owner, job)
         await first_of(stream(watcher, put, right.holds), listen())
@@ -135,11 +137,13 @@ async def _first_message(socket: WebSocket) -> str | None:
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect
     try:
-        found = msgspec.json.decode(message.get("text") or "", type=_Token)
+        found = msgspec.json.decode(message.get("text") or "", type=Token)
     except msgspec.DecodeError:
         return None
     return f"Bearer {found.token}"
 
 
-class _Token(msgspec.Struct):
+class Token(msgspec.Struct):
+    """The first message of who could not send a header."""
+
     token: str

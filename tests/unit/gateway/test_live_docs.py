@@ -50,7 +50,7 @@ def test_the_result_has_the_fields_that_are_named() -> None:
     named = re.search(r"`result` has (.*?), and\s+`(\w+)`", PAGE)
     assert named
     status = BatchJobStatus.model_validate({"results": {"uri": "s3://a/b"}})
-    assert [*named[1].split(", "), named[2]] == list(build_result(status))
+    assert [*named[1].split(", "), named[2]] == list(build_result(status).to_json())
 
 
 def test_numbers_in_the_text_are_those_of_the_code() -> None:

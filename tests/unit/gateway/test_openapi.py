@@ -9,11 +9,17 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
+from pydantic.json_schema import models_json_schema
 
+from batchjob.api.queue import BatchQueueSpec
+from batchjob.api.schedule import BatchScheduleSpec
+from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.gateway.annotator import build_body
 from batchjob.gateway.app import ROUTERS
 from batchjob.gateway.description import BODIES, LINES_OF
-from batchjob.gateway.problems import SLUGS
+from batchjob.gateway.description_answers import build_schemas
+from batchjob.gateway.description_refusals import slugs_of
+from batchjob.gateway.problems import MEDIA_TYPE, NO_SUCH_METHOD, SLUGS, TYPES
 from batchjob.gateway.schedules import build_schedule
 from batchjob.gateway.splitting import Lines
 from batchjob.gateway.submission import build_submission
@@ -27,6 +33,10 @@ SORTED: Final = sorted(SLUGS, key=lambda slug: slug.status)
 OPERATIONS: Final = [
     (method, path, operation) for path, methods in DOCUMENT["paths"].items() for method, operation in methods.items()
 ]
+
+
+def validator(schema: dict[str, Any]) -> Draft202012Validator:
+    return Draft202012Validator({**schema, "components": DOCUMENT["components"]})
 
 
 def test_every_route_but_the_probes_is_described() -> None:
@@ -50,30 +60,62 @@ async def test_it_is_served_as_openapi_31() -> None:
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=lambda value: str(value)[:60])
-def test_every_operation_says_what_it_does_and_what_it_refuses(method: str, path: str, operation: Any) -> None:
+def test_every_operation_has_an_example_of_all_it_answers_that_fits_its_schema(
+    method: str, path: str, operation: Any
+) -> None:
     assert operation["description"]
-    assert {"401", "403", "429", "503"} <= operation["responses"].keys()
-    assert ("404" in operation["responses"]) == ("{" in path)
-    assert ("413" in operation["responses"]) == ("requestBody" in operation) == ((method, path) in BODIES)
-    for code, answer in operation["responses"].items():
-        if int(code) >= 400:
-            assert answer["content"]["application/problem+json"]["example"]["status"] == int(code)
+    responses = operation["responses"]
+    assert {"401", "403", "429", "500", "503"} <= responses.keys()
+    assert "404" in responses or "{" not in path
+    assert ("413" in responses) == ("requestBody" in operation) == ((method, path) in BODIES)
+    assert len([code for code in responses if code[0] == "2" and "content" in responses[code]]) == 1
+    for code, answer in responses.items():
+        assert ("content" in answer) == (code not in {"204", "304"})
+        for media_type, content in answer.get("content", {}).items():
+            assert (media_type == MEDIA_TYPE) == (int(code) >= 400)
+            for name, example in examples_of(content).items():
+                validator(content["schema"]).validate(example)
+                assert int(code) < 400 or (example["status"], example["type"]) == (int(code), TYPES + name)
+
+
+def examples_of(content: dict[str, Any]) -> dict[str, Any]:
+    if "example" in content:
+        return {"": content["example"]}
+    found = {name: content["examples"][name]["$ref"].rpartition("/")[2] for name in content["examples"]}
+    assert found
+    return {name: DOCUMENT["components"]["examples"][there]["value"] for name, there in found.items()}
+
+
+def test_every_type_of_problem_has_an_example_and_is_said_by_some_operation() -> None:
+    assert list(DOCUMENT["components"]["examples"]) == [slug.name for slug in SLUGS]
+    for example in DOCUMENT["components"]["examples"].values():
+        validator({"$ref": "#/components/schemas/Problem"}).validate(example["value"])
+        assert example["value"]["detail"]
+    said = {slug for method, path, operation in OPERATIONS for slug in slugs_of(method, path, body=True)}
+    assert set(SLUGS) - said == {NO_SUCH_METHOD}, "which is of a path, and of no operation"
+
+
+def test_the_models_of_answers_do_not_hide_those_of_resources() -> None:
+    models = (BatchJobSpec, BatchQueueSpec, BatchScheduleSpec)
+    _, ours = models_json_schema([(model, "validation") for model in models])
+    assert not build_schemas().keys() & ours["$defs"].keys()
 
 
 @pytest.mark.parametrize(("place", "body"), BODIES.items(), ids=lambda value: str(value)[:60])
 def test_the_example_of_a_body_fits_its_schema(place: tuple[str, str], body: tuple[Any, Any]) -> None:
     assert place
     schema, example = body
-    whole = {**schema, "components": DOCUMENT["components"]}
-    Draft202012Validator.check_schema(whole)
-    Draft202012Validator(whole).validate(example)
-    assert not Draft202012Validator(whole).is_valid("a text")
+    whole = validator(schema)
+    whole.check_schema(whole.schema)
+    whole.validate(example)
+    assert not whole.is_valid("a text")
 
 
 def test_every_reference_leads_somewhere() -> None:
     text = json.dumps(DOCUMENT)
-    names = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
-    assert names <= DOCUMENT["components"]["schemas"].keys()
+    for kind in ("schemas", "examples"):
+        names = {part.partition('"')[0] for part in text.split(f"#/components/{kind}/")[1:]}
+        assert names <= DOCUMENT["components"][kind].keys()
     assert "x-kubernetes" not in text
 
 
