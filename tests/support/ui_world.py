@@ -26,7 +26,7 @@ from batchjob.gateway.envelope import Envelope
 from batchjob.gateway.problems import FORBIDDEN, UNAUTHENTICATED, Problem
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS, Listing, Resource
 from batchjob.store import DeadLetter, ItemResult, LiveEntry, Page
-from tests.support.gateway import gateway_settings
+from tests.support.gateway import build_gateway, gateway_settings
 
 ALICE, ADMIN = "alice@example.com", "root@example.com"
 Letters = list[DeadLetter]
@@ -227,11 +227,12 @@ def _fits(row: JobRow, query: Query) -> bool:
 
 def build_ui(world: World) -> FastAPI:
     """The pages over a world."""
-    app = FastAPI(redirect_slashes=False)
+    app = FastAPI(redirect_slashes=False, docs_url=None, redoc_url=None)
     problems.install(app)
     for router in (live.router, *ui.ROUTERS):
         app.include_router(router)
     app.add_middleware(Envelope)
+    app.openapi = build_gateway().openapi  # type: ignore[method-assign]  # what the pages about the API are made of
     store = SimpleNamespace(
         index=world,
         history=world,

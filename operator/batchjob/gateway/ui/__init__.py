@@ -6,7 +6,7 @@ may, and render. What people and models wrote into items is hostile: templates e
 style stands within a page, and the Content-Security-Policy lets none run.
 """
 
-from batchjob.gateway.ui import assets, routes_bulk, routes_jobs, routes_lists, routes_live, routes_session
+from batchjob.gateway.ui import assets, routes_bulk, routes_docs, routes_jobs, routes_lists, routes_live, routes_session
 
 ROUTERS = (
     assets.router,
@@ -15,6 +15,7 @@ ROUTERS = (
     routes_lists.router,
     routes_bulk.router,
     routes_jobs.router,
+    routes_docs.router,
 )
 
 __all__ = ["ROUTERS"]

@@ -5,6 +5,7 @@ They are packed, once; pages never are: what an attacker wrote beside what is se
 
 import gzip
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Final, NamedTuple
 
@@ -25,6 +26,15 @@ class Asset(NamedTuple):
     media_type: str
     etag: str
     path: str
+
+    def answer(self, request: Request, headers: Mapping[str, str]) -> Response:
+        """It, packed for who can unpack it; or that it is still the same."""
+        told = {"ETag": self.etag, "Vary": "Accept-Encoding", **headers}
+        if request.headers.get("If-None-Match") == self.etag:
+            return Response(status_code=304, headers=told)
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            return Response(self.packed, headers=told | {"Content-Encoding": "gzip"}, media_type=self.media_type)
+        return Response(self.body, headers=told, media_type=self.media_type)
 
 
 def _read() -> dict[str, Asset]:
@@ -51,13 +61,4 @@ async def serve(name: str, request: Request) -> Response:
     asset = _BY_PATH.get(f"{ROOT}/static/{name}")
     if asset is None:
         raise Problem(NOT_FOUND, "There is no such file: load the page again")
-    headers = {
-        "ETag": asset.etag,
-        "Cache-Control": "public, max-age=31536000, immutable",
-        "Vary": "Accept-Encoding",
-    }
-    if request.headers.get("If-None-Match") == asset.etag:
-        return Response(status_code=304, headers=headers)
-    if "gzip" in request.headers.get("Accept-Encoding", ""):
-        return Response(asset.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=asset.media_type)
-    return Response(asset.body, media_type=asset.media_type, headers=headers)
+    return asset.answer(request, {"Cache-Control": "public, max-age=31536000, immutable"})
