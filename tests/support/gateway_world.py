@@ -123,19 +123,24 @@ class World:
             await store.index.keep(rows, "test")
 
     async def fill(self, uid: str) -> None:
-        """What a run of three items leaves in the store: two results, one dead letter."""
+        """What a run of three items leaves in the store."""
         async with Store.connect(StoreAccess(url=self.redis_url), name="test") as store:
             await store.load_scripts()
-            await store.open_run(uid, epoch="one", created_for="team/run", max_losses=3)
-            lease = await store.run(uid, "loader").claim_load()
-            assert lease is not None
-            await lease.put([[Item(place, f"i{place}", {"text": f"sentence {place}"}) for place in range(3)]])
-            await lease.finish(3, "0" * 64, None)
-            run = store.run(uid, "worker")
-            [chunk] = (await run.exchange([], 10, 10)).chunks
-            outcomes: list[Outcome] = [
-                Succeeded(0, b'{"length": 10}'),
-                Failed(1, "timeout", "it took too long"),
-                Succeeded(2, b'{"length": 12}'),
-            ]
-            await run.exchange([Commit(chunk.id, chunk.fence, outcomes, started=0, release=False)], 0)
+            await fill_run(store, uid)
+
+
+async def fill_run(store: Store, uid: str) -> None:
+    """What a run of three items leaves in the store: two results, one dead letter."""
+    await store.open_run(uid, epoch="one", created_for="team/run", max_losses=3)
+    lease = await store.run(uid, "loader").claim_load()
+    assert lease is not None
+    await lease.put([[Item(place, f"i{place}", {"text": f"sentence {place}"}) for place in range(3)]])
+    await lease.finish(3, "0" * 64, None)
+    run = store.run(uid, "worker")
+    [chunk] = (await run.exchange([], 10, 10)).chunks
+    outcomes: list[Outcome] = [
+        Succeeded(0, b'{"length": 10}'),
+        Failed(1, "timeout", "it took too long"),
+        Succeeded(2, b'{"length": 12}'),
+    ]
+    await run.exchange([Commit(chunk.id, chunk.fence, outcomes, started=0, release=False)], 0)

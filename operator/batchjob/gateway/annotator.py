@@ -139,4 +139,4 @@ async def status(request: Request, job: str, caller: CallerOf, doors: DoorsOf) -
     found, body = await find(doors, caller, job, "get")
     if found.spec.type is not JobType.AI_BATCH:
         raise no_such_job()
-    return shown(request, {"success": True, "job": seed_view(found, body)})
+    return shown(request, {"success": True, "job": seed_view(found, body)}, found)

@@ -21,6 +21,7 @@ from batchjob.gateway.submission import checked_key
 from batchjob.gateway.uploads import take_in
 from batchjob.gateway.views import (
     JOBS,
+    RETRY_SECONDS,
     etag,
     is_known,
     job_id,
@@ -63,13 +64,15 @@ async def create(request: Request, caller: CallerOf, doors: DoorsOf, key: KeyOf 
 async def read(request: Request, job: str, caller: CallerOf, doors: DoorsOf) -> Response:
     """One BatchJob: its state, progress and counts."""
     found, body = await find(doors, caller, job, "get")
-    return shown(request, {"success": True, "job": view(found, body)})
+    return shown(request, {"success": True, "job": view(found, body)}, found)
 
 
-def shown(request: Request, answer: dict[str, Any]) -> Response:
-    """An answer with an ETag, or that nothing has changed."""
+def shown(request: Request, answer: dict[str, Any], job: BatchJob) -> Response:
+    """An answer with an ETag, or that nothing has changed; with when to ask again, as long as it has not ended."""
     tag = etag(answer)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if not is_terminal(job.status):
+        headers["Retry-After"] = str(RETRY_SECONDS)
     if is_known(request.headers.get("If-None-Match"), tag):
         return Response(status_code=304, headers=headers)
     return JSONResponse(answer, headers=headers)
