@@ -189,17 +189,10 @@ class Observer:
 
     def glance(self, entry: Entry, memory: Memory) -> Observed:
         """What is known of a BatchJob without asking anybody."""
-        now, since = datetime.now(UTC), memory.since_write_seconds()
-        child, queue = self._child(entry, now), self._queues.spec(entry.queue)
-        return Observed(
-            job=entry.parse(),
-            now=now,
-            fresh_epoch="",
-            child=child,
-            queue=queue,
-            since_write_seconds=since,
-            inline=entry.inline,
-        )
+        now, queue = datetime.now(UTC), self._queues.spec(entry.queue)
+        child, since = self._child(entry, now), memory.since_write_seconds()
+        seen = Observed(job=entry.parse(), inline=entry.inline, now=now, fresh_epoch="", child=child, queue=queue)
+        return replace(seen, since_write_seconds=since)
 
     def _child(self, entry: Entry, now: datetime) -> ChildJob | None:
         jobs = self._jobs.owned_by(entry.namespace, entry.uid)
