@@ -33,7 +33,7 @@ QUEUES: Final[dict[str, dict[str, Any]]] = {
 }
 NO_LIMIT: Final = 1_000_000
 OWNERS: Final = ("carol", "dave", "erin", "frank")
-LINGER_SECONDS: Final = 1.0  # of a Job whose run has ended
+LINGER_SECONDS: Final = 3.0  # of a Job whose run has ended: as long as others would need to start
 UNTHROTTLED: Final = {"kube_qps": 1000, "kube_burst": 1000, "progress_percent": 1000, "progress_max_seconds": 100_000}
 
 
