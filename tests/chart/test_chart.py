@@ -126,6 +126,8 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("policies.caps.imagePrefixes={registry/team}", "at '/policies/caps/imagePrefixes/0'"),
         ("gateway.oidc.issuer=https://sso.example.com", "at '/gateway/oidc/audience': minLength"),
         ("gateway.oidc.issuer=http://sso.example.com", "at '/gateway/oidc/issuer'"),
+        ("gateway.oidc.clientId=ui", "at '/gateway/oidc/issuer': minLength"),
+        ("gateway.publicUrl=http://batch.example.com", "at '/gateway/publicUrl'"),
         ("gateway.ingress.enabled=true", "at '/gateway/ingress/host': minLength"),
         ("gateway.httpRoute.enabled=true", "at '/gateway/httpRoute/parentRefs': minItems"),
         ("gateway.tokenReview=false", "at '/gateway'"),

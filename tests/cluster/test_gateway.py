@@ -1,4 +1,4 @@
-"""The HTTP API on a real API server and a real store: each route, asked by the owner, another one, an admin, nobody."""
+"""The HTTP API on a real API server and a real store: what each route does (who may: test_gateway_tenancy)."""
 
 import json
 import uuid
@@ -8,11 +8,8 @@ from typing import Any, Final
 
 import httpx2
 import pytest
-from fastapi.routing import APIRoute
 
 from batchjob.core.rows import fingerprint
-from batchjob.gateway import annotator, batchjobs, contents, queues, schedules, search
-from batchjob.gateway.problems import MEDIA_TYPE
 from tests.localcluster import ControlPlane
 from tests.support.gateway_world import TEAM, World, bearer
 from tests.support.kubectl import Kubectl
@@ -30,35 +27,6 @@ SEED_BODY: Final = {
     "options": {"instructions": "x", "model": MODEL},
 }
 REPORT: Final = {"deliver": {"destination": {"url": "s3://reports/all"}}}
-ROLES: Final = ("alice", "bob", "gw-admin", "nobody", None)
-
-# method, path below {job}, and the codes for alice (whose it is), bob, an admin, one without rights, one without token.
-Row = tuple[str, str, dict[str, Any] | None, tuple[int, int, int, int, int]]
-OF_A_JOB: Final[tuple[Row, ...]] = (
-    ("GET", f"{JOBS}/{{job}}", None, (200, 404, 200, 403, 401)),
-    ("GET", f"{JOBS}/{{job}}/items", None, (200, 404, 200, 403, 401)),
-    ("GET", f"{JOBS}/{{job}}/errors", None, (200, 404, 200, 403, 401)),
-    ("GET", f"{JOBS}/{{job}}/results", None, (200, 404, 200, 403, 401)),
-    ("POST", f"{JOBS}/{{job}}/suspend", None, (202, 404, 202, 403, 401)),
-    ("POST", f"{JOBS}/{{job}}/resume", None, (202, 404, 202, 403, 401)),
-    ("POST", f"{JOBS}/{{job}}/cancel", None, (202, 404, 202, 403, 401)),
-    ("POST", f"{JOBS}/{{job}}/redrive", None, (202, 404, 202, 403, 401)),
-)
-OF_ALL: Final[tuple[Row, ...]] = (
-    ("GET", JOBS, None, (200, 200, 200, 200, 401)),
-    ("POST", JOBS, NOOP, (202, 202, 202, 403, 401)),
-    ("POST", SEED, SEED_BODY, (202, 202, 202, 403, 401)),
-    ("GET", "/api/v1/queues", None, (200, 200, 200, 403, 401)),
-    ("PATCH", "/api/v1/queues/export", {"maxActiveJobs": 5}, (403, 403, 200, 403, 401)),
-    ("GET", "/api/v1/schedules", None, (200, 200, 200, 403, 401)),
-    (
-        "POST",
-        "/api/v1/schedules",
-        {"schedules": ["0 9 * * 1"], "jobTemplate": {"spec": {"type": "report", "report": REPORT}}},
-        (201, 201, 201, 403, 401),
-    ),
-)
-OF_THE_SEED: Final[Row] = ("GET", f"{SEED}/{{job}}/status", None, (200, 404, 200, 403, 401))
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +42,6 @@ async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
         yield found
 
 
-def headers_of(role: str | None) -> dict[str, str]:
-    return bearer(role) if role else {}
-
-
 async def made(client: httpx2.AsyncClient, world: World, body: dict[str, Any] = NOOP, path: str = JOBS) -> str:
     answer = await client.post(path, json=body, headers=bearer("alice"))
     assert answer.status_code == 202, answer.text
@@ -88,39 +52,6 @@ async def made(client: httpx2.AsyncClient, world: World, body: dict[str, Any] = 
 
 def stored(world: World, job: str) -> dict[str, Any]:
     return world.team.get("batchjob", job.removeprefix(f"{TEAM}."))
-
-
-async def asked(client: httpx2.AsyncClient, row: Row, role: str | None, job: str = "") -> httpx2.Response:
-    method, path, body, _ = row
-    if path.endswith("/schedules") and body:
-        body = {**body, "name": f"s-{uuid.uuid4().hex[:8]}"}
-    return await client.request(method, path.format(job=job), json=body, headers=headers_of(role))
-
-
-@pytest.mark.parametrize("row", [*OF_A_JOB, *OF_ALL, OF_THE_SEED], ids=lambda row: f"{row[0]} {row[1]}")
-async def test_who_may_what(client: httpx2.AsyncClient, world: World, row: Row) -> None:
-    path, body = (SEED, SEED_BODY) if row is OF_THE_SEED else (JOBS, NOOP)
-    job = await made(client, world, body, path) if "{job}" in row[1] else ""
-    for role, expected in zip(reversed(ROLES), reversed(row[3]), strict=True):  # who may, last: it may change it
-        answer = await asked(client, row, role, job)
-        assert (role, answer.status_code) == (role, expected), answer.text
-        if expected >= 400:
-            assert answer.headers["content-type"] == MEDIA_TYPE
-        if expected == 401:
-            assert answer.headers["www-authenticate"].startswith("Bearer")
-
-
-def test_no_route_is_left_out_of_the_table() -> None:
-    routers = (search.router, batchjobs.router, contents.router, annotator.router, queues.router, schedules.router)
-    there = {
-        (method, route.path)
-        for router in routers
-        for route in router.routes
-        if isinstance(route, APIRoute)
-        for method in route.methods or ()
-    }
-    tested = {(method, path.replace("export", "{name}")) for method, path, *_ in (*OF_A_JOB, *OF_ALL, OF_THE_SEED)}
-    assert there == tested
 
 
 async def test_anothers_job_and_none_at_all_look_the_same(client: httpx2.AsyncClient, world: World) -> None:

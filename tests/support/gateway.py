@@ -44,5 +44,5 @@ async def asking(app: FastAPI, **headers: str) -> AsyncIterator[httpx2.AsyncClie
 
 
 def build_gateway(**given: Any) -> FastAPI:
-    """An app whose doors lead nowhere: for what needs none."""
-    return build_app(gateway_settings(**given), nobody())
+    """An app whose doors lead nowhere, without a socket even: for what needs none."""
+    return build_app(gateway_settings(**({"store_url": "unix:///nowhere/store.sock"} | given)), nobody())

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx2
 import yaml
+from fastapi import FastAPI
 
 from batchjob.api.run import StoreAccess
 from batchjob.core.items import Failed, Item, Outcome, Succeeded
@@ -23,6 +24,7 @@ from tests.support.kubectl import Kubectl
 
 TEAM: Final = "gateway-team"
 KEYS: Final = "gateway-keys"
+LIMITS: Final = ("reads", "submits", "ai_submits", "changes", "failed_sign_ins")
 RBAC: Final = "rbac.authorization.k8s.io"
 # What the gateway itself may do; docs/how-to/http-api.md lists the same.
 RIGHTS: Final[Sequence[Mapping[str, Any]]] = (
@@ -33,6 +35,7 @@ RIGHTS: Final[Sequence[Mapping[str, Any]]] = (
     },
     {"apiGroups": ["batchjob.dev"], "resources": ["batchschedules"], "verbs": ["list", "create", "patch"]},
     {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list"]},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
     {"apiGroups": ["batchjob.dev"], "resources": ["batchqueues"], "verbs": ["get", "list", "create", "patch"]},
     {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
     {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
@@ -106,16 +109,23 @@ class World:
     @asynccontextmanager
     async def gateway(self, access: Access | None = None, **settings: Any) -> AsyncIterator[httpx2.AsyncClient]:
         """A client of a gateway that has started; nobody is signed in."""
+        async with asking(self.app(access, **settings)) as client:
+            yield client
+
+    def app(self, access: Access | None = None, **settings: Any) -> FastAPI:
+        """A gateway that has not started."""
         told = {
             "store_url": self.redis_url,
             "default_namespace": TEAM,
             "api_keys_secret": KEYS,
             "pod_namespace": SYSTEM,
-            **{f"{kind}_per_minute": 100_000 for kind in ("reads", "submits", "ai_submits", "changes")},
+            **{
+                f"{kind}_per_minute": 100_000
+                for kind in ("reads", "submits", "ai_submits", "changes", "failed_sign_ins")
+            },
+            "failed_sign_ins_in_all": 100_000,
         }
-        app = build_app(gateway_settings(**(told | settings)), access or Access.from_kubeconfig(self.kubeconfig))
-        async with asking(app) as client:
-            yield client
+        return build_app(gateway_settings(**(told | settings)), access or Access.from_kubeconfig(self.kubeconfig))
 
     async def list(self, rows: Mapping[str, JobRow]) -> None:
         """Put BatchJobs into the index."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 
 from batchjob.api.base import GROUP
@@ -24,8 +25,8 @@ from batchjob.gateway import live, problems, ui
 from batchjob.gateway.access import CHALLENGE
 from batchjob.gateway.envelope import Envelope
 from batchjob.gateway.problems import FORBIDDEN, UNAUTHENTICATED, Problem
-from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, PODS, Listing, Resource
-from batchjob.store import DeadLetter, ItemResult, LiveEntry, Page
+from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, EVENTS, PODS, Listing, Resource
+from batchjob.store import AuditEntry, AuditFilter, AuditPage, DeadLetter, ItemResult, LiveEntry, Page
 from tests.support.gateway import build_gateway, gateway_settings
 
 ALICE, ADMIN = "alice@example.com", "root@example.com"
@@ -109,6 +110,8 @@ class World:
     found: dict[str, list[ItemResult]] = field(default_factory=dict)
     rows: list[JobRow] = field(default_factory=list)
     records: list[RunRecord] = field(default_factory=list)
+    posted: list[dict[str, Any]] = field(default_factory=list)
+    audited: list[AuditEntry] = field(default_factory=list)
     changes: list[tuple[str, ...]] = field(default_factory=list)
     listed: list[tuple[str, str | None]] = field(default_factory=list)
     watched: tuple[str, ...] = ()
@@ -122,8 +125,9 @@ class World:
     live: Streams = field(default_factory=Streams)
 
     # the gate
+    code_flow: None = None
 
-    async def admit(self, authorization: str | None) -> Someone:
+    async def admit(self, authorization: str | None, _: str | None = None) -> Someone:
         name = TOKENS.get((authorization or "").removeprefix("Bearer "))
         if name is None:
             raise Problem(UNAUTHENTICATED, "the token is none that we trust", headers=CHALLENGE)
@@ -144,10 +148,16 @@ class World:
         kinds = {BATCH_QUEUES: self.queues, BATCH_SCHEDULES: self.schedules, PODS: self.pods, CORE_EVENTS: self.events}
         return Listing([one for one in kinds[resource] if namespace in {None, one["metadata"].get("namespace")}], "1")
 
-    async def patch(self, resource: Resource, namespace: str | None, name: str, change: Mapping[str, Any]) -> None:
+    async def patch(
+        self, resource: Resource, namespace: str | None, name: str, change: Mapping[str, Any]
+    ) -> dict[str, Any]:
         self.changes.append(("patch", resource.kind, f"{namespace}/{name}", json.dumps(change)))
+        return {**change, "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}"}}
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> None:
+        if resource is EVENTS:
+            self.posted.append({**body})
+            return
         if resource is BATCH_JOBS:
             self.jobs[namespace, body["metadata"]["name"]] = {**body}
         self.changes.append(("create", resource.kind, f"{namespace}/{body['metadata']['name']}", json.dumps(body)))
@@ -207,6 +217,28 @@ class World:
             raise self.store_error
 
 
+class Audit:
+    """The audit trail, without the store."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def put(self, *entries: AuditEntry) -> None:
+        self._world._up()
+        for entry in entries:
+            number = len(self._world.audited)
+            self._world.audited.append(msgspec.structs.replace(entry, id=f"{int(time.time() * 1000)}-{number}"))
+
+    async def read(
+        self, wanted: AuditFilter, *, limit: int, cursor: str | None = None, signed_in: bool = True
+    ) -> AuditPage:
+        self._world._up()
+        found = [one for one in reversed(self._world.audited) if bool(one.user) == signed_in and wanted.fits(one)]
+        first = int(cursor.partition("-")[2]) if cursor else None
+        found = [one for one in found if first is None or int(one.id.partition("-")[2]) < first]
+        return AuditPage(found[:limit], found[limit - 1].id if len(found) > limit else None)
+
+
 def _fits(row: JobRow, query: Query) -> bool:
     known: dict[str, set[str | None]] = {
         "status": {row.phase.lower()},
@@ -234,6 +266,7 @@ def build_ui(world: World) -> FastAPI:
     app.add_middleware(Envelope)
     app.openapi = build_gateway().openapi  # type: ignore[method-assign]  # what the pages about the API are made of
     store = SimpleNamespace(
+        audit=Audit(world),
         index=world,
         history=world,
         live=world.live,

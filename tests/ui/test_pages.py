@@ -23,6 +23,9 @@ PAGES = (
     "/dead-letters",
     "/schedules",
     "/workers",
+    "/audit",
+    "/audit?who=nobody-of-this-name",
+    "/audit?strangers=1",
     LOG,
     "/jobs/team-search/nobodys",
 )

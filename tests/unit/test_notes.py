@@ -6,8 +6,9 @@ import pytest
 
 from batchjob.api.status import Condition, ConditionType
 from batchjob.controller.actions import Note
-from batchjob.controller.events import Regarding, build_event
+from batchjob.controller.events import build_note_event
 from batchjob.controller.notes import NOTABLE, notes_of
+from batchjob.kube import Regarding
 
 
 def conditions(**reasons: str) -> list[Condition]:
@@ -50,7 +51,9 @@ def test_a_wait_is_no_event() -> None:
 def test_an_event_has_one_name_for_what_it_is_about() -> None:
     def name(uid: str, reason: str, about: str) -> str:
         note = Note("Normal", reason, "why", about)
-        return str(build_event(Regarding("BatchJob", "team", "run", uid), note, datetime.now(UTC))["metadata"]["name"])
+        return str(
+            build_note_event(Regarding("BatchJob", "team", "run", uid), note, datetime.now(UTC))["metadata"]["name"]
+        )
 
     assert name("u", "Told", "a thing") == name("u", "Told", "a thing")
     names = {name("u", "Told", "a thing"), name("v", "Told", "a thing"), name("u", "Tell", "a thing")}

@@ -29,7 +29,7 @@ from batchjob.controller.actions import (
     SetBreaker,
     SetSlots,
 )
-from batchjob.controller.events import Events, Regarding
+from batchjob.controller.events import Events
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import slots_patch
@@ -39,7 +39,7 @@ from batchjob.core.phases import TERMINAL
 from batchjob.core.reasons import Reason
 from batchjob.core.records import RunRecord
 from batchjob.errors import AlreadyExists, BatchJobError, Conflict, Invalid, StoreFull
-from batchjob.kube import BATCH_JOBS, JOBS, Kube
+from batchjob.kube import BATCH_JOBS, JOBS, Kube, Regarding
 from batchjob.store import Store
 
 logger = log.get(__name__)

@@ -18,7 +18,7 @@ from batchjob import log
 from batchjob.api.notifications import Delivery, DeliveryState, Notification
 from batchjob.api.v1alpha1 import KIND, BatchJob
 from batchjob.controller.destinations import Destinations, Network
-from batchjob.controller.events import Events, Regarding
+from batchjob.controller.events import Events
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.mails import Server
@@ -27,7 +27,7 @@ from batchjob.controller.places import Places
 from batchjob.controller.receivers import Receivers
 from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import BatchJobError, Conflict, NotFound
-from batchjob.kube import BATCH_JOBS, Kube
+from batchjob.kube import BATCH_JOBS, Kube, Regarding
 from batchjob.metrics import NOTIFICATIONS
 
 WORKERS: Final = 128  # BatchJobs at a time: most of it is waiting

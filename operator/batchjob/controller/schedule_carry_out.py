@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from batchjob import log
 from batchjob.api.schedule import SCHEDULE_KIND
-from batchjob.controller.events import Events, Regarding
+from batchjob.controller.events import Events
 from batchjob.controller.informer import Informer, controller_uid
 from batchjob.controller.observed import Trouble
 from batchjob.controller.schedule_actions import (
@@ -27,7 +27,7 @@ from batchjob.controller.schedule_plan import SchedulePlan
 from batchjob.controller.users import NameTaken
 from batchjob.core.reasons import Reason
 from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, Invalid, WebhookUnavailable
-from batchjob.kube import BATCH_JOBS, CRON_JOBS, JOBS, Kube, Resource
+from batchjob.kube import BATCH_JOBS, CRON_JOBS, JOBS, Kube, Regarding, Resource
 
 # What keeps a step from being taken and is not ours to mend: the reason of the condition, and what to do.
 OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from batchjob import log
 from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleStatus
 from batchjob.api.status import read_leniently
-from batchjob.controller.events import Events, Regarding
+from batchjob.controller.events import Events
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid, object_key
 from batchjob.controller.light import lighten
 from batchjob.controller.notes import notes_of
@@ -26,7 +26,7 @@ from batchjob.controller.turns import Turns, schedule_of
 from batchjob.controller.workqueue import Workqueue
 from batchjob.core.schedule_runs import SCHEDULE_LABEL
 from batchjob.errors import BatchJobError, Conflict, NotFound
-from batchjob.kube import BATCH_JOBS, BATCH_SCHEDULES, CRON_JOBS, JOBS, Kube
+from batchjob.kube import BATCH_JOBS, BATCH_SCHEDULES, CRON_JOBS, JOBS, Kube, Regarding
 from batchjob.metrics import RECONCILE_ERRORS, SCHEDULE_MISSED
 
 WORKERS: Final = 2  # looks at a time: schedules have a run a minute at most

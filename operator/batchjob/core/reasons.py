@@ -68,3 +68,5 @@ class Reason(StrEnum):
     RUN_CAUGHT_UP = "RunCaughtUp"
     RUNS_LEFT_OUT = "RunsLeftOut"
     RUNS_MISSED = "RunsMissed"
+    # events of whatever was asked for over HTTP
+    ACTION_REQUESTED = "ActionRequested"

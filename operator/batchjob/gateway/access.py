@@ -3,9 +3,12 @@
 An admin is who may update batchqueues. Whose BatchJob another one's is, is not told: it is not there (404).
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from batchjob.gateway.attempts import Attempts
 from batchjob.gateway.cache import Cache
+from batchjob.gateway.code_flow import Begun, CodeFlow
 from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.identity import Identity, Unauthenticated
 from batchjob.gateway.problems import FORBIDDEN, UNAUTHENTICATED, Problem
@@ -78,14 +81,43 @@ class Caller:
 class Gate:
     """Who signs in how, and the rights: one for all requests of a process."""
 
-    def __init__(self, credentials: Credentials, permissions: Permissions, default_namespace: str) -> None:
-        self._credentials, self._permissions = credentials, permissions
+    def __init__(
+        self, credentials: Credentials, permissions: Permissions, attempts: Attempts, default_namespace: str
+    ) -> None:
+        self._credentials, self._permissions, self._attempts = credentials, permissions, attempts
         self._default_namespace = default_namespace
 
-    async def admit(self, authorization: str | None) -> Caller:
-        """Who sends this Authorization header; a 401 says what is wrong with it."""
+    async def admit(self, authorization: str | None, address: str | None = None) -> Caller:
+        """Who sends this Authorization header; a 401 says what is wrong with it, a 429 that too much was.
+
+        `address`: where it comes from; None where it was admitted before, and is looked at again.
+        """
         try:
-            identity = await self._credentials.identify(authorization)
+            if address is None:
+                identity = await self._credentials.identify(authorization)
+            else:
+                identity = await self._attempts.identify(self._credentials.identify, authorization, address)
         except Unauthenticated as error:
             raise Problem(UNAUTHENTICATED, str(error), headers=CHALLENGE) from None
+        return self._caller(identity)
+
+    @property
+    def code_flow(self) -> CodeFlow | None:
+        """Our client at the issuer, where people sign in by browser."""
+        return self._credentials.code_flow
+
+    async def admit_back(
+        self, flow: CodeFlow, query: Mapping[str, str], begun: Begun, address: str
+    ) -> tuple[Caller, str]:
+        """Who came back from the issuer, and the token that they sign in with; Unauthenticated says why nobody did."""
+        tokens: list[str] = []
+
+        async def ask(_: str | None) -> Identity:
+            tokens.append(await flow.finish(query, begun))
+            return await self._credentials.identify(f"Bearer {tokens[-1]}")
+
+        identity = await self._attempts.identify(ask, query.get("code") or "none", address)
+        return self._caller(identity), tokens[-1]
+
+    def _caller(self, identity: Identity) -> Caller:
         return Caller(identity, self._permissions, self._default_namespace)

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from batchjob.gateway import (
     annotator,
+    audited,
     batchjobs,
     contents,
     description,
@@ -23,6 +24,7 @@ from batchjob.gateway import (
     ui,
 )
 from batchjob.gateway.access import Gate, Permissions
+from batchjob.gateway.attempts import Attempts
 from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.envelope import Envelope
@@ -39,6 +41,7 @@ ROUTERS: Final = (
     annotator.router,
     queues.router,
     schedules.router,
+    audited.router,
     live.router,
     live_description.router,
     *ui.ROUTERS,
@@ -56,8 +59,10 @@ def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
             throttle = Throttle(settings.kube_qps, settings.kube_burst)
             kube = await stack.enter_async_context(Kube(access, throttle, strict=True))
             store = Store.connect(settings.store(), name="batchjob-gateway", reread=settings.store)
-            gate = Gate(Credentials(settings, kube), Permissions(kube), settings.default_namespace)
-            app.state.doors = Doors(settings, kube, await stack.enter_async_context(store), gate, template, staging)
+            store = await stack.enter_async_context(store)
+            attempts = Attempts(store.count, settings.failed_sign_ins_per_minute, settings.failed_sign_ins_in_all)
+            gate = Gate(Credentials(settings, kube), Permissions(kube), attempts, settings.default_namespace)
+            app.state.doors = Doors(settings, kube, store, gate, template, staging)
             if staging is not None:
                 sweeping = asyncio.create_task(staging.keep_sweeping(kube))
                 stack.callback(sweeping.cancel)
@@ -75,5 +80,5 @@ def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     description.install(app)
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, hsts_seconds=settings.hsts_seconds)
     return app

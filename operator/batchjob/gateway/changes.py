@@ -3,17 +3,15 @@
 import secrets
 from typing import Any, NamedTuple
 
-from batchjob import log
-from batchjob.api.v1alpha1 import BatchJob
+from batchjob.api.v1alpha1 import KIND, BatchJob
 from batchjob.errors import AlreadyExists, Invalid, NotFound
 from batchjob.gateway.access import Caller
 from batchjob.gateway.actions import Action, build_change, build_redrive, redrive_name
+from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.submission import Submission, build_submission, refused
 from batchjob.gateway.views import job_id, no_such_job
 from batchjob.kube import BATCH_JOBS
-
-audit = log.get("batchjob.audit")
 
 
 class Redriven(NamedTuple):
@@ -31,7 +29,7 @@ async def change(doors: Doors, caller: Caller, action: Action, job: BatchJob) ->
         await doors.kube.patch(BATCH_JOBS, *job.key, build_change(action, job, secrets.token_hex(16)))
     except NotFound:
         raise no_such_job() from None
-    audit.info("audit", user=caller.name, verb=action.value, job=job_id(*job.key), owner=job.spec.owner)
+    acted(Deed(action.value, KIND, job.metadata.model_dump(), job.spec.owner))
 
 
 async def redrive(
@@ -47,6 +45,5 @@ async def redrive(
         raise refused(error, {}) from None
     except AlreadyExists:
         return Redriven(submission, name, made=False)
-    told = {"job": job_id(*job.key), "made": job_id(namespace, name), "owner": job.spec.owner}
-    audit.info("audit", user=caller.name, verb=Action.REDRIVE.value, **told)
+    acted(Deed(Action.REDRIVE.value, KIND, job.metadata.model_dump(), job.spec.owner, job_id(namespace, name)))
     return Redriven(submission, name, made=True)

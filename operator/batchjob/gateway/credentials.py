@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from batchjob import log
 from batchjob.errors import NotFound
 from batchjob.gateway.cache import Cache
+from batchjob.gateway.code_flow import CodeFlow
 from batchjob.gateway.identity import ClaimRules, Identity, Unauthenticated, checked
 from batchjob.gateway.issuer import Issuer
 from batchjob.gateway.reviews import review
@@ -25,6 +26,7 @@ from batchjob.kube import SECRETS, TOKEN_REVIEWS, Kube
 
 REVIEW_SECONDS: Final = 30.0  # a token that was withdrawn is taken for so long
 KEYS_SECONDS: Final = 10.0  # and an API key
+CALLBACK: Final = "/admin/queues/sign-in/callback"  # where browsers come back from the issuer
 API_KEY: Final = re.compile(r"bj_([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)_[A-Za-z0-9_-]{32,128}")
 _BEARER: Final = re.compile(r"[Bb]earer +([A-Za-z0-9\-._~+/]+=*)")  # RFC 6750
 _ACCOUNT: Final = re.compile(r"system:serviceaccount:([^:]+):[^:]+")
@@ -84,10 +86,14 @@ class Credentials:
         self._settings, self._kube = settings, kube
         self._reviews: Cache[bytes, Identity | str] = Cache(REVIEW_SECONDS)
         self._keys: Cache[str, dict[str, ApiKey]] = Cache(KEYS_SECONDS)
+        self.code_flow: CodeFlow | None = None  # of the admin UI
         self._issuer: Issuer | None = None
         if settings.oidc_issuer and settings.oidc_audience:
-            rules = TokenRules(settings.oidc_issuer, settings.oidc_audience, frozenset(settings.oidc_algorithms))
+            algorithms, client = frozenset(settings.oidc_algorithms), settings.oidc_client_id
+            rules = TokenRules(settings.oidc_issuer, settings.oidc_audience, algorithms, client)
             self._issuer = Issuer(rules, settings.oidc_jwks_uri, settings.oidc_ca_file)
+            if client:
+                self.code_flow = CodeFlow(settings, self._issuer, CALLBACK)
             self._claims = ClaimRules(
                 settings.oidc_issuer,
                 settings.oidc_username_claim,

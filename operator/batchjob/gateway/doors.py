@@ -8,6 +8,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from batchjob.gateway.access import Caller, Gate
+from batchjob.gateway.addresses import client_address
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.gateway.staging import Staging
 from batchjob.kube import Kube
@@ -35,11 +36,17 @@ def doors_of(connection: HTTPConnection) -> Doors:
 DoorsOf = Annotated[Doors, Depends(doors_of)]
 
 
-async def caller_of(connection: HTTPConnection, doors: DoorsOf) -> Caller:
-    """Who sends a request."""
-    caller = await doors.gate.admit(connection.headers.get("Authorization"))
+async def admit(connection: HTTPConnection, doors: Doors, authorization: str | None) -> Caller:
+    """Whom an Authorization signs in that came with a request or over a WebSocket."""
+    address = client_address(connection, doors.settings.trusted_proxies)
+    caller = await doors.gate.admit(authorization, address)
     connection.state.caller = caller.name  # for the line in the log
     return caller
+
+
+async def caller_of(connection: HTTPConnection, doors: DoorsOf) -> Caller:
+    """Who sends a request."""
+    return await admit(connection, doors, connection.headers.get("Authorization"))
 
 
 CallerOf = Annotated[Caller, Depends(caller_of)]

@@ -1,4 +1,4 @@
-"""What is around every request: an id, security headers, a line in the log, its time in the metrics, the last resort.
+"""What is around every request: an id, security headers, log line, audit trail, time in the metrics, the last resort.
 
 Plain ASGI: an answer may be a stream that lasts for hours, which the framework's own middleware would buffer.
 """
@@ -6,6 +6,7 @@ Plain ASGI: an answer may be a stream that lasts for hours, which the framework'
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -13,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from batchjob import log
+from batchjob.gateway.audit import Trail
 from batchjob.gateway.problems import internal
 from batchjob.metrics import GATEWAY_REQUESTS
 
@@ -23,10 +25,12 @@ SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Strict-Transport-Security": "max-age=31536000",  # heard where TLS is in front of us, ignored elsewhere
     "Cache-Control": "no-store",
 }
+HSTS: Final = "Strict-Transport-Security"  # heard where TLS is in front of us, ignored elsewhere
+YEAR_SECONDS: Final = 31_536_000
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: no line in the log each
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -36,8 +40,10 @@ logger = log.get(__name__)
 class Envelope:
     """The ASGI middleware."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hsts_seconds: int = YEAR_SECONDS) -> None:
         self._app = app
+        hsts = {HSTS: f"max-age={hsts_seconds}"} if hsts_seconds else {}
+        self._headers = SECURITY_HEADERS | hsts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or one WebSocket."""
@@ -45,20 +51,24 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         with structlog.contextvars.bound_contextvars(request=_request_id(scope)):
-            await _Exchange(self._app, scope, send).run(receive)
+            await _Exchange(self._app, scope, send, self._headers).run(receive)
 
 
 class _Exchange:
     """One request and its answer; `code` 0 until the latter has begun."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, send: Send) -> None:
-        self._app, self._scope, self._send = app, scope, send
+    def __init__(self, app: ASGIApp, scope: Scope, send: Send, headers: Mapping[str, str]) -> None:
+        self._app, self._scope, self._send, self._headers = app, scope, send, headers
         self._code = 0
         self._began = time.monotonic()
+        self._trail = Trail(scope)
 
     async def run(self, receive: Receive) -> None:
+        self._trail.begin()
         try:
             await self._app(self._scope, receive, self._dress)
+            await self._trail.keep(self._code)
+            await self._trail.post()
         except Exception:
             logger.exception("a request failed", path=self._scope["path"])
             if self._code or self._scope["type"] != "http":
@@ -70,13 +80,14 @@ class _Exchange:
     async def _dress(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._code = message["status"]
+            await self._trail.keep(self._code)
             headers = MutableHeaders(scope=message)
             headers[REQUEST_ID] = structlog.contextvars.get_contextvars()["request"]
             for name, value in (
                 self._scope.get("state", {}).get("headers", {}).items()
             ):  # what the route has for any answer
                 headers[name] = value
-            for name, value in SECURITY_HEADERS.items():
+            for name, value in self._headers.items():
                 headers.setdefault(name, value)
         elif message["type"] == "websocket.accept":
             self._code = 101

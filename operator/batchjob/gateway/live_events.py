@@ -12,7 +12,7 @@ from batchjob.core.phases import is_terminal
 from batchjob.core.records import owner_key
 from batchjob.core.standings import build_standing
 from batchjob.gateway.batchjobs import find
-from batchjob.gateway.doors import DoorsOf
+from batchjob.gateway.doors import DoorsOf, admit
 from batchjob.gateway.live_access import Right, checked_id, hub_of
 from batchjob.gateway.live_frames import Frame, build_notice, sse
 from batchjob.gateway.live_hub import FROM_BEGINNING
@@ -33,7 +33,7 @@ async def events(
     `Last-Event-ID` goes on after that event. 204 where that was the last one: there is nothing to come back for.
     """
     hub = hub_of(request)
-    found, _ = await find(doors, await doors.gate.admit(authorization), job, "get")
+    found, _ = await find(doors, await admit(request, doors, authorization), job, "get")
     after = checked_id(last_event_id, "Last-Event-ID") or FROM_BEGINNING
     namespace, owner = found.metadata.namespace, found.spec.owner
     key = owner_key(namespace, owner)

@@ -14,7 +14,7 @@ from batchjob.core.records import owner_key
 from batchjob.errors import BatchJobError
 from batchjob.gateway import problems
 from batchjob.gateway.batchjobs import find
-from batchjob.gateway.doors import doors_of
+from batchjob.gateway.doors import admit, doors_of
 from batchjob.gateway.live_access import MANY, Right, checked_id, hub_of, may_watch
 from batchjob.gateway.live_frames import Frame, build_notice
 from batchjob.gateway.live_hub import GoingAway, TooManyWatchers, TooSlow
@@ -40,6 +40,7 @@ NOT_YOURS: Final = Close(4404, "there is no such thing, or it is not yours")
 NO_TOKEN: Final = Close(4408, "no token came in time")
 SLOW: Final = Close(4413, "too slow: come back with ?after=<id of the last event>")
 CROWDED: Final = Close(4429, MANY)
+GUESSING: Final = Close(4429, "too many tokens were refused: come back in a minute")
 AWAY: Final = Close(1012, "this gateway ends: come back with ?after=<id of the last event>")
 TROUBLE: Final = Close(1013, "the store or Kubernetes does not answer: come back later")
 CLOSES: Final = (BAD_REQUEST, UNKNOWN, FORBIDDEN, NOT_YOURS, NO_TOKEN, SLOW, CROWDED, AWAY, TROUBLE)
@@ -50,6 +51,7 @@ _REFUSED: Final = {
     NOT_FOUND.name: NOT_YOURS,
     INVALID.name: BAD_REQUEST,
     problems.FORBIDDEN.name: FORBIDDEN,
+    problems.TOO_MANY.name: GUESSING,
 }
 _ENDED: Final[dict[type[Exception], Close]] = {
     TimeoutError: NO_TOKEN,
@@ -104,7 +106,7 @@ async def _watch(socket: WebSocket, wanted: dict[str, str | None], authorization
     doors, hub = doors_of(socket), hub_of(socket)
     if authorization is None:
         raise Problem(INVALID, BAD_REQUEST.reason)
-    caller = await doors.gate.admit(authorization)
+    caller = await admit(socket, doors, authorization)
     after = checked_id(wanted["after"], "after")
     namespace = wanted["namespace"] or caller.namespace
     owner: str | None = wanted["owner"] or caller.name

@@ -6,10 +6,11 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from batchjob import log
 from batchjob.api.queue import BatchQueueSpec
+from batchjob.api.v1alpha1 import KIND
 from batchjob.errors import AlreadyExists, Invalid, NotFound
 from batchjob.gateway.access import Caller
+from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.problems import CONFLICT, FORBIDDEN, KEY_REUSED, NOT_FOUND, Fault, Problem, invalid
 from batchjob.gateway.submission import (
@@ -25,8 +26,6 @@ from batchjob.gateway.submission import (
 )
 from batchjob.gateway.views import JOBS, RETRY_SECONDS, accepted, job_id
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES
-
-audit = log.get("batchjob.audit")
 
 
 class Making:
@@ -77,7 +76,7 @@ class Making:
             await check_replay(self.doors, submission, self.key)
             return queued(job_id(self.namespace, submission.manifest["metadata"]["name"])), False
         found = job_id(self.namespace, made["metadata"]["name"])
-        audit.info("audit", user=self.caller.name, verb="create", job=found, owner=submission.owner)
+        acted(Deed("create", KIND, made["metadata"], submission.owner))
         return queued(found), True
 
 

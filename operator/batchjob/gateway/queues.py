@@ -7,11 +7,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from batchjob import log
 from batchjob.api.base import API_VERSION
 from batchjob.api.queue import QUEUE_KIND, BatchQueueSpec
 from batchjob.api.v1alpha1 import JobType
 from batchjob.errors import AlreadyExists, Invalid, NotFound
+from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.bodies import read_object
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
 from batchjob.gateway.limits import CHANGES, READS
@@ -20,7 +20,6 @@ from batchjob.gateway.submission import refused
 from batchjob.kube import BATCH_QUEUES
 
 router = APIRouter(prefix="/api/v1/queues", tags=["Queues"])
-audit = log.get("batchjob.audit")
 BUILT_IN: Final = frozenset(JobType)  # those of the types are there without any object
 
 
@@ -50,7 +49,7 @@ async def change(request: Request, name: str, caller: CallerOf, doors: DoorsOf) 
         raise refused(error, {}) from None
     except NotFound:
         raise Problem(NOT_FOUND, "There is no such queue") from None
-    audit.info("audit", user=caller.name, verb="patch", queue=name, spec=spec)
+    acted(Deed("patch", QUEUE_KIND, made["metadata"]))
     return JSONResponse({"success": True, "queue": queue_view(made)})
 
 

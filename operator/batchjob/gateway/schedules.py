@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from batchjob import log
 from batchjob.api.base import API_VERSION
 from batchjob.api.blocks.report import ReportScope
 from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleSpec
 from batchjob.core.schedule_runs import build_run
 from batchjob.errors import Invalid
+from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.bodies import read_object
 from batchjob.gateway.doors import CallerOf, DoorsOf
 from batchjob.gateway.limits import READS, SUBMITS
@@ -23,7 +23,6 @@ from batchjob.gateway.views import job_id
 from batchjob.kube import BATCH_JOBS, BATCH_SCHEDULES
 
 router = APIRouter(prefix="/api/v1/schedules", tags=["Schedules"])
-audit = log.get("batchjob.audit")
 
 
 def schedule_view(body: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +68,7 @@ async def create(request: Request, caller: CallerOf, doors: DoorsOf) -> Response
     except Invalid as error:
         raise refused(error, {}) from None
     view = schedule_view(made)
-    audit.info("audit", user=caller.name, verb="create", schedule=view["id"], owner=view["owner"])
+    acted(Deed("create", SCHEDULE_KIND, made["metadata"], view["owner"]))
     return JSONResponse({"success": True, "schedule": view}, 201)
 
 

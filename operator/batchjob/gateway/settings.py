@@ -1,15 +1,19 @@
 """The gateway's settings, from environment variables that begin with `BATCHJOB_`."""
 
 import json
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from batchjob.gateway.links import LinkTemplate
 from batchjob.gateway.tokens import checked_algorithms
 from batchjob.store.settings import StoreSettings
+
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class GatewaySettings(StoreSettings):
@@ -31,6 +35,15 @@ class GatewaySettings(StoreSettings):
     oidc_algorithms: Annotated[tuple[str, ...], NoDecode] = Field(
         ("RS256", "ES256"),
         description="Algorithms of its signatures, separated by commas: RS, PS, ES and EdDSA ones; never none or HS.",
+    )
+    oidc_client_id: str | None = Field(
+        None,
+        description="Our client at the issuer: people sign in to the admin UI there. Its ID tokens are taken besides "
+        "those for oidc_audience. Needs public_url; default: a token in a form.",
+    )
+    oidc_client_secret: SecretStr | None = Field(None, description="Its secret; default: a public client, with PKCE.")
+    oidc_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("openid", "profile", "email"), description="What is asked for there, separated by commas; openid among them."
     )
     oidc_jwks_uri: str | None = Field(None, description="Where its keys are; default: as its discovery document says.")
     oidc_ca_file: Path | None = Field(None, description="Certificates to trust for it; default: the system's.")
@@ -55,6 +68,23 @@ class GatewaySettings(StoreSettings):
         None, description="Secret with the hashes of API keys, in pod_namespace; default: there are no API keys."
     )
     pod_namespace: str = Field("default", description="Namespace of that Secret.")
+    public_url: str | None = Field(
+        None, description="Where browsers reach us, such as https://batchjob.example.org; needed with oidc_client_id."
+    )
+    hsts_seconds: int = Field(
+        31_536_000, ge=0, description="For how long browsers insist on TLS (Strict-Transport-Security); 0: not told."
+    )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (),
+        description="Networks, separated by commas, whose X-Forwarded-For is believed, such as that of an Ingress; "
+        "default: none, and where requests come from is the other end of the connection.",
+    )
+    failed_sign_ins_per_minute: int = Field(
+        30,
+        ge=1,
+        description="Tokens from one address that are refused; then none that is not known from it is looked at.",
+    )
+    failed_sign_ins_in_all: int = Field(600, ge=1, description="The same a minute, from everywhere.")
 
     annotator_file: Path | None = Field(
         None,
@@ -112,6 +142,7 @@ class GatewaySettings(StoreSettings):
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
 
     @field_validator("watch_namespaces", "oidc_algorithms", "token_audiences", mode="before")
+    @field_validator("oidc_algorithms", "oidc_scopes", "token_audiences", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -138,6 +169,25 @@ class GatewaySettings(StoreSettings):
             raise ValueError("has to begin with https://")
         return value
 
+    @field_validator("oidc_scopes")
+    @classmethod
+    def _openid(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "openid" not in value:
+            raise ValueError("needs openid: without it an issuer hands out no ID token")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        """Codes and cookies that went over plain HTTP are anybody's."""
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        local = parts.scheme == "http" and parts.hostname in LOCAL_HOSTS
+        if not (parts.scheme == "https" or local) or not parts.netloc or parts.path not in {"", "/"} or parts.query:
+            raise ValueError("has to be https://host, without a path (or http://localhost:port)")
+        return value.rstrip("/")
+
     @field_validator("oidc_audience")
     @classmethod
     def _named(cls, value: str | None) -> str | None:
@@ -158,4 +208,6 @@ class GatewaySettings(StoreSettings):
             raise ValueError("BATCHJOB_STAGING_CLAIM belongs to a BATCHJOB_STAGING_URL that begins with file:///")
         if self.oidc_issuer and not self.oidc_audience:
             raise ValueError("BATCHJOB_OIDC_ISSUER needs BATCHJOB_OIDC_AUDIENCE: else tokens for others would be taken")
+        if self.oidc_client_id and not (self.oidc_issuer and self.public_url):
+            raise ValueError("BATCHJOB_OIDC_CLIENT_ID needs BATCHJOB_OIDC_ISSUER and BATCHJOB_PUBLIC_URL")
         return self

@@ -35,6 +35,7 @@ class TokenRules(NamedTuple):
     issuer: str
     audience: str
     algorithms: frozenset[str] = frozenset({"RS256", "ES256"})
+    client: str | None = None  # whose ID tokens are for us too
 
 
 def read_keys(document: Mapping[str, Any]) -> KeySet:
@@ -71,7 +72,7 @@ def verify(token: str, keys: KeySet, rules: TokenRules, now: int) -> dict[str, A
             now=now,
             leeway=SKEW_SECONDS,
             iss={"essential": True, "value": rules.issuer},
-            aud={"essential": True, "value": rules.audience},
+            aud={"essential": True, "values": [name for name in (rules.audience, rules.client) if name]},
             exp={"essential": True},
         )
         registry.validate(found.claims)

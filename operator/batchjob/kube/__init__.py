@@ -8,6 +8,7 @@ need: what we write is checked against Kubernetes' own schemas in the tests.
 from batchjob.kube.access import Access
 from batchjob.kube.answers import WatchEvent
 from batchjob.kube.client import Kube, Listing
+from batchjob.kube.events import Regarding, build_event
 from batchjob.kube.resources import (
     ACCESS_REVIEWS,
     BATCH_JOBS,
@@ -49,7 +50,9 @@ __all__ = [
     "Access",
     "Kube",
     "Listing",
+    "Regarding",
     "Resource",
     "Throttle",
     "WatchEvent",
+    "build_event",
 ]

@@ -7,6 +7,7 @@ any line. The operator uses `Store`; a worker, which may touch one run only, use
 
 from batchjob.core.events import RunEvent
 from batchjob.core.snapshot import LastError, Snapshot
+from batchjob.store.audit import AuditEntry, AuditFilter, AuditPage
 from batchjob.store.index import Index, Page
 from batchjob.store.keys import user_name
 from batchjob.store.live import LiveEntry, LiveStore, Telling
@@ -17,6 +18,9 @@ from batchjob.store.seal import SealLease, Taken
 from batchjob.store.snapshot import DeadLetter, ItemResult
 
 __all__ = [
+    "AuditEntry",
+    "AuditFilter",
+    "AuditPage",
     "Commit",
     "DeadLetter",
     "Grant",

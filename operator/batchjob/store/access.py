@@ -1,4 +1,4 @@
-"""One Redis user a run: a worker in a tenant's namespace can reach its own run and nothing else.
+"""One Redis user a run: a worker in a tenant's namespace can reach its own run and nothing else. One for the gateway.
 
 Key patterns and commands are enforced inside scripts too, so the list names what the workers' scripts use. EVALSHA
 is there, EVAL and SCRIPT are not. `bj:dirty` is shared on purpose, for ZADD alone: it is a hint, and a forged entry
@@ -39,3 +39,18 @@ def user_rules(uid: str, password: str, reads: str | None, rates: Iterable[str],
     if cache is not None:
         shared += (f"~{key}" for key in keys.cache_keys(keys.checked_uid(cache)))
     return [*rules, *shared, *(f"+{command}" for command in COMMANDS), f"(~{keys.DIRTY} +zadd)"]
+
+
+def gateway_rules() -> list[str]:
+    """The rules of ACL SETUSER for a gateway's own user, but its password: it changes no run, no index and no user.
+
+    It counts requests, keeps the audit trail, searches the index by a script, and reads runs, records and live events.
+    """
+    read = " ".join(f"%R~{prefix}*" for prefix in (keys.run_key("*", ""), keys.HISTORY_PREFIX, keys.LIVE_PREFIX))
+    return [
+        "reset", "on", "+select", "+client|setname", "+cluster|slots", "+script|load",
+        f"(~{keys.LIMIT_PREFIX}* +incr +expire +pttl)",
+        f"(~{keys.AUDIT_PREFIX}* +xadd +xtrim +pexpire +xrevrange)",
+        f"(~{keys.INDEX_PREFIX}* +evalsha +hget +hmget +zrange +zscore +zlexcount)",
+        f"({read} +hget +hmget +hgetall +zrange +xread +xrange +xrevrange)",
+    ]  # fmt: skip

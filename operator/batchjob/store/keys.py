@@ -32,6 +32,9 @@ INDEX_PREFIX: Final = "bj:index:{jobs}:"
 LIMIT_PREFIX: Final = "bj:limit:"  # string: requests of a user in this window; with a TTL: it goes with the window
 LIVE_PREFIX: Final = "bj:live:{live}:"  # live.py; all of it has a TTL, the operator writes it, gateways read it
 LIVE_BELL: Final = f"{LIVE_PREFIX}bell"  # stream owner: something was told of a BatchJob of this one
+AUDIT_PREFIX: Final = (
+    "bj:audit:"  # streams signed-in, strangers: audit.py; both have a TTL; gateways write and read them
+)
 USER_PREFIX: Final = "bj-"  # an ACL user is named bj-<uid>
 
 
@@ -101,6 +104,11 @@ def rate_key(name: str) -> str:
 def limit_key(name: str) -> str:
     """The key of a limit of the HTTP API, by the name that the gateway gives it."""
     return LIMIT_PREFIX + name
+
+
+def audit_key(*, signed_in: bool) -> str:
+    """The stream of what those did who had signed in, or of what others tried."""
+    return AUDIT_PREFIX + ("signed-in" if signed_in else "strangers")
 
 
 def cache_keys(owner: str) -> tuple[str, str, str]:

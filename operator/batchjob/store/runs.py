@@ -17,6 +17,7 @@ from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError
 from batchjob.store import keys, scripts
 from batchjob.store.access import user_rules
+from batchjob.store.audit import AuditTrail
 from batchjob.store.caches import Caches
 from batchjob.store.connection import BLOCK_LIMIT_SECONDS, Connection, answered, call, load
 from batchjob.store.events import read_events
@@ -41,6 +42,7 @@ class Store:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.audit = AuditTrail(connection)
         self.caches = Caches(connection)
         self.history = History(connection)
         self.index = Index(connection)

@@ -50,7 +50,7 @@ class Neighbours:
         self._process.wait(STOP_SECONDS)
 
     def ledger(self, name: str, *, after: int = -1) -> list[dict[str, Any]]:
-        """Rows of the ledger chat, smtp, s3, https or hooks whose sequence is above `after`."""
+        """Rows of the ledger chat, smtp, s3, https, hooks or issuer whose sequence is above `after`."""
         return [json.loads(line) for line in self._ask("GET", f"ledger/{name}?after={after}").splitlines()]
 
     def summary(self, name: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def local_neighbours(data: Path, chat_port: int = 0) -> Iterator[Neighbours]:
 
     `chat_port`: one that they had before they were ended.
     """
-    names = ("chat", "smtp", "s3", "https", "hooks", "control")
+    names = ("chat", "smtp", "s3", "https", "hooks", "issuer", "control")
     free = [f"--{name}-port={chat_port if name == 'chat' else 0}" for name in names]
     command = [sys.executable, "-m", "neighbours", "--host=127.0.0.1", f"--data={data}", *free]
     environment = {**os.environ, "PYTHONPATH": str(FOLDER)}

@@ -6,10 +6,20 @@ may, and render. What people and models wrote into items is hostile: templates e
 style stands within a page, and the Content-Security-Policy lets none run.
 """
 
-from batchjob.gateway.ui import assets, routes_bulk, routes_docs, routes_jobs, routes_lists, routes_live, routes_session
+from batchjob.gateway.ui import (
+    assets,
+    routes_audit,
+    routes_bulk,
+    routes_docs,
+    routes_jobs,
+    routes_lists,
+    routes_live,
+    routes_session,
+)
 
 ROUTERS = (
     assets.router,
+    routes_audit.router,
     routes_session.router,
     routes_live.router,
     routes_lists.router,

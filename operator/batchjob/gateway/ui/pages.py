@@ -26,6 +26,7 @@ NAVIGATION: Final = (
     ("letters", "Dead letters", f"{ROOT}/dead-letters", "g d"),
     ("schedules", "Schedules", f"{ROOT}/schedules", "g s"),
     ("workers", "Workers", f"{ROOT}/workers", "g w"),
+    ("audit", "Audit", f"{ROOT}/audit", "g a"),
 )
 
 _templates = Environment(
@@ -78,7 +79,7 @@ class Page(APIRoute):
                 if problem.slug is not UNAUTHENTICATED:
                     return refusal(problem, request)
                 answer = RedirectResponse(session.sign_in_path(request), 303)
-                session.forget(answer)  # the token has ended, or never was one
+                session.forget(request, answer)  # the token has ended, or never was one
                 return answer
 
         return framed

@@ -8,11 +8,13 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from batchjob import log
+from batchjob.api.queue import QUEUE_KIND
+from batchjob.api.schedule import SCHEDULE_KIND
 from batchjob.api.status import ErrorClass
 from batchjob.core.queries import Query, Term, build_query, parse_query
 from batchjob.errors import AlreadyExists, Invalid, QueryError
 from batchjob.gateway.access import Caller
+from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.problems import FORBIDDEN, INVALID, Problem
 from batchjob.gateway.schedules import build_run_now
@@ -31,7 +33,6 @@ ROWS: Final = 50  # of a page
 MOST_PODS: Final = 200  # of a page
 _ANY_ERROR: Final = tuple(Term("error", kind.value) for kind in ErrorClass)
 
-audit = log.get("batchjob.audit")
 router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=Page)
 
 
@@ -62,8 +63,8 @@ async def change_queue(name: reading.Named, request: Request, caller: Visitor, d
     if not await caller.is_admin():
         raise Problem(FORBIDDEN, "Queues are changed by those who may update batchqueues: ask one of them")
     paused = _flag(await read_form(request), "paused")
-    await doors.kube.patch(BATCH_QUEUES, None, name, {"spec": {"paused": paused}})
-    audit.info("audit", user=caller.name, verb="pause" if paused else "unpause", queue=name)
+    made = await doors.kube.patch(BATCH_QUEUES, None, name, {"spec": {"paused": paused}})
+    acted(Deed("pause" if paused else "unpause", QUEUE_KIND, made["metadata"]))
     return RedirectResponse(ROOT, 303)
 
 
@@ -127,9 +128,8 @@ async def change_schedule(
     suspend = _flag(await read_form(request), "suspend")
     await reading.read_schedule(doors, caller, namespace, name)
     await caller.need("patch", BATCH_SCHEDULES, namespace)
-    await doors.kube.patch(BATCH_SCHEDULES, namespace, name, {"spec": {"suspend": suspend}})
-    verb = "suspend" if suspend else "resume"
-    audit.info("audit", user=caller.name, verb=verb, schedule=f"{namespace}.{name}")
+    made = await doors.kube.patch(BATCH_SCHEDULES, namespace, name, {"spec": {"suspend": suspend}})
+    acted(Deed("suspend" if suspend else "resume", SCHEDULE_KIND, made["metadata"], made["spec"].get("owner")))
     return RedirectResponse(f"{ROOT}/schedules", 303)
 
 
@@ -146,8 +146,7 @@ async def run_schedule(namespace: reading.Named, name: reading.Named, caller: Vi
         raise refused(error, {}) from None
     except AlreadyExists:  # the button was pressed twice
         return RedirectResponse(job_path(namespace, made), 303)
-    told = {"schedule": f"{namespace}.{name}", "made": f"{namespace}.{made}", "owner": run["spec"]["owner"]}
-    audit.info("audit", user=caller.name, verb="run", **told)
+    acted(Deed("run", SCHEDULE_KIND, body["metadata"], run["spec"]["owner"], f"{namespace}.{made}"))
     return RedirectResponse(job_path(namespace, made), 303)
 
 

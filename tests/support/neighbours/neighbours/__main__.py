@@ -22,11 +22,12 @@ from .control import Control
 from .faults import ACTIONS, Faults
 from .files import FileServer
 from .hooks import HookServer
+from .issuer import IssuerServer
 from .ledger import Ledger
 from .s3 import serve_s3
 from .smtp import MailSink
 
-PORTS: Final = {"chat": 8000, "smtp": 2525, "s3": 9000, "https": 8443, "hooks": 8444, "control": 8080}
+PORTS: Final = {"chat": 8000, "smtp": 2525, "s3": 9000, "https": 8443, "hooks": 8444, "issuer": 8445, "control": 8080}
 STOP_SECONDS: Final = 1.0  # idle keep-alive connections are not waited for longer
 
 
@@ -65,6 +66,7 @@ async def start(options: argparse.Namespace, stack: AsyncExitStack) -> dict[str,
     mails = MailSink(ledgers["smtp"], faults["smtp"], data / "mails")
     files = FileServer(ledgers["https"], faults["https"], data / "files")
     hooks = HookServer(ledgers["hooks"], faults["hooks"])
+    issuer = IssuerServer(ledgers["issuer"], faults["issuer"])
     context = tls_context(data / "tls", options.tls_names.split(","))
     control = Control(ledgers, faults, mails, files, data / "tls" / "ca.crt")
 
@@ -79,6 +81,7 @@ async def start(options: argparse.Namespace, stack: AsyncExitStack) -> dict[str,
         "chat": await _serve_web(stack, chat.build_app(), options.host, options.chat_port),
         "https": await _serve_web(stack, files.build_app(), options.host, options.https_port, context),
         "hooks": await _serve_web(stack, hooks.build_app(), options.host, options.hooks_port, context),
+        "issuer": await _serve_web(stack, issuer.build_app(), options.host, options.issuer_port, context),
         "control": await _serve_web(stack, control.build_app(), options.host, options.control_port),
     }
 

@@ -20,6 +20,11 @@ ACTIONS: Final = {
     "s3": ("status", "delay", "disconnect"),
     "https": ("status", "delay", "disconnect", "redirect", "endless", "short", "stall", "gzip"),
     "hooks": ("status", "delay", "disconnect", "redirect"),
+    "issuer": (
+        *("status", "delay", "disconnect", "other_issuer", "plain_http", "access_denied", "login_required"),
+        *("wrong_state", "other_iss", "wrong_nonce", "wrong_audience", "wrong_issuer", "wrong_party", "expired"),
+        *("not_yet", "wrong_key", "unknown_key", "unsigned", "no_id_token"),
+    ),
 }
 DEFAULT_STATUS: Final = {"smtp_code": 451, "data_code": 451, "content_filter": 200}
 AT_DATA: Final = frozenset({"data_code", "answer_late", "lose_answer"})  # of smtp: once the mail is whole

@@ -46,6 +46,10 @@ class Ledger:
             self._file.truncate(0)
             self._next = 0
 
+    def close(self) -> None:
+        """Let go of the file; in a process of its own its end does that."""
+        self._file.close()
+
     def summary(self) -> dict[str, Any]:
         """Rows by status, and of the successes without a fault: how many, of how many items, how many repeats."""
         statuses: Counter[int] = Counter()

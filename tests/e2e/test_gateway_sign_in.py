@@ -1,0 +1,124 @@
+"""Signing in to the admin UI on the cluster at an OIDC issuer over TLS, whose keys are its own; and what is left."""
+
+import json
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from tests.e2e.conftest import NAMESPACE
+from tests.support.installation import RELEASE, SYSTEM, Installation
+from tests.support.kubectl import Kubectl
+from tests.support.neighbours.client import Neighbours
+
+HOST: Final = "gateway.example"
+ISSUER: Final = f"neighbours.{NAMESPACE}.svc:8445"
+UI: Final = "/admin/queues"
+USER: Final = "alice@example.com"
+VALUES: Final = (
+    f"gateway.oidc.issuer=https://{ISSUER}",
+    "gateway.oidc.audience=batchjob",
+    "gateway.oidc.usernamePrefix=",
+    "gateway.oidc.caConfigMap=issuer-ca",
+    "gateway.oidc.clientId=batchjob-ui",
+    f"gateway.publicUrl=https://{HOST}",
+    f"gateway.defaultNamespace={NAMESPACE}",
+)
+Pair = tuple[httpx2.Client, httpx2.Client]
+
+
+@pytest.fixture(scope="module")
+def signing_in(installation: Installation, namespace: Kubectl, neighbours: Neighbours) -> Iterator[str]:
+    """A gateway that is a client of the issuer; yields the authority of the latter."""
+    authority = neighbours.ca_certificate()
+    ca = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "issuer-ca"}, "data": {"ca.crt": authority}}
+    installation.cluster.within(SYSTEM).apply(ca)
+    version = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "people"}}
+    rights = {"apiGroups": ["batchjob.dev"], "resources": ["batchjobs"], "verbs": ["get", "list", "create", "patch"]}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "people"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}
+    namespace.apply(
+        version | {"kind": "Role", "rules": [rights]},
+        version | {"kind": "RoleBinding", "roleRef": reference, "subjects": [subject]},
+    )
+    installation.install(*VALUES)
+    yield authority
+    installation.install()
+
+
+@pytest.fixture
+def browser(installation: Installation, namespace: Kubectl, signing_in: str, tmp_path: Path) -> Iterator[Pair]:
+    """A client of the gateway and one of the issuer, each under its own name."""
+    (tmp_path / "ca.crt").write_text(signing_in)
+    trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    with (
+        installation.cluster.port_forward(f"service/{RELEASE}-gateway", 80) as port,
+        namespace.port_forward("service/neighbours", 8445) as other,
+        httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers={"Host": HOST}, timeout=30) as gateway,
+        httpx2.Client(base_url=f"https://127.0.0.1:{other}", headers={"Host": ISSUER}, verify=trust) as issuer,
+    ):
+        yield gateway, issuer
+
+
+def below(url: str, host: str) -> str:
+    """The path and query of an address of a host."""
+    parts = urlsplit(url)
+    assert parts.netloc in {host, ""}, url
+    return f"{parts.path}?{parts.query}"
+
+
+def cookie_of(answer: httpx2.Response, name: str) -> dict[str, str]:
+    """What the browser sends back; it is set for TLS alone, and the port-forward has none."""
+    [line] = [one for one in answer.headers.get_list("set-cookie") if one.startswith(f"{name}=")]
+    assert "Secure" in line
+    return {"Cookie": line.partition(";")[0]}
+
+
+def signed_in(browser: Pair) -> dict[str, str]:
+    gateway, issuer = browser
+    start = gateway.get(f"{UI}/sign-in/start?next={UI}/jobs")
+    assert start.status_code == 303, start.text
+    back = issuer.post(below(start.headers["location"], ISSUER), data={"user": USER})
+    begun = cookie_of(start, "__Host-batchjob-begun")
+    answer = gateway.get(below(back.headers["location"], HOST), headers=begun)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{UI}/jobs"), answer.text
+    return cookie_of(answer, "__Host-batchjob")
+
+
+def test_a_user_of_the_issuer_submits_and_sees_it_in_the_admin_ui(
+    browser: Pair, installation: Installation, namespace: Kubectl
+) -> None:
+    gateway, _ = browser
+    cookie = signed_in(browser)
+    token = cookie["Cookie"].partition("=")[2]
+    body = {"type": "custom", "custom": {"processor": "noop"}, "items": [{"id": "1", "data": {"n": 1}}]}
+    made = gateway.post("/api/v1/batch-jobs", json=body, headers={"Authorization": f"Bearer {token}"})
+    assert made.status_code == 202, made.text
+    job = made.json()["jobId"]
+    page = gateway.get(f"{UI}/jobs/{job.replace('.', '/')}", headers=cookie)
+    assert (page.status_code, USER in page.text) == (200, True)
+    assert gateway.get(f"{UI}/audit", headers=cookie).status_code == 403
+    name = job.removeprefix(f"{NAMESPACE}.")
+    events = namespace("get", "events.events.k8s.io", "-o", "json")
+    notes = [one["note"] for one in json.loads(events)["items"] if one["regarding"]["name"] == name]
+    assert f"{USER} asked for create through the gateway" in notes
+    logs = installation.cluster("logs", "--selector", "app.kubernetes.io/component=gateway", "--tail=-1")
+    lines = [line for line in map(json.loads, logs.splitlines()) if line["event"] == "audit" and line["user"] == USER]
+    assert {"sign-in", "create"} <= {line["verb"] for line in lines}
+    assert token not in logs
+
+
+@pytest.mark.parametrize("fault", ["wrong_nonce", "wrong_audience", "wrong_key", "unsigned", "expired"])
+def test_what_the_issuer_gets_wrong_signs_nobody_in(browser: Pair, neighbours: Neighbours, fault: str) -> None:
+    gateway, issuer = browser
+    neighbours.set_faults("issuer", [{"action": fault, "match": "token"}])
+    start = gateway.get(f"{UI}/sign-in/start")
+    back = issuer.post(below(start.headers["location"], ISSUER), data={"user": USER})
+    begun = cookie_of(start, "__Host-batchjob-begun")
+    answer = gateway.get(below(back.headers["location"], HOST), headers=begun)
+    assert answer.status_code == 422, answer.text
+    assert not [one for one in answer.headers.get_list("set-cookie") if one.startswith("__Host-batchjob=")]
