@@ -141,8 +141,9 @@ class GatewaySettings(StoreSettings):
 
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
 
-    @field_validator("watch_namespaces", "oidc_algorithms", "token_audiences", mode="before")
-    @field_validator("oidc_algorithms", "oidc_scopes", "token_audiences", "trusted_proxies", mode="before")
+    @field_validator(
+        *("watch_namespaces", "oidc_algorithms", "oidc_scopes", "token_audiences", "trusted_proxies"), mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value

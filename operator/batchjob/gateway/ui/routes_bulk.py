@@ -13,11 +13,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from batchjob.api.status import ErrorClass
+from batchjob.api.v1alpha1 import KIND
 from batchjob.core.queries import parse_query
 from batchjob.errors import KubernetesError, QueryError
 from batchjob.gateway import changes
 from batchjob.gateway.access import Caller
 from batchjob.gateway.actions import Action, obstacle
+from batchjob.gateway.audit import Deed, acted, only_looked, outcome_of
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.problems import INVALID, Problem, build_problem
 from batchjob.gateway.ui import reading
@@ -60,6 +62,7 @@ async def bulk(request: Request, caller: Visitor, doors: DoorsOf) -> Response:
     wanted = typed_for(order.action, order.asked)
     typed = form.get("typed", [""])[0].strip().lower()
     if form.get("sure") != ["1"] or not order.keys or (wanted and typed != wanted):
+        only_looked()
         return await _look(doors, caller, order, typed if "typed" in form else None)
     if len(order.keys) == 1:
         outcome = await _do(doors, caller, order, order.keys[0])
@@ -168,6 +171,9 @@ async def _do(doors: Doors, caller: Caller, order: Order, key: tuple[str, str]) 
         wanted = {"filter": {"errorClass": [error_class]}} if error_class else {}
         again = await changes.redrive(doors, caller, job, body, wanted, error_class)
     except (Problem, KubernetesError) as error:
-        return Outcome("refused", bulk_job(*key, build_problem(error).detail))
+        problem = build_problem(error)
+        named = {"namespace": key[0], "name": key[1]}
+        acted(Deed(action.value, KIND, named, outcome=outcome_of(problem.slug.status)))
+        return Outcome("refused", bulk_job(*key, problem.detail))
     detail = f"{'tries' if again.made else 'has'} the failed items of {key[1]} {'again' if again.made else 'already'}"
     return Outcome("done", bulk_job(key[0], again.name, detail))
