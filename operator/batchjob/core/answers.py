@@ -229,6 +229,32 @@ class SchedulesAnswer(Answer, frozen=True):
     success: bool = True
 
 
+class AuditRecord(Answer, frozen=True):
+    """What somebody did, or was refused; null: not known."""
+
+    time: Time
+    verb: str
+    outcome: Annotated[str, Meta(extra_json_schema={"enum": ["done", "refused", "failed"]})]
+    id: str
+    user: str | None = None
+    kind: str | None = None
+    object: str | None = None
+    owner: Annotated[str | None, Meta(description="Of the object.")] = None
+    made: Annotated[str | None, Meta(description="What was created by it, where that is another object.")] = None
+    code: Annotated[int | None, Meta(description="The status of the answer.")] = None
+    address: Annotated[str | None, Meta(description="Where the request came from.")] = None
+    via: Annotated[str | None, Meta(description="api or ui.")] = None
+    request: Annotated[str | None, Meta(description="The id of the request, as the log has it.")] = None
+
+
+class AuditTrail(Answer, frozen=True):
+    """What was done, newest first."""
+
+    entries: list[AuditRecord]
+    next: str | None = None
+    success: bool = True
+
+
 class SeedJob(Answer, frozen=True):
     """A BatchJob in the words of the earlier queue."""
 

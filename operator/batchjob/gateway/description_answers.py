@@ -11,11 +11,11 @@ import msgspec
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core import answers
 from batchjob.core.rows import JobRow
-from batchjob.gateway import contents, queues, schedules, search, views
+from batchjob.gateway import audited, contents, queues, schedules, search, views
 from batchjob.gateway.live_description import example_frame
 from batchjob.gateway.live_frames import sse
 from batchjob.gateway.views import JOBS
-from batchjob.store import DeadLetter
+from batchjob.store import AuditEntry, DeadLetter
 
 Json = dict[str, Any]
 
@@ -90,6 +90,19 @@ _SCHEDULE: Final = {
     },
     "status": {"nextScheduleTime": "2026-01-05T08:00:00Z"},
 }
+_DEED: Final = AuditEntry(
+    verb="cancel",
+    outcome="done",
+    user="alice",
+    kind="BatchJob",
+    object=ID,
+    owner="alice",
+    code=202,
+    address="192.0.2.7",
+    via="api",
+    request="6d1f0c",
+    id="1767258100000-0",
+)
 _QUEUE: Final = queues.queue_view({"metadata": {"name": "ai-batch"}, "spec": _LIMITS, "status": {"activeJobs": 2}})
 
 
@@ -133,6 +146,7 @@ ANSWERS: Final[dict[tuple[str, str], Told]] = {
     ("get", "/api/v1/queues"): Told(answers.QueuesAnswer, _ok(queues=[_QUEUE])),
     ("patch", "/api/v1/queues/{name}"): Told(answers.QueueAnswer, _ok(queue=_QUEUE)),
     ("get", "/api/v1/schedules"): Told(answers.SchedulesAnswer, _ok(schedules=[schedules.schedule_view(_SCHEDULE)])),
+    ("get", "/api/v1/audit"): Told(answers.AuditTrail, _ok(entries=[audited.view(_DEED)], next=None)),
     ("post", "/api/v1/schedules"): Told(
         answers.ScheduleAnswer, _ok(schedule=schedules.schedule_view(_SCHEDULE)), 201, description="It is made."
     ),

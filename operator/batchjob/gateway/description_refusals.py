@@ -66,6 +66,7 @@ _MORE: Final[dict[tuple[str, str], tuple[Slug, ...]]] = {
     ("get", f"{JOBS}/{{job}}/items"): (CONFLICT, GONE, INVALID),
     ("get", f"{JOBS}/{{job}}/results"): (CONFLICT, GONE),
     ("get", f"{JOBS}/{{job}}/events"): (INVALID,),
+    ("get", "/api/v1/audit"): (INVALID,),
     ("patch", "/api/v1/queues/{name}"): (CONFLICT,),
     ("post", "/api/v1/schedules"): (CONFLICT, NOT_FOUND),
 }
