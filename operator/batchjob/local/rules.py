@@ -76,7 +76,9 @@ def _twice(values: list[Any], schema: Schema, path: str) -> Iterator[str]:
 
 def _context(value: Any) -> cel.Context:
     context = cel.Context({"self": value})
-    context.add_function("isQuantity", lambda text: _QUANTITY.fullmatch(str(text)) is not None)  # Kubernetes' own
+    # Kubernetes' own
+    context.add_function("isQuantity", lambda text: _QUANTITY.fullmatch(str(text)) is not None)
+    context.add_function("sum", sum)
     return context
 
 
