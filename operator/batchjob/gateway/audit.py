@@ -67,7 +67,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.deeds: list[Deed] = []
-        self.is_look = False
+        self.is_all = False  # nothing was done but what is told of
 
 
 _told: ContextVar[_Told | None] = ContextVar("told", default=None)
@@ -79,10 +79,10 @@ def acted(deed: Deed) -> None:
         told.deeds.append(deed)
 
 
-def only_looked() -> None:
-    """This request shows what would be done, and changed nothing."""
+def nothing_yet() -> None:
+    """This request changes nothing: it shows what would be done, or does it while the answer goes, and then tells."""
     if (told := _told.get()) is not None:
-        told.is_look = True
+        told.is_all = True
 
 
 def build_default(method: str, route: str, parameters: Mapping[str, Any]) -> Deed:
@@ -138,15 +138,10 @@ class Trail:
     def _entries(self, code: int) -> list[AuditEntry]:
         method = self._scope.get("method", "")
         deeds = self._told.deeds
-        if not deeds and method not in SAFE and not (self._told.is_look and code < _ERRORS):
+        if not deeds and method not in SAFE and not (self._told.is_all and code < _ERRORS):
             path = getattr(self._scope.get("route"), "path", None)
-            deeds = (
-                []
-                if path is None
-                else [
-                    build_default(method, path, self._scope.get("path_params", {}))._replace(outcome=outcome_of(code))
-                ]
-            )
+            found = build_default(method, path, self._scope.get("path_params", {})) if path is not None else None
+            deeds = [found._replace(outcome=outcome_of(code))] if found else []
         state = self._scope.get("state", {})
         doors: Doors | None = getattr(self._scope["app"].state, "doors", None)
         trusted = doors.settings.trusted_proxies if doors else ()

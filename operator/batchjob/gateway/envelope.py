@@ -67,14 +67,14 @@ class _Exchange:
         self._trail.begin()
         try:
             await self._app(self._scope, receive, self._dress)
-            await self._trail.keep(self._code)
-            await self._trail.post()
         except Exception:
             logger.exception("a request failed", path=self._scope["path"])
             if self._code or self._scope["type"] != "http":
                 raise  # too late for an answer: the server breaks the connection off
             await internal().response()(self._scope, receive, self._dress)
-        finally:
+        finally:  # what was done is done, whatever became of the answer
+            await self._trail.keep(self._code)
+            await self._trail.post()
             self._tell()
 
     async def _dress(self, message: Message) -> None:

@@ -43,7 +43,7 @@ CROWDED: Final = Close(4429, MANY)
 GUESSING: Final = Close(4429, "too many tokens were refused: come back in a minute")
 AWAY: Final = Close(1012, "this gateway ends: come back with ?after=<id of the last event>")
 TROUBLE: Final = Close(1013, "the store or Kubernetes does not answer: come back later")
-CLOSES: Final = (BAD_REQUEST, UNKNOWN, FORBIDDEN, NOT_YOURS, NO_TOKEN, SLOW, CROWDED, AWAY, TROUBLE)
+CLOSES: Final = (BAD_REQUEST, UNKNOWN, FORBIDDEN, NOT_YOURS, NO_TOKEN, SLOW, CROWDED, GUESSING, AWAY, TROUBLE)
 
 
 _REFUSED: Final = {

@@ -73,7 +73,8 @@ async def test_a_look_leaves_nothing_and_a_refusal_does(client: httpx2.AsyncClie
     await client.post(f"{ROOT}/jobs/bulk", data={"action": "cancel", "job": SUSPEND["job"]}, headers=SAME)
     assert world.audited == []
     theirs = next(".".join(key) for key, job in world.jobs.items() if job["spec"]["owner"] != ALICE)
-    await client.post(f"{ROOT}/jobs/bulk", data={"action": "cancel", "job": theirs, "sure": "1"}, headers=SAME)
+    cancel = {"action": "cancel", "job": theirs, "sure": "1", "typed": "cancel 1"}
+    await client.post(f"{ROOT}/jobs/bulk", data=cancel, headers=SAME)
     await client.post(f"{ROOT}/queues/ai-batch", data={"paused": "1"}, headers=SAME)
     await client.post(f"{ROOT}/queues/ai-batch", data={"paused": "1"}, headers={"Sec-Fetch-Site": "cross-site"})
     found = [(one.verb, one.kind, one.object, one.outcome, one.user) for one in world.audited]

@@ -19,7 +19,7 @@ from batchjob.errors import KubernetesError, QueryError
 from batchjob.gateway import changes
 from batchjob.gateway.access import Caller
 from batchjob.gateway.actions import Action, obstacle
-from batchjob.gateway.audit import Deed, acted, only_looked, outcome_of
+from batchjob.gateway.audit import Deed, acted, nothing_yet, outcome_of
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.problems import INVALID, Problem, build_problem
 from batchjob.gateway.ui import reading
@@ -62,17 +62,19 @@ async def bulk(request: Request, caller: Visitor, doors: DoorsOf) -> Response:
     wanted = typed_for(order.action, order.asked)
     typed = form.get("typed", [""])[0].strip().lower()
     if form.get("sure") != ["1"] or not order.keys or (wanted and typed != wanted):
-        only_looked()
+        nothing_yet()
         return await _look(doors, caller, order, typed if "typed" in form else None)
+    outcomes: list[Outcome] = []
     if len(order.keys) == 1:
-        outcome = await _do(doors, caller, order, order.keys[0])
-        if outcome.kind == "done":
-            return RedirectResponse(outcome.job.path, 303)
+        outcomes = [await _do(doors, caller, order, order.keys[0])]
+        if outcomes[0].kind == "done":
+            return RedirectResponse(outcomes[0].job.path, 303)
+    nothing_yet()
     label, all_of_it = label_of(order.action, order.error_class), len(order.keys)
     head = build_html("bulk.html", who=caller.name, is_admin=await caller.is_admin(), here="jobs", label=label,
                       count=all_of_it)  # fmt: skip
     return StreamingResponse(
-        _run(doors, caller, order, head),
+        _run(doors, caller, order, head, outcomes),
         media_type="text/html",
         headers=HEADERS | {"X-Accel-Buffering": "no"},  # a proxy that gathers it would show nothing until the end
     )
@@ -134,12 +136,11 @@ def _error_class(form: dict[str, list[str]]) -> str:
     return given
 
 
-async def _run(doors: Doors, caller: Caller, order: Order, html: str) -> AsyncIterator[str]:
+async def _run(doors: Doors, caller: Caller, order: Order, html: str, outcomes: list[Outcome]) -> AsyncIterator[str]:
     """The page, in pieces: its head at once, how far it is after each group, then the result."""
     head, _, tail = html.partition(MARK)
     yield head
-    outcomes: list[Outcome] = []
-    for first in range(0, len(order.keys), GROUP):
+    for first in range(len(outcomes), len(order.keys), GROUP):
         outcomes += await _do_some(doors, caller, order, order.keys[first : first + GROUP])
         yield build_html("bulk_step.html", so_far=len(outcomes), count=len(order.keys))
     result = sum_up(order.action, outcomes, order.error_class)
