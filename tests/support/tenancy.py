@@ -65,7 +65,7 @@ class Row(NamedTuple):
 
     @property
     def is_of_a_job(self) -> bool:
-        return "{job}" in self.path or "/jobs/{namespace}" in self.path
+        return "{job}" in self.path + self.query or "/jobs/{namespace}" in self.path
 
 
 def public(method: str, path: str, code: Code = 200, body: dict[str, Any] | None = None) -> Row:
@@ -93,10 +93,14 @@ TABLE: Final[tuple[Row, ...]] = (
     *(Row("GET", f"{UI}{path}", ADMINS) for path in ("/workers", "/audit")),
     Row("GET", f"{UI}/jobs/{{namespace}}/{{name}}", (200, 404, 200, 403, SIGN_IN)),
     Row("GET", f"{UI}/jobs/{{namespace}}/{{name}}/items/{{position}}", (200, 404, 200, 403, SIGN_IN)),
+    # That the pod is not there is said to those alone who may see whose it would be.
+    Row("GET", f"{UI}/jobs/{{namespace}}/{{name}}/pods/{{pod}}", (404, 404, 404, 403, SIGN_IN)),
+    Row("GET", f"{UI}/live", (200, 404, 200, 403, SIGN_IN), query="job={job}"),
     # A page of 200 says what is not done: for bob there is no such BatchJob.
     Row("POST", f"{UI}/jobs/bulk", (303, 200, 303, 200, SIGN_IN), {"action": "suspend", "job": "{job}", "sure": "1"}),
     Row("POST", f"{UI}/queues/{{name}}", (403, 403, 303, 403, SIGN_IN), {"paused": "0"}),
     Row("POST", f"{UI}/schedules/{{namespace}}/{{name}}", (303, 404, 303, 404, SIGN_IN), {"suspend": "1"}),
+    Row("POST", f"{UI}/schedules/{{namespace}}/{{name}}/run", (303, 404, 303, 404, SIGN_IN)),
     public("GET", f"{UI}/sign-in"),
     public("POST", f"{UI}/sign-in", 422, {"token": ""}),
     public("POST", f"{UI}/sign-out", 303, {}),
@@ -104,7 +108,8 @@ TABLE: Final[tuple[Row, ...]] = (
     public("GET", f"{UI}/sign-in/again", 303),
     public("GET", f"{UI}/sign-in/callback", 422),
     public("GET", f"{UI}/static/{{name}}"),
-    *(public("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/openapi.json")),
+    *(public("GET", path) for path in ("/healthz", "/readyz", "/metrics")),
+    *(public("GET", path) for path in ("/openapi.json", "/asyncapi.json", "/docs", "/docs/schemas")),
 )
 
 
@@ -130,7 +135,7 @@ def path_of(row: Row, job: str, schedule: str) -> str:
         name = QUEUE
     elif "/static/" in row.path:
         name = ASSETS["app.css"].path.rpartition("/")[2]
-    path = row.path.format(job=job, namespace=namespace, name=name, position=1)
+    path = row.path.format(job=job, namespace=namespace, name=name, position=1, pod="pod-0")
     return f"{path}?{row.query.format(job=job)}" if row.query else path
 
 
