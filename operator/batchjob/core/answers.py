@@ -139,8 +139,9 @@ class Result(Answer, frozen=True):
 
 
 class ErrorKind(Answer, frozen=True):
-    """What made items fail: a class and a message."""
+    """What made items fail: by fingerprint, a class and a message."""
 
+    fingerprint: Annotated[str, Meta(description="What messages of one cause have in common.")]
     error_class: str
     message: str
     count: int

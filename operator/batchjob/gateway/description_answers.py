@@ -79,7 +79,13 @@ _ROW: Final = JobRow(
 _LETTER: Final = DeadLetter(
     17, "r17", "timeout", "it took longer than 60 s", 4, 0, b'{"text": "Never came."}', 1_767_258_080_000
 )
-_KIND: Final = {"errorClass": "timeout", "message": "it took longer than 60 s", "count": 2, "exampleItem": "r17"}
+_KIND: Final = {
+    "fingerprint": "e34a18919be9",
+    "errorClass": "timeout",
+    "message": "it took longer than 60 s",
+    "count": 2,
+    "exampleItem": "r17",
+}
 _SCHEDULE: Final = {
     "metadata": {"name": "weekly-report", "namespace": "team-a"},
     "spec": {
