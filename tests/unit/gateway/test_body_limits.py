@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from batchjob.gateway import blocks
-from batchjob.gateway.bodies import MAX_BYTES, read_object, read_optional
+from batchjob.gateway.bodies import DECODER, MAX_BYTES, read_object, read_optional
 from tests.support.gateway import asking, build_gateway
 
 JSON = {"Content-Type": "application/json"}
@@ -101,3 +101,19 @@ async def status_of(app: FastAPI, receive: Callable[[], Awaitable[dict[str, obje
     await app(scope, receive, send)  # type: ignore[arg-type]  # plain dictionaries are what a server hands over
     [status] = sent
     return status
+
+
+async def test_a_key_that_stands_twice_among_many_is_found_in_one_pass() -> None:
+    class Name(str):
+        compared = 0
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return str.__eq__(self, other)
+
+    names = [*(Name(number) for number in range(2000)), Name("twice"), Name("twice")]
+    with pytest.raises(ValueError, match="'twice' is there twice"):
+        DECODER.object_pairs_hook([(name, 1) for name in names])
+    assert Name.compared < 10 * len(names)
