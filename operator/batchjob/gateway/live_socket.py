@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -19,9 +21,10 @@ from batchjob.gateway.live_access import MANY, Right, checked_id, hub_of, may_wa
 from batchjob.gateway.live_frames import Frame, build_notice
 from batchjob.gateway.live_hub import GoingAway, TooManyWatchers, TooSlow
 from batchjob.gateway.live_stream import CLOSE_SECONDS, Expired, first_of, stream
-from batchjob.gateway.problems import INVALID, NOT_FOUND, UNAUTHENTICATED, Problem
+from batchjob.gateway.problems import INVALID, NOT_FOUND, TOO_MANY, UNAUTHENTICATED, Problem
 
 TOKEN_SECONDS: Final = 10.0  # for the first message
+STRANGERS: Final = 200  # sockets at once, in this process, whose first message is waited for
 
 logger = log.get(__name__)
 
@@ -40,10 +43,10 @@ NOT_YOURS: Final = Close(4404, "there is no such thing, or it is not yours")
 NO_TOKEN: Final = Close(4408, "no token came in time")
 SLOW: Final = Close(4413, "too slow: come back with ?after=<id of the last event>")
 CROWDED: Final = Close(4429, MANY)
-GUESSING: Final = Close(4429, "too many tokens were refused: come back in a minute")
+LIMITED: Final = Close(4429, "too many requests, refused tokens, or sockets nobody signed in at: come back in a minute")
 AWAY: Final = Close(1012, "this gateway ends: come back with ?after=<id of the last event>")
 TROUBLE: Final = Close(1013, "the store or Kubernetes does not answer: come back later")
-CLOSES: Final = (BAD_REQUEST, UNKNOWN, FORBIDDEN, NOT_YOURS, NO_TOKEN, SLOW, CROWDED, GUESSING, AWAY, TROUBLE)
+CLOSES: Final = (BAD_REQUEST, UNKNOWN, FORBIDDEN, NOT_YOURS, NO_TOKEN, SLOW, CROWDED, LIMITED, AWAY, TROUBLE)
 
 
 _REFUSED: Final = {
@@ -51,7 +54,7 @@ _REFUSED: Final = {
     NOT_FOUND.name: NOT_YOURS,
     INVALID.name: BAD_REQUEST,
     problems.FORBIDDEN.name: FORBIDDEN,
-    problems.TOO_MANY.name: GUESSING,
+    TOO_MANY.name: LIMITED,
 }
 _ENDED: Final[dict[type[Exception], Close]] = {
     TimeoutError: NO_TOKEN,
@@ -87,8 +90,11 @@ async def ws(
 async def _serve(socket: WebSocket, wanted: dict[str, str | None]) -> Close | None:
     """Serve a WebSocket; how to close it, None where the client is gone."""
     try:
-        async with asyncio.timeout(TOKEN_SECONDS):
-            authorization = socket.headers.get("authorization") or await _first_message(socket)
+        authorization = socket.headers.get("authorization")
+        if not authorization:
+            with _stranger(socket):
+                async with asyncio.timeout(TOKEN_SECONDS):
+                    authorization = await _first_message(socket)
         await _watch(socket, wanted, authorization)
     except WebSocketDisconnect:
         return None
@@ -99,6 +105,20 @@ async def _serve(socket: WebSocket, wanted: dict[str, str | None]) -> Close | No
     except BatchJobError as error:
         logger.warning("a watcher is let go", error=str(error))
     return TROUBLE
+
+
+@contextmanager
+def _stranger(socket: WebSocket) -> Iterator[None]:
+    """While a token is waited for: a 429 where as many as may be are there already."""
+    state = socket.app.state
+    there = getattr(state, "strangers", 0)
+    if there >= STRANGERS:
+        raise Problem(TOO_MANY, LIMITED.reason)
+    state.strangers = there + 1
+    try:
+        yield
+    finally:
+        state.strangers -= 1
 
 
 async def _watch(socket: WebSocket, wanted: dict[str, str | None], authorization: str | None) -> None:

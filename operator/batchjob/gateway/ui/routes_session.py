@@ -29,7 +29,7 @@ async def ask(request: Request, doors: DoorsOf) -> Response:
 async def sign_in(request: Request, doors: DoorsOf) -> Response:
     """A token from the form: looked at once here, and with every request from then on."""
     session.check_origin(request)
-    form = await session.read_form(request)
+    form = await session.read_form(request, session.MOST_SIGN_IN)
     token, target = form.get("token", [""])[0].strip(), form.get("next", [ROOT])[0]
     if not token:
         return _form(doors, target, "token: nothing was given. Paste a token.")

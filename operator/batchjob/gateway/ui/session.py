@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from batchjob.gateway.access import Caller
+from batchjob.gateway.blocks import read_blocks
 from batchjob.gateway.doors import DoorsOf, admit, doors_of
 from batchjob.gateway.limits import Kind, take
 from batchjob.gateway.problems import BAD_REQUEST, FORBIDDEN, TOO_LARGE, Problem
@@ -25,6 +26,7 @@ COOKIE: Final = "__Host-batchjob"
 BEGUN: Final = "__Host-batchjob-begun"  # of a sign-in at the issuer
 MOST_TOKEN: Final = 3800  # characters: browsers drop a cookie of more than 4096
 MOST_FORM: Final = 256 * 1024  # bytes: 500 names, and a query
+MOST_SIGN_IN: Final = 16 * 1024  # of who is not known yet: a token, and where to go
 MOST_FIELDS: Final = 2000
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -115,14 +117,11 @@ def _silently(request: Request) -> str:
     return "/again" if known and request.headers.get("Sec-Fetch-Mode", "navigate") == "navigate" else ""
 
 
-async def read_form(request: Request) -> dict[str, list[str]]:
-    """The fields of a form that was sent; bounded."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_FORM:
-            raise Problem(TOO_LARGE, f"A form may have {MOST_FORM // 1024} KiB: select fewer")
+async def read_form(request: Request, limit: int = MOST_FORM) -> dict[str, list[str]]:
+    """The fields of a form that was sent, in bounds of size and time."""
+    refusal = Problem(TOO_LARGE, f"This form may have {limit // 1024} KiB: send less of it, or select fewer")
     try:
+        body = b"".join([block async for block in read_blocks(request, limit, refusal)])
         return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError as error:
         raise Problem(BAD_REQUEST, "What was sent is no form of this page") from error
