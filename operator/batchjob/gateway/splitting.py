@@ -22,7 +22,9 @@ from batchjob.gateway.problems import BAD_REQUEST, TOO_LARGE, Fault, Problem, in
 ITEM_BYTES: Final = 1024 * 1024  # of an item: a worker reads no longer line
 _MARK: Final = "\ufeff"  # spreadsheets and editors begin UTF-8 with it
 _SPACE: Final = " \t\r\n"
+MOST_BLANKS: Final = 64 * 1024  # in a row; and empty lines beyond one an item: gzip makes a thousand times as many free
 
+_BLANKS: Final = re.compile(f"[{_SPACE}]*")
 _OF_A_NUMBER: Final = re.compile(r"[-+.eE\d]+")
 
 T = TypeVar("T")
@@ -69,6 +71,7 @@ class Lines(Splitter):
         super().__init__()
         self._rest = ""
         self._line = 0
+        self._spare = MOST_BLANKS  # empty lines that may still come
 
     def feed(self, block: bytes) -> Iterator[Piece]:
         """Complete lines."""
@@ -89,6 +92,9 @@ class Lines(Splitter):
     def _read(self, line: str) -> Iterator[Piece]:
         self._line += 1
         text = (line.removeprefix(_MARK) if self._line == 1 else line).strip(_SPACE)
+        self._spare += 1 if text else -1
+        if self._spare < 0:
+            raise Problem(TOO_LARGE, f"There are {MOST_BLANKS} more empty lines than others: leave them out")
         if not text:
             return
         if self.line_of_fields is None:
@@ -198,9 +204,13 @@ class Document(Splitter):
 
     def _peek(self) -> _Reading[str]:
         """The next sign; empty at the end."""
+        blanks = 0
         while True:
-            while self._at < len(self._text) and self._text[self._at] in _SPACE:
-                self._at += 1
+            found = _BLANKS.match(self._text, self._at)
+            end = found.end() if found else self._at
+            blanks, self._at = blanks + end - self._at, end
+            if blanks > MOST_BLANKS:
+                raise Problem(TOO_LARGE, f"There are more than {MOST_BLANKS} blanks in a row: leave them out")
             if self._at < len(self._text):
                 return self._text[self._at]
             if self._ended:
@@ -217,28 +227,39 @@ class Document(Splitter):
         return found
 
     def _value(self, where: str, most: int) -> _Reading[tuple[Any, str]]:
-        """A value and its text. It is tried anew with each block, until it is whole."""
+        """A value and its text. It is tried anew when twice as much is there, and where no more may come."""
         yield from self._peek()
+        tried = 0
         while True:
-            try:
-                value, end = DECODER.raw_decode(self._text, self._at)
-            except json.JSONDecodeError as error:
-                if self._ended:
-                    raise self._broken(error.msg, where, error.pos) from None
-            except RecursionError:
-                raise self._broken(f"it nests deeper than {MAX_DEPTH} levels", where) from None
-            except ValueError as error:
-                raise self._broken(str(error), where) from None
-            else:
-                over = _OF_A_NUMBER.match(self._text, end)  # "0." is cut off, and the decoder saw a 0 in it
-                if (over is None or over.end() < len(self._text)) and (end < len(self._text) or self._ended):
+            there = len(self._text) - self._at
+            if there >= 2 * tried or there > most or self._ended:
+                tried = there
+                if (found := self._tried(where)) is not None:
+                    value, end = found
                     return value, self._taken(value, end, where, most)
-                if self._ended:
-                    raise self._broken("it breaks off", where)
-            if len(self._text) - self._at > most:
-                said = f"has more than {most} bytes, the most that it may have"
-                raise Problem(TOO_LARGE, f"{where} {said}", faults=[Fault(where, said)])
+                if there > most:
+                    said = f"has more than {most} bytes, the most that it may have"
+                    raise Problem(TOO_LARGE, f"{where} {said}", faults=[Fault(where, said)])
             yield None
+
+    def _tried(self, where: str) -> tuple[Any, int] | None:
+        """A value and where it ends; None where that is not here yet."""
+        try:
+            value, end = DECODER.raw_decode(self._text, self._at)
+        except json.JSONDecodeError as error:
+            if self._ended:
+                raise self._broken(error.msg, where, error.pos) from None
+            return None
+        except RecursionError:
+            raise self._broken(f"it nests deeper than {MAX_DEPTH} levels", where) from None
+        except ValueError as error:
+            raise self._broken(str(error), where) from None
+        over = _OF_A_NUMBER.match(self._text, end)  # "0." is cut off, and the decoder saw a 0 in it
+        if (over is None or over.end() < len(self._text)) and (end < len(self._text) or self._ended):
+            return value, end
+        if self._ended:
+            raise self._broken("it breaks off", where)
+        return None
 
     def _taken(self, value: Any, end: int, where: str, most: int) -> str:
         text, self._at = self._text[self._at : end], end

@@ -17,7 +17,6 @@ nothing, and whoever has a file in a bucket names it in source.uri. Lines in pai
 """
 
 import asyncio
-import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -38,6 +37,7 @@ from batchjob.gateway.problems import TOO_LARGE, WRONG_MEDIA_TYPE, Fault, Proble
 from batchjob.gateway.splitting import Document, Lines, Piece, Splitter
 from batchjob.gateway.staging import Place, Staging
 from batchjob.gateway.submission import Staged, Submission
+from batchjob.gateway.tally import Tally
 from batchjob.gateway.views import job_id
 from batchjob.kube import BATCH_JOBS
 
@@ -125,32 +125,42 @@ class _Upload:
         for start in range(0, len(head), PIECE_BYTES):
             for piece in self._splitter.feed(head[start : start + PIECE_BYTES]):
                 yield piece
+        held = bytearray()  # each block has the splitter look again at an item that it does not end
         async for block in blocks:
-            for piece in self._splitter.feed(block):
+            held += block
+            if len(held) < PIECE_BYTES:
+                continue
+            for piece in self._splitter.feed(bytes(held)):
                 yield piece
+            held.clear()
             await asyncio.sleep(0)  # splitting computes: others get their turn
+        for piece in self._splitter.feed(bytes(held)):
+            yield piece
         for piece in self._splitter.finish():
             yield piece
 
     async def _stage(self, pieces: AsyncIterator[Piece], known: Mapping[str, Any]) -> Response:
-        """Put the items where they are to be read, then make the BatchJob. `known`: fields, where all of them are."""
+        """Put the items where they are to be read, then make the BatchJob. `known`: fields, where all of them are.
+
+        No more is read before they may make one at all, and have one of the few places.
+        """
         making, staging = self._making, self._staging
         if staging is None:
             raise too_large(MAX_BYTES)
-        first = await anext(pieces, None)
-        fields = known or self._splitter.fields
-        body = self._shape.fields(fields)
-        if first is None:
-            raise invalid(Fault("/items", "has to be a list that holds an item"))
-        place = staging.place(making.namespace, self._job(body))
-        await self._count(body)
         await making.caller.need("create", BATCH_JOBS, making.namespace)
-        if known or isinstance(self._splitter, Lines):
-            nothing = Staged(0, 0, "", staging.source(place), staging.volume)
-            submission = await making.prepare(body, nothing)
-            self._limits = (await making.read_queue(submission)).limits
         with staging.slot(making.caller.name):
-            return await self._write(staging, place, _Tally(first, pieces), fields)
+            first = await anext(pieces, None)
+            fields = known or self._splitter.fields
+            body = self._shape.fields(fields)
+            if first is None:
+                raise invalid(Fault("/items", "has to be a list that holds an item"))
+            place = staging.place(making.namespace, self._job(body))
+            await self._count(body)
+            if known or isinstance(self._splitter, Lines):
+                nothing = Staged(0, 0, "", staging.source(place), staging.volume)
+                submission = await making.prepare(body, nothing)
+                self._limits = (await making.read_queue(submission)).limits
+            return await self._write(staging, place, Tally(first, pieces), fields)
 
     def _job(self, body: Mapping[str, Any]) -> str:
         """The name of the BatchJob, which is a part of the object's."""
@@ -166,7 +176,7 @@ class _Upload:
             self._is_counted = True
             await take(self._request, Kind.ANNOTATE, self._making.caller.name, self._making.doors)
 
-    async def _write(self, staging: Staging, place: Place, tally: "_Tally", fields: Mapping[str, Any]) -> Response:
+    async def _write(self, staging: Staging, place: Place, tally: Tally, fields: Mapping[str, Any]) -> Response:
         making, body = self._making, dict[str, Any]()
         prepared: list[Submission] = []
 
@@ -248,44 +258,6 @@ class _Upload:
             return fault._replace(line=self._splitter.line_of_fields)
         number = int(found[1])
         return fault._replace(where=found[2], line=self._lines[number] if number < len(self._lines) else self._line)
-
-
-class _Tally:
-    """Items on their way: how many, how many bytes, and the digest of all of them."""
-
-    def __init__(self, first: Piece, others: AsyncIterator[Piece]) -> None:
-        self.items = self.bytes = 0
-        self._first, self._others = first, others
-        self._hash = hashlib.sha256()
-
-    @property
-    def sha256(self) -> str:
-        """Of what was staged so far."""
-        return self._hash.hexdigest()
-
-    async def pieces(
-        self, line_of: Callable[[Piece, int], bytes], check: Callable[[int, int], None]
-    ) -> AsyncIterator[bytes]:
-        """The lines, some at once. What is wrong with an item, and what `check` raises, ends it."""
-        block = bytearray()
-        async for piece in self._all():
-            line = line_of(piece, self.items)
-            self.items += 1
-            self.bytes += len(line)
-            check(self.items, self.bytes)
-            block += line
-            if len(block) >= PIECE_BYTES:
-                self._hash.update(block)
-                yield bytes(block)
-                block.clear()
-        self._hash.update(block)
-        if block:
-            yield bytes(block)
-
-    async def _all(self) -> AsyncIterator[Piece]:
-        yield self._first
-        async for piece in self._others:
-            yield piece
 
 
 async def _listed(items: list[Any], lines: list[int]) -> AsyncIterator[Piece]:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchjob.gateway.bodies import MAX_BYTES, parse_object
+from batchjob.gateway import splitting
+from batchjob.gateway.bodies import DECODER, MAX_BYTES, parse_object
 from batchjob.gateway.problems import Problem
-from batchjob.gateway.splitting import ITEM_BYTES, Document, Lines, Splitter
+from batchjob.gateway.splitting import ITEM_BYTES, MOST_BLANKS, Document, Lines, Splitter
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 values = st.recursive(
@@ -144,3 +145,47 @@ def test_fields_may_not_be_long_either() -> None:
     with pytest.raises(Problem) as refusal:
         split(Document(), body)
     assert refusal.value.slug.status == 413
+
+
+def test_an_item_that_comes_in_small_blocks_is_read_over_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    item = json.dumps({f"k{number}": number for number in range(20_000)}).encode()
+    read = list[int]()
+
+    class Decoder:
+        def raw_decode(self, text: str, at: int) -> tuple[Any, int]:
+            read.append(len(text) - at)
+            return DECODER.raw_decode(text, at)
+
+    monkeypatch.setattr(splitting, "DECODER", Decoder())
+    blocks = [item[start : start + 256] for start in range(0, len(item), 256)]
+    assert split(Document(), b'{"items": [', *blocks, b"]}") == ({}, [json.loads(item)])
+    assert sum(read) < 4 * len(item)
+
+
+@pytest.mark.parametrize(
+    ("splitter", "begun", "blanks"),
+    [
+        (Document, b'{"items": [1,', b" \n"),
+        (Document, b'{"items": [1]}', b"\n"),
+        (Document, b"", b"\t"),
+        (Lines, b'{"type": "x"}\n1\n', b"\n"),
+        (Lines, b"", b" \n"),
+    ],
+)
+def test_blanks_are_not_without_end(splitter: type[Splitter], begun: bytes, blanks: bytes) -> None:
+    def feed() -> None:
+        taken = splitter()
+        for block in [begun, *[blanks * 1000] * (MOST_BLANKS // 1000 + 2)]:
+            fed.append(block)
+            list(taken.feed(block))
+
+    fed = list[bytes]()
+    with pytest.raises(Problem, match="leave them out") as refusal:
+        feed()
+    assert refusal.value.slug.status == 413
+    assert sum(map(len, fed)) > MOST_BLANKS
+
+
+def test_an_empty_line_for_each_item_is_no_matter() -> None:
+    count = MOST_BLANKS + 2
+    assert split(Lines(), b'{"type": "x"}\n\n' + b"1\n\n" * count) == ({"type": "x"}, [1] * count)

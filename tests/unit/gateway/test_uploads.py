@@ -187,7 +187,8 @@ async def test_two_that_send_the_same_at_once_make_one_job_that_reads_its_own(ga
         (json.dumps({"items": items_of(6000)}).encode(), JSON, 422, "/type"),
         (json.dumps({"items": items_of(6000), **NOOP}).encode()[:-1], JSON, 400, "breaks off"),
         (json.dumps({"a": " " * 600_000}).encode(), JSON, 413, "/a"),
-        (b"{" + b" " * 600_000 + b'"items": []}', JSON, 422, "/items"),
+        (b"{" + b" " * 600_000 + b'"items": []}', JSON, 413, "blanks in a row"),
+        (b'{"a":"' + b"x" * 500_000 + b'"' + b" " * 60_000 + b',"items": []}', JSON, 422, "/items"),
         (lines_of(NOOP, items_of(6000)), "text/csv", 415, LINES),
     ],
     ids=lambda value: str(value)[:30] if isinstance(value, str) else "",
@@ -319,6 +320,19 @@ async def test_few_are_taken_at_once(gateway: Gateway) -> None:
         ):
             pass
     assert (await gateway.post(*cut(lines_of(NOOP, items_of(6000))), kind=LINES)).status_code == 202
+
+
+async def test_nothing_more_is_read_of_who_may_not_or_has_no_place(gateway: Gateway) -> None:
+    """An item without an end: whoever reads it on would refuse that."""
+    blocks = [*cut(b'{"type": "custom", "items": ["' + b"x" * 3_000_000)]
+    assert gateway.staging
+    with gateway.staging.slot("alice"), gateway.staging.slot("alice"):
+        assert (await gateway.refused(*blocks)).slug.status == 503
+    gateway.denied = True
+    with pytest.raises(AssertionError, match="create"):
+        await gateway.post(*blocks)
+    gateway.denied = False
+    assert (await gateway.refused(*blocks)).slug.status == 413
 
 
 @pytest.mark.parametrize("count", [500, 6000])
