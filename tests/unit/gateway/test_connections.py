@@ -12,9 +12,11 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from batchjob import log
+from batchjob.errors import ApiUnavailable
 from batchjob.gateway import blocks, live_socket, process
+from batchjob.gateway.ui.session import COOKIE
 from tests.support.ui_scene import build_scene
-from tests.support.ui_world import build_ui
+from tests.support.ui_world import World, build_ui
 
 SAME = {"Sec-Fetch-Site": "same-origin"}
 
@@ -73,6 +75,18 @@ async def test_the_form_of_who_is_not_known_is_small(app: Any) -> None:
         answer = await client.post("/admin/queues/sign-in", content=b"token=" + b"x" * 20_000, headers=SAME)
     assert answer.status_code == 413
     assert "16 KiB" in answer.text
+
+
+async def test_who_signs_out_is_signed_out_though_kubernetes_is_away(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: Any) -> None:
+        raise ApiUnavailable("away")
+
+    monkeypatch.setattr(World, "admit", away)
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="https://ui") as client:
+        answer = await client.post("/admin/queues/sign-out", headers=SAME | {"Cookie": f"{COOKIE}=alice"})
+    assert answer.status_code == 303
+    assert "max-age=0" in answer.headers["set-cookie"].lower()
 
 
 async def never() -> dict[str, Any]:

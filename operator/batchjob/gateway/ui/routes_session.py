@@ -5,6 +5,7 @@ from contextlib import suppress
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from batchjob.errors import KubernetesError
 from batchjob.gateway.addresses import client_address
 from batchjob.gateway.audit import SESSION, Deed, acted
 from batchjob.gateway.code_flow import KEPT_SECONDS, CodeFlow, Refused, unpack
@@ -87,7 +88,7 @@ async def sign_out(request: Request, doors: DoorsOf) -> Response:
     """Forget the token; a page says where the issuer can be told too."""
     session.check_origin(request)
     token = session.token_of(request)
-    with suppress(Problem):  # who it was is for the audit trail alone
+    with suppress(Problem, KubernetesError):  # who it was is for the audit trail alone
         if token:
             await admit(request, doors, f"Bearer {token}")
     answer: Response = RedirectResponse(f"{ROOT}/sign-in", 303)
