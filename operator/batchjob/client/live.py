@@ -3,7 +3,8 @@
 The stream of events may break at any time: it is opened again with the id of the last event (`Last-Event-ID`), and goes
 on after it, so nothing is missed and nothing comes twice. Where it cannot be opened, or stays silent, twice in a row,
 something on the way does not let it through: then the BatchJob is asked for, as often as the gateway says
-(`Retry-After`), and the stream is tried again between. A gateway that does not answer is waited for.
+(`Retry-After`), and the stream is tried again between. So is one of which nothing is told for a while: it may have been
+deleted, or its end lost. A gateway that does not answer is waited for.
 """
 
 from collections.abc import Generator
@@ -21,6 +22,7 @@ SILENCE_SECONDS: Final = 45.0  # the gateway says something every 30
 REOPEN_SECONDS: Final = 1.0  # between two openings to have the silence end with the time that is left: as exact as that
 BREAK_SECONDS: Final = 1.0  # before a stream that broke off is opened again, at most
 POLL_SECONDS: Final = 2.0  # between two questions, where the gateway does not say
+QUIET_SECONDS: Final = 60.0  # without an event, though heartbeats come, before it is asked for
 MOST_POLLS: Final = 16  # before the stream is tried again
 FRUITLESS: Final = 2  # openings in a row, after which it is asked for
 PATIENCE_SECONDS: Final = 300.0  # with a gateway that does not answer: one that is replaced is back by then
@@ -72,7 +74,7 @@ class _Follower:
 
     def __init__(self, rules: Rules, job: str, timeout: float | None, after: str = "") -> None:
         self._rules, self._job, self._last = rules, job, after
-        self._heard = rules.clock()
+        self._heard = self._spoken_of = rules.clock()
         self._ends = None if timeout is None else self._heard + timeout
         self._timeout = timeout
         self._fruitless = 0  # openings in a row that brought no line
@@ -83,7 +85,7 @@ class _Follower:
     def run(self) -> Stream[Event]:
         """Its events, to the last."""
         while not (yield from self._listen()):
-            if self._fruitless < FRUITLESS:
+            if self._fruitless < FRUITLESS and not self._is_quiet():
                 yield self.pause(self._rules.chance() * BREAK_SECONDS if self._told else POLL_SECONDS)
                 continue
             for _ in range(min(2**self._fruitless, MOST_POLLS)):
@@ -106,18 +108,23 @@ class _Follower:
             self._heard, self._fruitless = self._rules.clock(), 0
             event = frames.feed(line)
             if event is not None:
-                self._told, self._last = True, event.id or self._last
+                self._told, self._last, self._spoken_of = True, event.id or self._last, self._heard
                 yield Emit(event)
                 if event.type in ENDS:
                     return True
             left = self._left()
-            if left < silence and self._rules.clock() - opened >= REOPEN_SECONDS:
+            if (left < silence and self._rules.clock() - opened >= REOPEN_SECONDS) or self._is_quiet():
                 break
         return False
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing was said of it for so long that it is to be asked for."""
+        return self._rules.clock() - self._spoken_of >= QUIET_SECONDS
 
     def _ask(self) -> _Part:
         """What there is to say without the stream, and a pause."""
         job = yield from self.look()
+        self._spoken_of = self._rules.clock()
         if job.ended or self._seen != (job.progress, job.counts):
             self._seen = job.progress, job.counts
             yield Emit(build_event(job))

@@ -92,3 +92,9 @@ class Gap(EventData, frozen=True):
 
     after: Annotated[str, Meta(description="The id of that one.")]
     message: str
+
+
+class Gone(EventData, frozen=True):
+    """The BatchJob that was watched is not there any more, or not theirs."""
+
+    message: str

@@ -1,22 +1,29 @@
-"""Who may watch what: their own BatchJobs, and admins all, by the rules of Kubernetes; asked for again now and then."""
+"""Who may watch what: their own BatchJobs, and admins all, by the rules of Kubernetes; looked at again now and then."""
 
+import time
 from typing import Final
 
 from starlette.requests import HTTPConnection
 
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.core.events import Told, turn
+from batchjob.core.phases import is_terminal
+from batchjob.core.standings import build_standing
 from batchjob.gateway.access import Caller
+from batchjob.gateway.batchjobs import find
 from batchjob.gateway.doors import Doors
-from batchjob.gateway.live_frames import ID
+from batchjob.gateway.live_frames import ID, Frame, build_notice
 from batchjob.gateway.live_hub import Hub
-from batchjob.gateway.problems import FORBIDDEN, INVALID, NOT_FOUND, UNAUTHENTICATED, Fault, Problem
+from batchjob.gateway.problems import INVALID, NOT_FOUND, Fault, Problem
+from batchjob.gateway.views import job_id
 from batchjob.kube import BATCH_JOBS
 
 MANY: Final = "as many connections as may watch this owner do already: close some"
 
 
-async def may_watch(caller: Caller, namespace: str, owner: str | None, job: str | None = None) -> None:
-    """A Problem unless a BatchJob of an owner, or all that is the owner's in a namespace, is theirs to see."""
-    await caller.need("get" if job else "list", BATCH_JOBS, namespace)
+async def may_watch(caller: Caller, namespace: str, owner: str | None) -> None:
+    """A Problem unless all that is an owner's in a namespace is theirs to see."""
+    await caller.need("list", BATCH_JOBS, namespace)
     if not await caller.owns(owner):
         raise Problem(NOT_FOUND, "There is no such owner, or you are another one")
 
@@ -28,16 +35,25 @@ class Right:
         self, doors: Doors, authorization: str | None, namespace: str, owner: str | None, job: str | None = None
     ) -> None:
         self._doors, self._authorization = doors, authorization
-        self._watched = namespace, owner, job
+        self._watched, self._job = (namespace, owner), job
 
-    async def holds(self) -> bool:
-        """Whether it holds."""
-        try:
-            caller = await self._doors.gate.admit(self._authorization)
+    async def look(self) -> Frame | None:
+        """The end of a BatchJob that has ended; a Problem where the right does not hold any more, or it is gone."""
+        caller = await self._doors.gate.admit(self._authorization)
+        if self._job is None:
             await may_watch(caller, *self._watched)
-        except Problem as problem:
-            return problem.slug not in {UNAUTHENTICATED, FORBIDDEN, NOT_FOUND}
-        return True
+            return None
+        found, _ = await find(self._doors, caller, self._job, "get")
+        return build_end(found)
+
+
+def build_end(job: BatchJob) -> Frame | None:
+    """The end of a BatchJob that has ended, from its status: for who comes when its events are not kept any more."""
+    if job.status is None or not is_terminal(job.status):
+        return None
+    now_ms = time.time_ns() // 1_000_000
+    data = {"jobId": job_id(*job.key)} | build_standing(job.status, now_ms).data
+    return build_notice(str(turn(Told(), job.status.phase)), now_ms, data)
 
 
 def checked_id(text: str | None, where: str) -> str | None:

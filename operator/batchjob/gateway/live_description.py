@@ -14,6 +14,7 @@ from batchjob.core.event_data import (
     Completed,
     EventData,
     Gap,
+    Gone,
     ItemGivenUp,
     Nothing,
     Outcome,
@@ -24,7 +25,7 @@ from batchjob.core.event_data import (
 )
 from batchjob.core.events import ENDS, LiveType
 from batchjob.core.reasons import Reason
-from batchjob.gateway.live_frames import GAP, Envelope, Frame, build_frame, build_notice
+from batchjob.gateway.live_frames import GAP, GONE, Envelope, Frame, build_frame, build_notice
 from batchjob.gateway.live_socket import CLOSES, Token
 from batchjob.gateway.live_stream import HEARTBEAT_SECONDS
 from batchjob.gateway.views import JOBS
@@ -43,6 +44,7 @@ _DONE: Final = Outcome(120, 120, 118, 2, 0, {"promptTokens": 8120})
 NOTICES: Final[dict[str, EventData]] = {
     "ready": Ready("alice", "team-a"),
     "gap": Gap("1767139200000-0", GAP),
+    "gone": Gone(GONE),
     "heartbeat": Nothing(),
 }
 EVENTS: Final[dict[str, EventData]] = {
@@ -68,6 +70,7 @@ SUMMARIES: Final = {
     "batch:cancelled": "It was cancelled. Nothing is told of it after this.",
     "ready": "What comes first over a WebSocket: whose events they are.",
     "gap": "Events after the one that was named are not kept any more: read the BatchJobs again.",
+    "gone": "The BatchJob was deleted, or is not yours any more: the stream ends with it.",
     "heartbeat": f"Nothing happened for {HEARTBEAT_SECONDS:.0f} s.",
 }
 _QUERY: Final = {
@@ -84,7 +87,7 @@ def build() -> Json:
     models = {*map(type, kinds.values()), Token}
     ordered = sorted(models, key=lambda model: model.__name__)
     _, schemas = msgspec.json.schema_components(ordered, ref_template=_SCHEMAS + "{name}")
-    socket = [*kinds]
+    socket = [kind for kind in kinds if kind != "gone"]  # a WebSocket is closed with a code
     stream = [kind for kind in kinds if kind not in {"ready", "heartbeat"}]
     return {
         "asyncapi": "3.0.0",

@@ -1,24 +1,19 @@
 """`GET /api/v1/batch-jobs/{id}/events`: live events of one BatchJob as Server-Sent Events, until it has ended."""
 
-import time
 from typing import Annotated
 
 from fastapi import Header, Response
 from starlette.requests import Request
 
-from batchjob.api.v1alpha1 import BatchJob
-from batchjob.core.events import ENDS, Told, turn
-from batchjob.core.phases import is_terminal
+from batchjob.core.events import ENDS
 from batchjob.core.records import owner_key
-from batchjob.core.standings import build_standing
 from batchjob.gateway.batchjobs import find
 from batchjob.gateway.doors import DoorsOf, admit
-from batchjob.gateway.live_access import Right, checked_id, hub_of
-from batchjob.gateway.live_frames import Frame, build_notice, sse
+from batchjob.gateway.live_access import Right, build_end, checked_id, hub_of
+from batchjob.gateway.live_frames import Frame, sse
 from batchjob.gateway.live_hub import FROM_BEGINNING
 from batchjob.gateway.live_sse import HEARTBEAT, EventStream
 from batchjob.gateway.live_stream import HEARTBEAT_SECONDS
-from batchjob.gateway.views import job_id
 
 
 async def events(
@@ -51,13 +46,4 @@ async def events(
         return b"".join(map(sse, told)) or HEARTBEAT, not ended
 
     watched = hub.watch(key, job, after)
-    return EventStream(watched, put, right.holds, 0 if end else HEARTBEAT_SECONDS)
-
-
-def build_end(job: BatchJob) -> Frame | None:
-    """The end of a BatchJob that has ended, from its status: for who comes when its events are not kept any more."""
-    if job.status is None or not is_terminal(job.status):
-        return None
-    now_ms = time.time_ns() // 1_000_000
-    data = {"jobId": job_id(*job.key)} | build_standing(job.status, now_ms).data
-    return build_notice(str(turn(Told(), job.status.phase)), now_ms, data)
+    return EventStream(watched, put, right.look, 0 if end else HEARTBEAT_SECONDS)

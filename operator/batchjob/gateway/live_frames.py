@@ -1,7 +1,7 @@
 """What goes over the wire: the envelope of a live event, made once for all who watch. Pure.
 
 `{id, type, time, jobId, seq, data}`: `id` is where to go on from after a break, `seq` counts the events of a BatchJob.
-What is about the connection itself (`gap`, `ready`, `heartbeat`) has no `id`, and is no event of a BatchJob.
+What is about the connection itself (`gap`, `ready`, `heartbeat`, `gone`) has no `id`, and is no event of a BatchJob.
 """
 
 import re
@@ -15,6 +15,7 @@ from batchjob.store import LiveEntry
 
 ID: Final = re.compile(r"\d{1,15}(-\d{1,15})?")
 MOST_MS: Final = 253_402_300_799_000  # the year 9999: a run that a tenant wrote by hand may say anything
+GONE: Final = "the BatchJob was deleted, or is not yours any more: nothing more is told of it"
 GAP: Final = "what came after this event is not kept any more, or not all of it: read the BatchJobs again"
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -20,7 +20,7 @@ from batchjob.gateway.doors import admit, doors_of
 from batchjob.gateway.live_access import MANY, Right, checked_id, hub_of, may_watch
 from batchjob.gateway.live_frames import Frame, build_notice
 from batchjob.gateway.live_hub import GoingAway, TooManyWatchers, TooSlow
-from batchjob.gateway.live_stream import CLOSE_SECONDS, Expired, first_of, stream
+from batchjob.gateway.live_stream import CLOSE_SECONDS, Expired, Gone, first_of, stream
 from batchjob.gateway.problems import INVALID, NOT_FOUND, TOO_MANY, UNAUTHENTICATED, Problem
 
 TOKEN_SECONDS: Final = 10.0  # for the first message
@@ -61,6 +61,7 @@ _ENDED: Final[dict[type[Exception], Close]] = {
     TooManyWatchers: CROWDED,
     TooSlow: SLOW,
     Expired: UNKNOWN,
+    Gone: NOT_YOURS,
     GoingAway: AWAY,
 }
 
@@ -150,7 +151,7 @@ async def _watch(socket: WebSocket, wanted: dict[str, str | None], authorization
         ready = build_notice("ready", time.time_ns() // 1_000_000, Ready(owner, namespace).to_json())
         await socket.send_text(ready.text)
         right = Right(doors, authorization, namespace, owner, job)
-        await first_of(stream(watcher, put, right.holds), listen())
+        await first_of(stream(watcher, put, right.look), listen())
 
 
 async def _first_message(socket: WebSocket) -> str | None:

@@ -1,6 +1,7 @@
 """An answer that goes on: Server-Sent Events to one client, until either side has enough."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final
@@ -9,11 +10,12 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from batchjob import log
+from batchjob.core import event_data
 from batchjob.errors import BatchJobError
 from batchjob.gateway.live_access import MANY
-from batchjob.gateway.live_frames import Frame
+from batchjob.gateway.live_frames import GONE, Frame, build_notice, sse
 from batchjob.gateway.live_hub import Ear, GoingAway, TooManyWatchers, TooSlow, Watcher
-from batchjob.gateway.live_stream import CLOSE_SECONDS, HEARTBEAT_SECONDS, Expired, first_of, stream
+from batchjob.gateway.live_stream import CLOSE_SECONDS, HEARTBEAT_SECONDS, Expired, Gone, first_of, stream
 from batchjob.gateway.problems import TOO_MANY, Problem
 
 RETRY_MS: Final = 2000  # after which an EventSource comes back
@@ -31,17 +33,18 @@ class EventStream(Response):
         self,
         watched: AbstractAsyncContextManager[Watcher | Ear],
         put: Callable[[list[Frame]], tuple[bytes, bool]],
-        may_watch: Callable[[], Awaitable[bool]],
+        look: Callable[[], Awaitable[Frame | None]],
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        """`put`: what goes over the wire for what is new, and whether more may come; `may_watch`: they still may."""
+        """`put`: what goes over the wire for what is new, and whether more may come; `look` as in `stream`."""
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._watched, self._put, self._may_watch = watched, put, may_watch
+        self._watched, self._put, self._look = watched, put, look
         self._heartbeat_seconds = heartbeat_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them until one of both has enough."""
+        word = b""
         try:
             async with self._watched as watcher:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -51,11 +54,14 @@ class EventStream(Response):
             problem = Problem(TOO_MANY, MANY, headers={"Retry-After": "30"})
             await problem.response()(scope, receive, send)
             return
-        except (TooSlow, GoingAway, Expired, BatchJobError) as error:
+        except (TooSlow, GoingAway, Expired, Gone, BatchJobError) as error:
+            if isinstance(error, Gone):
+                notice = build_notice("gone", time.time_ns() // 1_000_000, event_data.Gone(GONE).to_json())
+                word = sse(notice)
             logger.info("a watcher is let go", why=type(error).__name__)
         with suppress(TimeoutError):  # stuck: the server lets go of it
             async with asyncio.timeout(CLOSE_SECONDS):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send({"type": "http.response.body", "body": word, "more_body": False})
 
     async def _send(self, watcher: Watcher | Ear, send: Send) -> None:
         async def put(frames: list[Frame]) -> bool:
@@ -63,7 +69,7 @@ class EventStream(Response):
             await send(_part(body))
             return more
 
-        await stream(watcher, put, self._may_watch, self._heartbeat_seconds)
+        await stream(watcher, put, self._look, self._heartbeat_seconds)
 
 
 def _part(body: bytes) -> dict[str, Any]:

@@ -147,6 +147,25 @@ def test_what_no_waiting_helps_against_is_raised_at_once() -> None:
         play(live.follow(play.rules, "t.a", None))
 
 
+BEATS = [STREAM, *RETRY, *([b": heartbeat", b""] * 3)]  # of 15 s a line: over a minute
+
+
+@pytest.mark.parametrize("call", [live.wait, live.follow, live.progress])
+def test_one_that_was_deleted_while_only_heartbeats_came_is_said_to_be_gone(call: Any) -> None:
+    first = [job("running")] if call is live.wait else []
+    play = Play(*first, BEATS, Reply(404, {}), line_seconds=15.0)
+    with pytest.raises(NotFound):
+        play(call(play.rules, "t.a", None))
+
+
+def test_one_whose_end_was_lost_is_asked_for_and_the_stream_goes_on_where_it_has_not_ended() -> None:
+    first = [STREAM, *event(1), *BEATS[1:]]
+    play = Play(first, job("running"), BEATS, job("succeeded", total=1, succeeded=1), line_seconds=15.0)
+    play(live.follow(play.rules, "t.a", None))
+    assert [one.type for one in play.emitted] == ["batch:progress", "batch:progress", "batch:complete"]
+    assert play.opened() == [None, "1-0"]
+
+
 @pytest.mark.parametrize("line_seconds", [0.01, 0.3, 10.0])
 def test_the_time_is_up_when_it_is_up_also_while_events_come(line_seconds: float) -> None:
     lines = [[STREAM, *(line for number in range(200) for line in event(number))]] * 200

@@ -17,6 +17,7 @@ from batchjob.gateway import live_hub
 from batchjob.gateway.live_frames import Frame
 from batchjob.gateway.live_hub import FROM_BEGINNING, QUEUE, GoingAway, Hub, TooManyWatchers, TooSlow, Watcher
 from batchjob.gateway.live_stream import Expired, stream
+from batchjob.gateway.problems import UNAUTHENTICATED, Problem
 from batchjob.store import LiveEntry
 from batchjob.store.events import PAGE
 
@@ -273,13 +274,12 @@ async def test_all_go_where_the_process_ends_and_who_still_comes_too() -> None:
 async def test_a_silent_stream_beats_and_ends_with_the_right_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchjob.gateway.live_stream.CHECK_SECONDS", 0)
     sent: list[Frame] = []
-    answers: list[bool | Exception] = [True, StoreUnavailable("nobody can tell now"), False]
+    refused = Problem(UNAUTHENTICATED, "the token has expired")
+    answers: list[Exception | None] = [None, StoreUnavailable("nobody can tell now"), refused]
 
-    async def may_watch() -> bool:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
+    async def look() -> None:
+        if answer := answers.pop(0):
             raise answer
-        return answer
 
     async def send(frames: list[Frame]) -> bool:
         sent.extend(frames)
@@ -287,7 +287,7 @@ async def test_a_silent_stream_beats_and_ends_with_the_right_to_watch(monkeypatc
 
     async with a_hub(Streams()) as hub, hub.watch("alice") as watcher:
         with pytest.raises(Expired):
-            await stream(watcher, send, may_watch, heartbeat_seconds=0.01)
+            await stream(watcher, send, look, heartbeat_seconds=0.01)
     assert [frame.type for frame in sent] == ["heartbeat", "heartbeat"]
     assert json.loads(sent[0].text).keys() == {"type", "time", "data"}
 
@@ -299,10 +299,10 @@ async def test_a_client_whose_buffers_stay_full_is_let_go(monkeypatch: pytest.Mo
         await asyncio.Event().wait()
         return True
 
-    async def may_watch() -> bool:
-        return True
+    async def look() -> None:
+        pass
 
     async with a_hub(Streams()) as hub:
         with pytest.raises(TooSlow):
             async with hub.watch("alice") as watcher:
-                await stream(watcher, send, may_watch, heartbeat_seconds=0)
+                await stream(watcher, send, look, heartbeat_seconds=0)

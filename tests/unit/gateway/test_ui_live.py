@@ -136,6 +136,18 @@ async def test_it_ends_with_the_token(world: World, monkeypatch: pytest.MonkeyPa
         await heard.until(lambda: heard.ended)
 
 
+async def test_it_ends_with_a_word_once_the_batchjob_is_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_stream, "CHECK_SECONDS", 0.0)
+    async with running(world) as app, listening(app, "alice", f"job={MINE}") as page:
+        namespace, _, name = MINE.partition(".")
+        del world.jobs[namespace, name]
+        async with asyncio.timeout(20):
+            while not page.ended:  # what is told before its place in the stream is known does not wake it
+                world.live.tell(ALICE, MINE)
+                await asyncio.sleep(0.02)
+        assert b"event: gone\n" in page.text
+
+
 async def test_it_ends_when_the_gateway_does(world: World) -> None:
     async with running(world) as app, listening(app, "alice") as heard:
         app.state.hub.leave()

@@ -18,7 +18,7 @@ from batchjob.gateway.live_access import hub_of
 from batchjob.gateway.live_frames import Frame
 from batchjob.gateway.live_hub import Ear
 from batchjob.gateway.live_sse import HEARTBEAT, EventStream
-from batchjob.gateway.problems import FORBIDDEN, INVALID, NOT_FOUND, UNAUTHENTICATED, Problem
+from batchjob.gateway.problems import INVALID, UNAUTHENTICATED, Problem
 from batchjob.gateway.ui import reading
 from batchjob.gateway.ui.assets import ROOT
 from batchjob.gateway.ui.pages import Page
@@ -40,9 +40,9 @@ async def live(request: Request, caller: Visitor, doors: DoorsOf, job: str = "")
             raise Problem(INVALID, "job: what was sent is no <namespace>.<name>")
         found, _ = await reading.read_job(doors, caller, *key)
         watched = hub.watch(owner_key(key[0], found.spec.owner), job)
-        return EventStream(watched, put, lambda: _still(request, doors, key))
+        return EventStream(watched, put, lambda: _look(request, doors, key))
     ear = Ear(await owners_seen(doors, caller))
-    return EventStream(hub.listen(caller.name, ear), put, lambda: _still(request, doors, ear))
+    return EventStream(hub.listen(caller.name, ear), put, lambda: _look(request, doors, ear))
 
 
 def put(frames: list[Frame]) -> tuple[bytes, bool]:
@@ -59,16 +59,13 @@ async def owners_seen(doors: Doors, caller: Caller) -> frozenset[str] | None:
     return frozenset(owner_key(space, caller.name) for space in spaces)
 
 
-async def _still(request: Request, doors: Doors, watched: tuple[str, str] | Ear) -> bool:
-    """Whether they may still watch; what they see is looked up again."""
+async def _look(request: Request, doors: Doors, watched: tuple[str, str] | Ear) -> None:
+    """A Problem where they may not watch any more, or it is gone; what they see is looked up again."""
     try:
         caller = await visitor_of(request, doors)
-        if isinstance(watched, Ear):
-            watched.owners = await owners_seen(doors, caller)
-        else:
-            await reading.read_job(doors, caller, *watched)
     except SignInNeeded:
-        return False
-    except Problem as problem:
-        return problem.slug not in {UNAUTHENTICATED, FORBIDDEN, NOT_FOUND}
-    return True
+        raise Problem(UNAUTHENTICATED, "Nobody is signed in any more") from None
+    if isinstance(watched, Ear):
+        watched.owners = await owners_seen(doors, caller)
+    else:
+        await reading.read_job(doors, caller, *watched)
