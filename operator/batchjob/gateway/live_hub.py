@@ -146,8 +146,8 @@ class Ear:
         return [build_notice("changed", time.time_ns() // 1_000_000)]
 
     def ring(self, owners: set[str] | None) -> None:
-        """Something was told of these; None: of whom is not known."""
-        if owners is None or self.owners is None or owners & self.owners:
+        """Something was told of these (none: the bell was only waited for); None: of whom is not known."""
+        if owners is None or (owners if self.owners is None else owners & self.owners):
             self._rung.set()
 
     def part(self) -> None:

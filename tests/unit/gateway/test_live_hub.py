@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from batchjob.errors import StoreUnavailable
 from batchjob.gateway import live_hub
 from batchjob.gateway.live_frames import Frame
-from batchjob.gateway.live_hub import FROM_BEGINNING, QUEUE, GoingAway, Hub, TooManyWatchers, TooSlow, Watcher
+from batchjob.gateway.live_hub import FROM_BEGINNING, QUEUE, Ear, GoingAway, Hub, TooManyWatchers, TooSlow, Watcher
 from batchjob.gateway.live_stream import Expired, stream
 from batchjob.gateway.problems import UNAUTHENTICATED, Problem
 from batchjob.store import LiveEntry
@@ -269,6 +269,26 @@ async def test_all_go_where_the_process_ends_and_who_still_comes_too() -> None:
         async with hub.watch("bob") as late:
             with pytest.raises(GoingAway):
                 await late.take(5)
+
+
+@pytest.mark.parametrize(
+    ("listens_to", "told_of", "hears"),
+    [
+        (None, set(), False),
+        (None, {"bob"}, True),
+        (None, None, True),
+        ({"alice"}, set(), False),
+        ({"alice"}, {"bob"}, False),
+        ({"alice"}, {"alice", "bob"}, True),
+        ({"alice"}, None, True),
+    ],
+)
+async def test_an_ear_hears_only_where_something_was_told(
+    listens_to: set[str] | None, told_of: set[str] | None, hears: bool
+) -> None:
+    ear = Ear(None if listens_to is None else frozenset(listens_to))
+    ear.ring(told_of)
+    assert [frame.type for frame in await ear.take(0)] == ["changed"] * hears
 
 
 async def test_a_silent_stream_beats_and_ends_with_the_right_to_watch(monkeypatch: pytest.MonkeyPatch) -> None:
