@@ -139,6 +139,10 @@ async def test_one_that_ended_long_ago_says_so_at_once(gateway: GatewayProcess) 
     assert event["event"] == "batch:error"
     data = check_frame(event["data"])["data"]
     assert (data["jobId"], data["error"], data["result"]["failed"]) == ("team.old", "7 of 9 items failed", 7)
+    async with gateway.events("alice", "team.old", event["id"]) as response:
+        assert response.status_code == 204, "an EventSource has nothing to come back for"
+    async with gateway.events("alice", "team.old", "end-of-one-that-had-its-name-before") as response:
+        assert [again["id"] async for again in sse_events(response)] == [event["id"]]
 
 
 @pytest.mark.parametrize(

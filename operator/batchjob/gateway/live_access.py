@@ -18,6 +18,7 @@ from batchjob.gateway.problems import INVALID, NOT_FOUND, Fault, Problem
 from batchjob.gateway.views import job_id
 from batchjob.kube import BATCH_JOBS
 
+END: Final = "end-"  # begins the id of an end that was made of a BatchJob; its uid follows
 MANY: Final = "as many connections as may watch this owner do already: close some"
 
 
@@ -48,12 +49,16 @@ class Right:
 
 
 def build_end(job: BatchJob) -> Frame | None:
-    """The end of a BatchJob that has ended, from its status: for who comes when its events are not kept any more."""
+    """The end of a BatchJob that has ended, from its status: for who comes when its events are not kept any more.
+
+    Its id is no place in a stream: it is there to be known again by who came back with it.
+    """
     if job.status is None or not is_terminal(job.status):
         return None
     now_ms = time.time_ns() // 1_000_000
     data = {"jobId": job_id(*job.key)} | build_standing(job.status, now_ms).data
-    return build_notice(str(turn(Told(), job.status.phase)), now_ms, data)
+    notice = build_notice(str(turn(Told(), job.status.phase)), now_ms, data)
+    return notice._replace(id=f"{END}{job.metadata.uid}")
 
 
 def checked_id(text: str | None, where: str) -> str | None:

@@ -9,7 +9,7 @@ from batchjob.core.events import ENDS
 from batchjob.core.records import owner_key
 from batchjob.gateway.batchjobs import find
 from batchjob.gateway.doors import DoorsOf, admit
-from batchjob.gateway.live_access import Right, build_end, checked_id, hub_of
+from batchjob.gateway.live_access import END, Right, build_end, checked_id, hub_of
 from batchjob.gateway.live_frames import Frame, sse
 from batchjob.gateway.live_hub import FROM_BEGINNING
 from batchjob.gateway.live_sse import HEARTBEAT, EventStream
@@ -29,6 +29,11 @@ async def events(
     """
     hub = hub_of(request)
     found, _ = await find(doors, await admit(request, doors, authorization), job, "get")
+    end = build_end(found)
+    if end is not None and last_event_id == end.id:
+        return Response(status_code=204)
+    if last_event_id and last_event_id.startswith(END):  # of another BatchJob, which had this name before
+        last_event_id = None
     after = checked_id(last_event_id, "Last-Event-ID") or FROM_BEGINNING
     namespace, owner = found.metadata.namespace, found.spec.owner
     key = owner_key(namespace, owner)
@@ -36,7 +41,7 @@ async def events(
         kept = await hub.live.read_from(key, after)
         if kept and (kept[0].id, kept[0].job) == (after, job) and kept[0].type in ENDS:
             return Response(status_code=204)
-    right, end = Right(doors, authorization, namespace, owner, job), build_end(found)
+    right = Right(doors, authorization, namespace, owner, job)
 
     def put(frames: list[Frame]) -> tuple[bytes, bool]:
         told = [frame for frame in frames if frame.type != "heartbeat"]
