@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.v1alpha1 import JobType
@@ -17,7 +18,8 @@ from batchjob.gateway.batchjobs import KeyOf, find, shown
 from batchjob.gateway.doors import CallerOf, DoorsOf
 from batchjob.gateway.limits import ANNOTATES, READS
 from batchjob.gateway.making import Making
-from batchjob.gateway.problems import Fault, Problem, invalid
+from batchjob.gateway.problems import Fault, Problem, invalid, pointer
+from batchjob.gateway.submission import Staged, Submission
 from batchjob.gateway.uploads import Shape, take_in
 from batchjob.gateway.views import no_such_job, seed_view
 
@@ -62,9 +64,9 @@ def build_fields(body: Mapping[str, Any], template: Mapping[str, Any]) -> dict[s
     if not isinstance(options, dict):
         raise invalid(Fault("/options", "has to be an object"))
     for name in sorted(set(body) - _KNOWN):
-        raise invalid(Fault(f"/{name}", "there is no such field; there are items, formSchema and options"))
+        raise invalid(Fault(pointer((name,)), "there is no such field; there are items, formSchema and options"))
     for name in sorted(set(options) & _OURS):
-        raise invalid(Fault(f"/options/{name}", "is not for options"))
+        raise invalid(Fault(pointer(("options", name)), "is not for options"))
     block = {**template.get("aiBatch", {}), **{name: value for name, value in options.items() if name in _BLOCK}}
     if "formSchema" in body:
         block |= {"formSchema": read_form(body["formSchema"])}
@@ -98,7 +100,7 @@ def _read_field(name: str, schema: Any, required: bool) -> dict[str, Any]:
     if not isinstance(kind, str) or kind not in _TYPES:
         raise invalid(
             Fault(
-                f"/formSchema/properties/{name}",
+                pointer(("formSchema", "properties", name)),
                 "a form's fields are of type string, number, integer, boolean or array of strings; for one that nests, "
                 "put the schema into a ConfigMap, and name it in options.formSchemaRef",
             )
@@ -107,16 +109,38 @@ def _read_field(name: str, schema: Any, required: bool) -> dict[str, Any]:
     return {"name": name, "type": "enum" if "enum" in schema else _TYPES[kind], "required": required, **found}
 
 
+class Annotating(Making):
+    """Making of a body that was built here: what is wrong with it is told of the one that the client sent."""
+
+    async def prepare(self, body: Mapping[str, Any], staged: Staged | None = None) -> Submission:
+        """What it would be. A problem where it may not be made."""
+        try:
+            return await super().prepare(body, staged)
+        except Problem as problem:
+            raise retold(problem) from None
+
+    async def make(self, submission: Submission, body: Mapping[str, Any]) -> tuple[JSONResponse, bool]:
+        """Make it; the answer, and whether it is new."""
+        try:
+            return await super().make(submission, body)
+        except Problem as problem:
+            raise retold(problem) from None
+
+
 def retold(problem: Problem) -> Problem:
-    """A problem with pointers into the body that such a client sent."""
-    faults = [fault._replace(where=_retold(fault.where)) for fault in problem.faults]
+    """A problem with a body that was built here, with pointers into the one that was sent."""
+    if not problem.faults:
+        return problem
+    faults = [
+        fault._replace(where=_retold(fault.where)) if fault.place == "pointer" else fault for fault in problem.faults
+    ]
     return Problem(problem.slug, invalid(*faults).detail, faults=faults, headers=problem.headers)
 
 
-def _retold(pointer: str) -> str:
-    if pointer.startswith("/aiBatch/formSchema"):
-        return pointer.removeprefix("/aiBatch")
-    return pointer if pointer.startswith("/items") else "/options" + pointer.removeprefix("/aiBatch")
+def _retold(where: str) -> str:
+    if where.startswith("/aiBatch/formSchema"):
+        return where.removeprefix("/aiBatch")
+    return where if where.startswith("/items") or not where else "/options" + where.removeprefix("/aiBatch")
 
 
 @router.post("", status_code=202, dependencies=[ANNOTATES])
@@ -130,7 +154,7 @@ async def annotate(request: Request, caller: CallerOf, doors: DoorsOf, key: KeyO
         retold=retold,
         is_counted=True,
     )
-    return await take_in(request, Making(doors, caller, key), shape)
+    return await take_in(request, Annotating(doors, caller, key), shape)
 
 
 @router.get("/{job}/status", dependencies=[READS])

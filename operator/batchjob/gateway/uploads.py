@@ -52,7 +52,7 @@ class Shape(NamedTuple):
     body: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     fields: Callable[[Mapping[str, Any]], dict[str, Any]] = dict  # of a body without its items
     item: Callable[[Any, int], Any] | None = None
-    retold: Callable[[Problem], Problem] = lambda problem: problem
+    retold: Callable[[Problem], Problem] = lambda problem: problem  # about `body` or `fields`, of what was sent
     is_counted: bool = False  # as a request of its type, already
 
 
@@ -167,7 +167,7 @@ class _Upload:
         name = body.get("name", self._making.name)
         if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_NAME:
             said = f"has to be of small letters, digits and -, at most {MAX_NAME}"
-            raise invalid(Fault("/name", said))
+            raise self._shape.retold(invalid(Fault("/name", said)))
         return name
 
     async def _count(self, body: Mapping[str, Any]) -> None:
@@ -185,7 +185,8 @@ class _Upload:
                 yield piece
             body.update(self._shape.fields(fields))
             if self._job(body) != place.job:
-                raise invalid(Fault("/name", f"has to stand before items in a body of more than {MAX_BYTES} bytes"))
+                said = f"has to stand before items in a body of more than {MAX_BYTES} bytes"
+                raise self._shape.retold(invalid(Fault("/name", said)))
             await self._count(body)
             staged = Staged(tally.items, tally.bytes, tally.sha256, staging.source(place), staging.volume)
             prepared.append(await making.prepare(body, staged))
@@ -242,7 +243,6 @@ class _Upload:
         """A problem in terms of the body that was sent."""
         if not problem.faults:
             return problem
-        problem = self._shape.retold(problem)
         if not isinstance(self._splitter, Lines):
             return problem
         faults = [self._on_line(fault) for fault in problem.faults]

@@ -14,7 +14,7 @@ from fastapi import Request, Response
 
 from batchjob.errors import AlreadyExists, ApiUnavailable, Invalid, NotFound
 from batchjob.gateway import staging
-from batchjob.gateway.annotator import build_body, build_fields, read_item, retold
+from batchjob.gateway.annotator import Annotating, build_body, build_fields, read_item, retold
 from batchjob.gateway.making import Making
 from batchjob.gateway.problems import Problem
 from batchjob.gateway.staging import Staging
@@ -65,7 +65,13 @@ class Gateway:
         self.staging: Staging | None = Staging.read(self.settings)
 
     async def post(
-        self, *blocks: bytes, kind: str = JSON, key: str | None = None, shape: Shape | None = None, **headers: str
+        self,
+        *blocks: bytes,
+        kind: str = JSON,
+        key: str | None = None,
+        shape: Shape | None = None,
+        making: type[Making] = Making,
+        **headers: str,
     ) -> Response:
         """`blocks`: those of the body; after an empty one that is not the last, the client is gone."""
         told = [*blocks]
@@ -85,7 +91,7 @@ class Gateway:
         request = Request({"type": "http", "headers": [(b"content-type", kind.encode()), *raw]}, receive)
         doors: Any = SimpleNamespace(kube=self.kube, settings=self.settings, staging=self.staging)
         caller: Any = SimpleNamespace(name="alice", namespace="team", need=need)
-        return await take_in(request, Making(doors, caller, key), shape)
+        return await take_in(request, making(doors, caller, key), shape)
 
     async def refused(self, *blocks: bytes, **given: Any) -> Problem:
         with pytest.raises(Problem) as refusal:
@@ -351,3 +357,40 @@ async def test_the_earlier_clients_may_send_many_texts(gateway: Gateway, count: 
     assert [fault.where for fault in problem.faults] == [f"/items/{count}"]
     problem = await gateway.refused(*cut(lines_of(options, [*texts, 3])), kind=LINES, shape=shape)
     assert [(fault.where, fault.line) for fault in problem.faults] == [("", count + 2)]
+
+
+@pytest.mark.parametrize("count", [1, 6000])
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"foo": 1}, "/foo"),
+        ({"a/b": 1}, "/a~1b"),
+        ({"options": 1}, "/options"),
+        ({"options": {"type": "custom"}}, "/options/type"),
+        ({"options": {"priority": "x"}}, "/options/priority"),
+        ({"options": {"model": {"name": 1}}}, "/options/model/name"),
+        ({"formSchema": {"properties": {"x": {"type": "object"}}}}, "/formSchema/properties/x"),
+        ({"formSchema": {"fields": []}}, "/formSchema/fields"),
+    ],
+    ids=str,
+)
+async def test_the_earlier_clients_are_pointed_at_what_they_sent(
+    gateway: Gateway, count: int, changed: dict[str, Any], where: str
+) -> None:
+    template = {"aiBatch": {"instructions": "x", "model": {"name": "m"}}}
+    shape = Shape(
+        lambda body: build_body(body, template), lambda body: build_fields(body, template), read_item, retold, True
+    )
+    form = {"formSchema": {"fields": [{"name": "mood", "type": "string"}]}}
+    body = json.dumps({**form, **changed, "items": ["good" * 30] * count}).encode()
+    problem = await gateway.refused(*cut(body), shape=shape, making=Annotating)
+    assert [fault.where for fault in problem.faults] == [where]
+
+
+async def test_what_the_earlier_clients_send_that_is_no_object_is_not_looked_for_in_options(gateway: Gateway) -> None:
+    shape = Shape(lambda body: build_body(body, {}), lambda body: build_fields(body, {}), read_item, retold, True)
+    problem = await gateway.refused(b"[]", shape=shape, making=Annotating)
+    assert [fault.where for fault in problem.faults] == [""]
+    named = json.dumps({"options": {"name": "No Name"}, "items": ["good" * 30] * 6000}).encode()
+    problem = await gateway.refused(*cut(named), shape=shape, making=Annotating)
+    assert [fault.where for fault in problem.faults] == ["/options/name"]
