@@ -62,7 +62,7 @@ def build_change(action: Action, job: BatchJob, token: str) -> dict[str, Any]:
 def build_redrive(job: BatchJob, body: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """The spec of a BatchJob that tries the failed items of another one again; `wanted` says which (`filter`).
 
-    Its owner stays: redriveOf reaches BatchJobs of the same owner alone.
+    Its owner stays, or that it has none: redriveOf reaches BatchJobs of the same owner alone.
     """
     kept = {name: value for name, value in body["spec"].items() if name not in _OF_THE_OLD_RUN}
     return kept | {"source": {"redriveOf": {"batchJobName": job.metadata.name, **wanted}}}

@@ -38,7 +38,7 @@ async def redrive(
     """Try its failed items again, as a BatchJob of their own. The same `mark` makes it once."""
     namespace, name = job.metadata.namespace, redrive_name(job, mark)
     await caller.need("create", BATCH_JOBS, namespace)
-    submission = build_submission(build_redrive(job, body, wanted), caller.name, namespace, name)
+    submission = build_submission(build_redrive(job, body, wanted), job.spec.owner, namespace, name)
     try:
         await doors.kube.create(BATCH_JOBS, namespace, submission.manifest)
     except Invalid as error:

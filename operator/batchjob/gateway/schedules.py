@@ -72,7 +72,7 @@ async def create(request: Request, caller: CallerOf, doors: DoorsOf) -> Response
     return JSONResponse({"success": True, "schedule": view}, 201)
 
 
-def build_run_now(schedule: BatchSchedule, template: dict[str, Any], who: str, at: datetime) -> dict[str, Any]:
+def build_run_now(schedule: BatchSchedule, template: dict[str, Any], at: datetime) -> dict[str, Any]:
     """The BatchJob of a schedule that somebody wants now. Pure.
 
     As the operator makes them, but without a Job: to make Jobs is a right to run anything, which the gateway does not
@@ -82,7 +82,7 @@ def build_run_now(schedule: BatchSchedule, template: dict[str, Any], who: str, a
     owner = {"apiVersion": API_VERSION, "kind": SCHEDULE_KIND, "name": metadata.name, "uid": metadata.uid}
     name = f"{metadata.name}-{at.astimezone(UTC):%Y%m%d%H%M%S}"  # to the second: those of its times are to the minute
     run = build_run(schedule, template, name, at, owner)
-    return run | {"spec": {"owner": who, "ttlSecondsAfterFinished": KEPT_SECONDS, **run["spec"]}}
+    return run | {"spec": {"ttlSecondsAfterFinished": KEPT_SECONDS, **run["spec"]}}
 
 
 def build_schedule(body: dict[str, Any], who: str, namespace: str) -> tuple[dict[str, Any], BatchScheduleSpec]:

@@ -59,7 +59,7 @@ class Submission(NamedTuple):
 
     spec: BatchJobSpec
     manifest: dict[str, Any]
-    owner: str  # who is to have it, as the body says; else who asks
+    owner: str | None  # who is to have it, as the body says; else who was given
     items: int  # that are its own, not those of a source that it names
     bytes: int  # of them
 
@@ -93,11 +93,11 @@ def name_for(who: str, namespace: str, key: str) -> str:
 
 
 def build_submission(
-    body: Mapping[str, Any], who: str, namespace: str, name: str, staged: Staged | None = None
+    body: Mapping[str, Any], who: str | None, namespace: str, name: str, staged: Staged | None = None
 ) -> Submission:
     """The BatchJob of a body, in a namespace; `name` where it names none. A problem lists what is wrong.
 
-    `staged`: its items, where these are not in the body.
+    `who`: its owner where the body says none; None: it has none. `staged`: its items, where these are not in the body.
     """
     spec = {field: value for field, value in body.items() if field not in {"name", "labels", "items"}}
     if ("items" in body or staged) and "source" in body:
@@ -116,7 +116,8 @@ def build_submission(
         kept = model.retention.failed_seconds if model.retention else KEPT_SECONDS
         spec["ttlSecondsAfterFinished"] = kept
     owner = model.owner or who
-    spec["owner"] = owner
+    if owner is not None:
+        spec["owner"] = owner
     meant = {**spec, "source": staged.sha256} if staged else spec  # each try puts its items elsewhere
     digest = hashlib.sha256(json.dumps([meant, body.get("name"), body.get("labels")], sort_keys=True).encode())
     if staged and staged.volume:

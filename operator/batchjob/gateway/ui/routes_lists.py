@@ -138,7 +138,7 @@ async def run_schedule(namespace: reading.Named, name: reading.Named, caller: Vi
     """Make a BatchJob of a schedule now."""
     schedule, body = await reading.read_schedule(doors, caller, namespace, name)
     await caller.need("create", BATCH_JOBS, namespace)
-    run = build_run_now(schedule, body["spec"]["jobTemplate"], caller.name, datetime.now(UTC))
+    run = build_run_now(schedule, body["spec"]["jobTemplate"], datetime.now(UTC))
     made = run["metadata"]["name"]
     try:
         await doors.kube.create(BATCH_JOBS, namespace, run)
@@ -146,7 +146,7 @@ async def run_schedule(namespace: reading.Named, name: reading.Named, caller: Vi
         raise refused(error, {}) from None
     except AlreadyExists:  # the button was pressed twice
         return RedirectResponse(job_path(namespace, made), 303)
-    acted(Deed("run", SCHEDULE_KIND, body["metadata"], run["spec"]["owner"], f"{namespace}.{made}"))
+    acted(Deed("run", SCHEDULE_KIND, body["metadata"], run["spec"].get("owner"), f"{namespace}.{made}"))
     return RedirectResponse(job_path(namespace, made), 303)
 
 

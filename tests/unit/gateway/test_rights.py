@@ -1,0 +1,73 @@
+"""In whose name, and by which right: what the gateway makes and changes of what is another's, or nobody's."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from batchjob import log
+from batchjob.controller import actions as do
+from batchjob.controller.observed import Parent
+from batchjob.gateway.ui.session import COOKIE
+from tests.support.plan_world import World as Operator
+from tests.support.plan_world import kinds
+from tests.support.ui_scene import build_scene
+from tests.support.ui_world import World, build_ui
+
+ROOT: Final = "/admin/queues"
+SAME: Final = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.fixture
+def world() -> World:
+    log.configure("error")
+    return build_scene()
+
+
+@pytest.fixture
+async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app=build_ui(world))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://ui") as client:
+        yield client
+
+
+def sign(client: httpx2.AsyncClient, token: str) -> None:
+    client.headers["Cookie"] = f"{COOKIE}={token}"
+
+
+async def redrive(client: httpx2.AsyncClient, key: tuple[str, str], **form: str) -> httpx2.Response:
+    given = {"action": "redrive", "job": ".".join(key), "sure": "1", **form}
+    return await client.post(f"{ROOT}/jobs/bulk", data=given, headers=SAME)
+
+
+def failed_job(world: World) -> tuple[str, str]:
+    """One with failed items."""
+    return next(key for key, body in world.jobs.items() if body["status"]["counts"]["failed"])
+
+
+def made(world: World) -> list[dict[str, Any]]:
+    return [json.loads(one[3]) for one in world.changes if one[0] == "create"]
+
+
+async def test_a_redrive_of_what_nobody_owns_is_nobodys_and_the_operator_runs_it(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    key = failed_job(world)
+    del world.jobs[key]["spec"]["owner"]
+    sign(client, "admin")
+    assert (await redrive(client, key)).status_code == 303
+    [again] = made(world)
+    operator = Operator(spec=again["spec"], parent=Parent("p-uid", "custom", ended=True, complete=True))
+    assert "owner" not in again["spec"]
+    assert kinds(operator.look()) == [do.OpenRun, do.Admit, do.CreateJob]
+
+
+async def test_a_run_now_of_a_schedule_that_nobody_owns_is_nobodys(client: httpx2.AsyncClient, world: World) -> None:
+    world.schedules[0]["metadata"]["uid"] = "uid-schedule"
+    del world.schedules[0]["spec"]["owner"]
+    sign(client, "admin")
+    assert (await client.post(f"{ROOT}/schedules/billing/nightly-export/run", headers=SAME)).status_code == 303
+    [run] = made(world)
+    assert "owner" not in run["spec"]
