@@ -227,6 +227,23 @@ async def test_dead_letters_are_tried_again_as_a_job_of_the_same_owner(
     assert wrong.status_code == 422
 
 
+async def test_who_looks_after_queues_reads_everybodys_and_changes_what_is_nobodys(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    job, steward = await made(client, world), bearer("gw-steward")
+    assert (await client.get(f"{JOBS}/{job}", headers=steward)).status_code == 200
+    for verb in ("suspend", "resume", "cancel", "redrive"):
+        refused = await client.post(f"{JOBS}/{job}/{verb}", headers=steward)
+        assert refused.status_code == 403
+        assert "gw-steward may not impersonate-owner on batchjobs" in refused.json()["detail"]
+    spec = {**NOOP, "source": {"items": ITEMS}}
+    del spec["items"]
+    job_kind = {"apiVersion": "batchjob.dev/v1alpha1", "kind": "BatchJob", "metadata": {"name": "nobodys"}}
+    world.team.apply({**job_kind, "spec": spec})
+    for verb in ("redrive", "cancel"):
+        assert (await client.post(f"{JOBS}/{TEAM}.nobodys/{verb}", headers=steward)).status_code == 202
+
+
 async def test_items_errors_and_results_come_from_the_store(client: httpx2.AsyncClient, world: World) -> None:
     job = await made(client, world)
     alice = bearer("alice")

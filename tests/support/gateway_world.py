@@ -44,8 +44,9 @@ RIGHTS: Final[Sequence[Mapping[str, Any]]] = (
 JOBS_RIGHTS: Final = {"apiGroups": ["batchjob.dev"], "resources": ["batchjobs", "batchschedules"]}
 QUEUES: Final = {"apiGroups": ["batchjob.dev"], "resources": ["batchqueues"]}
 USER: Final = ({**JOBS_RIGHTS, "verbs": ["get", "list", "create", "patch"]}, {**QUEUES, "verbs": ["list"]})
-ADMIN: Final = ({**JOBS_RIGHTS, "verbs": ["get", "list", "create", "patch"]}, {**QUEUES, "verbs": ["list", "update"]})
-PEOPLE: Final = {"alice": USER, "bob": USER, "gw-admin": ADMIN, "nobody": (), "eager": USER, "calm": USER}
+STEWARD: Final = ({**JOBS_RIGHTS, "verbs": ["get", "list", "create", "patch"]}, {**QUEUES, "verbs": ["list", "update"]})
+ADMIN: Final = (*STEWARD, {**JOBS_RIGHTS, "resources": ["batchjobs"], "verbs": ["impersonate-owner"]})
+PEOPLE: Final = {"alice": USER, "bob": USER, "gw-admin": ADMIN, "gw-steward": STEWARD, "nobody": (), "eager": USER, "calm": USER}
 
 
 def key_of(user: str) -> str:

@@ -22,9 +22,10 @@ from batchjob.core.records import RunRecord, owner_key
 from batchjob.core.rows import JobRow
 from batchjob.errors import NotFound
 from batchjob.gateway import live, problems, ui
-from batchjob.gateway.access import CHALLENGE
+from batchjob.gateway.access import CHALLENGE, Caller, Permissions
 from batchjob.gateway.envelope import Envelope
-from batchjob.gateway.problems import FORBIDDEN, UNAUTHENTICATED, Problem
+from batchjob.gateway.identity import Identity
+from batchjob.gateway.problems import UNAUTHENTICATED, Problem
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, EVENTS, PODS, Listing, Resource
 from batchjob.store import AuditEntry, AuditFilter, AuditPage, DeadLetter, ItemResult, LiveEntry, Page
 from tests.support.gateway import build_gateway, gateway_settings
@@ -38,26 +39,16 @@ def stamp(ago: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
 
 
-@dataclass
-class Someone:
-    """A caller: rights are Kubernetes', and here they are these."""
+class Rights(Permissions):
+    """Rights are Kubernetes', and here they are these: all that are not forbidden, and an admin's."""
 
-    name: str
-    forbidden: frozenset[str] = frozenset()
-    namespace: str = "default"
+    def __init__(self, forbidden: frozenset[str]) -> None:
+        self._forbidden = forbidden
 
-    async def is_admin(self) -> bool:
-        return self.name == ADMIN
-
-    async def owns(self, owner: str | None) -> bool:
-        return owner == self.name or await self.is_admin()
-
-    async def may(self, verb: str, resource: Resource, _: str | None = None) -> bool:
-        return not {verb, f"{verb} {resource.plural}"} & self.forbidden
-
-    async def need(self, verb: str, resource: Resource, namespace: str | None = None) -> None:
-        if not await self.may(verb, resource, namespace):
-            raise Problem(FORBIDDEN, f"{self.name} may not {verb} {resource.plural} in the namespace {namespace}")
+    async def allow(self, who: Identity, verb: str, resource: Resource, namespace: str | None = None) -> bool:
+        admins = verb in {"update", "impersonate-owner"} and who.name != ADMIN
+        asked = {verb, f"{verb} {resource.plural}", f"{verb} {resource.plural} {namespace}"}
+        return not (admins or asked & self._forbidden)
 
 
 class Streams:
@@ -127,11 +118,11 @@ class World:
     # the gate
     code_flow: None = None
 
-    async def admit(self, authorization: str | None, _: str | None = None) -> Someone:
+    async def admit(self, authorization: str | None, _: str | None = None) -> Caller:
         name = TOKENS.get((authorization or "").removeprefix("Bearer "))
         if name is None:
             raise Problem(UNAUTHENTICATED, "the token is none that we trust", headers=CHALLENGE)
-        return Someone(name, self.forbidden)
+        return Caller(Identity(name), Rights(self.forbidden), "default")
 
     # Kubernetes
 

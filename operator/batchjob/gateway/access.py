@@ -1,6 +1,7 @@
 """What who asks may do: Kubernetes' own RBAC says so, by SubjectAccessReview, so kubectl and HTTP have one policy.
 
-An admin is who may update batchqueues. Whose BatchJob another one's is, is not told: it is not there (404).
+An admin is who may update batchqueues, and reads everybody's. Whose BatchJob another one's is, is not told: it is not
+there (404). Our own account may act for anybody, so whether somebody may act for another owner is asked here too.
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,10 @@ from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.identity import Identity, Unauthenticated
 from batchjob.gateway.problems import FORBIDDEN, UNAUTHENTICATED, Problem
 from batchjob.gateway.reviews import review
-from batchjob.kube import ACCESS_REVIEWS, BATCH_QUEUES, Kube, Resource
+from batchjob.kube import ACCESS_REVIEWS, BATCH_JOBS, BATCH_QUEUES, Kube, Resource
 
 ANSWER_SECONDS: Final = 10.0  # a right that was taken away is there for so long
+ACT_FOR: Final = "impersonate-owner"  # the verb of the chart's policy on owners
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="batchjob"'}
 
 
@@ -76,6 +78,15 @@ class Caller:
     async def owns(self, owner: str | None) -> bool:
         """Whether what is `owner`'s is theirs; what is nobody's is the admins'."""
         return owner == self.name or await self.is_admin()
+
+    async def need_for(self, owner: str | None, namespace: str) -> None:
+        """A 403 unless they are the owner, or may act for others; what nobody owns needs no more, as over kubectl."""
+        if owner not in {None, self.name} and not await self.may(ACT_FOR, BATCH_JOBS, namespace):
+            raise Problem(
+                FORBIDDEN,
+                f"it is {owner}'s, and {self.name} may not {ACT_FOR} on {BATCH_JOBS.plural} in the namespace "
+                f"{namespace}: ask its owner, or who gives rights in Kubernetes",
+            )
 
 
 class Gate:

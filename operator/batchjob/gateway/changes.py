@@ -25,6 +25,7 @@ class Redriven(NamedTuple):
 async def change(doors: Doors, caller: Caller, action: Action, job: BatchJob) -> None:
     """Cancel, suspend or resume."""
     await caller.need("patch", BATCH_JOBS, job.metadata.namespace)
+    await caller.need_for(job.spec.owner, job.metadata.namespace)
     try:
         await doors.kube.patch(BATCH_JOBS, *job.key, build_change(action, job, secrets.token_hex(16)))
     except NotFound:
@@ -38,6 +39,7 @@ async def redrive(
     """Try its failed items again, as a BatchJob of their own. The same `mark` makes it once."""
     namespace, name = job.metadata.namespace, redrive_name(job, mark)
     await caller.need("create", BATCH_JOBS, namespace)
+    await caller.need_for(job.spec.owner, namespace)
     submission = build_submission(build_redrive(job, body, wanted), job.spec.owner, namespace, name)
     try:
         await doors.kube.create(BATCH_JOBS, namespace, submission.manifest)

@@ -59,8 +59,7 @@ class Making:
 
     async def _check_rights(self, submission: Submission) -> None:
         """What a body needs besides the right to make BatchJobs."""
-        if submission.owner != self.caller.name:
-            await self.caller.need("impersonate-owner", BATCH_JOBS, self.namespace)
+        await self.caller.need_for(submission.owner, self.namespace)
         if submission.is_about_all and not await self.caller.is_admin():
             raise Problem(FORBIDDEN, "/report/scope: all is for those who may update batchqueues: leave it out")
 

@@ -58,8 +58,7 @@ async def create(request: Request, caller: CallerOf, doors: DoorsOf) -> Response
     await caller.need("create", BATCH_SCHEDULES, caller.namespace)
     await caller.need("create", BATCH_JOBS, caller.namespace)
     manifest, spec = build_schedule(await read_object(request), caller.name, caller.namespace)
-    if spec.owner not in (None, caller.name):
-        await caller.need("impersonate-owner", BATCH_JOBS, caller.namespace)
+    await caller.need_for(spec.owner, caller.namespace)
     report = spec.job_template.spec.report
     if report and report.scope is ReportScope.ALL and not await caller.is_admin():
         raise Problem(FORBIDDEN, "/jobTemplate/spec/report/scope: all is for those who may update batchqueues")

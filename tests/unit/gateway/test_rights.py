@@ -64,6 +64,36 @@ async def test_a_redrive_of_what_nobody_owns_is_nobodys_and_the_operator_runs_it
     assert kinds(operator.look()) == [do.OpenRun, do.Admit, do.CreateJob]
 
 
+@pytest.mark.parametrize("action", ["cancel", "suspend", "resume", "redrive"])
+async def test_an_admin_who_may_not_act_for_others_changes_nothing_of_theirs(
+    client: httpx2.AsyncClient, world: World, action: str
+) -> None:
+    world.forbidden = frozenset({"impersonate-owner"})
+    key = failed_job(world)
+    world.jobs[key]["status"]["phase"] = "Failed" if action == "redrive" else "Running"
+    world.jobs[key]["spec"] |= {"owner": "carol", "suspend": action == "resume"}
+    sign(client, "admin")
+    assert (await client.get(f"{ROOT}/jobs/{'/'.join(key)}")).status_code == 200, "it is read"
+    refused = await redrive(client, key, action=action, typed="cancel 1")
+    assert "may not impersonate-owner on batchjobs in the namespace" in refused.text
+    assert world.changes == []
+    del world.jobs[key]["spec"]["owner"]
+    assert (await redrive(client, key, action=action, typed="cancel 1")).status_code == 303, "nobody's needs no more"
+    assert len(world.changes) == 1
+
+
+@pytest.mark.parametrize(("path", "form"), [("", {"suspend": "1"}), ("/run", {})])
+async def test_an_admin_who_may_not_act_for_others_leaves_their_schedules(
+    client: httpx2.AsyncClient, world: World, path: str, form: dict[str, str]
+) -> None:
+    world.forbidden = frozenset({"impersonate-owner"})
+    sign(client, "admin")
+    answer = await client.post(f"{ROOT}/schedules/billing/nightly-export{path}", data=form, headers=SAME)
+    assert answer.status_code == 403
+    assert "may not impersonate-owner" in answer.text
+    assert world.changes == []
+
+
 async def test_a_run_now_of_a_schedule_that_nobody_owns_is_nobodys(client: httpx2.AsyncClient, world: World) -> None:
     world.schedules[0]["metadata"]["uid"] = "uid-schedule"
     del world.schedules[0]["spec"]["owner"]

@@ -126,8 +126,9 @@ async def change_schedule(
 ) -> Response:
     """Pause a schedule, or let it run."""
     suspend = _flag(await read_form(request), "suspend")
-    await reading.read_schedule(doors, caller, namespace, name)
+    schedule, _ = await reading.read_schedule(doors, caller, namespace, name)
     await caller.need("patch", BATCH_SCHEDULES, namespace)
+    await caller.need_for(schedule.spec.owner, namespace)
     made = await doors.kube.patch(BATCH_SCHEDULES, namespace, name, {"spec": {"suspend": suspend}})
     acted(Deed("suspend" if suspend else "resume", SCHEDULE_KIND, made["metadata"], made["spec"].get("owner")))
     return RedirectResponse(f"{ROOT}/schedules", 303)
@@ -138,6 +139,7 @@ async def run_schedule(namespace: reading.Named, name: reading.Named, caller: Vi
     """Make a BatchJob of a schedule now."""
     schedule, body = await reading.read_schedule(doors, caller, namespace, name)
     await caller.need("create", BATCH_JOBS, namespace)
+    await caller.need_for(schedule.spec.owner, namespace)
     run = build_run_now(schedule, body["spec"]["jobTemplate"], datetime.now(UTC))
     made = run["metadata"]["name"]
     try:
