@@ -46,7 +46,15 @@ QUEUES: Final = {"apiGroups": ["batchjob.dev"], "resources": ["batchqueues"]}
 USER: Final = ({**JOBS_RIGHTS, "verbs": ["get", "list", "create", "patch"]}, {**QUEUES, "verbs": ["list"]})
 STEWARD: Final = ({**JOBS_RIGHTS, "verbs": ["get", "list", "create", "patch"]}, {**QUEUES, "verbs": ["list", "update"]})
 ADMIN: Final = (*STEWARD, {**JOBS_RIGHTS, "resources": ["batchjobs"], "verbs": ["impersonate-owner"]})
-PEOPLE: Final = {"alice": USER, "bob": USER, "gw-admin": ADMIN, "gw-steward": STEWARD, "nobody": (), "eager": USER, "calm": USER}
+PEOPLE: Final = {
+    "alice": USER,
+    "bob": USER,
+    "gw-admin": ADMIN,
+    "gw-steward": STEWARD,
+    "nobody": (),
+    "eager": USER,
+    "calm": USER,
+}
 
 
 def key_of(user: str) -> str:

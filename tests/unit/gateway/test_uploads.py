@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
+from unittest.mock import AsyncMock
 
 import pytest
 from fastapi import Request, Response
@@ -90,7 +91,7 @@ class Gateway:
         raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         request = Request({"type": "http", "headers": [(b"content-type", kind.encode()), *raw]}, receive)
         doors: Any = SimpleNamespace(kube=self.kube, settings=self.settings, staging=self.staging)
-        caller: Any = SimpleNamespace(name="alice", namespace="team", need=need)
+        caller: Any = SimpleNamespace(name="alice", namespace="team", need=need, need_for=AsyncMock())
         return await take_in(request, making(doors, caller, key), shape)
 
     async def refused(self, *blocks: bytes, **given: Any) -> Problem:
