@@ -1,5 +1,6 @@
 """Who may have a report about all BatchJobs: the chart's policy on a real API server, asked as alice."""
 
+import json
 from typing import Any
 
 import pytest
@@ -51,6 +52,25 @@ def test_a_report_on_all_takes_the_right_to_update_queues(administrator: Kubectl
         alice.apply(report("everybodys", "all"))
     administrator.apply(report("everybodys", "all"))
     alice("patch", "batchjob", "everybodys", "--type=merge", "-p", '{"spec": {"cancel": true}}')
+
+
+def test_the_gateway_which_asks_its_callers_itself_is_not_asked(administrator: Kubectl, alice: Kubectl) -> None:
+    """By what its account may do, whoever asked it would be refused, admins too."""
+    assert alice.namespace == NAMESPACE, "the policy is in force"
+
+    def create(account: str, scope: str) -> str:
+        user = f"system:serviceaccount:{SYSTEM}:{account}"
+        grant(administrator, user, f"{SYSTEM}-{RELEASE}-edit", NAMESPACE)
+        try:
+            manifest = json.dumps(report("through-it", scope))
+            return administrator("create", "--dry-run=server", f"--as={user}", "-f", "-", stdin=manifest)
+        except KubectlError as error:
+            return str(error)
+
+    for account in ("gateway", "other"):
+        wait_in_force(lambda name=f"{RELEASE}-{account}": "created" in create(name, "owner"), "an account's rights")
+    assert "created" in create(f"{RELEASE}-gateway", "all")
+    assert "takes the verb update on batchqueues" in create(f"{RELEASE}-other", "all")
 
 
 def test_a_schedule_of_reports_on_all_may_be_paused_by_others_and_not_turned_elsewhere(

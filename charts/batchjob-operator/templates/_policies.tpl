@@ -36,12 +36,16 @@ namespaceSelector:
 {{- end }}
 {{- end }}
 
-{{/* matchConditions: nobody is asked whose the objects are that the operator and Kubernetes itself write. Accounts of
-     kube-system are the garbage collector, the namespace controller and their like; where the controller manager has
+{{/* matchConditions: nobody is asked whose the objects are that the operator and Kubernetes itself write. The gateway
+     asks the same of its callers before it writes; its own account's rights say nothing of theirs. Accounts of kube-system are the garbage collector, the namespace controller and their like; where the controller manager has
      one account for all of them, it is a user. */}}
 {{- define "batchjob.policyExempt" -}}
 - name: not-the-operator
   expression: request.userInfo.username != 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "batchjob.serviceAccountName" . }}'
+{{- if .Values.gateway.enabled }}
+- name: not-the-gateway
+  expression: request.userInfo.username != 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "batchjob.gatewayAccountName" . }}'
+{{- end }}
 - name: not-kubernetes-itself
   expression: >-
     request.userInfo.username != 'system:kube-controller-manager'

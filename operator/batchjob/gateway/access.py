@@ -7,6 +7,8 @@ there (404). Our own account may act for anybody, so whether somebody may act fo
 from collections.abc import Mapping
 from typing import Any, Final
 
+from batchjob.api.blocks.report import ReportScope
+from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.gateway.attempts import Attempts
 from batchjob.gateway.cache import Cache
 from batchjob.gateway.code_flow import Begun, CodeFlow
@@ -84,8 +86,17 @@ class Caller:
         if owner not in {None, self.name} and not await self.may(ACT_FOR, BATCH_JOBS, namespace):
             raise Problem(
                 FORBIDDEN,
-                f"it is {owner}'s, and {self.name} may not {ACT_FOR} on {BATCH_JOBS.plural} in the namespace "
-                f"{namespace}: ask its owner, or who gives rights in Kubernetes",
+                f"its owner is {owner}, and {self.name} may not {ACT_FOR} on {BATCH_JOBS.plural} in the namespace "
+                f"{namespace}: ask that owner, or who gives rights in Kubernetes",
+            )
+
+    async def need_to_make(self, namespace: str, owner: str | None, spec: BatchJobSpec) -> None:
+        """A 403 unless they may make such a BatchJob, or a schedule of it: the chart's policies do not ask us."""
+        await self.need("create", BATCH_JOBS, namespace)
+        await self.need_for(owner, namespace)
+        if spec.report and spec.report.scope is ReportScope.ALL and not await self.is_admin():
+            raise Problem(
+                FORBIDDEN, "report.scope: all is for those who may update batchqueues: leave it out, or ask one of them"
             )
 
 

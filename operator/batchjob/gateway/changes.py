@@ -38,8 +38,7 @@ async def redrive(
 ) -> Redriven:
     """Try its failed items again, as a BatchJob of their own. The same `mark` makes it once."""
     namespace, name = job.metadata.namespace, redrive_name(job, mark)
-    await caller.need("create", BATCH_JOBS, namespace)
-    await caller.need_for(job.spec.owner, namespace)
+    await caller.need_to_make(namespace, job.spec.owner, job.spec)
     submission = build_submission(build_redrive(job, body, wanted), job.spec.owner, namespace, name)
     try:
         await doors.kube.create(BATCH_JOBS, namespace, submission.manifest)

@@ -12,7 +12,7 @@ from batchjob.errors import AlreadyExists, Invalid, NotFound
 from batchjob.gateway.access import Caller
 from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors
-from batchjob.gateway.problems import CONFLICT, FORBIDDEN, KEY_REUSED, NOT_FOUND, Fault, Problem, invalid
+from batchjob.gateway.problems import CONFLICT, KEY_REUSED, NOT_FOUND, Fault, Problem, invalid
 from batchjob.gateway.submission import (
     DIGEST,
     PREFIX,
@@ -45,7 +45,7 @@ class Making:
             raise invalid(Fault("/name", "follows from the Idempotency-Key: leave it out, or the key"))
         await self.caller.need("create", BATCH_JOBS, self.namespace)
         submission = build_submission(body, self.caller.name, self.namespace, self.name, staged)
-        await self._check_rights(submission)
+        await self.caller.need_to_make(self.namespace, submission.owner, submission.spec)
         check_queue(submission, await self.read_queue(submission))
         return submission
 
@@ -56,12 +56,6 @@ class Making:
         except NotFound:
             return BatchQueueSpec()
         return BatchQueueSpec.model_validate(body.get("spec") or {})
-
-    async def _check_rights(self, submission: Submission) -> None:
-        """What a body needs besides the right to make BatchJobs."""
-        await self.caller.need_for(submission.owner, self.namespace)
-        if submission.is_about_all and not await self.caller.is_admin():
-            raise Problem(FORBIDDEN, "/report/scope: all is for those who may update batchqueues: leave it out")
 
     async def make(self, submission: Submission, body: Mapping[str, Any]) -> tuple[JSONResponse, bool]:
         """Make it; the answer, and whether it is new. `body`: what was sent, for pointers into it."""

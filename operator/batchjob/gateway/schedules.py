@@ -9,7 +9,6 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from batchjob.api.base import API_VERSION
-from batchjob.api.blocks.report import ReportScope
 from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleSpec
 from batchjob.core.schedule_runs import build_run
 from batchjob.errors import Invalid
@@ -17,7 +16,7 @@ from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.bodies import read_object
 from batchjob.gateway.doors import CallerOf, DoorsOf
 from batchjob.gateway.limits import READS, SUBMITS
-from batchjob.gateway.problems import FORBIDDEN, Fault, Problem, invalid, invalid_model
+from batchjob.gateway.problems import Fault, invalid, invalid_model
 from batchjob.gateway.submission import KEPT_SECONDS, refused
 from batchjob.gateway.views import job_id
 from batchjob.kube import BATCH_JOBS, BATCH_SCHEDULES
@@ -58,10 +57,7 @@ async def create(request: Request, caller: CallerOf, doors: DoorsOf) -> Response
     await caller.need("create", BATCH_SCHEDULES, caller.namespace)
     await caller.need("create", BATCH_JOBS, caller.namespace)
     manifest, spec = build_schedule(await read_object(request), caller.name, caller.namespace)
-    await caller.need_for(spec.owner, caller.namespace)
-    report = spec.job_template.spec.report
-    if report and report.scope is ReportScope.ALL and not await caller.is_admin():
-        raise Problem(FORBIDDEN, "/jobTemplate/spec/report/scope: all is for those who may update batchqueues")
+    await caller.need_to_make(caller.namespace, manifest["spec"]["owner"], spec.job_template.spec)
     try:
         made = await doors.kube.create(BATCH_SCHEDULES, caller.namespace, manifest)
     except Invalid as error:

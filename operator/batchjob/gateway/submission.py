@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from batchjob.api.base import API_VERSION
-from batchjob.api.blocks.report import ReportScope
 from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.v1alpha1 import KIND, BatchJobSpec
@@ -68,11 +67,6 @@ class Submission(NamedTuple):
         """Tells apart two bodies."""
         found: str = self.manifest["metadata"]["annotations"][DIGEST]
         return found
-
-    @property
-    def is_about_all(self) -> bool:
-        """Whether it reports on everybody's BatchJobs."""
-        return bool(self.spec.report and self.spec.report.scope is ReportScope.ALL)
 
 
 def checked_key(key: str | None) -> str | None:

@@ -14,7 +14,7 @@ from batchjob.gateway.ui.session import COOKIE
 from tests.support.plan_world import World as Operator
 from tests.support.plan_world import kinds
 from tests.support.ui_scene import build_scene
-from tests.support.ui_world import World, build_ui
+from tests.support.ui_world import ALICE, World, build_ui
 
 ROOT: Final = "/admin/queues"
 SAME: Final = {"Sec-Fetch-Site": "same-origin"}
@@ -92,6 +92,24 @@ async def test_an_admin_who_may_not_act_for_others_leaves_their_schedules(
     assert answer.status_code == 403
     assert "may not impersonate-owner" in answer.text
     assert world.changes == []
+
+
+async def test_a_report_on_all_is_run_again_by_admins_alone(client: httpx2.AsyncClient, world: World) -> None:
+    spec = {"type": "report", "report": {"scope": "all", "deliver": {"destination": {"url": "file:///data/r"}}}}
+    key = failed_job(world)
+    world.jobs[key]["spec"] = {**spec, "owner": ALICE}
+    world.schedules[0]["metadata"]["uid"] = "uid-schedule"
+    world.schedules[0]["spec"] |= {"owner": ALICE, "jobTemplate": {"spec": spec}}
+    sign(client, "alice")
+    refused = await redrive(client, key)
+    run = await client.post(f"{ROOT}/schedules/billing/nightly-export/run", headers=SAME)
+    for answer in (refused, run):
+        assert "report.scope: all is for those who may update batchqueues" in answer.text
+    assert world.changes == []
+    sign(client, "admin")
+    assert (await redrive(client, key)).status_code == 303
+    assert (await client.post(f"{ROOT}/schedules/billing/nightly-export/run", headers=SAME)).status_code == 303
+    assert [one["spec"]["report"]["scope"] for one in made(world)] == ["all", "all"]
 
 
 async def test_a_run_now_of_a_schedule_that_nobody_owns_is_nobodys(client: httpx2.AsyncClient, world: World) -> None:

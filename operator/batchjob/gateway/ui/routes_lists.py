@@ -138,8 +138,7 @@ async def change_schedule(
 async def run_schedule(namespace: reading.Named, name: reading.Named, caller: Visitor, doors: DoorsOf) -> Response:
     """Make a BatchJob of a schedule now."""
     schedule, body = await reading.read_schedule(doors, caller, namespace, name)
-    await caller.need("create", BATCH_JOBS, namespace)
-    await caller.need_for(schedule.spec.owner, namespace)
+    await caller.need_to_make(namespace, schedule.spec.owner, schedule.spec.job_template.spec)
     run = build_run_now(schedule, body["spec"]["jobTemplate"], datetime.now(UTC))
     made = run["metadata"]["name"]
     try:
