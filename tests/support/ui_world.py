@@ -20,7 +20,7 @@ from batchjob.api.status import Phase
 from batchjob.core.queries import WORD, Query
 from batchjob.core.records import RunRecord, owner_key
 from batchjob.core.rows import JobRow
-from batchjob.errors import NotFound
+from batchjob.errors import AlreadyExists, NotFound
 from batchjob.gateway import live, problems, ui
 from batchjob.gateway.access import CHALLENGE, Caller, Permissions
 from batchjob.gateway.envelope import Envelope
@@ -150,6 +150,8 @@ class World:
             self.posted.append({**body})
             return
         if resource is BATCH_JOBS:
+            if (namespace, body["metadata"]["name"]) in self.jobs:
+                raise AlreadyExists(body["metadata"]["name"])
             self.jobs[namespace, body["metadata"]["name"]] = {**body}
         self.changes.append(("create", resource.kind, f"{namespace}/{body['metadata']['name']}", json.dumps(body)))
 

@@ -15,7 +15,7 @@ from batchjob.gateway.actions import Action
 from batchjob.gateway.bodies import read_optional
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
 from batchjob.gateway.limits import CHANGES, READS, SUBMITS
-from batchjob.gateway.making import Making, check_replay, queued
+from batchjob.gateway.making import Making, queued
 from batchjob.gateway.problems import CONFLICT, Fault, Problem, invalid
 from batchjob.gateway.submission import checked_key
 from batchjob.gateway.uploads import take_in
@@ -114,6 +114,4 @@ async def redrive(request: Request, job: str, caller: CallerOf, doors: DoorsOf, 
         raise invalid(Fault(f"/{unknown[0]}", "there is no such field; there is filter"))
     mark = f"{caller.name}\0{checked_key(key) or uuid.uuid4().hex}"
     again = await changes.redrive(doors, caller, found, body, wanted, mark)
-    if not again.made:
-        await check_replay(doors, again.submission, key)
     return queued(job_id(found.metadata.namespace, again.name), f"The dead letters of {job} are tried again")

@@ -9,6 +9,7 @@ from batchjob.gateway.access import Caller
 from batchjob.gateway.actions import Action, build_change, build_redrive, redrive_name
 from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors
+from batchjob.gateway.problems import KEY_REUSED, Problem
 from batchjob.gateway.submission import Submission, build_submission, refused
 from batchjob.gateway.views import job_id, no_such_job
 from batchjob.kube import BATCH_JOBS
@@ -36,7 +37,9 @@ async def change(doors: Doors, caller: Caller, action: Action, job: BatchJob) ->
 async def redrive(
     doors: Doors, caller: Caller, job: BatchJob, body: dict[str, Any], wanted: dict[str, Any], mark: str
 ) -> Redriven:
-    """Try its failed items again, as a BatchJob of their own. The same `mark` makes it once."""
+    """Try its failed items again, as a BatchJob of their own. The same `mark` makes it once; a problem where it made
+    another one.
+    """
     namespace, name = job.metadata.namespace, redrive_name(job, mark)
     await caller.need_to_make(namespace, job.spec.owner, job.spec)
     submission = build_submission(build_redrive(job, body, wanted), job.spec.owner, namespace, name)
@@ -45,6 +48,17 @@ async def redrive(
     except Invalid as error:
         raise refused(error, {}) from None
     except AlreadyExists:
+        await _check_same(doors, submission)
         return Redriven(submission, name, made=False)
     acted(Deed(Action.REDRIVE.value, KIND, job.metadata.model_dump(), job.spec.owner, job_id(namespace, name)))
     return Redriven(submission, name, made=True)
+
+
+async def _check_same(doors: Doors, submission: Submission) -> None:
+    """Whether what has its name tries the same items of the same owner again. Of the rest of its spec, which it has from
+    the other one, nobody who sends the same again can know that it was changed there meanwhile.
+    """
+    metadata = submission.manifest["metadata"]
+    there = BatchJob.parse(await doors.kube.get(BATCH_JOBS, metadata["namespace"], metadata["name"]))
+    if (there.spec.owner, there.spec.source) != (submission.owner, submission.spec.source):
+        raise Problem(KEY_REUSED, f"The name {metadata['name']} has another BatchJob: use a new Idempotency-Key")

@@ -1,6 +1,7 @@
 """In whose name, and by which right: what the gateway makes and changes of what is another's, or nobody's."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -92,6 +93,38 @@ async def test_an_admin_who_may_not_act_for_others_leaves_their_schedules(
     assert answer.status_code == 403
     assert "may not impersonate-owner" in answer.text
     assert world.changes == []
+
+
+async def test_a_form_redrives_once_and_a_new_look_again(client: httpx2.AsyncClient, world: World) -> None:
+    key = failed_job(world)
+    sign(client, "admin")
+    places = []
+    for _ in range(2):
+        look = await redrive(client, key, sure="0")
+        [mark] = re.findall(r'name="mark" value="([^"]+)"', look.text)
+        places.append([(await redrive(client, key, mark=mark)).headers["location"] for _ in range(2)])
+    (first, same), (second, alike) = places
+    assert first == same != second == alike
+    assert len(made(world)) == 2
+
+
+async def test_a_redrive_is_known_again_by_what_it_tries_and_whose_it_is(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    key = failed_job(world)
+    sign(client, "admin")
+    assert (await redrive(client, key, mark="m")).status_code == 303
+    [again] = made(world)
+    world.jobs[key]["spec"]["priority"] = 7
+    assert (await redrive(client, key, mark="m")).status_code == 303, "the spec that it was made from may change"
+    there = world.jobs[key[0], again["metadata"]["name"]]["spec"]
+    for another in ({"owner": "carol"}, {"source": {"items": [{"id": "1", "data": {}}]}}):
+        kept = {**there}
+        there |= another
+        assert "has another BatchJob" in (await redrive(client, key, mark="m")).text
+        there |= kept
+    assert "has another BatchJob" in (await redrive(client, key, mark="m", **{"class": "timeout"})).text
+    assert len(made(world)) == 1
 
 
 async def test_a_report_on_all_is_run_again_by_admins_alone(client: httpx2.AsyncClient, world: World) -> None:

@@ -5,6 +5,7 @@ to remember anything. What was done stays done if the page is closed on the way;
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
@@ -37,7 +38,8 @@ from batchjob.gateway.ui.views_bulk import (
 )
 
 GROUP: Final = 5 * reading.AT_ONCE  # BatchJobs between two words on how far it is: about a second's
-MARK: Final = "<!--steps-->"  # where the page is cut
+CUT: Final = "<!--steps-->"  # where the page is
+MOST_MARK: Final = 64  # characters
 
 router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=Page)
 
@@ -49,6 +51,7 @@ class Order(NamedTuple):
     error_class: str
     query: str | None  # all that a search finds; None: those of `keys`
     keys: list[tuple[str, str]]  # (namespace, name)
+    mark: str  # of the look that came before: the same form makes a redrive once
     asked: int  # how many it was said to be for: some of those that a search found may have changed since
     until: float = 0.0  # of a search: BatchJobs that were made later are not meant
     more: bool = False  # the search finds more than these
@@ -90,12 +93,13 @@ async def _look(doors: Doors, caller: Caller, order: Order, typed: str | None) -
         missing = [bulk_job(*key, "there is no such BatchJob, or it is not yours") for key, job, _ in read if not job]
         plan = build_plan(order.action, jobs, missing, order.error_class)
     fault = f"Type {plan.typed}, as it stands above; {typed or 'nothing'} was typed." if typed is not None else ""
-    return await page("confirm.html", caller, here="jobs", plan=plan, fault=fault if plan.typed else "")
+    return await page("confirm.html", caller, here="jobs", plan=plan, mark=order.mark, fault=fault if plan.typed else "")
 
 
 async def _read_order(form: dict[str, list[str]], doors: Doors, caller: Caller) -> Order:
     """What was chosen, of what may be seen."""
     action, error_class = _action(form), _error_class(form)
+    mark = form.get("mark", [""])[0][:MOST_MARK] or secrets.token_hex(16)
     if form.get("all") != ["1"]:
         sent = [reading.parse_key(text) for text in dict.fromkeys(form.get("job", []))]
         named = [key for key in sent if key is not None]
@@ -103,7 +107,7 @@ async def _read_order(form: dict[str, list[str]], doors: Doors, caller: Caller) 
             raise Problem(INVALID, "job: what was sent is no <namespace>.<name>")
         if len(named) > reading.MOST_BULK:
             raise Problem(INVALID, f"job: {len(named)} were sent, and a form is for {reading.MOST_BULK} at most")
-        return Order(action, error_class, None, named, len(named))
+        return Order(action, error_class, None, named, mark, len(named))
     query = form.get("q", [""])[0]
     until = float(_number(form, "until") or time.time())
     asked = min(_number(form, "count") or reading.MOST_ALL, reading.MOST_ALL)
@@ -111,7 +115,7 @@ async def _read_order(form: dict[str, list[str]], doors: Doors, caller: Caller) 
         keys, more = await reading.found_by(doors, caller, parse_query(query), until, asked)
     except QueryError as error:
         raise Problem(INVALID, f"q: {error}") from error
-    return Order(action, error_class, query, keys, asked if "count" in form else len(keys), until, more)
+    return Order(action, error_class, query, keys, mark, asked if "count" in form else len(keys), until, more)
 
 
 def _number(form: dict[str, list[str]], name: str) -> int:
@@ -138,7 +142,7 @@ def _error_class(form: dict[str, list[str]]) -> str:
 
 async def _run(doors: Doors, caller: Caller, order: Order, html: str, outcomes: list[Outcome]) -> AsyncIterator[str]:
     """The page, in pieces: its head at once, how far it is after each group, then the result."""
-    head, _, tail = html.partition(MARK)
+    head, _, tail = html.partition(CUT)
     yield head
     for first in range(len(outcomes), len(order.keys), GROUP):
         outcomes += await _do_some(doors, caller, order, order.keys[first : first + GROUP])
@@ -170,7 +174,7 @@ async def _do(doors: Doors, caller: Caller, order: Order, key: tuple[str, str]) 
             await changes.change(doors, caller, action, job)
             return Outcome("done", bulk_job(*key, ""))
         wanted = {"filter": {"errorClass": [error_class]}} if error_class else {}
-        again = await changes.redrive(doors, caller, job, body, wanted, error_class)
+        again = await changes.redrive(doors, caller, job, body, wanted, f"{caller.name}\0{order.mark}")
     except (Problem, KubernetesError) as error:
         problem = build_problem(error)
         named = {"namespace": key[0], "name": key[1]}
