@@ -91,7 +91,7 @@ class Gateway:
         raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         request = Request({"type": "http", "headers": [(b"content-type", kind.encode()), *raw]}, receive)
         doors: Any = SimpleNamespace(kube=self.kube, settings=self.settings, staging=self.staging)
-        caller: Any = SimpleNamespace(name="alice", namespace="team", need=need, need_for=AsyncMock())
+        caller: Any = SimpleNamespace(name="alice", namespace="team", need=need, need_to_make=AsyncMock())
         return await take_in(request, making(doors, caller, key), shape)
 
     async def refused(self, *blocks: bytes, **given: Any) -> Problem:
