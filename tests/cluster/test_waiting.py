@@ -91,7 +91,8 @@ def test_what_another_run_gave_up_is_done_again_once_that_one_has_ended(jobs: Jo
 
 
 def test_inline_items_above_64_kib_fail_with_the_way_out(jobs: Jobs) -> None:
-    source = {"items": [{"id": f"i{n}", "data": {"text": "x" * 3000}} for n in range(30)]}
+    """The API server counts characters and lets these in."""
+    source = {"items": [{"id": f"i{n}", "data": {"text": "ü" * 3000}} for n in range(15)]}
     jobs.apply(noop("too-large", source))
     condition = jobs.wait_condition("too-large", "Failed", "InvalidSpec")
     assert "spec.source.items" in condition["message"]
