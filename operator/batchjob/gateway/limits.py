@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from batchjob import log
 from batchjob.errors import StoreError
@@ -53,7 +54,7 @@ def build_headers(kind: Kind, quota: int, number: int, left_seconds: float) -> d
     }
 
 
-async def take(request: Request, kind: Kind, user: str, doors: DoorsOf) -> None:
+async def take(request: HTTPConnection, kind: Kind, user: str, doors: DoorsOf) -> None:
     """Count a request; a 429 where it is one too many. The headers go with whatever the answer is."""
     quota = kind.quota(doors.settings)
     name = f"{kind}:{hashlib.sha256(user.encode()).hexdigest()[:32]}"

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Response
 
 from batchjob.gateway import live_events, live_socket
+from batchjob.gateway.limits import READS
 from batchjob.gateway.live_hub import Hub
 from batchjob.gateway.views import JOBS
 
@@ -29,7 +30,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 router = APIRouter(lifespan=_lifespan)
-router.add_api_route(f"{JOBS}/{{job}}/events", live_events.events, response_class=Response, tags=["BatchJobs"])
+router.add_api_route(
+    f"{JOBS}/{{job}}/events", live_events.events, response_class=Response, tags=["BatchJobs"], dependencies=[READS]
+)
 router.add_api_websocket_route("/ws", live_socket.ws)
 
 

@@ -19,7 +19,7 @@ from batchjob.gateway.views import job_id
 from batchjob.kube import BATCH_JOBS
 
 END: Final = "end-"  # begins the id of an end that was made of a BatchJob; its uid follows
-MANY: Final = "as many connections as may watch this owner do already: close some"
+MANY: Final = "as many connections as may watch this owner, or as you may have, are open: close some"
 
 
 async def may_watch(caller: Caller, namespace: str, owner: str | None) -> None:

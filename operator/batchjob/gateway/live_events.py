@@ -8,7 +8,7 @@ from starlette.requests import Request
 from batchjob.core.events import ENDS
 from batchjob.core.records import owner_key
 from batchjob.gateway.batchjobs import find
-from batchjob.gateway.doors import DoorsOf, admit
+from batchjob.gateway.doors import CallerOf, DoorsOf
 from batchjob.gateway.live_access import END, Right, build_end, checked_id, hub_of
 from batchjob.gateway.live_frames import Frame, sse
 from batchjob.gateway.live_hub import FROM_BEGINNING
@@ -19,6 +19,7 @@ from batchjob.gateway.live_stream import HEARTBEAT_SECONDS
 async def events(
     job: str,
     request: Request,
+    caller: CallerOf,
     doors: DoorsOf,
     authorization: Annotated[str | None, Header()] = None,
     last_event_id: Annotated[str | None, Header()] = None,
@@ -28,7 +29,7 @@ async def events(
     `Last-Event-ID` goes on after that event. 204 where that was the last one: there is nothing to come back for.
     """
     hub = hub_of(request)
-    found, _ = await find(doors, await admit(request, doors, authorization), job, "get")
+    found, _ = await find(doors, caller, job, "get")
     end = build_end(found)
     if end is not None and last_event_id == end.id:
         return Response(status_code=204)
@@ -50,5 +51,5 @@ async def events(
             told, ended = [end], True
         return b"".join(map(sse, told)) or HEARTBEAT, not ended
 
-    watched = hub.watch(key, job, after)
+    watched = hub.watch(key, job, after, who=caller.name)
     return EventStream(watched, put, right.look, 0 if end else HEARTBEAT_SECONDS)

@@ -8,9 +8,9 @@ they come to. Who does not keep up is let go, so nobody costs more than a full q
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, NamedTuple
 
 from batchjob import log
@@ -23,6 +23,7 @@ from batchjob.store.events import PAGE
 
 QUEUE: Final = 1000  # events that may wait for one watcher: four minutes of one BatchJob, a second of a crowd
 MOST_OF_OWNER: Final = 200  # watchers at once of what is one owner's: a hundred tabs, and no more
+MOST_OF_USER: Final = 400  # of who watches, over all owners and namespaces; pages that listen count too
 PAUSE_SECONDS: Final = 0.05  # between two reads: what comes together is read together
 RETRY_SECONDS: Final = 1.0  # after an error of the store
 EAR_SECONDS: Final = 1.0  # between two words to one who listens: each has a page read again
@@ -40,7 +41,7 @@ class GoingAway(Exception):
 
 
 class TooManyWatchers(Exception):
-    """As many as may watch this owner do already."""
+    """As many as may watch this owner do already, or as many as one user may have."""
 
 
 class _Id(NamedTuple):
@@ -178,57 +179,64 @@ class Hub:
         self.live = live
         self._channels: dict[str, _Channel] = {}
         self._watchers: dict[str, set[Watcher]] = {}  # by owner; those that still catch up are in no channel
-        self._ears: dict[str, set[Ear]] = {}  # by who listens
+        self._ears = set[Ear]()
+        self._users = Counter[str]()
         self._leaves = False
 
     @asynccontextmanager
-    async def watch(self, owner: str, job: str | None = None, after: str | None = None) -> AsyncIterator[Watcher]:
+    async def watch(
+        self, owner: str, job: str | None = None, after: str | None = None, *, who: str = ""
+    ) -> AsyncIterator[Watcher]:
         """Watch what is told of an owner (as `core.records.owner_key` names it), or of one BatchJob of theirs.
 
         `after`: the id of the last event seen; FROM_BEGINNING: all that is kept; None: what comes from now on.
-        Raises TooManyWatchers.
+        `who` watches; by default the owner. Raises TooManyWatchers.
         """
-        mine = self._watchers.setdefault(owner, set())
-        if len(mine) >= MOST_OF_OWNER:
+        if len(self._watchers.get(owner, ())) >= MOST_OF_OWNER:
             raise TooManyWatchers
-        watcher = Watcher(self, owner, job, after)
-        if self._leaves:
-            watcher.part(GoingAway)
-        mine.add(watcher)
-        LIVE_WATCHERS.inc()
-        try:
-            yield watcher
-        except TooSlow:
-            LIVE_DROPPED.inc()
-            raise
-        finally:
-            LIVE_WATCHERS.dec()
-            self._forget(watcher)
+        with self._place(who or owner):
+            watcher = Watcher(self, owner, job, after)
+            if self._leaves:
+                watcher.part(GoingAway)
+            self._watchers.setdefault(owner, set()).add(watcher)
+            try:
+                yield watcher
+            except TooSlow:
+                LIVE_DROPPED.inc()
+                raise
+            finally:
+                self._forget(watcher)
 
     @asynccontextmanager
     async def listen(self, who: str, ear: Ear) -> AsyncIterator[Ear]:
         """Have an ear of somebody's hear whenever something is told. Raises TooManyWatchers."""
-        mine = self._ears.setdefault(who, set())
-        if len(mine) >= MOST_OF_OWNER:
+        with self._place(who):
+            if self._leaves:
+                ear.part()
+            self._ears.add(ear)
+            try:
+                yield ear
+            finally:
+                self._ears.discard(ear)
+
+    @contextmanager
+    def _place(self, who: str) -> Iterator[None]:
+        if self._users[who] >= MOST_OF_USER:
             raise TooManyWatchers
-        if self._leaves:
-            ear.part()
-        mine.add(ear)
+        self._users[who] += 1
         LIVE_WATCHERS.inc()
         try:
-            yield ear
+            yield
         finally:
             LIVE_WATCHERS.dec()
-            mine.discard(ear)
-            if not mine:
-                del self._ears[who]
+            self._users[who] -= 1
+            self._users += Counter()  # drops who has none
 
     def leave(self) -> None:
         """Have all go, and who still comes."""
         self._leaves = True
-        for ears in self._ears.values():
-            for ear in ears:
-                ear.part()
+        for ear in self._ears:
+            ear.part()
         for mine in self._watchers.values():
             for watcher in mine:
                 watcher.part(GoingAway)
@@ -253,7 +261,7 @@ class Hub:
                 else:
                     ring, owners = await self.live.wait(ring)
                 await self._read([owner for owner in self._channels if owners is None or owner in owners])
-                for ear in [one for ears in self._ears.values() for one in ears]:
+                for ear in self._ears:
                     ear.ring(owners)
             except Exception as error:  # the reader of all may not end
                 ring = None

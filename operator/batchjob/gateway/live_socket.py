@@ -17,6 +17,7 @@ from batchjob.errors import BatchJobError
 from batchjob.gateway import problems
 from batchjob.gateway.batchjobs import find
 from batchjob.gateway.doors import admit, doors_of
+from batchjob.gateway.limits import Kind, take
 from batchjob.gateway.live_access import MANY, Right, checked_id, hub_of, may_watch
 from batchjob.gateway.live_frames import Frame, build_notice
 from batchjob.gateway.live_hub import GoingAway, TooManyWatchers, TooSlow
@@ -128,6 +129,7 @@ async def _watch(socket: WebSocket, wanted: dict[str, str | None], authorization
     if authorization is None:
         raise Problem(INVALID, BAD_REQUEST.reason)
     caller = await admit(socket, doors, authorization)
+    await take(socket, Kind.READ, caller.name, doors)
     after = checked_id(wanted["after"], "after")
     namespace = wanted["namespace"] or caller.namespace
     owner: str | None = wanted["owner"] or caller.name
@@ -147,7 +149,7 @@ async def _watch(socket: WebSocket, wanted: dict[str, str | None], authorization
             if (await socket.receive())["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect
 
-    async with hub.watch(owner_key(namespace, owner), job, after) as watcher:
+    async with hub.watch(owner_key(namespace, owner), job, after, who=caller.name) as watcher:
         ready = build_notice("ready", time.time_ns() // 1_000_000, Ready(owner, namespace).to_json())
         await socket.send_text(ready.text)
         right = Right(doors, authorization, namespace, owner, job)

@@ -259,6 +259,21 @@ async def test_one_owner_has_no_more_connections_than_is_sensible(monkeypatch: p
         assert (hub._watchers, hub._channels) == ({}, {}), "nothing is kept of who is gone"
 
 
+async def test_one_user_has_no_more_connections_over_all_owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_hub, "MOST_OF_USER", 2)
+    async with a_hub(Streams()) as hub:
+        async with hub.watch("a/alice", who="alice"), hub.listen("alice", Ear(None)), hub.watch("b/alice", who="bob"):
+            with pytest.raises(TooManyWatchers):
+                async with hub.watch("b/alice", who="alice"):
+                    pass
+            with pytest.raises(TooManyWatchers):
+                async with hub.listen("alice", Ear(None)):
+                    pass
+        async with hub.watch("b/alice", who="alice"):
+            assert hub._users == {"alice": 1}
+        assert (hub._watchers, hub._users) == ({}, {}), "nothing is kept of who is gone"
+
+
 async def test_all_go_where_the_process_ends_and_who_still_comes_too() -> None:
     async with a_hub(Streams()) as hub, hub.watch("alice") as watcher:
         waiting = asyncio.create_task(watcher.take(5))

@@ -39,7 +39,7 @@ async def live(request: Request, caller: Visitor, doors: DoorsOf, job: str = "")
         if key is None:
             raise Problem(INVALID, "job: what was sent is no <namespace>.<name>")
         found, _ = await reading.read_job(doors, caller, *key)
-        watched = hub.watch(owner_key(key[0], found.spec.owner), job)
+        watched = hub.watch(owner_key(key[0], found.spec.owner), job, who=caller.name)
         return EventStream(watched, put, lambda: _look(request, doors, key))
     ear = Ear(await owners_seen(doors, caller))
     return EventStream(hub.listen(caller.name, ear), put, lambda: _look(request, doors, ear))
