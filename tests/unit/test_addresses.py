@@ -38,13 +38,20 @@ def run(**fields: Any) -> Run:
         ("2002:a9fe:a9fe::", True),
         ("64:ff9b::808:808", False),
         ("fd00:ec2::254", True),
+        ("fd00:ec2::23", True),
+        ("fd20:ce::254", True),
+        ("100.100.100.200", True),
+        ("::ffff:100.100.100.200", True),
+        ("168.63.129.16", True),
+        ("100.100.100.201", False),
+        ("::1", False),
         ("10.0.0.1", False),
         ("127.0.0.1", False),
         ("93.184.216.34", False),
         ("2606:2800:220:1::1", False),
     ],
 )
-def test_link_local_addresses_are_forbidden_and_private_ones_are_not(address: str, forbidden: bool) -> None:
+def test_link_local_and_metadata_addresses_are_forbidden_and_private_are_not(address: str, forbidden: bool) -> None:
     assert is_forbidden(address) is forbidden
 
 
@@ -56,6 +63,9 @@ def test_one_forbidden_address_among_several_is_enough() -> None:
 
 
 def test_an_address_that_is_written_as_one_is_said_once() -> None:
+    assert refusal("h", ["168.63.129.16"]) == (
+        "h is the metadata address 168.63.129.16, where workers may not go: name another host"
+    )
     said = refusal("169.254.169.254", ["169.254.169.254"])
     assert said == "169.254.169.254 is a link-local address, where workers may not go: name another host"
 
