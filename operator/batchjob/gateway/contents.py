@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.gateway.batchjobs import find
-from batchjob.gateway.causes import read_causes
+from batchjob.gateway.causes import AT_ONCE, read_causes
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
 from batchjob.gateway.limits import READS
 from batchjob.gateway.problems import CONFLICT, GONE, Problem
@@ -24,6 +24,7 @@ from batchjob.store import DeadLetter, ItemResult
 
 MOST: Final = 500  # of a page
 SHOWN_BYTES: Final = 2048  # of an item's data or result in a list: whole ones are in results
+PAGE_BYTES: Final = 8 * 1024 * 1024  # of items that are read for a page, about: 500 may have 500 MiB
 MOST_POSITION: Final = 2**53
 LETTERS_READ: Final = 10_000  # for the errors of one answer: some 400 calls
 
@@ -81,12 +82,11 @@ async def items(  # noqa: PLR0913 - a query has its parameters
     """Items that failed, or those that succeeded and left a result in the store."""
     found, _ = await find(doors, caller, job, "get")
     if status is ItemStatus.FAILED:
-        shown, following = await _failed(doors, found, error_class, cursor, limit)
+        shown, following = await read_failed(doors, found.metadata.uid, error_class, cursor, limit)
     else:
         _need_store(found)
-        stop, total = cursor + limit, found.status.counts.total if found.status else 0
-        uid = found.metadata.uid
-        shown = [result_view(result) async for result in doors.store.results(uid, cursor, stop)]
+        total = found.status.counts.total if found.status else 0
+        shown, stop = await read_succeeded(doors, found.metadata.uid, cursor, limit)
         following = stop if stop < total else None
     headers = {}
     if following is not None:
@@ -95,12 +95,31 @@ async def items(  # noqa: PLR0913 - a query has its parameters
     return _json({"success": True, "items": shown, "next": following}, headers)
 
 
-async def _failed(
-    doors: Doors, job: BatchJob, error_class: ErrorClass | None, cursor: int, limit: int
+async def read_failed(
+    doors: Doors, uid: str, error_class: ErrorClass | None, cursor: int, limit: int
 ) -> tuple[list[dict[str, Any]], int | None]:
-    letters = await doors.store.dead_letters(job.metadata.uid, limit, cursor)
-    shown = [letter_view(letter) for letter in letters if error_class in (None, letter.error_class)]
-    return shown, letters[-1].position + 1 if len(letters) == limit else None
+    """A page of items that failed, and where to go on; long records make it a short page."""
+    shown, read, size = list[dict[str, Any]](), 0, 0
+    while read < limit and size < PAGE_BYTES:
+        asked = min(AT_ONCE, limit - read)
+        letters = await doors.store.dead_letters(uid, asked, cursor)
+        shown += [letter_view(letter) for letter in letters if error_class in (None, letter.error_class)]
+        if len(letters) < asked:
+            return shown, None
+        read, cursor = read + asked, letters[-1].position + 1
+        size += sum(len(letter.data) for letter in letters)
+    return shown, cursor
+
+
+async def read_succeeded(doors: Doors, uid: str, cursor: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """A page of results, and where it ends; long ones make it a short page."""
+    shown, size = list[dict[str, Any]](), 0
+    async for result in doors.store.results(uid, cursor, cursor + limit):
+        shown.append(result_view(result))
+        size += len(result.result)
+        if size >= PAGE_BYTES:
+            return shown, result.position + 1
+    return shown, cursor + limit
 
 
 @router.get("/{job}/errors")
