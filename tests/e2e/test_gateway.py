@@ -141,7 +141,7 @@ def test_a_run_is_submitted_and_watched_over_http_while_gateways_are_killed(
 
 
 def test_the_admin_ui_wants_a_token_and_shows_the_own_jobs(tokens: dict[str, str], port: int) -> None:
-    with client(port, None) as browser:
+    with client(port, None) as browser, client(port, tokens["alice"]) as alice:
         answer = browser.get("/admin/queues/jobs")
         assert answer.status_code in {303, 401}
         signed_in = browser.post(
@@ -151,9 +151,16 @@ def test_the_admin_ui_wants_a_token_and_shows_the_own_jobs(tokens: dict[str, str
         )
         assert signed_in.status_code == 303, signed_in.text
         cookie = signed_in.headers["set-cookie"].partition(";")[0]
-        page = browser.get("/admin/queues/jobs", headers={"Cookie": cookie})
-        assert page.status_code == 200
-        assert f"{NAMESPACE}" in page.text
+        job = submit(alice)
+        row = f'href="/admin/queues/jobs/{job.replace(".", "/", 1)}"'
+
+        def is_listed() -> bool:
+            page = browser.get("/admin/queues/jobs", headers={"Cookie": cookie})
+            assert page.status_code == 200
+            return row in page.text
+
+        wait_until(is_listed, "it to be on the page")
+        alice.post(f"{JOBS}/{job}/cancel").raise_for_status()
 
 
 def test_the_gateway_restarts_without_an_error_in_its_log(installation: Installation) -> None:

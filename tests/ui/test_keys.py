@@ -11,7 +11,7 @@ Open = Callable[..., Page]
 RICH = "/jobs/team-search/reviews-sentiment-2401"
 
 
-def test_keys_alone_find_redrive_and_cancel(open_page: Open, address: str, world: World) -> None:
+def test_keys_alone_find_redrive_and_cancel(open_page: Open, world: World) -> None:
     page = open_page("/jobs", token="alice")
     press = page.keyboard.press
     press("/")
@@ -23,15 +23,21 @@ def test_keys_alone_find_redrive_and_cancel(open_page: Open, address: str, world
     press("x")
     expect(page.get_by_role("button", name="Redrive 1…")).to_be_enabled()
     press("r")
-    button = page.get_by_role("button", name="Redrive 1 BatchJob")
-    button.focus()
+    expect(page.get_by_role("button", name="Redrive 1 BatchJob")).to_be_focused()
     press("Enter")
     page.wait_for_url("**/jobs/team-search/reviews-sentiment-2401-redrive-*")
     assert [one[0] for one in world.changes] == ["create"]
-    page.goto(address + RICH)
+    press("/")
+    page.wait_for_url("**/jobs")
+    press("/")
+    page.keyboard.type("reviews-sentiment-2401")
+    press("Enter")
+    page.wait_for_url("**q=reviews-sentiment-2401")
+    press("j")
+    press("Enter")
+    page.wait_for_url(f"**{RICH}")
     press("c")
-    field = page.get_by_label("There is no way back.")
-    field.focus()
+    expect(page.get_by_label("There is no way back.")).to_be_focused()
     page.keyboard.type("cancel 1")
     press("Enter")
     page.wait_for_url(f"**{RICH}")
