@@ -2,11 +2,12 @@
 
 Routes tell of what they did (`acted`), since one form may be for many objects. A request that changes something and of
 which no route told, because it was refused or because a new route forgot, is told of by its method and path: so none
-is left out. The log comes first and is the record of truth: without the store an action goes on, and its entry is
-missing on the page. What was sent is never told, nor is any part of a token.
+is left out. The log comes first, at once, and is the record of truth: without the store an action goes on, and its
+entry is missing on the page. What was sent is never told, nor is any part of a token.
 """
 
 import asyncio
+import uuid
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 STORE_SECONDS: Final = 1.0  # whoever did something is not to wait for longer
 EVENTS_SECONDS: Final = 10.0
 EVENTS_AT_ONCE: Final = 8
+MOST_EVENTS: Final = 100  # of one request: thousands would hold up those of Kubernetes' own in its API server
 UI_ROOT: Final = "/admin/queues"
 MANAGER: Final = "batchjob-gateway"  # as Events name us
 SESSION: Final = "Session"
@@ -43,6 +45,7 @@ _TOO_MANY, _ERRORS, _OURS = 429, 400, 500
 
 logger = log.get(__name__)
 audit = log.get("batchjob.audit")
+_trail: "ContextVar[Trail | None]" = ContextVar("trail", default=None)
 
 
 class Deed(NamedTuple):
@@ -62,27 +65,16 @@ class Deed(NamedTuple):
         return ".".join(name for name in names if name)
 
 
-class _Told:
-    """What a request told of."""
-
-    def __init__(self) -> None:
-        self.deeds: list[Deed] = []
-        self.is_all = False  # nothing was done but what is told of
-
-
-_told: ContextVar[_Told | None] = ContextVar("told", default=None)
-
-
 def acted(deed: Deed) -> None:
     """Something was done in this request."""
-    if (told := _told.get()) is not None:
-        told.deeds.append(deed)
+    if (trail := _trail.get()) is not None:
+        trail.tell(deed)
 
 
 def nothing_yet() -> None:
     """This request changes nothing: it shows what would be done, or does it while the answer goes, and then tells."""
-    if (told := _told.get()) is not None:
-        told.is_all = True
+    if (trail := _trail.get()) is not None:
+        trail.is_all = True
 
 
 def build_default(method: str, route: str, parameters: Mapping[str, Any]) -> Deed:
@@ -105,27 +97,37 @@ def outcome_of(code: int) -> str:
 
 
 class Trail:
-    """What one request leaves behind. `begin` before the routes, `keep` before the answer, `post` after it."""
+    """What one request leaves behind: `begin` before the routes, `keep` before each part of the answer, then `post`."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._told = _Told()
-        self._kept, self._deeds = False, 0
+        self._id = uuid.uuid4().hex  # names its Events: the id in the log may be the caller's, and come twice
+        self._deeds: list[Deed] = []
+        self._kept: int | None = None  # as many are in the store; None: the answer has not begun
+        self._code = 0
+        self.is_all = False  # nothing was done but what is told of
 
     def begin(self) -> None:
         """Let routes tell."""
-        _told.set(self._told)
+        _trail.set(self)
+
+    def tell(self, deed: Deed) -> None:
+        """Write it into the log, at once: what was done is known even where this process is killed now."""
+        self._deeds.append(deed)
+        entry = self._entry(deed)
+        told = {name: value for name in entry.__struct_fields__ if (value := getattr(entry, name))}
+        told.pop("request", None)  # the line has it as each other line of the request
+        audit.info("audit", **told)
 
     async def keep(self, code: int) -> None:
-        """Write it down, each deed once: what is told of after the answer began, as it ends."""
-        if self._scope["type"] != "http" or (self._kept and len(self._told.deeds) == self._deeds):
+        """Put into the store what is not there yet, each deed once: of a page in pieces, with each of them."""
+        if self._scope["type"] != "http" or self._kept == len(self._deeds):
             return
-        entries = self._entries(code)[self._deeds :]
-        self._kept, self._deeds = True, len(self._told.deeds)
-        for entry in entries:
-            told = {name: value for name in entry.__struct_fields__ if (value := getattr(entry, name))}
-            told.pop("request", None)  # the line has it as each other line of the request
-            audit.info("audit", **told)
+        self._code = code
+        if self._kept is None:
+            self._tell_default()
+        entries = [*map(self._entry, self._deeds[self._kept or 0 :])]
+        self._kept = len(self._deeds)
         doors: Doors | None = getattr(self._scope["app"].state, "doors", None)
         if not entries or doors is None or code == _TOO_MANY:  # one too many a thousand times: the log has it
             return
@@ -135,48 +137,46 @@ class Trail:
         except (StoreError, TimeoutError) as error:
             logger.warning("the audit trail cannot be written: the log alone has it", error=str(error))
 
-    def _entries(self, code: int) -> list[AuditEntry]:
-        method = self._scope.get("method", "")
-        deeds = self._told.deeds
-        if not deeds and method not in SAFE and not (self._told.is_all and code < _ERRORS):
-            path = getattr(self._scope.get("route"), "path", None)
-            found = build_default(method, path, self._scope.get("path_params", {})) if path is not None else None
-            deeds = [found._replace(outcome=outcome_of(code))] if found else []
+    def _tell_default(self) -> None:
+        """Tell of what no route told of."""
+        method, path = self._scope.get("method", ""), getattr(self._scope.get("route"), "path", None)
+        if self._deeds or method in SAFE or (self.is_all and self._code < _ERRORS) or path is None:
+            return
+        found = build_default(method, path, self._scope.get("path_params", {}))
+        self.tell(found._replace(outcome=outcome_of(self._code)))
+
+    def _entry(self, deed: Deed) -> AuditEntry:
         state = self._scope.get("state", {})
         doors: Doors | None = getattr(self._scope["app"].state, "doors", None)
         trusted = doors.settings.trusted_proxies if doors else ()
-        return [
-            AuditEntry(
-                verb=deed.verb,
-                outcome=deed.outcome,
-                user=state.get("caller") or "",
-                kind=deed.kind,
-                object=deed.object,
-                owner=deed.owner or "",
-                made=deed.made,
-                code=code,
-                address=client_address(HTTPConnection(self._scope), trusted),
-                via="ui" if self._scope["path"].startswith(UI_ROOT) else "api",
-                request=structlog.contextvars.get_contextvars().get("request", ""),
-            )
-            for deed in deeds
-        ]
+        return AuditEntry(
+            verb=deed.verb,
+            outcome=deed.outcome,
+            user=state.get("caller") or "",
+            kind=deed.kind,
+            object=deed.object,
+            owner=deed.owner or "",
+            made=deed.made,
+            code=self._code,
+            address=client_address(HTTPConnection(self._scope), trusted),
+            via="ui" if self._scope["path"].startswith(UI_ROOT) else "api",
+            request=structlog.contextvars.get_contextvars().get("request", ""),
+        )
 
     async def post(self) -> None:
         """Say it on the objects; what cannot be said there is in the log."""
         user = self._scope.get("state", {}).get("caller")
-        deeds = [deed for deed in self._told.deeds if deed.outcome == "done" and deed.metadata.get("uid")]
+        deeds = [deed for deed in self._deeds if deed.outcome == "done" and deed.metadata.get("uid")]
         if user and deeds:
             try:
                 async with asyncio.timeout(EVENTS_SECONDS):
-                    await _post(self._scope["app"].state.doors, user, deeds)
+                    await _post(self._scope["app"].state.doors, user, deeds[:MOST_EVENTS], self._id)
             except TimeoutError:
                 logger.warning("not all Events were posted in time", of=len(deeds))
 
 
-async def _post(doors: Doors, user: str, deeds: Iterable[Deed]) -> None:
+async def _post(doors: Doors, user: str, deeds: Iterable[Deed], request: str) -> None:
     gate = asyncio.Semaphore(EVENTS_AT_ONCE)
-    request = structlog.contextvars.get_contextvars().get("request", "")
 
     async def post(deed: Deed) -> None:
         namespace = deed.metadata.get("namespace") or "default"  # where kubectl looks for those of the cluster

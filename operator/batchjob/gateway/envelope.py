@@ -91,6 +91,8 @@ class _Exchange:
                 headers.setdefault(name, value)
         elif message["type"] == "websocket.accept":
             self._code = 101
+        elif message["type"] == "http.response.body":
+            await self._trail.keep(self._code)  # of a page in pieces, what was done before this one
         await self._send(message)
 
     def _tell(self) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from batchjob import log
 from batchjob.core.reasons import Reason
 from batchjob.errors import StoreUnavailable
-from batchjob.gateway.audit import build_default
+from batchjob.gateway import audit, changes
+from batchjob.gateway.audit import Deed, acted, build_default
+from batchjob.gateway.ui import routes_bulk
 from batchjob.gateway.ui.session import COOKIE
 from batchjob.store import AuditEntry
 from tests.support.ui_scene import build_scene
@@ -98,6 +101,63 @@ async def test_each_of_many_has_an_entry_and_one_that_fails_says_so(client: http
     await client.post(f"{ROOT}/jobs/bulk", data=form, headers=SAME)
     assert {(one.object, one.outcome) for one in world.audited} == {(job, "done") for job in jobs}
     assert len(world.posted) == 2
+
+
+async def test_a_gateway_that_is_killed_in_the_middle_has_told_of_what_it_did(
+    client: httpx2.AsyncClient, world: World, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as one can see without a kill: what the log and the store have when the next group begins."""
+    sign(client, "alice")
+    jobs = ["team-search.reviews-sentiment-2401", "team-search.welcome-mail-2402"]
+    form = {"action": "cancel", "job": jobs, "sure": "1", "typed": "cancel 2"}
+    seen: list[tuple[int, int]] = []
+    change = changes.change
+
+    async def changed(*given: Any) -> None:
+        seen.append((len(told(lines)), len(world.audited)))
+        await change(*given)
+
+    monkeypatch.setattr(routes_bulk, "GROUP", 1)
+    monkeypatch.setattr(changes, "change", changed)
+    await client.post(f"{ROOT}/jobs/bulk", data=form, headers=SAME)
+    assert seen == [(0, 0), (1, 1)]
+    assert (len(told(lines)), len(world.audited)) == (2, 2)
+
+
+async def test_a_line_comes_before_the_answer(
+    client: httpx2.AsyncClient, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign(client, "alice")
+    seen: list[int] = []
+
+    async def change(*_: Any) -> None:
+        acted(Deed("suspend", "BatchJob", {"name": "a"}))
+        seen.append(len(told(lines)))
+
+    monkeypatch.setattr(changes, "change", change)
+    await client.post(f"{ROOT}/jobs/bulk", data=SUSPEND, headers=SAME)
+    assert seen == [1]
+    [line] = told(lines)
+    assert line["user"] == ALICE
+
+
+async def test_of_many_the_first_have_an_event(
+    client: httpx2.AsyncClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MOST_EVENTS", 1)
+    sign(client, "alice")
+    jobs = ["team-search.reviews-sentiment-2401", "team-search.welcome-mail-2402"]
+    form = {"action": "cancel", "job": jobs, "sure": "1", "typed": "cancel 2"}
+    await client.post(f"{ROOT}/jobs/bulk", data=form, headers=SAME)
+    assert [event["regarding"]["name"] for event in world.posted] == ["reviews-sentiment-2401"]
+    assert len(world.audited) == 2
+
+
+async def test_a_request_id_that_comes_again_hides_no_event(client: httpx2.AsyncClient, world: World) -> None:
+    sign(client, "alice")
+    for _ in range(2):
+        await client.post(f"{ROOT}/jobs/bulk", data=SUSPEND, headers=SAME | {"X-Request-Id": "always-the-same"})
+    assert len({event["metadata"]["name"] for event in world.posted}) == len(world.posted) == 2
 
 
 async def test_signing_in_and_out_is_told_of_without_the_token(
