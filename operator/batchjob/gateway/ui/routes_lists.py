@@ -21,10 +21,11 @@ from batchjob.gateway.schedules import build_run_now
 from batchjob.gateway.submission import refused
 from batchjob.gateway.ui import reading
 from batchjob.gateway.ui.assets import ROOT
+from batchjob.gateway.ui.day import day_of
 from batchjob.gateway.ui.pages import Page, page
 from batchjob.gateway.ui.session import Visitor, read_form
 from batchjob.gateway.ui.views_jobs import JobList, Tab, build_fault, build_list, job_path
-from batchjob.gateway.ui.views_queues import HOUR_SECONDS, HOURS, Ended, build_overview, per_hour, queue_names
+from batchjob.gateway.ui.views_queues import build_overview, queue_names
 from batchjob.gateway.ui.views_schedules import build_schedules
 from batchjob.gateway.ui.views_workers import SELECTOR, build_pods, uids_of
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES
@@ -37,24 +38,15 @@ router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=Page)
 
 
 @router.get("")
-async def overview(caller: Visitor, doors: DoorsOf) -> Response:
+async def overview(request: Request, caller: Visitor, doors: DoorsOf) -> Response:
     """The queues at a glance."""
     is_admin = await caller.is_admin()
     queues, notice = await reading.read_queues(doors)
-    counts = await doors.store.index.counts(queue_names(queues), reading.owner_seen(caller, is_admin=is_admin))
-    now = time.time()
-    ended = per_hour(await _ended(doors, caller, now, is_admin=is_admin), now)
-    view = build_overview(queues, counts, ended, now, is_admin=is_admin)
+    owner = reading.owner_seen(caller, is_admin=is_admin)
+    counts = await doors.store.index.counts(queue_names(queues), owner)
+    ended = await day_of(request).ended(doors.store, owner)
+    view = build_overview(queues, counts, ended, time.time(), is_admin=is_admin)
     return await page("overview.html", caller, here="overview", view=view, notice=notice)
-
-
-async def _ended(doors: Doors, caller: Caller, now: float, *, is_admin: bool) -> list[Ended]:
-    """Runs that ended in the last day and may be seen; of each no more than the sparklines need."""
-    return [
-        Ended(record.queue, record.phase, record.ended)
-        async for record in doors.store.history.read(now - HOURS * HOUR_SECONDS, now)
-        if is_admin or record.owner == caller.name
-    ]
 
 
 @router.post("/queues/{name}")

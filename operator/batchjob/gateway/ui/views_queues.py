@@ -26,6 +26,9 @@ class Ended(NamedTuple):
     ended: float
 
 
+PerHour = dict[str, tuple[tuple[int, ...], int]]  # by queue: how many ended in each hour, and how many failed
+
+
 @dataclass(frozen=True)
 class Cell:
     """A number that leads to the BatchJobs it counts."""
@@ -132,7 +135,7 @@ def _line(
     )
 
 
-def per_hour(records: Iterable[Ended], until: float) -> dict[str, tuple[tuple[int, ...], int]]:
+def per_hour(records: Iterable[Ended], until: float) -> PerHour:
     """BatchJobs that ended in each of the last 24 hours, oldest first, and how many failed, by queue."""
     found: dict[str, tuple[list[int], list[int]]] = {}
     for record in records:
