@@ -64,7 +64,9 @@ async def test_a_long_search_ends_with_where_to_go_on(store: Store, monkeypatch:
     assert (pages, page.entries[0].object) == (1, "team.run-0")
 
 
-@pytest.mark.parametrize("cursor", ["x", "1", "1-", "-1", "1-1-1", "(1-1", "+", "9" * 50 + "-1"])
+@pytest.mark.parametrize(
+    "cursor", ["x", "1", "1-", "-1", "1-1-1", "(1-1", "+", "9" * 50 + "-1", "9" * 20 + "-0", "1-" + str(2**64), "0-0"]
+)
 async def test_a_cursor_that_is_none_is_said_to_be(cursor: str) -> None:
     trail = AuditTrail(Connection(StoreAccess(url="unix:///nowhere"), "test"))
     with pytest.raises(CursorError):

@@ -19,6 +19,7 @@ ENTRIES_KEPT: Final = 50_000  # about: 20 MB
 STRANGERS_KEPT: Final = 5_000  # about, of those who had not signed in
 KEPT_MS: Final = 90 * 24 * 3_600_000
 MOST_CHARACTERS: Final = 512  # of a value: names are Kubernetes' own, or somebody tries something
+MOST_DIGITS: Final = 20  # of half an id, a number of 64 bits
 PAGE: Final = 500  # entries a call
 LOOKS: Final = 10_000  # entries that are looked at for one answer, at most
 
@@ -119,6 +120,10 @@ def _shortened(entry: AuditEntry) -> AuditEntry:
 
 def _checked(cursor: str) -> str:
     first, dash, second = cursor.partition("-")
-    if not (dash and len(cursor) <= 41 and all(part.isascii() and part.isdecimal() for part in (first, second))):  # noqa: PLR2004 - two numbers of 64 bits
+    fits = dash and all(
+        part.isascii() and part.isdecimal() and len(part) <= MOST_DIGITS and int(part) < 2**64
+        for part in (first, second)
+    )
+    if not fits or not int(first) + int(second):  # nothing is before the first of all, and Redis says so
         raise CursorError("the cursor is none of this list: begin without one")
     return cursor
