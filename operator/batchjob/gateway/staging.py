@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from batchjob import log
 from batchjob.api.source import CaBundle, Location, SecretName, SourceFormat, UriSource
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.phases import is_terminal
 from batchjob.core.retention import expires_at
-from batchjob.errors import ConfigurationError, KubernetesError, NotFound, ResultsError
+from batchjob.errors import ConfigurationError, Forbidden, KubernetesError, NotFound, ResultsError
 from batchjob.files.files import Files, open_files
 from batchjob.gateway.problems import UNAVAILABLE, Problem, unavailable
 from batchjob.gateway.settings import GatewaySettings
@@ -153,6 +155,9 @@ async def is_needed(kube: Kube, namespace: str, name: str, url: str) -> bool:
         job = BatchJob.parse(await kube.get(BATCH_JOBS, namespace, name))
     except NotFound:
         return False
+    except (Forbidden, ValidationError) as error:  # it is kept, and the others have their turn
+        logger.warning("whether an upload is needed cannot be told", error=str(error), url=url)
+        return True
     source, status = job.spec.source.uri, job.status
     if source is None or source.url != url:
         return False

@@ -13,7 +13,7 @@ from unittest.mock import AsyncMock
 import pytest
 from fastapi import Request, Response
 
-from batchjob.errors import AlreadyExists, ApiUnavailable, Invalid, NotFound
+from batchjob.errors import AlreadyExists, ApiUnavailable, Forbidden, Invalid, NotFound
 from batchjob.gateway import staging
 from batchjob.gateway.annotator import Annotating, build_body, build_fields, read_item, retold
 from batchjob.gateway.making import Making
@@ -98,6 +98,13 @@ class Gateway:
         with pytest.raises(Problem) as refusal:
             await self.post(*blocks, **given)
         return refusal.value
+
+    def place(self, job: str) -> None:
+        """Something that was staged for a BatchJob."""
+        assert self.staging
+        path = self.folder / "uploads" / self.staging.place("team", job).name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
 
     @property
     def job(self) -> dict[str, Any]:
@@ -302,6 +309,25 @@ async def test_what_a_crash_leaves_is_swept_and_the_second_try_makes_the_job(gat
     ]
     assert await gateway.staging.sweep(kube, now + staging.GRACE_SECONDS + 2) == 1, "its items are past their retention"
     assert gateway.files == []
+
+
+@pytest.mark.parametrize("trouble", [Forbidden("no"), {"spec": 1}], ids=["forbidden", "no-batchjob"])
+async def test_one_of_which_nothing_can_be_told_is_kept_and_the_sweep_goes_on(gateway: Gateway, trouble: Any) -> None:
+    assert gateway.staging
+    for name in ("a", "b", "c"):
+        gateway.place(name)
+    get = gateway.kube.get
+
+    async def answer(resource: Any, namespace: str, name: str) -> dict[str, Any]:
+        if name != "b":
+            return await get(resource, namespace, name)
+        if isinstance(trouble, Exception):
+            raise trouble
+        return {"metadata": {"name": "b", "namespace": "team"}, **trouble}
+
+    kube: Any = SimpleNamespace(get=answer)
+    assert await gateway.staging.sweep(kube, time.time() + staging.GRACE_SECONDS + 2) == 2
+    assert [path.name.partition(".")[0] for path in gateway.files] == ["b"]
 
 
 async def test_what_is_not_an_upload_is_left_by_the_sweep(gateway: Gateway) -> None:
