@@ -37,10 +37,7 @@ async def change(doors: Doors, caller: Caller, action: Action, job: BatchJob) ->
 async def redrive(
     doors: Doors, caller: Caller, job: BatchJob, body: dict[str, Any], wanted: dict[str, Any], mark: str
 ) -> Redriven:
-    """Try its failed items again, as a BatchJob of their own.
-
-    The same `mark` makes it once; a problem where it made another one.
-    """
+    """Try its failed items again, as a BatchJob of their own. The same `mark` makes it once."""
     namespace, name = job.metadata.namespace, redrive_name(job, mark)
     await caller.need_to_make(namespace, job.spec.owner, job.spec)
     submission = build_submission(build_redrive(job, body, wanted), job.spec.owner, namespace, name)
@@ -56,9 +53,9 @@ async def redrive(
 
 
 async def _check_same(doors: Doors, submission: Submission) -> None:
-    """Whether what has its name tries the same items of the same owner again.
+    """A problem unless what has its name tries the same items of the same owner again.
 
-    Of the rest of its spec, which it has from the other one, nobody who sends the same again can know that it was changed there meanwhile.
+    The rest of its spec is from the other one, where somebody may have changed it since.
     """
     metadata = submission.manifest["metadata"]
     there = BatchJob.parse(await doors.kube.get(BATCH_JOBS, metadata["namespace"], metadata["name"]))

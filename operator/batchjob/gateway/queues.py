@@ -15,6 +15,7 @@ from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.bodies import read_object
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
 from batchjob.gateway.limits import CHANGES, READS
+from batchjob.gateway.lists import list_queues
 from batchjob.gateway.problems import NOT_FOUND, Problem, invalid_model
 from batchjob.gateway.submission import refused
 from batchjob.kube import BATCH_QUEUES
@@ -31,8 +32,7 @@ def queue_view(body: dict[str, Any]) -> dict[str, Any]:
 @router.get("", dependencies=[READS])
 async def read(caller: CallerOf, doors: DoorsOf) -> Response:
     """All queues; those of the types are there without any object."""
-    await caller.need("list", BATCH_QUEUES)
-    found = {body["metadata"]["name"]: queue_view(body) for body in (await doors.kube.list(BATCH_QUEUES)).items}
+    found = {body["metadata"]["name"]: queue_view(body) for body in await list_queues(doors, caller)}
     plain = {name: queue_view({"metadata": {"name": name}}) for name in map(str, BUILT_IN)}
     return JSONResponse({"success": True, "queues": [queue for _, queue in sorted((plain | found).items())]})
 

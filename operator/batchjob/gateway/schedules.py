@@ -16,6 +16,7 @@ from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.bodies import read_object
 from batchjob.gateway.doors import CallerOf, DoorsOf
 from batchjob.gateway.limits import READS, SUBMITS
+from batchjob.gateway.lists import seen_schedules
 from batchjob.gateway.problems import Fault, invalid, invalid_model
 from batchjob.gateway.submission import KEPT_SECONDS, refused
 from batchjob.gateway.views import job_id
@@ -44,9 +45,7 @@ def schedule_view(body: dict[str, Any]) -> dict[str, Any]:
 async def read(caller: CallerOf, doors: DoorsOf) -> Response:
     """The schedules of your namespace that are yours; all of them for an admin."""
     await caller.need("list", BATCH_SCHEDULES, caller.namespace)
-    found = (await doors.kube.list(BATCH_SCHEDULES, caller.namespace)).items
-    if not await caller.is_admin():
-        found = [body for body in found if body["spec"].get("owner") == caller.name]
+    found = await seen_schedules(caller, (await doors.kube.list(BATCH_SCHEDULES, caller.namespace)).items)
     ordered = sorted((schedule_view(body) for body in found), key=lambda schedule: schedule["id"])
     return JSONResponse({"success": True, "schedules": ordered})
 

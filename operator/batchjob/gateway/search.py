@@ -1,6 +1,5 @@
 """The route that lists BatchJobs: what a search of the index finds, newest first."""
 
-import time
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -11,9 +10,9 @@ from batchjob.core.rows import JobRow
 from batchjob.errors import CursorError, QueryError
 from batchjob.gateway.doors import CallerOf, DoorsOf
 from batchjob.gateway.limits import READS
+from batchjob.gateway.lists import find_jobs
 from batchjob.gateway.problems import Fault, invalid
 from batchjob.gateway.views import JOBS, job_id, links
-from batchjob.kube import BATCH_JOBS
 from batchjob.store.index import MOST_ROWS
 
 router = APIRouter(prefix=JOBS, tags=["BatchJobs"], dependencies=[READS])
@@ -32,18 +31,16 @@ async def search(
 
     A page may have fewer than `limit`, even none, and yet a next one: so much was looked at for one answer.
     """
-    owner = None if await caller.is_admin() else caller.name
     try:
-        found = await doors.store.index.search(parse_query(q), time.time(), owner=owner, limit=limit, cursor=cursor)
+        found = await find_jobs(doors, caller, parse_query(q), limit, cursor)
     except QueryError as error:
         where = "cursor" if isinstance(error, CursorError) else "q"
         raise invalid(Fault(where, str(error), "parameter")) from None
-    allowed = {space: await caller.may("get", BATCH_JOBS, space) for space in {row.namespace for row in found.rows}}
     headers = {}
     if found.cursor is not None:
         there = request.url.include_query_params(cursor=found.cursor)
         headers["Link"] = f'<{there.path}?{there.query}>; rel="next"'
-    jobs = [row_view(row) for row in found.rows if allowed[row.namespace]]
+    jobs = [row_view(row) for row in found.rows]
     return JSONResponse({"success": True, "jobs": jobs, "next": found.cursor}, headers=headers)
 
 

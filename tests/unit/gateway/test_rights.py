@@ -127,6 +127,26 @@ async def test_a_redrive_is_known_again_by_what_it_tries_and_whose_it_is(
     assert len(made(world)) == 1
 
 
+async def test_pages_list_what_may_be_listed_as_the_api_does(client: httpx2.AsyncClient, world: World) -> None:
+    key = next((row.namespace, row.name) for row in world.rows if row.errors)
+    shown = {"/jobs": "/".join(key), "/dead-letters": "/".join(key), "/schedules": "billing/nightly-export"}
+    sign(client, "admin")
+    for path, there in shown.items():
+        assert there in (await client.get(ROOT + path)).text, path
+    world.queues.append({**world.queues[0], "metadata": {"name": "of-the-works-council"}})
+    assert "of-the-works-council" in (await client.get(ROOT)).text
+    world.forbidden = frozenset({f"get batchjobs {key[0]}", "list batchschedules billing", "list batchqueues"})
+    for path, there in shown.items():
+        answer = await client.get(ROOT + path)
+        assert answer.status_code == 200
+        assert there not in answer.text, path
+    overview = (await client.get(ROOT)).text
+    assert "of-the-works-council" not in overview
+    assert "may not list batchqueues" in overview
+    run = await client.post(f"{ROOT}/schedules/billing/nightly-export/run", headers=SAME)
+    assert run.status_code == 404
+
+
 async def test_a_report_on_all_is_run_again_by_admins_alone(client: httpx2.AsyncClient, world: World) -> None:
     spec = {"type": "report", "report": {"scope": "all", "deliver": {"destination": {"url": "file:///data/r"}}}}
     key = failed_job(world)

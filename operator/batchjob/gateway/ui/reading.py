@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Final
 
@@ -15,8 +14,9 @@ from batchjob.core.queries import Query
 from batchjob.errors import Forbidden, Invalid, KubernetesError, NotFound, StoreError
 from batchjob.gateway.access import Caller
 from batchjob.gateway.doors import Doors
+from batchjob.gateway.lists import AT_ONCE, find_jobs, list_queues, seen_schedules
 from batchjob.gateway.problems import FORBIDDEN, NOT_FOUND, Problem
-from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, POD_LOGS, PODS, Resource
+from batchjob.kube import BATCH_JOBS, BATCH_SCHEDULES, CORE_EVENTS, POD_LOGS, PODS, Resource
 from batchjob.store import DeadLetter, ItemResult
 from batchjob.store.index import MOST_ROWS
 
@@ -29,7 +29,6 @@ LOG_LINES: Final = 500
 MOST_LOG: Final = 60_000  # characters: a page has 100 kB
 MOST_BULK: Final = 500  # BatchJobs that one form names, and that are looked at one by one before
 MOST_ALL: Final = 10_000  # BatchJobs of a search that one form is for: some minutes'
-AT_ONCE: Final = 8  # calls side by side
 
 Named = Annotated[str, Path(pattern=NAME)]
 
@@ -74,11 +73,10 @@ async def found_by(
     doors: Doors, caller: Caller, query: Query, until: float, most: int
 ) -> tuple[list[tuple[str, str]], bool]:
     """(namespace, name) of the first that a search finds and that were made until then, and whether there are more."""
-    owner = owner_seen(caller, is_admin=await caller.is_admin())
     found: list[tuple[str, str]] = []
     cursor: str | None = None
     while True:
-        page = await doors.store.index.search(query, time.time(), owner=owner, limit=MOST_ROWS, cursor=cursor)
+        page = await find_jobs(doors, caller, query, MOST_ROWS, cursor)
         found += [(row.namespace, row.name) for row in page.rows if row.created <= until]
         cursor = page.cursor
         if cursor is None or len(found) > most:
@@ -152,18 +150,19 @@ async def _listed(
     return [item for listing in found for item in listing.items]
 
 
-async def read_queues(doors: Doors) -> tuple[list[BatchQueue], str]:
+async def read_queues(doors: Doors, caller: Caller) -> tuple[list[BatchQueue], str]:
     """All BatchQueues, or why they are not known."""
     try:
-        return [BatchQueue.parse(body) for body in (await doors.kube.list(BATCH_QUEUES)).items], ""
+        return [BatchQueue.parse(body) for body in await list_queues(doors, caller)], ""
+    except Problem as problem:
+        return [], f"Queues are those of the types, without their limits and rates: {problem.detail}."
     except KubernetesError:
         return [], "Kubernetes does not answer: limits and rates of queues are left out."
 
 
 async def read_schedules(doors: Doors, caller: Caller) -> list[BatchSchedule]:
     """BatchSchedules that they may see."""
-    found = [BatchSchedule.parse(body) for body in await _listed(doors, BATCH_SCHEDULES)]
-    return [one for one in found if await caller.owns(one.spec.owner)]
+    return [BatchSchedule.parse(body) for body in await seen_schedules(caller, await _listed(doors, BATCH_SCHEDULES))]
 
 
 async def read_schedule(
@@ -171,8 +170,8 @@ async def read_schedule(
 ) -> tuple[BatchSchedule, dict[str, Any]]:
     """A BatchSchedule and its body; another one's is not there. By a list: the gateway has no other right on them."""
     bodies = (await doors.kube.list(BATCH_SCHEDULES, namespace)).items
-    body = next((one for one in bodies if one["metadata"]["name"] == name), None)
-    if body is None or not await caller.owns(body["spec"].get("owner")):
+    body = next(iter(await seen_schedules(caller, [one for one in bodies if one["metadata"]["name"] == name])), None)
+    if body is None:
         raise Problem(NOT_FOUND, f"There is no BatchSchedule {name} in the namespace {namespace}, or it is not yours")
     return BatchSchedule.parse(body), body
 

@@ -22,6 +22,7 @@ from batchjob.gateway.access import Caller
 from batchjob.gateway.actions import Action, obstacle
 from batchjob.gateway.audit import Deed, acted, nothing_yet, outcome_of
 from batchjob.gateway.doors import Doors, DoorsOf
+from batchjob.gateway.lists import AT_ONCE
 from batchjob.gateway.problems import INVALID, Problem, build_problem
 from batchjob.gateway.ui import reading
 from batchjob.gateway.ui.assets import ROOT
@@ -37,7 +38,7 @@ from batchjob.gateway.ui.views_bulk import (
     typed_for,
 )
 
-GROUP: Final = 5 * reading.AT_ONCE  # BatchJobs between two words on how far it is: about a second's
+GROUP: Final = 5 * AT_ONCE  # BatchJobs between two words on how far it is: about a second's
 CUT: Final = "<!--steps-->"  # where the page is
 MOST_MARK: Final = 64  # characters
 
@@ -93,7 +94,9 @@ async def _look(doors: Doors, caller: Caller, order: Order, typed: str | None) -
         missing = [bulk_job(*key, "there is no such BatchJob, or it is not yours") for key, job, _ in read if not job]
         plan = build_plan(order.action, jobs, missing, order.error_class)
     fault = f"Type {plan.typed}, as it stands above; {typed or 'nothing'} was typed." if typed is not None else ""
-    return await page("confirm.html", caller, here="jobs", plan=plan, mark=order.mark, fault=fault if plan.typed else "")
+    return await page(
+        "confirm.html", caller, here="jobs", plan=plan, mark=order.mark, fault=fault if plan.typed else ""
+    )
 
 
 async def _read_order(form: dict[str, list[str]], doors: Doors, caller: Caller) -> Order:
@@ -154,7 +157,7 @@ async def _run(doors: Doors, caller: Caller, order: Order, html: str, outcomes: 
 
 async def _do_some(doors: Doors, caller: Caller, order: Order, keys: Sequence[tuple[str, str]]) -> list[Outcome]:
     """Some of them, a few side by side: one that fails holds up no other."""
-    gate = asyncio.Semaphore(reading.AT_ONCE)
+    gate = asyncio.Semaphore(AT_ONCE)
 
     async def do(key: tuple[str, str]) -> Outcome:
         async with gate:

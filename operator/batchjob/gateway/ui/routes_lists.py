@@ -16,6 +16,7 @@ from batchjob.errors import AlreadyExists, Invalid, QueryError
 from batchjob.gateway.access import Caller
 from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors, DoorsOf
+from batchjob.gateway.lists import find_jobs
 from batchjob.gateway.problems import FORBIDDEN, INVALID, Problem
 from batchjob.gateway.schedules import build_run_now
 from batchjob.gateway.submission import refused
@@ -41,7 +42,7 @@ router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=Page)
 async def overview(request: Request, caller: Visitor, doors: DoorsOf) -> Response:
     """The queues at a glance."""
     is_admin = await caller.is_admin()
-    queues, notice = await reading.read_queues(doors)
+    queues, notice = await reading.read_queues(doors, caller)
     owner = reading.owner_seen(caller, is_admin=is_admin)
     counts = await doors.store.index.counts(queue_names(queues), owner)
     ended = await day_of(request).ended(doors.store, owner)
@@ -72,9 +73,8 @@ async def jobs(caller: Visitor, doors: DoorsOf, q: str = "", cursor: str = "") -
 
 
 async def _search(doors: Doors, caller: Caller, query: Query, text: str, cursor: str) -> JobList:
-    now, owner = time.time(), reading.owner_seen(caller, is_admin=await caller.is_admin())
-    found = await doors.store.index.search(query, now, owner=owner, limit=ROWS, cursor=cursor or None)
-    return build_list(text, query, found, now, is_later=bool(cursor))
+    found = await find_jobs(doors, caller, query, ROWS, cursor or None)
+    return build_list(text, query, found, time.time(), is_later=bool(cursor))
 
 
 @router.get("/dead-letters")
