@@ -45,7 +45,7 @@ BODIES: Final[dict[tuple[str, str], tuple[Json, Json]]] = {
         {"items": ["Arrived early, works well."], "formSchema": _FORM, "options": {"priority": 1}},
     ),
     ("patch", "/api/v1/queues/{name}"): (
-        {"$ref": f"{REF}BatchQueueSpec"},
+        {"$ref": f"{REF}BatchQueuePatch"},
         {"maxActiveJobs": 5, "limits": {"maxActiveJobsPerOwner": 2}},
     ),
     ("post", "/api/v1/schedules"): (
@@ -145,9 +145,16 @@ def build(app: FastAPI) -> Json:
     found = get_openapi(title=app.title, version=app.version, routes=app.routes, openapi_version="3.1.0")
     models = (BatchJobSpec, BatchQueueSpec, BatchScheduleSpec)
     _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=REF + "{model}")
+    ours = _without_extensions(schemas["$defs"])
     theirs = {name: schema for name, schema in found["components"]["schemas"].items() if name not in _NEVER_SENT}
     found["components"] = {
-        "schemas": {**theirs, **_without_extensions(schemas["$defs"]), **build_schemas(), **_REQUESTS},
+        "schemas": {
+            **theirs,
+            **ours,
+            "BatchQueuePatch": _build_patch("BatchQueueSpec", ours),
+            **build_schemas(),
+            **_REQUESTS,
+        },
         "examples": build_examples(),
         "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
     }
@@ -172,6 +179,29 @@ def _complete(operation: Json, method: str, path: str) -> None:
     problem = {"$ref": f"{REF}Problem"}
     refusals = build_refusals(method, path, MEDIA_TYPE, problem, body=body is not None)
     operation["responses"] = build_answers(method, path) | refusals
+
+
+def _build_patch(name: str, schemas: Json) -> Json:
+    """A model as a merge patch: each field that need not be there may be null, which takes it away. Lists are whole."""
+    schema = schemas[name]
+    needed = schema.get("required", ())
+    fields = {
+        field: child if field in needed else _or_null(child, schemas)
+        for field, child in schema.get("properties", {}).items()
+    }
+    return {**schema, **({"properties": fields} if fields else {})}
+
+
+def _or_null(schema: Json, schemas: Json) -> Json:
+    if "anyOf" in schema:  # null is one of them
+        return {**schema, "anyOf": [_part(one, schemas) for one in schema["anyOf"]]}
+    return {"anyOf": [_part(schema, schemas), {"type": "null"}]}
+
+
+def _part(schema: Json, schemas: Json) -> Json:
+    if "$ref" not in schema:
+        return schema
+    return _build_patch(schema["$ref"].removeprefix(REF), schemas) | {k: v for k, v in schema.items() if k != "$ref"}
 
 
 def _without_extensions(value: Any) -> Any:

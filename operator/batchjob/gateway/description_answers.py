@@ -184,4 +184,18 @@ def build_answers(method: str, path: str) -> Json:
         text = {"schema": {"type": "string"}}
         seconds = {"description": "Seconds until it is worth to ask how far it is.", "schema": {"type": "integer"}}
         answer["headers"] = {"Location": {"description": "The BatchJob.", **text}, "Retry-After": seconds}
+        answer["links"] = _build_links()
     return {str(told.status): answer, **EMPTY.get((method, path), {})}
+
+
+def _build_links() -> Json:
+    """Where to go on with the BatchJob that an answer names."""
+    own = f"{JOBS}/{{job}}"
+    found = {path.removeprefix(own).strip("/") or "self": (method, path) for method, path in ANSWERS if own in path}
+    return {
+        room: {
+            "operationRef": f"#/paths/{path.replace('/', '~1')}/{method}",
+            "parameters": {"job": "$response.body#/jobId"},
+        }
+        for room, (method, path) in found.items()
+    }

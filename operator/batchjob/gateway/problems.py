@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from batchjob import errors, log
 from batchjob.core.wording import in_words
@@ -23,6 +24,7 @@ Steps = tuple[str | int, ...]  # the way to a field
 MEDIA_TYPE: Final = "application/problem+json"
 TYPES: Final = "https://batchjob.dev/problems/"
 RETRY_SECONDS: Final = 5  # after which whoever was told 503 may ask again, where nobody knows better
+METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 MOST_ERRORS: Final = 20  # who wrote a field wrong in a thousand items sees which one
 MOST_CHARACTERS: Final = 1000  # of a sentence: it may quote what was sent
 
@@ -166,11 +168,25 @@ def internal() -> Problem:
 def install(app: FastAPI) -> None:
     """Whatever a route raises leaves as a problem. What is in no table is caught by the envelope."""
 
-    async def refuse(_: Request, error: Exception) -> JSONResponse:
-        return build_problem(error).response()
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        problem = build_problem(error)
+        if problem.slug is NO_SUCH_METHOD:
+            problem.headers["Allow"] = _methods_of(request)
+        return problem.response()
 
     for kind in (Problem, HTTPException, RequestValidationError, errors.StoreError, errors.KubernetesError):
         app.add_exception_handler(kind, refuse)
+
+
+def _methods_of(request: Request) -> str:
+    """What a path has: the framework names those of the first route with it, and each method is a route of its own."""
+    routes = request.app.routes
+    found = [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    return ", ".join(found)
 
 
 def build_problem(error: Exception) -> Problem:

@@ -88,6 +88,8 @@ async def test_no_such_path_and_no_such_method_are_problems(client: httpx2.Async
     answer = await client.post("/healthz")
     assert problem(answer) == (405, "method-not-allowed")
     assert answer.headers["allow"] == "GET"
+    for path, methods in (("/api/v1/batch-jobs", "GET, POST"), ("/api/v1/queues/a", "PATCH")):
+        assert (await client.delete(path)).headers["allow"] == methods, "of all routes with that path"
 
 
 @pytest.mark.usefixtures("raiser")

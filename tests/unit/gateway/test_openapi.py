@@ -19,7 +19,8 @@ from batchjob.gateway.app import ROUTERS
 from batchjob.gateway.description import BODIES, LINES_OF
 from batchjob.gateway.description_answers import build_schemas
 from batchjob.gateway.description_refusals import slugs_of
-from batchjob.gateway.problems import MEDIA_TYPE, NO_SUCH_METHOD, SLUGS, TYPES
+from batchjob.gateway.problems import MEDIA_TYPE, NO_SUCH_METHOD, SLUGS, TYPES, Problem
+from batchjob.gateway.queues import check_fields
 from batchjob.gateway.schedules import build_schedule
 from batchjob.gateway.splitting import Lines
 from batchjob.gateway.submission import build_submission
@@ -109,6 +110,26 @@ def test_the_example_of_a_body_fits_its_schema(place: tuple[str, str], body: tup
     whole.check_schema(whole.schema)
     whole.validate(example)
     assert not whole.is_valid("a text")
+
+
+def test_a_patch_of_a_queue_may_have_null_for_what_it_takes_away() -> None:
+    whole = validator(BODIES["patch", "/api/v1/queues/{name}"][0])
+    for patch in ({"limits": None, "allowedNamespaces": None}, {"limits": {"maxItems": None}}, {"kueue": None}):
+        whole.validate(patch)
+        check_fields(patch)
+    for wrong in ({"rateLimits": [None]}, {"paused": "no"}, {"fairShare": {"weights": [{"owner": None}]}}):
+        assert not whole.is_valid(wrong)
+        with pytest.raises(Problem):
+            check_fields(wrong)
+
+
+def test_what_was_accepted_links_to_all_that_can_be_done_with_it() -> None:
+    own = f"{JOBS}/{{job}}"
+    rooms = {f"#/paths/{path.replace('/', '~1')}/{method}" for method, path, _ in OPERATIONS if path.startswith(own)}
+    for place in (JOBS, "/api/ai-annotator/batch", f"{own}/redrive"):
+        links = DOCUMENT["paths"][place]["post"]["responses"]["202"]["links"]
+        assert {link["operationRef"] for link in links.values()} == rooms
+        assert all(link["parameters"] == {"job": "$response.body#/jobId"} for link in links.values())
 
 
 def test_every_reference_leads_somewhere() -> None:
