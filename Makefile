@@ -86,7 +86,7 @@ bench: install redis-server postgresql ## Benchmarks, reported and never asserte
 	$(PY) -m tests.bench $(PART) --scale $(or $(SCALE),1)
 
 .PHONY: prove
-prove: install redis-server postgresql ## The long proofs in full, resumable (PART=engine|control|processors); results go to docs/proof
+prove: install redis-server postgresql ## The long proofs in full, resumable (PART=engine|control|processors|gateway); results go to docs/proof
 	$(PY) -m tests.prove $(PART)
 
 .PHONY: redis-server

@@ -1,4 +1,4 @@
-"""`python -m tests.prove engine|control|processors [proof …]`: the trials that this commit has not passed yet.
+"""`python -m tests.prove engine|control|processors|gateway [proof …]`: the trials that this commit has not passed yet.
 
 A trial that holds is a line in `.state/prove/`, so a run that was interrupted goes on where it was. Once every proof
 of the part is whole, their sums are written to `docs/proof/<part>.json`, and the table there anew. A trial that does
@@ -52,6 +52,7 @@ CODE: Final = {
         *(f"tests/support/{name}.py" for name in ("redis_server", "reporting", "reviews", "workers")),
         *TOOLS,
     ),
+    "gateway": ("operator", "crds", "tests/prove/gateway", "tests/support", "tests/localcluster", *TOOLS),
     "control": (
         *("operator", "worker-image", "charts", "tests/prove/control", "tests/support", "tests/localcluster"),
         "tests/chart/rendering.py",

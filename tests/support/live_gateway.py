@@ -68,14 +68,18 @@ class ApiServer:
     async def _begin(self) -> web.AppRunner:
         app = web.Application(middlewares=[self._answer])
         app.router.add_get("/apis/batchjob.dev/v1alpha1", self._kinds)
-        app.router.add_get("/apis/batchjob.dev/v1alpha1/namespaces/{namespace}/batchjobs/{name}", self._batch_job)
-        app.router.add_post("/apis/batchjob.dev/v1alpha1/namespaces/{namespace}/batchjobs", self._create)
         app.router.add_get("/api/v1/namespaces/{namespace}/secrets/{name}", self._secret)
         app.router.add_post("/apis/authorization.k8s.io/v1/subjectaccessreviews", self._review)
+        self.add_routes(app.router)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return runner
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Those of the kinds that it knows."""
+        router.add_get("/apis/batchjob.dev/v1alpha1/namespaces/{namespace}/batchjobs/{name}", self._batch_job)
+        router.add_post("/apis/batchjob.dev/v1alpha1/namespaces/{namespace}/batchjobs", self._create)
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:

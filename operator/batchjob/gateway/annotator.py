@@ -129,12 +129,7 @@ class Annotating(Making):
 
 def retold(problem: Problem) -> Problem:
     """A problem with a body that was built here, with pointers into the one that was sent."""
-    if not problem.faults:
-        return problem
-    faults = [
-        fault._replace(where=_retold(fault.where)) if fault.place == "pointer" else fault for fault in problem.faults
-    ]
-    return Problem(problem.slug, invalid(*faults).detail, faults=faults, headers=problem.headers)
+    return problem.moved(_retold)
 
 
 def _retold(where: str) -> str:

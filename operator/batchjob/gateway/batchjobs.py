@@ -16,7 +16,7 @@ from batchjob.gateway.bodies import read_optional
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
 from batchjob.gateway.limits import CHANGES, READS, SUBMITS
 from batchjob.gateway.making import Making, queued
-from batchjob.gateway.problems import CONFLICT, Fault, Problem, invalid
+from batchjob.gateway.problems import CONFLICT, Fault, Problem, invalid, pointer
 from batchjob.gateway.submission import checked_key
 from batchjob.gateway.uploads import take_in
 from batchjob.gateway.views import (
@@ -111,7 +111,10 @@ async def redrive(request: Request, job: str, caller: CallerOf, doors: DoorsOf, 
     wanted = await read_optional(request)
     found, body = await find(doors, caller, job, "get")
     if unknown := sorted(set(wanted) - {"filter"}):
-        raise invalid(Fault(f"/{unknown[0]}", "there is no such field; there is filter"))
+        raise invalid(Fault(pointer((unknown[0],)), "there is no such field; there is filter"))
     mark = f"{caller.name}\0{checked_key(key) or uuid.uuid4().hex}"
-    again = await changes.redrive(doors, caller, found, body, wanted, mark)
+    try:
+        again = await changes.redrive(doors, caller, found, body, wanted, mark)
+    except Problem as problem:
+        raise problem.moved(lambda place: place.removeprefix("/source/redriveOf")) from None
     return queued(job_id(found.metadata.namespace, again.name), f"The dead letters of {job} are tried again")

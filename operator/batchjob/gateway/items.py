@@ -4,7 +4,7 @@ import json
 from typing import Any, Final
 
 from batchjob.gateway.bodies import parse_object
-from batchjob.gateway.problems import TOO_LARGE, Fault, Problem, invalid
+from batchjob.gateway.problems import TOO_LARGE, Fault, Problem, invalid, pointer
 from batchjob.gateway.splitting import ITEM_BYTES, Piece
 
 MOST_ID: Final = 128  # characters, as in the manifest
@@ -25,7 +25,7 @@ def staged_line(piece: Piece, number: int) -> bytes:
     if not isinstance(item, dict):
         raise fault("", 'has to be an object such as {"id": "1", "data": {"text": "…"}}')
     if unknown := sorted(set(item) - _KNOWN):
-        raise fault(f"/{unknown[0]:.100}", "there is no such field; an item has id and data")
+        raise fault(pointer((unknown[0][:100],)), "there is no such field; an item has id and data")
     item_id = item.get("id")
     if not isinstance(item_id, str) or not 0 < len(item_id) <= MOST_ID:
         raise fault("/id", f"has to be a text of 1 to {MOST_ID} characters")

@@ -122,6 +122,12 @@ class Problem(Exception):
         self.faults = faults
         self.headers = {**(headers or {})}
 
+    def moved(self, place: Callable[[str], str]) -> "Problem":
+        """The same in terms of another body. `place`: where in it a pointer leads."""
+        faults = [one._replace(where=place(one.where)) if one.place == "pointer" else one for one in self.faults]
+        detail = "; ".join(map(str, faults)) if faults else self.detail
+        return Problem(self.slug, detail, faults=faults, headers=self.headers)
+
     def response(self) -> JSONResponse:
         """The answer."""
         body: dict[str, Any] = {

@@ -160,7 +160,7 @@ def test_options_win_over_the_file_of_the_installation() -> None:
         ({"items": [1]}, "/items/0"),
         ({"items": ["x"], "options": []}, "/options"),
         ({"items": ["x"], "options": {"owner": "bob"}}, "/options/owner"),
-        ({"items": ["x"], "userId": "bob"}, "/userId"),
+        ({"items": ["x"], "user/Id": "bob"}, "/user~1Id"),
         (
             {"items": ["x"], "formSchema": {"properties": {"a": {"type": "object"}}}},
             "/formSchema/properties/a",

@@ -1,0 +1,1 @@
+"""The proofs of the gateway: what it answers, whatever it is sent."""

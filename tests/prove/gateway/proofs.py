@@ -1,0 +1,42 @@
+"""The proofs of the gateway, and how many trials each takes in full."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from tests.prove.gateway import bodies, schema
+from tests.prove.proof import Proof
+from tests.support.redis_server import RedisServer
+
+
+def with_store(trial: Callable[[str, Path, int], dict[str, Any]]) -> Callable[[int, Path], dict[str, Any]]:
+    """A trial with a Redis of its own, by its URL."""
+
+    def run(number: int, folder: Path) -> dict[str, Any]:
+        (folder / "redis").mkdir()
+        server = RedisServer(folder / "redis").start()
+        try:
+            return trial(server.url, folder, number)
+        finally:
+            server.kill()
+
+    return run
+
+
+AT_ONCE: Final = 1  # trials: each measures memory and time, beside a gateway and who asks it
+PROOFS: Final = (
+    Proof(
+        "bodies",
+        "a body that is wrong, in whatever way, is refused with a 4xx that points at it, in bounds of memory and time, "
+        "and leaves nothing, with staging and without",
+        20,
+        with_store(lambda url, folder, number: bodies.trial(url, folder, 1000, number, staging=number % 2 == 0)),
+    ),
+    Proof(
+        "schema",
+        "whatever the OpenAPI document allows or does not, alone and in sequences along its links, is answered as the "
+        "document says, and never with a 5xx",
+        3,
+        with_store(lambda url, folder, number: schema.trial(url, folder, seed=number, examples=200)),
+    ),
+)
