@@ -1,11 +1,16 @@
 """The proofs of the gateway, and how many trials each takes in full."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from tests.prove.gateway import bodies, schema
+from batchjob.api.run import StoreAccess
+from batchjob.store import Store
+from tests.prove.gateway import bodies, schema, watches
+from tests.prove.gateway.stage import a_gateway
 from tests.prove.proof import Proof
+from tests.support.live_gateway import GatewayProcess, Teller
 from tests.support.redis_server import RedisServer
 
 
@@ -23,6 +28,19 @@ def with_store(trial: Callable[[str, Path, int], dict[str, Any]]) -> Callable[[i
     return run
 
 
+def watch(url: str, folder: Path, number: int) -> dict[str, Any]:
+    """Ten kills under those who watch."""
+
+    async def within(gateway: GatewayProcess) -> dict[str, Any]:
+        async with Store.connect(StoreAccess(url=url), name="operator") as store:
+            await store.load_scripts()
+            return await watches.trial(gateway, Teller(store), "watched", kills=10, seed=number)
+
+    with a_gateway(folder, url) as stage:
+        stage.api.add("watched", "alice", phase="Running")
+        return asyncio.run(within(stage.gateway))
+
+
 AT_ONCE: Final = 1  # trials: each measures memory and time, beside a gateway and who asks it
 PROOFS: Final = (
     Proof(
@@ -38,5 +56,12 @@ PROOFS: Final = (
         "document says, and never with a 5xx",
         3,
         with_store(lambda url, folder, number: schema.trial(url, folder, seed=number, examples=200)),
+    ),
+    Proof(
+        "live",
+        "whoever watches a run while gateways are killed sees each event once, in order and without a gap, by "
+        "WebSocket and by Server-Sent Events",
+        5,
+        with_store(watch),
     ),
 )
