@@ -52,7 +52,11 @@ CODE: Final = {
         *(f"tests/support/{name}.py" for name in ("redis_server", "reporting", "reviews", "workers")),
         *TOOLS,
     ),
-    "gateway": ("operator", "crds", "tests/prove/gateway", "tests/support", "tests/localcluster", *TOOLS),
+    "gateway": (
+        *("operator", "worker-image", "crds", "tests/prove/gateway", "tests/support", "tests/localcluster"),
+        *("tests/cluster/conftest.py", "tests/cluster/test_gateway_tenancy.py"),
+        *TOOLS,
+    ),
     "control": (
         *("operator", "worker-image", "charts", "tests/prove/control", "tests/support", "tests/localcluster"),
         "tests/chart/rendering.py",

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
-from tests.prove.gateway import bodies, schema, watches
+from tests.prove.gateway import bodies, schema, tenancies, watches
 from tests.prove.gateway.stage import a_gateway
 from tests.prove.proof import Proof
 from tests.support.live_gateway import GatewayProcess, Teller
@@ -56,6 +56,12 @@ PROOFS: Final = (
         "document says, and never with a 5xx",
         3,
         with_store(lambda url, folder, number: schema.trial(url, folder, seed=number, examples=200)),
+    ),
+    Proof(
+        "tenancy",
+        "every route answers each role, every token that is none and every forged owner as its table says",
+        2,
+        lambda number, folder: tenancies.trial(folder, seed=number),
     ),
     Proof(
         "live",
