@@ -53,7 +53,7 @@ CODE: Final = {
         *TOOLS,
     ),
     "gateway": (
-        *("operator", "worker-image", "crds", "tests/prove/gateway", "tests/support", "tests/localcluster"),
+        *("operator", "crds", "tests/chart/rendering.py", "tests/prove/gateway", "tests/support", "tests/localcluster"),
         *("tests/cluster/conftest.py", "tests/cluster/test_gateway_tenancy.py"),
         *TOOLS,
     ),
