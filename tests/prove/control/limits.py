@@ -372,6 +372,7 @@ def held(events: Iterable[Event]) -> dict[str, Any]:
                 continue
             wrong = broken(picture, queue)
             assert wrong is None, f"at version {event.version}: {wrong}"
-            most = f"most_running_{queue}"
-            facts[most] = max(facts[most], len(picture.running(queue)))
+            running = picture.running(queue)
+            for most, now in (("running", len(running)), ("workers", sum(running.values()))):
+                facts[f"most_{most}_{queue}"] = max(facts[f"most_{most}_{queue}"], now)
     return {**facts, "broken_limits": 0}
