@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import NAMESPACE
 from tests.support.installation import RELEASE, SYSTEM, Installation
-from tests.support.kubectl import Kubectl
+from tests.support.kubectl import Kubectl, wait_until
 from tests.support.neighbours.client import Neighbours
 
 HOST: Final = "gateway.example"
@@ -103,11 +103,17 @@ def test_a_user_of_the_issuer_submits_and_sees_it_in_the_admin_ui(
     assert (page.status_code, USER in page.text) == (200, True)
     assert gateway.get(f"{UI}/audit", headers=cookie).status_code == 403
     name = job.removeprefix(f"{NAMESPACE}.")
-    events = namespace("get", "events.events.k8s.io", "-o", "json")
-    notes = [one["note"] for one in json.loads(events)["items"] if one["regarding"]["name"] == name]
-    assert f"{USER} asked for create through the gateway" in notes
+
+    def notes() -> list[str]:
+        events = json.loads(namespace("get", "events.events.k8s.io", "-o", "json"))["items"]
+        return [one["note"] for one in events if one["regarding"]["name"] == name]
+
+    note = f"{USER} asked for create through the gateway"
+    wait_until(notes, "the Event of what was asked for", until=lambda found: note in found)  # it follows the answer
     logs = installation.cluster("logs", "--selector", "app.kubernetes.io/component=gateway", "--tail=-1")
-    lines = [line for line in map(json.loads, logs.splitlines()) if line["event"] == "audit" and line["user"] == USER]
+    lines = [
+        line for line in map(json.loads, logs.splitlines()) if line["event"] == "audit" and line.get("user") == USER
+    ]
     assert {"sign-in", "create"} <= {line["verb"] for line in lines}
     assert token not in logs
 
