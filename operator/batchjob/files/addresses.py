@@ -17,7 +17,7 @@ from typing import Final
 from batchjob.core.addresses import reached
 from batchjob.errors import ConfigurationError
 
-METADATA: Final = frozenset(  # outside 169.254.0.0/16 and fe80::/10, each from its cloud's own documentation
+METADATA: Final = frozenset(  # those outside 169.254.0.0/16 and fe80::/10
     map(
         ip_address,
         (
