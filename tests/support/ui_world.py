@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import msgspec
 from fastapi import FastAPI
 
@@ -26,6 +27,7 @@ from batchjob.gateway.access import CHALLENGE, Caller, Permissions
 from batchjob.gateway.envelope import Envelope
 from batchjob.gateway.identity import Identity
 from batchjob.gateway.problems import UNAUTHENTICATED, Problem
+from batchjob.gateway.ui.session import COOKIE
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES, CORE_EVENTS, EVENTS, PODS, Listing, Resource
 from batchjob.store import AuditEntry, AuditFilter, AuditPage, DeadLetter, ItemResult, LiveEntry, Page
 from tests.support.gateway import build_gateway, gateway_settings
@@ -293,3 +295,8 @@ def add_job(world: World, row: JobRow, spec: dict[str, Any], status: dict[str, A
         "status": {"phase": row.phase, "counts": counts, **status},
     }
     world.rows.append(row)
+
+
+def sign(client: httpx2.AsyncClient, token: str) -> None:
+    """Let a client be somebody's who is signed in."""
+    client.headers["Cookie"] = f"{COOKIE}={token}"

@@ -15,10 +15,9 @@ from batchjob.errors import StoreUnavailable
 from batchjob.gateway import audit, changes
 from batchjob.gateway.audit import Deed, acted, build_default
 from batchjob.gateway.ui import routes_bulk
-from batchjob.gateway.ui.session import COOKIE
 from batchjob.store import AuditEntry
 from tests.support.ui_scene import build_scene
-from tests.support.ui_world import ADMIN, ALICE, World, build_ui
+from tests.support.ui_world import ADMIN, ALICE, World, build_ui, sign
 
 ROOT = "/admin/queues"
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -43,10 +42,6 @@ async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(app=build_ui(world), client=("192.0.2.7", 1))
     async with httpx2.AsyncClient(transport=transport, base_url="https://ui") as client:
         yield client
-
-
-def sign(client: httpx2.AsyncClient, token: str) -> None:
-    client.headers["Cookie"] = f"{COOKIE}={token}"
 
 
 def told(lines: io.StringIO) -> list[dict[str, object]]:

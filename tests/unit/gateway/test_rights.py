@@ -2,40 +2,19 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx2
 import pytest
 
-from batchjob import log
 from batchjob.controller import actions as do
 from batchjob.controller.observed import Parent
-from batchjob.gateway.ui.session import COOKIE
 from tests.support.plan_world import World as Operator
 from tests.support.plan_world import kinds
-from tests.support.ui_scene import build_scene
-from tests.support.ui_world import ALICE, World, build_ui
+from tests.support.ui_world import ALICE, World, sign
 
 ROOT: Final = "/admin/queues"
 SAME: Final = {"Sec-Fetch-Site": "same-origin"}
-
-
-@pytest.fixture
-def world() -> World:
-    log.configure("error")
-    return build_scene()
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(app=build_ui(world))
-    async with httpx2.AsyncClient(transport=transport, base_url="https://ui") as client:
-        yield client
-
-
-def sign(client: httpx2.AsyncClient, token: str) -> None:
-    client.headers["Cookie"] = f"{COOKIE}={token}"
 
 
 async def redrive(client: httpx2.AsyncClient, key: tuple[str, str], **form: str) -> httpx2.Response:

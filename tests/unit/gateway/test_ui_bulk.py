@@ -2,37 +2,17 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 
-from batchjob import log
 from batchjob.errors import ApiUnavailable
 from batchjob.gateway.ui import reading
-from batchjob.gateway.ui.session import COOKIE
 from tests.support.ui_scene import build_scene
-from tests.support.ui_world import ADMIN, ALICE, World, build_ui
+from tests.support.ui_world import ADMIN, ALICE, World, build_ui, sign
 
 ROOT = "/admin/queues"
 SAME = {"Sec-Fetch-Site": "same-origin"}
-
-
-@pytest.fixture
-def world() -> World:
-    log.configure("error")
-    return build_scene()
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(app=build_ui(world))
-    async with httpx2.AsyncClient(transport=transport, base_url="https://ui") as client:
-        yield client
-
-
-def sign(client: httpx2.AsyncClient, token: str) -> None:
-    client.headers["Cookie"] = f"{COOKIE}={token}"
 
 
 async def test_to_cancel_is_looked_at_first_and_typed(client: httpx2.AsyncClient, world: World) -> None:

@@ -3,7 +3,6 @@
 import html
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -12,9 +11,8 @@ import pytest
 from batchjob import log
 from batchjob.api.base import GROUP
 from batchjob.errors import ApiUnavailable, Invalid, StoreUnavailable
-from batchjob.gateway.ui.session import COOKIE
 from tests.support.ui_scene import HOSTILE, build_scene
-from tests.support.ui_world import ALICE, World, build_ui
+from tests.support.ui_world import ALICE, World, build_ui, sign
 
 ROOT = "/admin/queues"
 RICH = f"{ROOT}/jobs/team-search/reviews-sentiment-2401"
@@ -29,17 +27,6 @@ def world() -> World:
     pod = found.pods[0]["metadata"]["name"]
     found.logs = {pod: "".join(f"line {number} {HOSTILE}\n" for number in range(2000)), "of-another": "secret"}
     return found
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(app=build_ui(world))
-    async with httpx2.AsyncClient(transport=transport, base_url="https://ui") as client:
-        yield client
-
-
-def sign(client: httpx2.AsyncClient, token: str) -> None:
-    client.headers["Cookie"] = f"{COOKIE}={token}"
 
 
 def pod_of(world: World) -> str:

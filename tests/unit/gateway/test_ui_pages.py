@@ -3,17 +3,14 @@
 import html
 import json
 import re
-from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
 
-from batchjob import log
 from batchjob.errors import StoreUnavailable
 from batchjob.gateway.ui.assets import ASSETS
-from batchjob.gateway.ui.session import COOKIE
-from tests.support.ui_scene import HOSTILE, build_scene
-from tests.support.ui_world import ALICE, World, build_ui
+from tests.support.ui_scene import HOSTILE
+from tests.support.ui_world import ALICE, World, sign
 
 ROOT = "/admin/queues"
 RICH = f"{ROOT}/jobs/team-search/reviews-sentiment-2401"
@@ -24,23 +21,6 @@ PAGES = (
 )  # fmt: skip
 SAME = {"Sec-Fetch-Site": "same-origin"}
 NAMES_OF_BOB = re.compile(r"/jobs/billing/(?!nightly-export)")
-
-
-@pytest.fixture
-def world() -> World:
-    log.configure("error")
-    return build_scene()
-
-
-@pytest.fixture
-async def client(world: World) -> AsyncIterator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(app=build_ui(world))
-    async with httpx2.AsyncClient(transport=transport, base_url="https://ui") as client:
-        yield client
-
-
-def sign(client: httpx2.AsyncClient, token: str) -> None:
-    client.headers["Cookie"] = f"{COOKIE}={token}"
 
 
 @pytest.mark.parametrize("path", PAGES)
