@@ -250,6 +250,7 @@ def test_what_a_section_leaves_out_is_said_there() -> None:
         (numbers.percent, 100.0, "100 %"),
         (numbers.percent, 0.01, "0.1 %"),
         (numbers.percent, 98.0, "98.0 %"),
+        (numbers.seconds, 0, "0 s"),
         (numbers.seconds, 0.0004, "1 ms"),
         (numbers.seconds, 0.045, "45 ms"),
         (numbers.seconds, 1.24, "1.2 s"),

@@ -1,5 +1,6 @@
 """Who asks, as Kubernetes would name them: its RBAC decides, and one human is one owner on both ways in. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -7,6 +8,7 @@ MAX_NAME: Final = 253  # of spec.owner
 RESERVED: Final = "system:"  # names of Kubernetes' own; an issuer or a key that hands one out would make administrators
 AUTHENTICATED: Final = "system:authenticated"  # the group of everybody who signed in, as the API server adds it
 MOST_GROUPS: Final = 500
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # it becomes a part of a path
 
 
 class Unauthenticated(Exception):
@@ -42,7 +44,9 @@ class ClaimRules(NamedTuple):
         groups = claims.get(self.groups_claim, ()) if self.groups_claim else ()
         listed = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
         named = [self.groups_prefix + group for group in listed if isinstance(group, str)]
-        namespace = _text(claims, self.namespace_claim) if self.namespace_claim else None
+        namespace = _text(claims, self.namespace_claim) if self.namespace_claim else ""
+        if namespace and not _NAMESPACE.fullmatch(namespace):
+            raise Unauthenticated(f"the token's claim {self.namespace_claim} is not the name of a namespace")
         return checked(Identity(self._prefix() + name, tuple(named), namespace or None))
 
     def _prefix(self) -> str:

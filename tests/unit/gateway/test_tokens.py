@@ -152,6 +152,13 @@ def test_claims_that_name_no_user_are_refused(claims: dict[str, Any]) -> None:
         ClaimRules(ISSUER, username_prefix="").identity(claims)
 
 
+@pytest.mark.parametrize("namespace", ["../kube-system", "team-a/pods", "Team A", "x" * 64, "team-a\n"])
+def test_a_claim_that_names_no_namespace_is_refused(namespace: str) -> None:
+    rules = ClaimRules(ISSUER, namespace_claim="ns")
+    with pytest.raises(Unauthenticated, match="claim ns is not the name of a namespace"):
+        rules.identity({"sub": "alice", "ns": namespace})
+
+
 def test_an_email_that_nobody_verified_is_no_name() -> None:
     with pytest.raises(Unauthenticated, match="verified"):
         ClaimRules(ISSUER, "email").identity({"email": "alice@example.org", "email_verified": False})

@@ -138,6 +138,14 @@ async def test_where_namespaces_are_watched_these_alone_are_listed(world: World)
         assert {space for _, space in world.listed} == {"billing", "team-search"}, "all at once would be a 403"
 
 
+async def test_a_schedule_that_cannot_be_read_hides_no_other(client: httpx2.AsyncClient, world: World) -> None:
+    sign(client, "admin")
+    world.schedules[0]["spec"] = {"schedule": ["of a newer version"]}
+    page = await client.get(f"{ROOT}/schedules")
+    assert (page.status_code, "nightly-export" in page.text) == (200, False)
+    assert "weekly-report" in page.text
+
+
 @pytest.mark.parametrize("path", ["", "/jobs", "/schedules", "/workers", "/dead-letters", "/jobs/team-search/x"])
 async def test_what_is_away_is_said_with_what_to_do(client: httpx2.AsyncClient, world: World, path: str) -> None:
     sign(client, "admin")

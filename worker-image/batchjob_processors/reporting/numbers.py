@@ -39,11 +39,11 @@ def percent(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """`45 ms`, `1.2 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`."""
+    """`0 s`, `45 ms`, `1.2 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`."""
     if value is None:
         return DASH
     if value < 1:
-        return f"{max(value * 1000, 1):.0f} ms"
+        return f"{max(value * 1000, 1):.0f} ms" if value else "0 s"
     if value < MINUTE:
         return f"{value:.1f} s" if value < _TENTHS_BELOW else f"{value:.0f} s"
     large, small, names = next(

@@ -2,11 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any, Final
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Path
+from pydantic import ValidationError
 
+from batchjob import log
 from batchjob.api.queue import BatchQueue
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.v1alpha1 import BatchJob
@@ -30,6 +32,9 @@ MOST_LOG: Final = 60_000  # characters: a page has 100 kB
 MOST_BULK: Final = 500  # BatchJobs that one form names, and that are looked at one by one before
 MOST_ALL: Final = 10_000  # BatchJobs of a search that one form is for: some minutes'
 
+logger = log.get(__name__)
+
+Kind = TypeVar("Kind", BatchQueue, BatchSchedule)
 Named = Annotated[str, Path(pattern=NAME)]
 
 
@@ -150,10 +155,23 @@ async def _listed(
     return [item for listing in found for item in listing.items]
 
 
+def _readable(parse: Callable[[Any], Kind], bodies: Iterable[dict[str, Any]]) -> list[Kind]:
+    """All that can be read: one of a newer version must not take the page of the others."""
+    found = []
+    for body in bodies:
+        try:
+            found.append(parse(body))
+        except ValidationError as error:
+            logger.warning(
+                "an object cannot be read", kind=body.get("kind"), name=body["metadata"]["name"], error=str(error)
+            )
+    return found
+
+
 async def read_queues(doors: Doors, caller: Caller) -> tuple[list[BatchQueue], str]:
     """All BatchQueues, or why they are not known."""
     try:
-        return [BatchQueue.parse(body) for body in await list_queues(doors, caller)], ""
+        return _readable(BatchQueue.parse, await list_queues(doors, caller)), ""
     except Problem as problem:
         return [], f"Queues are those of the types, without their limits and rates: {problem.detail}."
     except KubernetesError:
@@ -162,7 +180,7 @@ async def read_queues(doors: Doors, caller: Caller) -> tuple[list[BatchQueue], s
 
 async def read_schedules(doors: Doors, caller: Caller) -> list[BatchSchedule]:
     """BatchSchedules that they may see."""
-    return [BatchSchedule.parse(body) for body in await seen_schedules(caller, await _listed(doors, BATCH_SCHEDULES))]
+    return _readable(BatchSchedule.parse, await seen_schedules(caller, await _listed(doors, BATCH_SCHEDULES)))
 
 
 async def read_schedule(
