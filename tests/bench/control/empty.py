@@ -1,6 +1,7 @@
 """The least that an operator with kopf can be, as a process: it watches BatchJobs and does nothing with them.
 
-`python -m tests.bench.control.empty`, with KUBECONFIG. It lists in pages as ours does; at once, it would need more.
+`python -m tests.bench.control.empty <objects a page>`, with KUBECONFIG. The page is ours, since a larger one needs more
+memory, and is told, since an import of ours would need some too.
 """
 
 import sys
@@ -16,7 +17,7 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     """As little as possible besides watching."""
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = int(sys.argv[1])
 
 
 @kopf.on.event("batchjob.dev", "v1alpha1", "batchjobs")

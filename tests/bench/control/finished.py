@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from batchjob.controller.manifests import SELECTOR
-from batchjob.kube import SECRETS
+from batchjob.kube import BATCH_JOBS, SECRETS
 from tests.bench.control.stage import NAMESPACE, Stage
 from tests.bench.figures import Line, cpu_seconds, rss_mib
 
@@ -40,7 +40,7 @@ async def finished(stage: Stage, scale: float) -> list[Line]:
 @contextmanager
 def _empty_handler(stage: Stage) -> Iterator[int]:
     environment = {**os.environ, "KUBECONFIG": str(stage.kubeconfig)}
-    with subprocess.Popen([sys.executable, "-m", EMPTY], env=environment) as process:
+    with subprocess.Popen([sys.executable, "-m", EMPTY, str(BATCH_JOBS.page_size)], env=environment) as process:
         try:
             yield process.pid
         finally:

@@ -112,9 +112,6 @@ def told(scenario: Scenario, places: Sequence[str], faults: Sequence[str] | dict
     return {
         "places": len(places),
         "faults": len(places) * len(faults),
-        "exits": 0,
-        "other_ends": 0,
-        "idle_writes": 0,
         "points": [f"{scenario.__name__}: {place}: {', '.join(faults)}: the same end" for place in places],
     }
 

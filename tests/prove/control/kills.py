@@ -53,7 +53,7 @@ def trial(scenario: Scenario, side: str, folder: Path) -> dict[str, Any]:
             lines.append(f"{scenario.__name__}: {point.step}: {point.side} {point.write}: the same end")
             sys.stdout.write(f"  {lines[-1]}\n")
             sys.stdout.flush()
-    return {"kills": len(found), "other_ends": 0, "skipped": 0, "points": lines}
+    return {"kills": len(found), "points": lines}
 
 
 def learn(place: Place, actors: Sequence[Actor], scenario: Scenario) -> list[Step]:

@@ -19,7 +19,7 @@ from tests.support.fault_proxy import Call
 from tests.support.kubectl import wait_until
 
 LEASES: Final = " .*/leases"
-SHORT: Final = {"lease_seconds": 4, "lease_renew_seconds": 2}  # with its usual ratio, but for a quick trial
+SHORT: Final = {"lease_seconds": 4, "lease_renew_seconds": 2}  # for quick trials
 WRITES: Final = 5  # of the second, until the first may go on
 PATIENCE_SECONDS: Final = 90.0  # for a takeover, so that its figure is known where it takes longer than it may
 KILL_SECONDS: Final = 20.0  # promised of a takeover: the Lease, and a look at what there is
@@ -50,7 +50,6 @@ def trial_of_partitions(folder: Path, cuts: int) -> dict[str, Any]:
         ]
     return {
         "partitions": cuts,
-        "two_writers": 0,
         "writes_before": sum(fact[0] for fact in facts),
         "writes_after": sum(fact[1] for fact in facts),
         "most_seconds_without_a_writer": round(max(fact[2] for fact in facts), 2),
@@ -94,7 +93,7 @@ def trial_of_stops(folder: Path, places: Sequence[str]) -> dict[str, Any]:
         pairs = itertools.cycle([(first, second), (second, first)])
         refused = sum(stop(world, *next(pairs), where, f"run{n}") for n, where in enumerate(places))
     assert refused, "whoever stood still never came to write: the stops were longer than a call may take"
-    return {"stops": len(places), "looks_that_were_kept_from_writing": refused, "writes_that_were_sent": 0}
+    return {"stops": len(places), "looks_that_were_kept_from_writing": refused}
 
 
 def stop(world: World, first: Actor, second: Actor, where: str, name: str) -> int:

@@ -375,4 +375,4 @@ def held(events: Iterable[Event]) -> dict[str, Any]:
             running = picture.running(queue)
             for most, now in (("running", len(running)), ("workers", sum(running.values()))):
                 facts[f"most_{most}_{queue}"] = max(facts[f"most_{most}_{queue}"], now)
-    return {**facts, "broken_limits": 0}
+    return dict(facts)

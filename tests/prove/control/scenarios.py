@@ -143,7 +143,7 @@ def retention(world: World) -> None:
 
 def queue(world: World) -> None:
     """Its queue is paused when it comes, and goes on; then it is paused in mid-run, which stops nobody."""
-    with world.step("create"):
+    with world.step("create in a paused queue"):
         world.set_queue(paused=True)
         world.apply(queueName=world.queue)
         world.jobs.wait_condition("run", "Queued", "QueuePaused")
