@@ -82,7 +82,7 @@ test-e2e: cluster-up ## Real pods on the cluster
 	$(RUN)/pytest tests/e2e -p no:randomly
 
 .PHONY: bench
-bench: install redis-server postgresql ## Benchmarks, reported and never asserted: PART=items|control|exports|index|live, SCALE=0.01 for a quick try
+bench: install redis-server postgresql chromium ## Benchmarks, reported and never asserted: PART=items|control|exports|index|live|pages, SCALE=0.01 for a quick try
 	$(PY) -m tests.bench $(PART) --scale $(or $(SCALE),1)
 
 .PHONY: prove

@@ -51,7 +51,8 @@ def measure(scale: float) -> Iterator[Line]:
             yield line
 
 
-def _row(number: int, dice: random.Random) -> JobRow:
+def build_row(number: int, dice: random.Random) -> JobRow:
+    """A BatchJob of that installation."""
     kind = dice.choices(TYPES, (5, 3, 4, 1, 1))[0]
     phase = dice.choices(("Succeeded", "Failed", "Cancelled", "Running", "Queued"), (90, 6, 2, 1, 1))[0]
     error = dice.choice(list(ErrorClass))
@@ -97,7 +98,7 @@ async def _measure(count: int) -> AsyncIterator[Line]:
 
 async def _fill(store: Store, admin: Redis, count: int) -> Line:
     dice, empty = random.Random(1), (await admin.info("memory"))["used_memory"]
-    rows = [_row(number, dice) for number in range(count)]
+    rows = [build_row(number, dice) for number in range(count)]
     seconds: dict[str, float] = {}
     for what in ("filled", "compared"):  # the second time nothing has changed
         began, cpu_ms = time.monotonic(), await _cpu_ms(admin)

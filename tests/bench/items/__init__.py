@@ -12,8 +12,9 @@ from batchjob import log
 from tests.bench.figures import Line, medians
 from tests.bench.items import limit, recovery, store_alone
 from tests.bench.items.ours import Ours
-from tests.bench.items.peer import BullMQ, install
+from tests.bench.items.peer import FOLDER, BullMQ
 from tests.bench.items.table import table
+from tests.bench.npm import install
 
 ITEMS: Final = 1_000_000
 PEER_ITEMS: Final = 200_000  # of BullMQ: enough for its code to be compiled; a million would take an hour
@@ -40,7 +41,7 @@ def measure(scale: float) -> Iterator[Line]:
 
 
 async def _measure(scale: float) -> AsyncIterator[Line]:
-    install()
+    install(FOLDER)
     ours, peer = Ours(), BullMQ(concurrency=0)
     for concurrency in TUNING:
         tried = await BullMQ(concurrency).repetition(_scaled(TUNING_ITEMS, scale))

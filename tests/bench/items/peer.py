@@ -6,8 +6,6 @@ connected and stops with the last item, while ours also seals the run.
 
 import asyncio
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,15 +24,6 @@ from tests.bench.items.process import (
 FOLDER: Final = Path(__file__).with_name("bullmq")
 HELD: Final = 8  # items in the hands of the worker that is killed
 PAUSE_MS: Final = 20  # between items that are added for their latency
-
-
-def install() -> None:
-    """Install what package-lock.json names, unless it is there."""
-    if shutil.which("npm") is None:
-        raise RuntimeError("npm is not installed: the bench sets our figures beside BullMQ's")
-    installed, locked = FOLDER / "node_modules" / ".package-lock.json", FOLDER / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < locked.stat().st_mtime:
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--silent"], cwd=FOLDER, check=True, stdout=subprocess.DEVNULL)
 
 
 class _Node:
