@@ -38,6 +38,19 @@ def test_who_finds_the_queue_full_waits_and_says_why_and_where() -> None:
     assert world.status.queue_position is None
 
 
+def test_whose_priority_changes_is_told_the_new_place_at_once() -> None:
+    world = behind_another()
+    for n in range(30):
+        world.line.ask(Claim(5, "2027-01-01T00:00:00Z", f"u{n}", "else", 1))
+    world.edit(priority=5)
+    world.settle()
+    before = world.status and world.status.queue_position
+    world.edit(priority=6)
+    world.settle()
+    assert world.status
+    assert (before, world.status.queue_position) == (1, 31)
+
+
 def test_a_paused_queue_starts_nothing_and_lets_go_on_what_runs() -> None:
     world = World(queue=BatchQueueSpec(paused=True))
     world.settle()

@@ -140,10 +140,13 @@ def test_a_wait_is_estimated_from_the_pace_of_late(queues: Queues, monkeypatch: 
         (12, 11, False),
         (11, 10, True),
         (3, 3, False),
+        (3, 4, True),
+        (60, 119, False),
+        (60, 120, True),
         (3, 0, False),
     ],
 )
-def test_the_first_ten_in_line_are_told_each_step_and_the_others_when_half_the_way_is_done(
+def test_the_first_ten_in_line_are_told_each_step_and_the_others_half_and_twice_the_way(
     told: int | None, position: int, news: bool
 ) -> None:
     assert is_news(told, position) is news

@@ -8,6 +8,7 @@ from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.manifests import KUEUE_LABEL, child_name
 from batchjob.controller.queues import Queues
 from batchjob.controller.takeover import restore
+from batchjob.core.admission import Claim
 from tests.support.plan_world import NAME, UID
 
 KUEUE = {"kueue": {"queueName": "team"}}
@@ -23,6 +24,13 @@ class OneJob:
     def owned_by(self, *_: str) -> list[dict[str, Any]]:
         metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
         return [{"metadata": {**metadata, "labels": self._labels}, "spec": {"parallelism": 3} | self._spec}]
+
+
+class NoJobs:
+    """None has a Job."""
+
+    def owned_by(self, *_: str) -> list[dict[str, Any]]:
+        return []
 
 
 @pytest.mark.parametrize(
@@ -68,3 +76,28 @@ def test_a_new_leader_counts_whoever_had_its_turn(
     restore(queues, known, cast("Any", OneJob(**job)))
     line = queues.line("nightly")
     assert (line.active, line.workers) == held
+
+
+def test_who_waited_under_another_leader_is_in_line_before_anybody_is_looked_at() -> None:
+    known, queues = KnownBatchJobs(), Queues(lambda _: None)
+    metadata = {"name": "nightly", "uid": "q", "generation": 1, "resourceVersion": "1"}
+    queues.seen({"metadata": metadata, "spec": {"maxActiveJobs": 1}}, False)
+    for n, priority in enumerate((9, 5, 1)):
+        known.seen({
+            "metadata": {
+                "namespace": "team",
+                "name": f"run-{n}",
+                "uid": f"u{n}",
+                "resourceVersion": "1",
+                "generation": 1,
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            },
+            "spec": {"type": "custom", "custom": {"processor": "noop"}, "queueName": "nightly", "parallelism": 2},
+            "status": {"phase": "Queued", "queuePosition": 3 - n, "effective": {"priority": priority}},
+        })  # fmt: skip
+    restore(queues, known, cast("Any", NoJobs()))
+    assert queues.line("nightly").waiting == 3
+    first_to_ask = Claim(9, "2026-01-01T00:00:00Z", "u0", "namespace team", 2)
+    place = queues.place("nightly", "u0", first_to_ask)
+    assert place
+    assert (place.workers, place.position, queues.line("nightly").place("u2")) == (0, 2, (2, None, "", 0))

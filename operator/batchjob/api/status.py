@@ -202,11 +202,14 @@ class BatchJobStatus(Model):
     percent: Annotated[str, Field(max_length=8)] = Field(
         "", description="Finished items in percent, with what their processor says is done of those in hand."
     )
-    duration: Annotated[str, Field(max_length=16)] = Field("", description="Time since the start, pauses included.")
+    duration: Annotated[str, Field(max_length=16)] = Field(
+        "", description="Time since the start, pauses included, as last told."
+    )
     rate: Annotated[str, Field(max_length=16)] = Field("", description="Items finished a second, lately.")
     queue_position: Count | None = Field(None, description="While it waits for its queue: its place in line, from 1.")
     estimated_start_time: Timestamp | None = Field(
-        None, description="When it would start at the pace at which its queue let others start in the last hour."
+        None,
+        description="When it would start, as its queue let others start in the hour before this was written.",
     )
     estimated_completion_time: Timestamp | None = Field(
         None, description="When it would end at the rate of late; absent where nothing moves."

@@ -7,9 +7,9 @@ CEL beside the class they belong to, so that `kubectl apply` refuses a bad manif
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
-from batchjob.api.base import GROUP, MAX_NAME, VALIDATIONS, Model, Name, Timestamp, cel, checked_time, immutable
+from batchjob.api.base import GROUP, MAX_NAME, VALIDATIONS, GivenTime, Model, Name, cel, immutable
 from batchjob.api.blocks.ai_batch import AiBatch
 from batchjob.api.blocks.custom import Custom
 from batchjob.api.blocks.email import Email
@@ -125,7 +125,7 @@ class BatchJobSpec(Model):
         description="Any new text lets a run go on that is held until somebody decides: reason StoreLost, "
         "FailureThreshold or BudgetExceeded. May change at any time.",
     )
-    start_after: Annotated[Timestamp, AfterValidator(checked_time)] | None = Field(
+    start_after: GivenTime | None = Field(
         None,
         description="Nothing starts before this time, such as 2026-01-31T09:00:00Z. Default: at once.",
         json_schema_extra=immutable("spec.startAfter"),

@@ -39,6 +39,7 @@ from batchjob.controller.users import Users
 from batchjob.core.items import ENDED
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
+from batchjob.core.reasons import Reason
 from batchjob.core.records import Tally
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import Forbidden, StoreDamaged, StoreNotReady, StoreUnavailable
@@ -184,8 +185,9 @@ class Observer:
         place = self._queues.place(name, uid, keeps, has=has, rate=seen.rate)
         if place and claim:
             place = place._replace(workers=min(place.workers, claim.workers))
-        waits = place and place.position and self._queues.wait_seconds(name, place.position)
-        return replace(seen, place=place, wait_seconds=waits or None)
+        if place is None or not place.position or place.reason is Reason.QUEUE_PAUSED:
+            return replace(seen, place=place)
+        return replace(seen, place=place, wait_seconds=self._queues.wait_seconds(name, place.position))
 
     def glance(self, entry: Entry, memory: Memory) -> Observed:
         """What is known of a BatchJob without asking anybody."""

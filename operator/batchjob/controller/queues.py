@@ -1,7 +1,7 @@
 """The queues as the leader keeps them: which BatchJobs of each may run, and with how many workers.
 
-All of it is in memory. A new leader takes over what runs from the BatchJobs and their Jobs (`restore`), and whoever
-waits asks again with the next look; only the turns that owners have had are forgotten.
+All of it is in memory. A new leader takes over what runs from the BatchJobs and their Jobs (`restore`), and what waits
+from its status (`expect`), until it asks again with the next look; only the turns that owners have had are forgotten.
 """
 
 import time
@@ -84,6 +84,11 @@ class Queues:
         """A BatchJob that an earlier leader let start."""
         self._where[claim.uid] = queue
         self.line(queue).run(claim, claim.workers)
+
+    def expect(self, queue: str, claim: Claim) -> None:
+        """A BatchJob that waited under an earlier leader: nobody of less right goes first until it has asked again."""
+        self._where[claim.uid] = queue
+        self.line(queue).ask(claim)
 
     def place(
         self, queue: str, uid: str, claim: Claim | None, *, has: int = 0, rate: float | None = None

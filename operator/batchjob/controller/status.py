@@ -101,9 +101,9 @@ def build_status(seen: Observed, verdict: Verdict, **changes: Any) -> BatchJobSt
 
 
 def _position(seen: Observed, old: BatchJobStatus) -> int | None:
-    """Its place in line, where that is news worth a write."""
+    """Its place in line, where that is news worth a write, or its priority was changed."""
     now, before = seen.place.position if seen.place else 0, old.queue_position
-    if before is None or not now:
+    if before is None or not now or (old.effective and old.effective.priority != seen.in_force.priority):
         return now or None
     return now if is_news(before, now) and seen.since_write_seconds >= POSITION_SECONDS else before
 

@@ -1,7 +1,7 @@
-"""What a new leader takes over: the BatchJobs that an earlier one let start keep their places."""
+"""What a new leader takes over: BatchJobs that an earlier one let start, or told to wait, keep their places."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.queueing import held_slots, owner_of
 from batchjob.controller.queues import Queues
+from batchjob.controller.rows import mapping
 from batchjob.core.admission import Claim
 
 LEAST: Final = 10  # of priorities
@@ -20,7 +21,10 @@ RUNNING: Final = frozenset({Phase.RUNNING, Phase.FINALIZING})
 
 
 def restore(queues: Queues, known: KnownBatchJobs, jobs: Informer) -> None:
-    """Tell the queues what runs: by its status, or by a Job whose making the status does not tell of yet."""
+    """Tell the queues what runs: by its status, or by a Job whose making the status does not tell of yet.
+
+    And what waits, as its status tells: else the first that is looked at would be the first to start.
+    """
     queues.clear()
     now = datetime.now(UTC)
     for entry in known.entries():
@@ -29,6 +33,16 @@ def restore(queues: Queues, known: KnownBatchJobs, jobs: Informer) -> None:
         workers = held_slots(child or None)
         if (workers or entry.phase in RUNNING) and (queue := queues.spec(entry.queue)):
             _restore(queues, queue, entry, workers)
+        elif entry.position and entry.body is not None:
+            _expect(queues, entry, entry.body)
+
+
+def _expect(queues: Queues, entry: Entry, body: dict[str, Any]) -> None:
+    """By what was written of it: reading thousands of specs takes longer than the looks that will put it right."""
+    priority = mapping(mapping(body.get("status")).get("effective")).get("priority", LEAST)
+    workers = mapping(body.get("spec")).get("parallelism", 1)
+    owner = owner_of(entry.owner, entry.namespace)
+    queues.expect(entry.queue, Claim(priority, entry.created, entry.uid, owner, workers))
 
 
 def _restore(queues: Queues, queue: BatchQueueSpec, entry: Entry, workers: int) -> None:

@@ -24,8 +24,10 @@ POSITIONS_SECONDS: Final = 1.0  # positions are counted at most so often
 
 
 def is_news(told: int | None, position: int) -> bool:
-    """Whether a place in line (0: none) is worth saying: one of the first, or half of what was told."""
-    return position not in (0, told) and (told is None or position <= NEAR or 2 * position <= told)
+    """Whether a place in line (0: none) is worth saying: one of the first, or half or twice what was told."""
+    if told is None or position in (0, told):
+        return told is None and position != 0
+    return position <= NEAR or 2 * position <= told or position >= 2 * told
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,10 @@ class Line:
             self._set(claim, min(workers, claim.workers))
             if claim.workers < workers:
                 self._smaller.append(claim.uid)
-        elif self._waiting.get(claim.uid) != claim:
+        elif (before := self._waiting.get(claim.uid)) != claim:
             self.leave(claim.uid)
+            if before and before.priority != claim.priority:
+                self._positions_at = -POSITIONS_SECONDS  # somebody changed it, and wants to see what became of it
             self._waiting[claim.uid] = claim
             insort(self._order.setdefault(claim.priority, {}).setdefault(claim.owner, []), claim)
             self._moved = True
