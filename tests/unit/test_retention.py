@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from batchjob.controller.known import KnownBatchJobs, build_entry
-from batchjob.controller.retention import AT_ONCE, Keeping
+from batchjob.controller.retention import AT_ONCE, REFUSED_SWEEPS, Keeping
 from batchjob.core.retention import Kept, surplus
 from batchjob.errors import Forbidden
 from batchjob.kube import BATCH_JOBS, JOBS, Resource
@@ -51,7 +51,9 @@ class World:
     patched: list[str] = field(default_factory=list)
     only: list[dict[str, str]] = field(default_factory=list)
     walks: int = 0  # through the store's keys
-    forbidden: str = ""
+    forbidden: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)  # since we saw them
+    refusals: int = 0
     ahead: float = 0  # seconds of our clock, of the store's
 
     async def now(self) -> datetime:
@@ -73,19 +75,26 @@ class World:
         return self.jobs.get(uid, [])
 
     async def delete(self, resource: Resource, _: str, name: str, **only: str) -> bool:
-        if name == self.forbidden:
-            raise Forbidden("no", status=403, reason="Forbidden")
+        self._must_be_allowed(name)
+        if name in self.changed:
+            return False
         self.deleted.append((resource.kind, name))
         self.only.append(only)
         return True
 
     async def patch(self, resource: Resource, _: str, name: str, change: Any, **given: Any) -> dict[str, Any]:
         assert (resource, given) == (BATCH_JOBS, {"subresource": "status", "resource_version": "5"})
+        self._must_be_allowed(name)
         self.patched.append(name)
         body = ended(name, expires=0)
         body["metadata"]["resourceVersion"] = "6"
         body["status"]["results"] = change["status"]["results"]
         return body
+
+    def _must_be_allowed(self, name: str) -> None:
+        if name in self.forbidden:
+            self.refusals += 1
+            raise Forbidden("no", status=403, reason="Forbidden")
 
     def keeping(self, keep: int = 1000) -> Keeping:
         one = cast("Any", self)
@@ -212,10 +221,49 @@ async def test_an_object_that_is_being_read_stays_until_it_has_been_read() -> No
 
 
 async def test_what_is_refused_for_one_does_not_keep_the_others_from_it() -> None:
-    world = World(forbidden="a")
+    world = World(forbidden={"a"})
     world.has(ended("a", ttlSecondsAfterFinished=0), ended("b", ttlSecondsAfterFinished=0))
     await world.keeping().sweep()
     assert world.deleted == [(BATCH_JOBS.kind, "b")]
+
+
+async def test_an_object_that_changed_since_it_was_seen_is_deleted_with_a_later_sweep() -> None:
+    world = World(changed={"a"})
+    world.has(ended("a", ttlSecondsAfterFinished=0))
+    keeping = world.keeping()
+    await keeping.sweep()
+    assert world.deleted == []
+    world.changed.clear()
+    await keeping.sweep()
+    assert world.deleted == [(BATCH_JOBS.kind, "a")]
+
+
+@pytest.mark.parametrize("spec", [{"ttlSecondsAfterFinished": 0}, {}], ids=["objects", "what they left"])
+async def test_what_is_refused_for_many_keeps_no_other_from_its_end_and_is_tried_again(spec: dict[str, Any]) -> None:
+    names = [f"n{number}" for number in range(AT_ONCE + 1)]
+    world = World(forbidden=set(names))
+    world.has(*(ended(name, end=-1000, **spec) for name in names), ended("last", **spec))
+    keeping = world.keeping(keep=1000 if spec else 0)
+    for _ in range(2):
+        await keeping.sweep()
+    assert [*world.deleted, *world.patched] == [(BATCH_JOBS.kind, "last") if spec else "last"]
+    assert world.refusals == AT_ONCE + 1
+    world.forbidden.clear()
+    for _ in range(REFUSED_SWEEPS):
+        await keeping.sweep()
+    assert len(world.deleted) + len(world.patched) == AT_ONCE + 2
+
+
+async def test_what_cannot_be_removed_costs_no_walk_through_the_store_each_time() -> None:
+    world = World(forbidden={"old-abcde"})
+    world.has(ended("old", expires=-1))
+    world.jobs["u-old"] = [{"metadata": {"name": "old-abcde", "uid": "j"}}]
+    keeping = world.keeping()
+    for _ in range(REFUSED_SWEEPS):
+        await keeping.sweep()
+    assert (world.walks, world.refusals) == (1, 1)
+    await keeping.sweep()
+    assert (world.walks, world.refusals) == (2, 2)
 
 
 @pytest.mark.parametrize("text", [None, 7, "yesterday", "2026-01-01T00:00:00"])

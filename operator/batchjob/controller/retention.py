@@ -8,7 +8,7 @@ moves that time of the oldest of them to now, which is one write, and the next s
 What is deleted does not come back, and a clock may be set wrong: nothing is while ours is far ahead of the store's.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,7 +24,8 @@ from batchjob.metrics import CLOCK_AHEAD
 from batchjob.store import Store
 
 AT_ONCE: Final = 500  # writes of one sweep, some seconds' worth: those who work come first
-
+# What was refused is tried again in so many sweeps: it is most likely refused again, and must not fill each of them.
+REFUSED_SWEEPS: Final = 10
 AHEAD_SECONDS: Final = 300.0  # clocks of one cluster differ by less
 
 logger = log.get(__name__)
@@ -51,6 +52,7 @@ class Keeping:
         self._keep_completed = keep_completed
         self._emptied: set[str] = set()  # uids: nothing of them is left
         self._deleted: set[str] = set()  # uids: somebody's finalizer may keep the object
+        self._refused: dict[tuple[str, str], int] = {}  # what of a uid: sweeps until it is due again
 
     async def sweep(self) -> None:
         """Remove what is due. Errors: KubernetesError, StoreError; the next sweep goes on."""
@@ -63,11 +65,13 @@ class Keeping:
         ended = [entry for entry in self._known.entries() if entry.body is None]
         to_go = [entry for entry in ended if entry.is_to_go(now)]
         self._deleted &= {entry.uid for entry in to_go}
+        self._refused = {what: left - 1 for what, left in self._refused.items() if left > 1}
         due = [entry for entry in to_go if entry.uid not in self._deleted and not self._is_being_read(entry)]
-        for entry in due[:AT_ONCE]:
-            await _one_of_many(self._delete(entry), entry)
-        for entry in surplus(self._kept(ended, now), self._keep_completed)[:AT_ONCE]:
-            await _one_of_many(self._let_expire(entry, now), entry)
+        for entry in self._not_refused("object", due)[:AT_ONCE]:
+            await self._one_of_many("object", entry, self._delete(entry))
+        too_many = surplus(self._kept(ended, now), self._keep_completed)
+        for entry in self._not_refused("time", too_many)[:AT_ONCE]:
+            await self._one_of_many("time", entry, self._let_expire(entry, now))
         await self._empty([entry for entry in ended if entry.has_expired(now)])
 
     async def _empty(self, expired: list[Entry]) -> None:
@@ -75,11 +79,11 @@ class Keeping:
         # Workers that have not heard of the end yet have their user until they have.
         hands_off = self._emptied | self._users.present
         due = [entry for entry in expired if entry.uid not in hands_off and not self._is_being_read(entry)]
-        if not due:
+        if not (due := self._not_refused("rest", due)):
             return
         found = await self._store.runs()
         for entry in due:
-            await _one_of_many(self._remove(entry, found.get(entry.uid)), entry)
+            await self._one_of_many("rest", entry, self._remove(entry, found.get(entry.uid)))
 
     async def _remove(self, entry: Entry, keys: set[bytes] | None) -> None:
         for job in list(self._jobs.owned_by(entry.namespace, entry.uid)):
@@ -119,15 +123,18 @@ class Keeping:
     async def _delete(self, entry: Entry) -> None:
         logger.info("deleting a BatchJob that has ended", batchjob=f"{entry.namespace}/{entry.name}")
         only = {"uid": entry.uid, "resourceVersion": str(entry.version)}
-        await self._kube.delete(BATCH_JOBS, entry.namespace, entry.name, **only)
-        self._deleted.add(entry.uid)
+        if await self._kube.delete(BATCH_JOBS, entry.namespace, entry.name, **only):
+            self._deleted.add(entry.uid)  # else it has changed, and is looked at as it is now
 
+    def _not_refused(self, what: str, entries: Iterable[Entry]) -> list[Entry]:
+        return [entry for entry in entries if (what, entry.uid) not in self._refused]
 
-async def _one_of_many(deed: Awaitable[None], entry: Entry) -> None:
-    """What is refused for one must not keep the others from it; a server that is away does."""
-    try:
-        await deed
-    except ApiUnavailable:
-        raise
-    except KubernetesError as error:
-        logger.warning("refused", batchjob=f"{entry.namespace}/{entry.name}", error=str(error))
+    async def _one_of_many(self, what: str, entry: Entry, deed: Awaitable[None]) -> None:
+        """What is refused for one must not keep the others from it; a server that is away does."""
+        try:
+            await deed
+        except ApiUnavailable:
+            raise
+        except KubernetesError as error:
+            self._refused[what, entry.uid] = REFUSED_SWEEPS
+            logger.warning("refused", batchjob=f"{entry.namespace}/{entry.name}", error=str(error))

@@ -152,7 +152,7 @@ class Kube:
         return await self._call("patch", "PATCH", path, query=self._writing, body=body, headers=headers)
 
     async def delete(self, resource: Resource, namespace: str, name: str, **only: str) -> bool:
-        """Delete an object, with `only` this `uid` or `resourceVersion`, and what it owns; False where it is gone."""
+        """Delete an object and what it owns; False where it is gone or no more `only` this `uid`, `resourceVersion`."""
         body = {"propagationPolicy": "Background", "preconditions": only}
         try:
             await self._call("delete", "DELETE", resource.path(namespace, name), body=body)
