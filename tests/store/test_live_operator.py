@@ -11,9 +11,10 @@ from redis.asyncio import Redis
 
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.live import Live
+from batchjob.controller.status import format_time
 from batchjob.core.items import Failed, Succeeded
 from batchjob.core.records import owner_key
-from batchjob.errors import NotFound, StoreUnavailable
+from batchjob.errors import Forbidden, NotFound, StoreUnavailable
 from batchjob.gateway.live_frames import build_frame
 from batchjob.store import LiveEntry, Store
 from tests.support.frames import check_frame
@@ -29,8 +30,11 @@ class Objects:
     def __init__(self) -> None:
         self._bodies: dict[str, dict[str, Any]] = {}
         self._version = 0
+        self.barred: set[str] = set()
 
     async def get(self, _: Any, __: str, name: str) -> dict[str, Any]:
+        if name in self.barred:
+            raise Forbidden("no", status=403, reason="Forbidden")
         try:
             return self._bodies[name]
         except KeyError:
@@ -97,6 +101,18 @@ async def until(store: Store, kind: str) -> list[LiveEntry]:
         return found if kind in types(found) else None
 
     return await wait_for(look, f"{kind} to be told")
+
+
+async def test_one_that_may_not_be_read_keeps_nobody_else_from_hearing_of_their_end(store: Store, runs: Runs) -> None:
+    objects = Objects()
+    replica = Replica(store, objects)
+    for name in ("barred", "b"):
+        end = {"completionTime": format_time(datetime.now(UTC))}
+        replica.known.seen(objects.write(name, await runs.open(items=1), "Succeeded", **end))
+    objects.barred.add("barred")
+    async with replica.leading():
+        told = await until(store, "complete")
+    assert {entry.job for entry in told} == {"team.b"}
 
 
 async def test_a_batchjob_is_told_from_its_queue_to_its_end(store: Store, runs: Runs) -> None:

@@ -33,7 +33,7 @@ async def test_every_run_is_looked_at_once_the_store_is_back_since_changes_may_b
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("batchjob.controller.housekeeping.PAUSE_SECONDS", 0)
-    running, ended = Mock(namespace="team", needs_user=True), Mock(namespace="team", needs_user=False)
+    running, ended = Mock(namespace="team", is_under_way=True), Mock(namespace="team", is_under_way=False)
     running.name, ended.name = "running", "ended"
     known, queue = Mock(spec=KnownBatchJobs), Mock()
     known.entries.return_value = [running, ended]

@@ -56,6 +56,29 @@ def test_late_news_of_a_deleted_namesake_does_not_replace_the_new_one() -> None:
     assert known.gone(A) == set()
 
 
+def test_an_answer_that_comes_after_the_end_of_an_object_does_not_bring_it_back() -> None:
+    rows: list[str] = []
+    known = KnownBatchJobs(moved=lambda row: rows.append(row.uid))
+    known.seen(body(version=5))
+    known.deleted("team", "a", "u1")
+    known.tidied(A, "u1")
+    assert known.seen(body(version=6)) == set(), "what a write returned, while the watch told that it went"
+    assert (known.get(A), known.key_of("u1"), rows) == (None, None, ["u1", "u1"])
+    assert known.seen(body(version=7, uid="u2")) == {A}, "its namesake is another one"
+
+
+@pytest.mark.parametrize(
+    ("phase", "needs"),
+    [("Running", True), ("Finalizing", True), ("Suspended", False), ("Queued", False), ("Failed", False)],
+)
+def test_only_a_run_that_works_needs_its_user_now(phase: str, needs: bool) -> None:
+    known = KnownBatchJobs()
+    known.seen(body(status={"phase": phase, "storeEpoch": "e"}))
+    entry = known.get(A)
+    assert entry
+    assert (entry.needs_user, entry.is_under_way) == (needs, phase != "Failed")
+
+
 def test_an_ended_batch_job_keeps_the_place_of_its_results_for_those_that_read_them() -> None:
     known = KnownBatchJobs()
     place = {"url": "s3://b/out"}

@@ -1,8 +1,9 @@
 """The operator's parts put together: who looks at BatchJobs, and who stands by."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -21,9 +22,9 @@ def body(name: str) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {"type": "noop"}}
 
 
-def job(name: str) -> dict[str, Any]:
-    owners = [{"controller": True, "uid": f"u-{name}"}]
-    return {"metadata": {"namespace": "team", "name": f"{name}-1", "ownerReferences": owners}}
+def job(owner_uid: str) -> dict[str, Any]:
+    owners = [{"controller": True, "uid": owner_uid}]
+    return {"metadata": {"namespace": "team", "name": "job", "ownerReferences": owners}}
 
 
 @pytest.fixture
@@ -39,12 +40,24 @@ def operator() -> Operator:
 
 
 def hear(operator: Operator) -> None:
-    """What the watches tell."""
-    for name in "ab":
-        operator._batch_job_moved("ADDED", body(name))
-        operator._job_moved(job(name), False)
-    operator._batch_job_moved("DELETED", body("b"))
+    """What the watches tell; each time it is another `b`."""
+    b = body("b")
+    b["metadata"]["uid"] = str(uuid.uuid4())
+    for one in (body("a"), b):
+        operator._batch_job_moved("ADDED", one)
+        operator._job_moved(job(one["metadata"]["uid"]), False)
+    operator._batch_job_moved("DELETED", b)
     operator._schedules._moved(body("nightly"), False)
+
+
+async def test_what_is_remembered_for_telling_people_goes_with_the_batch_job(operator: Operator) -> None:
+    operator._leads = True
+    operator._batch_job_moved("ADDED", body("a"))
+    operator._live._moved.clear()
+    operator._live._records["u-a"] = Mock()
+    operator._batch_job_moved("DELETED", body("a"))
+    assert await operator._live._pass()
+    assert (operator._live._records, operator._live._moved) == ({}, {})
 
 
 async def test_a_standby_collects_no_keys_and_a_leader_begins_with_all(

@@ -114,15 +114,15 @@ class Housekeeping:
         present = await self._users.refresh()
         for entry in self._known.entries():
             key = entry.namespace, entry.name
-            # One that has ended has a look to come when its workers should be gone. One that has a user and is not
-            # started yet is on its way there: what is in its way has a pause of its own.
-            if entry.ended and not self._queue.expects(key) if entry.uid in present else entry.needs_user:
+            if entry.uid not in present and entry.needs_user:
                 self._queue.add(key)
+            if entry.uid in present and entry.ended and not self._queue.expects(key):
+                self._queue.add(key)  # else it has a look to come when its workers should be gone
 
     def _look_at_running(self) -> None:
         """While the store is away nothing moves that would cause a look, and each run has to say so."""
         for entry in self._known.entries():
-            if entry.needs_user:
+            if entry.is_under_way:
                 self._queue.add((entry.namespace, entry.name))
                 self._moved(entry.uid)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from batchjob.api.status import ConditionType, Phase
 from batchjob.api.v1alpha1 import BatchJob
-from batchjob.controller.informer import ObjectKey, object_key
+from batchjob.controller.informer import GONE_KEPT, ObjectKey, object_key
 from batchjob.controller.light import Inline, inline_of, lighten
 from batchjob.controller.rows import build_row, mapping, moment, queue_of, reason_of
 from batchjob.core.rows import JobRow
@@ -49,9 +49,14 @@ class Entry:
     body: dict[str, Any] | None = field(repr=False)
 
     @property
-    def needs_user(self) -> bool:
-        """Whether its workers need the store's user: it was started and has not ended."""
+    def is_under_way(self) -> bool:
+        """Whether it was started and has not ended."""
         return self.body is not None and self.started and not self.ended
+
+    @property
+    def needs_user(self) -> bool:
+        """Whether workers of it need the store's user now: whoever waits is given it when it goes on."""
+        return self.is_under_way and self.phase in {Phase.RUNNING, Phase.FINALIZING}
 
     @property
     def end(self) -> datetime | None:
@@ -99,10 +104,13 @@ class KnownBatchJobs:
         self._keys: dict[str, ObjectKey] = {}  # by uid
         self._readers: dict[ObjectKey, set[ObjectKey]] = {}  # who reads a BatchJob
         self._gone: dict[ObjectKey, set[str]] = {}
+        self._dropped: dict[str, None] = {}  # uids of the last that went
 
     def seen(self, body: dict[str, Any]) -> set[ObjectKey]:
-        """Take in an object, unless we know a newer one; returns the keys to look at."""
+        """Take in an object, unless we know a newer one, or it is gone; returns the keys to look at."""
         entry = build_entry(body)
+        if entry.uid in self._dropped:  # an answer that was under way while the watch told of the end
+            return set()
         key = entry.namespace, entry.name
         old = self._entries.get(key)
         # Of the same object (a write of ours that the watch tells of), or late news of one that it replaced.
@@ -139,6 +147,9 @@ class KnownBatchJobs:
         self._keys.pop(entry.uid, None)
         self._moved(entry.row)
         self._gone.setdefault(key, set()).add(entry.uid)
+        self._dropped[entry.uid] = None
+        if len(self._dropped) > GONE_KEPT:
+            del self._dropped[next(iter(self._dropped))]
         if entry.parent:
             readers = self._readers.get((entry.namespace, entry.parent), set())
             readers.discard(key)

@@ -22,7 +22,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.core.events import BEGINNING, ENDS, PROGRESS_MS, Standing, Told, news, turn
 from batchjob.core.records import owner_key
 from batchjob.core.standings import build_standing
-from batchjob.errors import BatchJobError, NotFound
+from batchjob.errors import ApiUnavailable, BatchJobError, KubernetesError
 from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import LIVE_EVENTS
 from batchjob.store import Store, Telling
@@ -50,7 +50,7 @@ class Live:
         self._wake = asyncio.Event()
 
     def moved(self, uid: str) -> None:
-        """Something became of the items of a run."""
+        """Something became of the items of a run, or its BatchJob went and nothing is to be remembered of it."""
         self._moved[uid] = None
         self._wake.set()
 
@@ -146,7 +146,9 @@ class Live:
             return []
         try:
             body = entry.body or await self._kube.get(BATCH_JOBS, entry.namespace, entry.name)
-        except NotFound:
+        except ApiUnavailable:
+            raise
+        except KubernetesError:  # gone, or not for us to read: the others are to hear of theirs
             return []
         standing = read_standing(body)
         return [standing] if standing else []

@@ -180,6 +180,8 @@ class Operator:
 
     def _row_moved(self, row: JobRow) -> None:
         self._indexing.moved(row)
+        if self._leads and self._known.key_of(row.uid) is None:
+            self._live.moved(row.uid)  # gone: it forgets it
 
     def _turned(self, entry: Entry, body: dict[str, Any]) -> None:
         if self._leads:
