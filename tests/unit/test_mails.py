@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import socket
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
@@ -12,7 +13,7 @@ import pytest
 
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notifications import DeliveryState
-from batchjob.controller import mails
+from batchjob.controller import destinations, mails
 from batchjob.controller.destinations import Destinations
 from batchjob.controller.mails import Server, judge, send
 from batchjob.controller.notices import Outcome
@@ -114,6 +115,25 @@ async def a_server(
     plain = Server(SERVER.host, 25, SmtpTls.NONE, SERVER.sender, None, trusted=False)
     yield neighbour, asyncio.ensure_future(send(Destinations([]), plain, message))
     await asyncio.wait_for(serving, 5)  # the connection has ended
+
+
+async def test_the_name_of_the_installations_server_is_looked_up_by_threads_of_our_own_whatever_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by: list[str] = []
+
+    def look_up(host: str, _: int) -> list[str]:
+        by.append(f"{host} {threading.current_thread().name}")
+        if len(by) > 1:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return ["10.1.2.3"]
+
+    monkeypatch.setattr(destinations, "_look_up", look_up)
+    server = Server("mail.internal", 25, SmtpTls.NONE, SERVER.sender, LOGIN, trusted=True)
+    assert await mails._find(Destinations([]), server) == ["10.1.2.3"]
+    outcome = await send(Destinations([]), server, EmailMessage())
+    assert outcome.message == "mail.internal:25 cannot be reached: Name or service not known"
+    assert by == ["mail.internal lookup_0"] * 2
 
 
 async def test_a_server_that_says_nothing_does_not_keep_one_that_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,11 +47,7 @@ class Destinations:
 
         Without `secure` what is said could be read on the way: then allowed networks alone will do, or the `way_out`.
         """
-        try:
-            found = await self._lookups.look_up(self._namespace, host, port)
-        except UnicodeError:
-            raise ConfigurationError(f"{host:.80} is no host name") from None
-        addresses = list(dict.fromkeys(found))
+        addresses = await self.look_up(host, port)
         for text in addresses:
             address = reached(text)
             if self._is_allowed(address):
@@ -65,6 +61,14 @@ class Destinations:
             if not secure:
                 raise ConfigurationError(f"{host} is a public address: {way_out}")
         return addresses
+
+    async def look_up(self, host: str, port: int) -> list[str]:
+        """The addresses of a host, whatever they are: of one that whoever runs the operator has named. As `find`."""
+        try:
+            found = await self._lookups.look_up(self._namespace, host, port)
+        except UnicodeError:
+            raise ConfigurationError(f"{host:.80} is no host name") from None
+        return list(dict.fromkeys(found))
 
     def _is_allowed(self, address: Address) -> bool:
         return any(address.version == network.version and address in network for network in self._allowed)

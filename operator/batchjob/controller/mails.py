@@ -72,13 +72,17 @@ def judge(error: aiosmtplib.SMTPResponseException, server: Server) -> Outcome:
     return Outcome(state, f"{at} refused: {said}")
 
 
-async def _connect(destinations: Destinations, server: Server) -> socket.socket | None:
-    """A connection to one of the checked addresses; None: the library makes its own."""
+async def _find(destinations: Destinations, server: Server) -> list[str]:
     if server.trusted:
-        return None
+        return await destinations.look_up(server.host, server.port)
     secure = server.tls is not SmtpTls.NONE or server.login is None
     way_out = "the password would go there in plain text. Set spec.notify.smtp.tls to starttls or tls"
-    addresses = await destinations.find(server.host, server.port, secure=secure, way_out=way_out)
+    return await destinations.find(server.host, server.port, secure=secure, way_out=way_out)
+
+
+async def _connect(destinations: Destinations, server: Server) -> socket.socket:
+    """A connection to one of its addresses: the library would look the name up by the threads that all share."""
+    addresses = await _find(destinations, server)
     loop = asyncio.get_running_loop()
     last: OSError | None = None
     for address in addresses:
@@ -108,7 +112,7 @@ async def _send(destinations: Destinations, server: Server, message: EmailMessag
     try:
         async with asyncio.timeout(SECONDS):
             connection = await _connect(destinations, server)
-            await client.connect(sock=connection, port=None if connection else server.port)
+            await client.connect(sock=connection, port=None)
             await client.send_message(message)
     except (aiosmtplib.SMTPResponseException, aiosmtplib.SMTPRecipientsRefused):
         await _quit(client)
