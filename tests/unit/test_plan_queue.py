@@ -208,6 +208,21 @@ def test_no_pods_are_there_while_every_item_is_delayed_for_long() -> None:
     assert [a.suspend for a in plan.actions if isinstance(a, do.SetSlots)] == [False]
 
 
+def test_under_kueue_the_pods_stay_though_every_item_is_delayed_and_nothing_else_is_said() -> None:
+    world = World(queue=BatchQueueSpec.model_validate({"kueue": {"queueName": "gpus"}}))
+    world.look()
+    world.kueue_says(suspend=False)
+    world.load(10)
+    world.settle()
+    world.change(counts=Counts(total=10, delayed=10), next_due_ms=200_000)
+    world.pass_time(40)
+    world.settle()
+    child = world.child()
+    assert child
+    assert not child.suspended
+    assert condition(world.status, ConditionType.QUEUED)[1] == "Running"
+
+
 def test_the_loader_keeps_its_pod_though_all_that_it_has_read_is_delayed() -> None:
     world = delayed(200)
     world.change(state=RunState.LOADING, total=None)

@@ -202,8 +202,11 @@ def _what_runs(seen: Observed, snapshot: Snapshot) -> Reason:
 
 
 def _idle_seconds(child: ChildJob, snapshot: Snapshot) -> float:
-    """For how long the run goes without pods: worth while if it is long, or they are gone already."""
-    seconds = idle_seconds(snapshot)
+    """For how long the run goes without pods: worth while if it is long, or they are gone already.
+
+    Under Kueue they stay: its Job's `suspend` is not ours, and a Job made anew would stand in its line once more.
+    """
+    seconds = 0.0 if child.kueue else idle_seconds(snapshot)
     return seconds if child.suspended or seconds > IDLE_SECONDS else 0.0
 
 
