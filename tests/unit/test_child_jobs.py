@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from batchjob.controller.child_jobs import ChildJobs, shorten
+from batchjob.controller.child_jobs import shorten
 from batchjob.controller.children import is_held, read_child
+from batchjob.controller.informer import Informer
 from batchjob.controller.manifests import KUEUE_LABEL
 from batchjob.kube import JOBS
 
@@ -28,10 +29,10 @@ def job(version: int, **status: Any) -> dict[str, Any]:
     }
 
 
-def watched(*events: tuple[str, dict[str, Any]]) -> tuple[ChildJobs, list[bool]]:
+def watched(*events: tuple[str, dict[str, Any]]) -> tuple[Informer, list[bool]]:
     """The copy after some events, and what its listener heard: whether the Job was gone."""
     heard: list[bool] = []
-    jobs = ChildJobs(cast("Any", None), JOBS, [None], None, lambda _, gone: heard.append(gone))
+    jobs = Informer(cast("Any", None), JOBS, [None], None, lambda _, gone: heard.append(gone), transform=shorten)
     for kind, item in events:
         jobs._apply(kind, item)
     return jobs, heard
@@ -67,7 +68,7 @@ def test_only_a_change_of_what_is_read_of_a_job_is_worth_a_look() -> None:
 
 def test_what_our_own_write_returned_is_no_news_when_the_watch_tells_of_it() -> None:
     jobs, heard = watched()
-    jobs.remember(shorten(job(5)))
+    jobs.remember(job(5))
     jobs._apply("ADDED", job(5))
     assert heard == []
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchjob.api.schedule import ScheduleConditionType
-from batchjob.controller.schedule_actions import MakeRun
-from batchjob.controller.schedule_plan import MAX_MISSED
+from batchjob.controller.schedule_actions import MakeRun, Tell
+from batchjob.controller.schedule_plan import MAX_MISSED, plan_schedule
 from batchjob.core.reasons import Reason
 from tests.support.schedule_world import HOURLY, ScheduleWorld, condition, missed, run, times_of_jobs, world
 
@@ -97,6 +97,16 @@ def test_after_more_missed_runs_than_are_looked_through_those_in_time_are_made()
     missed(found, last)
     found.settle()
     assert times_of_jobs(found) == [found.hour(hour) for hour in (last - 2, last - 1, last)]
+
+
+@pytest.mark.parametrize("hours", [MAX_MISSED, MAX_MISSED + 1, MAX_MISSED + 200])
+def test_of_more_missed_runs_than_are_looked_through_it_is_told_that_there_are_more(hours: int) -> None:
+    found = world(catchUp=None)
+    missed(found, hours)
+    notes = [a.note for step in plan_schedule(found.observe()).steps for a in step.actions if isinstance(a, Tell)]
+    [said] = [note.message for note in notes if note.reason == Reason.RUNS_MISSED]
+    number = f"{MAX_MISSED - 1} of" if hours == MAX_MISSED else f"at least {MAX_MISSED} of"
+    assert f"not made up for: {number} '{HOURLY}'" in said
 
 
 def test_what_fell_into_a_pause_is_not_made_up_for() -> None:

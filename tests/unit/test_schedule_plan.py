@@ -285,14 +285,6 @@ def test_what_the_api_server_cannot_see_is_said_and_runs_go_on(spec: dict[str, A
     assert list(found.cron_jobs) == [cron_job_name(NAME, HOURLY, "UTC")], "nothing is taken away for a typing error"
 
 
-def test_a_schedule_that_is_being_deleted_makes_nothing() -> None:
-    found = ScheduleWorld()
-    seen = found.observe()
-    metadata = seen.schedule.metadata.model_copy(update={"deletion_timestamp": "2026-01-01T00:00:00Z"})
-    gone = seen.schedule.model_copy(update={"metadata": metadata})
-    assert plan_schedule(type(seen)(**{**vars(seen), "schedule": gone})).steps == ()
-
-
 def test_suspend_is_kubernetes_own_and_says_so() -> None:
     found = world(suspend=True)
     [cron_job] = found.cron_jobs.values()

@@ -81,6 +81,7 @@ def test_a_run_at_its_time_is_waited_for() -> None:
         {"metadata": {"name": "a-copy"}},
         {"metadata": {"annotations": {}}},
         {"metadata": {"annotations": {SCHEDULED_AT: "now"}}},
+        {"metadata": {"annotations": {SCHEDULED_AT: "0001-01-01T00:00:00+14:00"}}},
     ],
 )
 def test_who_only_has_the_label_holds_up_nobody(change: dict[str, Any]) -> None:

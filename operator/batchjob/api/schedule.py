@@ -76,8 +76,8 @@ class CatchUp(Model):
     """Runs that were missed, made later."""
 
     max_runs: Annotated[int, Field(ge=1, le=MAX_CAUGHT_UP)] = Field(
-        description="At most so many of the runs that were missed are made, the oldest ones, oldest first. The last "
-        "one that was missed does not count: Kubernetes makes it by itself."
+        description="Of each cron string, at most so many of the runs that were missed are made, oldest first. The "
+        "last one that was missed does not count: Kubernetes makes it by itself."
     )
 
 

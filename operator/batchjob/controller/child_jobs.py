@@ -6,7 +6,6 @@ at each of its lines would cost more than the looks that decide something.
 
 from typing import Any, Final
 
-from batchjob.controller.informer import Informer
 from batchjob.controller.manifests import KUEUE_LABEL
 
 KEPT: Final = {
@@ -19,16 +18,6 @@ KEPT: Final = {
 }
 
 
-class ChildJobs(Informer):
-    """The Jobs of all runs, in short."""
-
-    def _shorten(self, item: dict[str, Any]) -> dict[str, Any]:
-        return shorten(item)
-
-    def _is_news(self, known: dict[str, Any] | None, item: dict[str, Any]) -> bool:
-        return known is None or _without_version(known) != _without_version(shorten(item))
-
-
 def shorten(job: dict[str, Any]) -> dict[str, Any]:
     """What is kept of a Job."""
     kept = {
@@ -39,8 +28,3 @@ def shorten(job: dict[str, Any]) -> dict[str, Any]:
     if queue := job["metadata"].get("labels", {}).get(KUEUE_LABEL):
         kept["metadata"]["labels"] = {KUEUE_LABEL: queue}
     return kept
-
-
-def _without_version(job: dict[str, Any]) -> dict[str, Any]:
-    metadata = {name: value for name, value in job["metadata"].items() if name != "resourceVersion"}
-    return {**job, "metadata": metadata}

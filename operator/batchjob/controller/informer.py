@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from batchjob import log
 from batchjob.errors import ApiUnavailable, Forbidden, Gone, KubernetesError
-from batchjob.kube import Kube, Resource
+from batchjob.kube import Kube, Resource, Shorten
 
 ObjectKey = tuple[str, str]  # namespace, name
 Listener = Callable[[dict[str, Any], bool], None]
@@ -43,10 +43,12 @@ class Informer:
         labels: str | None,
         listener: Listener,
         index: Index | None = None,
+        transform: Shorten | None = None,
     ) -> None:
         """`labels` selects (None: all); `listener` hears of each object that changed, or (True) went.
 
-        `index` None: their controller's uid.
+        `index` None: their controller's uid. `transform` makes of an object what is kept of it, and all that is known
+        of it here: a change of the rest is no news.
         """
         self._kube = kube
         self._resource = resource
@@ -54,6 +56,7 @@ class Informer:
         self._labels = labels
         self._listener = listener
         self._index = index or controller_uid
+        self._transform = transform
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._owned: dict[str, set[ObjectKey]] = {}
         self._gone: dict[str, int] = {}  # of the last that the watch told to be gone, by uid: at which version
@@ -77,6 +80,7 @@ class Informer:
 
     def remember(self, item: dict[str, Any]) -> None:
         """Take in what a write returned, unless the copy is newer, or the object went before the reply came."""
+        item = self._kept(item)
         metadata = item["metadata"]
         # Not at that very version: whoever takes its labels away takes an object from our watch, and it is still there.
         is_gone = int(metadata["resourceVersion"]) < self._gone.get(metadata["uid"], 0)
@@ -108,7 +112,7 @@ class Informer:
             await asyncio.sleep(_delay_seconds(failures))
 
     async def _list(self, namespace: str | None) -> str:
-        listing = await self._kube.list(self._resource, namespace, labels=self._labels, shorten=self._shorten)
+        listing = await self._kube.list(self._resource, namespace, labels=self._labels, shorten=self._transform)
         fresh = {object_key(item): item for item in listing.items}
         before = {key for key in self._objects if namespace in (None, key[0])}
         # What we wrote while the list was made is newer than it: neither gone nor to be overwritten.
@@ -157,6 +161,7 @@ class Informer:
     def _apply(self, kind: str, item: dict[str, Any]) -> None:
         if kind == "BOOKMARK":
             return
+        item = self._kept(item)
         known, gone = self._objects.get(object_key(item)), kind == "DELETED"
         if gone:
             self._gone[item["metadata"]["uid"]] = int(item["metadata"]["resourceVersion"])
@@ -170,18 +175,16 @@ class Informer:
         if gone or self._is_news(known, item):
             self._listener(item, gone)
 
-    def _is_news(self, _known: dict[str, Any] | None, _item: dict[str, Any]) -> bool:
-        """Whether the listener is told of a change."""
-        return True
+    def _is_news(self, known: dict[str, Any] | None, item: dict[str, Any]) -> bool:
+        return known is None or self._transform is None or _without_version(known) != _without_version(item)
 
-    def _shorten(self, item: dict[str, Any]) -> dict[str, Any]:
-        """What is kept of an object."""
-        return item
+    def _kept(self, item: dict[str, Any]) -> dict[str, Any]:
+        return self._transform(item) if self._transform else item
 
     def _put(self, item: dict[str, Any]) -> None:
         key = object_key(item)
         self._remove(item)
-        self._objects[key] = self._shorten(item)
+        self._objects[key] = item
         if owner := self._index(item):
             self._owned.setdefault(owner, set()).add(key)
 
@@ -221,6 +224,11 @@ def _is_same(item: dict[str, Any], known: dict[str, Any] | None) -> bool:
         return False
     old, new = known["metadata"], item["metadata"]
     return bool(old["uid"] == new["uid"] and old["resourceVersion"] == new["resourceVersion"])
+
+
+def _without_version(item: dict[str, Any]) -> dict[str, Any]:
+    metadata = {name: value for name, value in item["metadata"].items() if name != "resourceVersion"}
+    return {**item, "metadata": metadata}
 
 
 def _delay_seconds(failures: int) -> float:

@@ -16,7 +16,7 @@ from batchjob.api.pods import Variant
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
-from batchjob.controller.child_jobs import ChildJobs
+from batchjob.controller.child_jobs import shorten
 from batchjob.controller.clock import notice_jumps
 from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.indexing import Indexing
@@ -64,7 +64,7 @@ class Operator:
         self._known = KnownBatchJobs(self._owes, self._row_moved, self._turned)
         self._relist = Relist(kube, namespaces, self._known)
         self._indexing = Indexing(store, self._known, self._relist)
-        self._jobs = ChildJobs(kube, JOBS, namespaces, SELECTOR, self._job_moved)
+        self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved, transform=shorten)
         self._queues = Queues(self._run_moved)
         self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queue_moved)
         self._schedules = Schedules(kube, namespaces, settings.worker_image, self._look_at)

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.status import ConditionType, Phase
+from batchjob.controller.light import lighten
 from batchjob.controller.schedule_manifests import CAUGHT_UP, JOB_MANAGER, JOB_TIME, run_name
 from batchjob.core.phases import TERMINAL
 
@@ -121,6 +122,13 @@ def read_job(body: dict[str, Any], schedule: str, cron_job_uid: str) -> SeenJob 
     )
 
 
+def shorten_run(body: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a BatchJob: `read_run` and `turns` need it, of ended ones too, and nobody asks what they ran."""
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    kept = {name: status[name] for name in ("phase", "conditions", "completionTime") if name in status}
+    return {"metadata": lighten(body)["metadata"], "spec": {"owner": spec.get("owner")}, "status": kept}
+
+
 def read_run(body: dict[str, Any], job_uid: str | None) -> SeenRun:
     """A BatchJob."""
     status = body.get("status") or {}
@@ -139,10 +147,13 @@ def read_run(body: dict[str, Any], job_uid: str | None) -> SeenRun:
 
 
 def _time(text: str | None) -> datetime | None:
-    """A time with its zone; ValueError for anything else."""
+    """A time with its zone, in UTC; ValueError for anything else."""
     if text is None:
         return None
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text} has no zone")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text} is before the year 1, or after 9999, in UTC") from None

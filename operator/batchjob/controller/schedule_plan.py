@@ -40,7 +40,8 @@ from batchjob.core.cron import Cron
 from batchjob.core.reasons import Reason
 from batchjob.core.zones import find_zone
 
-MAX_MISSED: Final = 1000  # times looked through for missed ones: a schedule of minutes has 43,200 a month
+# Times looked through for missed ones: a schedule of minutes has 43,200 a month. No more are told of.
+MAX_MISSED: Final = 1000
 MAX_PAUSE_SECONDS: Final = 3600.0  # the longest between two looks: a clock may be set
 
 
@@ -70,8 +71,6 @@ class CatchUp:
 
 def plan_schedule(seen: SeenSchedule) -> SchedulePlan:
     """What to do about a BatchSchedule now."""
-    if seen.schedule.metadata.deletion_timestamp is not None:
-        return SchedulePlan()  # in foreground deletion the children go first; making new ones would never end
     try:
         crons = _crons(seen)
     except ValueError as error:
@@ -156,7 +155,8 @@ def _catch_up(seen: SeenSchedule, one: SeenCronJob, text: str, cron: Cron) -> Ca
     made = {job.at: job for job in seen.jobs if job.cron_job_uid == one.uid and not job.by_hand}
     newest = max([since, *made, *([one.last] if one.last else [])])
     owed = [time for time in owed if time not in made]
-    missing = [*owed, *(time for time in islice(cron.between(since, newest), MAX_MISSED) if time not in made)]
+    gap = list(islice(cron.between(since, newest), MAX_MISSED))
+    missing = [*owed, *(time for time in gap if time not in made)]
     wanted = []
     if spec.catch_up is not None:
         deadline = timedelta(seconds=spec.starting_deadline_seconds or 0)
@@ -170,13 +170,16 @@ def _catch_up(seen: SeenSchedule, one: SeenCronJob, text: str, cron: Cron) -> Ca
     lost = [time for time in missing if time not in wanted]
     # Forbid leaves runs out on purpose, and nothing tells those from missed ones.
     forbidden = spec.concurrency_policy is ConcurrencyPolicy.FORBID
-    notes = (Tell(_lost(lost, text, f"{one.name} {newest} {lost[0]}", forbidden=forbidden)),) if lost else ()
-    return CatchUp(jobs, 0 if forbidden else len(lost), newest, notes)
+    notes = list[Tell]()
+    if lost:
+        number = f"{'at least ' if len(gap) == MAX_MISSED else ''}{len(lost)}"
+        which = f"{number} of '{text}' from {format_time(lost[0])} to {format_time(lost[-1])}"
+        notes.append(Tell(_lost(which, f"{one.name} {newest} {lost[0]}", forbidden=forbidden)))
+    return CatchUp(jobs, 0 if forbidden else len(lost), newest, tuple(notes))
 
 
-def _lost(times: list[datetime], text: str, about: str, *, forbidden: bool) -> Note:
+def _lost(which: str, about: str, *, forbidden: bool) -> Note:
     """The Event about times of which there is no run. `about`: what it tells of, once for all."""
-    which = f"{len(times)} of '{text}' from {format_time(times[0])} to {format_time(times[-1])}"
     if forbidden:
         message = (
             f"Runs that were left out: {which}. spec.concurrencyPolicy is Forbid, and an earlier one had not ended, or "

@@ -16,10 +16,17 @@ from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleSta
 from batchjob.api.status import read_leniently
 from batchjob.controller.events import Events
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid, object_key
-from batchjob.controller.light import lighten
 from batchjob.controller.notes import notes_of
 from batchjob.controller.schedule_carry_out import CarryOutSchedule
-from batchjob.controller.schedule_observed import SeenJob, SeenRun, SeenSchedule, read_cron_job, read_job, read_run
+from batchjob.controller.schedule_observed import (
+    SeenJob,
+    SeenRun,
+    SeenSchedule,
+    read_cron_job,
+    read_job,
+    read_run,
+    shorten_run,
+)
 from batchjob.controller.schedule_plan import plan_schedule
 from batchjob.controller.schedule_status import build_schedule_status, build_unreadable_status
 from batchjob.controller.turns import Turns, schedule_of
@@ -32,13 +39,6 @@ from batchjob.metrics import RECONCILE_ERRORS, SCHEDULE_MISSED
 WORKERS: Final = 2  # looks at a time: schedules have a run a minute at most
 
 logger = log.get(__name__)
-
-
-class Runs(Informer):
-    """BatchJobs of schedules, of their specs the owner: ended ones are kept too, and nobody asks what they ran."""
-
-    def _shorten(self, item: dict[str, Any]) -> dict[str, Any]:
-        return {**lighten(item), "spec": {"owner": (item.get("spec") or {}).get("owner")}}
 
 
 class Schedules:
@@ -55,7 +55,9 @@ class Schedules:
         self._schedules = Informer(kube, BATCH_SCHEDULES, namespaces, None, self._moved)
         self._cron_jobs = Informer(kube, CRON_JOBS, namespaces, SCHEDULE_LABEL, self._child_moved)
         self._jobs = Informer(kube, JOBS, namespaces, SCHEDULE_LABEL, self._child_moved)
-        self._runs = Runs(kube, BATCH_JOBS, namespaces, SCHEDULE_LABEL, self._run_moved, index=schedule_of)
+        self._runs = Informer(
+            kube, BATCH_JOBS, namespaces, SCHEDULE_LABEL, self._run_moved, index=schedule_of, transform=shorten_run
+        )
         self._copies = (self._schedules, self._cron_jobs, self._jobs, self._runs)
         # Runs that had ended and were deleted before their Job was told: by schedule, by name. Kept while we lead.
         self._last_words: dict[ObjectKey, dict[str, SeenRun]] | None = None
@@ -111,6 +113,7 @@ class Schedules:
 
     async def _look_once(self, key: ObjectKey) -> None:
         body = self._schedules.get(key)
+        # In foreground deletion the children go first; making new ones would never end.
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._queue.forget_failures(key)
             self._hear_last_words(key, ())

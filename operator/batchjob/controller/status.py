@@ -179,9 +179,8 @@ def _lost_results(old: BatchJobStatus | None, new: BatchJobStatus) -> Iterator[N
         yield Note("Warning", Reason.STORE_LOST, said, f"{lost} results")
 
 
-def build_invalid_status(old: BatchJobStatus | None, generation: int, message: str, now: datetime) -> BatchJobStatus:
+def build_invalid_status(old: BatchJobStatus, generation: int, message: str, now: datetime) -> BatchJobStatus:
     """The status of an object that cannot be read as a BatchJob."""
-    old = old or BatchJobStatus()
     verdict = Verdict(Phase.PENDING, Reason.INVALID_SPEC, message, stalled=True)
     return old.model_copy(
         update={

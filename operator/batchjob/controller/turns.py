@@ -5,7 +5,7 @@ Job gives it; so a run that was copied with its labels holds up nobody.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from batchjob.api.v1alpha1 import SCHEDULED_AT
@@ -65,8 +65,8 @@ def _has_name_of_its_job(run: dict[str, Any], schedule: str) -> bool:
     if job is None or job["kind"] != "Job":
         return False
     try:
-        at = datetime.fromisoformat(metadata.get("annotations", {}).get(SCHEDULED_AT, ""))
-    except ValueError:
+        at = datetime.fromisoformat(metadata.get("annotations", {}).get(SCHEDULED_AT, "")).astimezone(UTC)
+    except (ValueError, OverflowError):  # written by hand; OverflowError: in UTC it is of no year there is
         return False
     return metadata["name"] in (run_name(schedule, job["name"], at), run_name(schedule, job["name"], None))
 

@@ -7,7 +7,7 @@ need: what we write is checked against Kubernetes' own schemas in the tests.
 
 from batchjob.kube.access import Access
 from batchjob.kube.answers import WatchEvent
-from batchjob.kube.client import Kube, Listing
+from batchjob.kube.client import Kube, Listing, Shorten
 from batchjob.kube.events import Regarding, build_event
 from batchjob.kube.resources import (
     ACCESS_REVIEWS,
@@ -52,6 +52,7 @@ __all__ = [
     "Listing",
     "Regarding",
     "Resource",
+    "Shorten",
     "Throttle",
     "WatchEvent",
     "build_event",
