@@ -85,6 +85,7 @@ class World:
     run: Snapshot | None = None
     has_secret: bool = False
     has_user: bool = False
+    dismissed: bool = False
     told_limits: list[RateLimit] | None = None  # of its queue, in the Secret
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     written_at: datetime | None = None
@@ -143,7 +144,8 @@ class World:
     def plan(self) -> do.Plan:
         """What the operator would do now."""
         if is_terminal(self.status) and self.status and self.status.observed_generation == self.generation:
-            return plan_ended(Ended(NAME, UID, 3600.0, self.has_user, self.child()), SETTINGS.linger_seconds)
+            linger = SETTINGS.linger_seconds
+            return plan_ended(Ended(NAME, UID, linger, self.has_user, self.dismissed, self.child()), linger)
         return make_plan(self.observe(), SETTINGS)
 
     def look(self, crash_after: int | None = None, *, in_burst: bool = False) -> do.Plan:
@@ -263,6 +265,7 @@ class World:
                 self.jobs.pop(name, None)
             case do.Dismiss():
                 self.has_secret = self.has_user = False
+                self.dismissed = True
             case do.PrepareReport():
                 pass  # no figures here
             case _:

@@ -406,17 +406,25 @@ def test_workers_of_an_ended_batch_job_may_leave_by_themselves_for_a_while() -> 
     world = started()
     child = world.child()
     assert child
-    ended = Ended(NAME, UID, seconds=10, has_user=True, child=child)
+    ended = Ended(NAME, UID, seconds=10, has_user=True, dismissed=False, child=child)
     assert plan_ended(ended, 60) == do.Plan(again_seconds=50)
     assert kinds(plan_ended(replace(ended, seconds=60), 60)) == [do.DeleteJob]
     assert kinds(plan_ended(replace(ended, child=replace(child, ended=True)), 60)) == [do.Dismiss]
-    assert plan_ended(replace(ended, child=None, has_user=False), 60) == do.Plan()
+    assert plan_ended(replace(ended, child=None, has_user=False, dismissed=True), 60) == do.Plan()
 
 
 def test_workers_whose_job_was_deleted_keep_their_user_until_they_have_heard_of_the_end() -> None:
-    ended = Ended(NAME, UID, seconds=10, has_user=True, child=None)
+    ended = Ended(NAME, UID, seconds=10, has_user=True, dismissed=False, child=None)
     assert plan_ended(ended, 60) == do.Plan(again_seconds=50)
     assert kinds(plan_ended(replace(ended, seconds=60), 60)) == [do.Dismiss]
+
+
+def test_the_secret_of_a_run_whose_user_the_store_has_forgotten_goes_too_and_is_looked_for_once() -> None:
+    ended = Ended(NAME, UID, seconds=10, has_user=False, dismissed=False, child=None)
+    assert plan_ended(ended, 60) == do.Plan(again_seconds=50)
+    assert kinds(plan_ended(replace(ended, seconds=60), 60)) == [do.Dismiss]
+    assert plan_ended(replace(ended, seconds=61, dismissed=True), 60) == do.Plan()
+    assert plan_ended(replace(ended, seconds=3600), 60) == do.Plan(), "a new leader asks for no Secret of long ago"
 
 
 def test_a_run_that_was_being_given_up_when_the_operator_died_is_given_up_to_the_end() -> None:

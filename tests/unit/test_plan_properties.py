@@ -190,6 +190,7 @@ class Lives(RuleBasedStateMachine):
             self.check_conditions(world.status)
         if is_terminal(world.status):
             assert not world.has_user, "an ended BatchJob keeps no access to the store"
+            assert not world.has_secret, "nor what would give it"
         if world.is_store_silent or is_terminal(world.status):
             return
         assert not world.spec.get("cancel"), "a cancelled BatchJob ends"

@@ -145,7 +145,7 @@ async def test_the_pods_of_a_batchjob_that_has_ended_count_until_they_have_left(
     world.look()
     child = world.child()
     assert child
-    ended = Ended(NAME, UID, 1.0, has_user=True, child=None if job is None else replace(child, **job))
+    ended = Ended(NAME, UID, 1.0, has_user=True, dismissed=False, child=None if job is None else replace(child, **job))
     known, queues = Mock(spec=KnownBatchJobs), Mock(spec=Queues)
     known.gone.return_value = ()
     known.get.return_value = Mock(namespace="team", uid=UID, body=None)

@@ -20,6 +20,7 @@ from batchjob.core.retention import keep_results
 from batchjob.core.snapshot import Snapshot
 
 WHOLE: Final = 100  # percent
+SURELY_DISMISSED_SECONDS: Final = 600.0  # longer than store and operator take to come back: a new leader asks for less
 
 
 def judge(snapshot: Snapshot, policy: SuccessPolicy | None = None) -> Verdict:
@@ -121,7 +122,9 @@ def plan_ended(ended: Ended, linger_seconds: float) -> Plan:
         if ended.seconds >= linger_seconds:
             return Plan(delete_job(child))
         return Plan(again_seconds=linger_seconds - ended.seconds)
-    if not ended.has_user:
+    # That the store has no user tells nothing of the Secret: at a restart it forgets the one and not the other.
+    has_left = ended.dismissed or ended.seconds >= linger_seconds + SURELY_DISMISSED_SECONDS
+    if has_left and not ended.has_user:
         return Plan()
     if child is None and ended.seconds < linger_seconds:  # deleted, and its pods may not have heard of the end yet
         return Plan(again_seconds=linger_seconds - ended.seconds)

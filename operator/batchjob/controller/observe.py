@@ -208,6 +208,7 @@ class Observer:
             uid=entry.uid,
             seconds=seconds_since(entry.completion_time, now) or 0.0,
             has_user=entry.uid in self._users.present,
+            dismissed=entry.uid in self._users.dismissed,
             child=self._child(entry, now),
         )
 

@@ -94,7 +94,8 @@ class Ended:
     name: str
     uid: str
     seconds: float  # since the end
-    has_user: bool
+    has_user: bool  # in the store, which forgets it at a restart
+    dismissed: bool  # its Secret and user were removed since we lead
     child: ChildJob | None
 
 

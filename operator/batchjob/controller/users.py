@@ -40,6 +40,7 @@ class Users:
         self._url = worker_store_url
         self._passwords: dict[str, str] = {}  # by uid: a Secret that was deleted comes back as it was
         self.present: set[str] = set()  # uids, as the store last said
+        self.dismissed: set[str] = set()  # uids of BatchJobs that have ended, whose Secret and user we removed
         self._told: dict[str, list[RateLimit]] = {}  # the limits of the queue that a run's Secret names, by uid
 
     async def refresh(self) -> set[str]:
@@ -80,6 +81,7 @@ class Users:
         self._passwords.clear()
         self._told.clear()
         self.present.clear()
+        self.dismissed.clear()
 
     async def has_secret(self, namespace: str, name: str, uid: str) -> bool:
         """Whether the Secret of this BatchJob's run is there."""
@@ -96,6 +98,7 @@ class Users:
             if controller_uid(found) == uid:
                 await self._kube.delete(SECRETS, namespace, secret, uid=found["metadata"]["uid"])
         await self.revoke(uid)
+        self.dismissed.add(uid)
 
     async def revoke(self, uid: str) -> None:
         """Remove the user."""
@@ -103,6 +106,7 @@ class Users:
         self._passwords.pop(uid, None)
         self._told.pop(uid, None)
         self.present.discard(uid)
+        self.dismissed.discard(uid)
 
     async def _secret(self, run: Run) -> Credentials:
         """The Secret is made, and read only where that is refused: most runs have none yet."""
