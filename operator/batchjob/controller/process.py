@@ -76,7 +76,9 @@ class Operator:
         )
         self._outbox = Outbox(kube, self._known, _outbox_settings(settings), self._look_at)
         self._queue_status = QueueStatus(kube, self._queues, self._known, self._queue.add)
-        self._supervisors = [Supervisor(access, namespace, self._batch_job_moved) for namespace in namespaces]
+        self._supervisors = [
+            Supervisor(access, namespace, self._batch_job_moved, self._relist.ask) for namespace in namespaces
+        ]
         self._leader = leader
         self._reconciler = Reconciler(
             kube,

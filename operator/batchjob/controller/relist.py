@@ -1,4 +1,4 @@
-"""Comparing what the watch told us with a list of all names, now and then and after each relist of kopf's.
+"""Comparing what the watch told us with a list of all names, now and then, and when kopf begins to watch anew.
 
 kopf never reports what was deleted while its watch was broken (its trap T1), and an operator that trusts a watch
 alone believes in ghosts. Only metadata is listed: some hundred bytes an object.

@@ -3,7 +3,8 @@
 kopf 1.45 ends its operator on any watch error but 410, on 401, on a list that fails for a minute (its trap T2): so it
 is started again in process, for ever, with a growing pause. It runs in a thread with a loop of its own, because when
 it ends it cancels every task of its loop that it does not know. What it may have missed meanwhile (T1) is found by
-comparing with a list of names after each of its lists, and every few minutes.
+comparing with a list of names whenever it starts, after each of its lists that has something in it (of an empty one it
+tells nobody), and every few minutes.
 """
 
 import asyncio
@@ -95,11 +96,17 @@ class Supervisor:
     """
 
     def __init__(
-        self, access: Access, namespace: str | None, inbox: Callable[[str | None, dict[str, Any]], None]
+        self,
+        access: Access,
+        namespace: str | None,
+        inbox: Callable[[str | None, dict[str, Any]], None],
+        begins: Callable[[], None],
     ) -> None:
+        """`begins`: is called, in the caller's loop, whenever kopf starts."""
         self._access = access
         self._namespace = namespace
         self._inbox = inbox
+        self._begins = begins
         self._stop = threading.Event()
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
 
@@ -111,9 +118,12 @@ class Supervisor:
         def hand_over(kind: str | None, body: dict[str, Any]) -> None:
             loop.call_soon_threadsafe(self._inbox, kind, body)
 
+        def begin() -> None:
+            loop.call_soon_threadsafe(self._begins)
+
         def keep_running() -> None:
             try:
-                self._keep_running(hand_over)
+                self._keep_running(hand_over, begin)
             finally:
                 with suppress(RuntimeError):  # we ended before it, and the loop is closed
                     loop.call_soon_threadsafe(ended.set)
@@ -134,12 +144,12 @@ class Supervisor:
             with suppress(RuntimeError):  # it ended by itself, and its loop is closed
                 loop.call_soon_threadsafe(stop.set)
 
-    def _keep_running(self, inbox: Callable[[str | None, dict[str, Any]], None]) -> None:
+    def _keep_running(self, inbox: Callable[[str | None, dict[str, Any]], None], begin: Callable[[], None]) -> None:
         pause = FIRST_PAUSE_SECONDS
         while not self._stop.is_set():
             started = time.monotonic()
             try:
-                asyncio.run(self._operator(inbox))
+                asyncio.run(self._operator(inbox, begin))
             except Exception as error:  # noqa: BLE001 - whatever ended it, it is started again
                 logger.warning("kopf ended", namespace=self._namespace, error=repr(error))
             if self._stop.is_set():
@@ -149,7 +159,7 @@ class Supervisor:
             self._stop.wait(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads load
             pause = min(MAX_PAUSE_SECONDS, pause * 2)
 
-    async def _operator(self, inbox: Callable[[str | None, dict[str, Any]], None]) -> None:
+    async def _operator(self, inbox: Callable[[str | None, dict[str, Any]], None], begin: Callable[[], None]) -> None:
         async with Kube(self._access) as kube:
             if not await kube.serves(BATCH_JOBS):  # kopf would wait for ever
                 raise NotFound("the API server does not know BatchJobs: the CRD is not installed")
@@ -157,6 +167,7 @@ class Supervisor:
         self._running = asyncio.get_running_loop(), stop
         if self._stop.is_set():  # told before there was anything to stop
             return
+        begin()
         await kopf.operator(
             registry=build_registry(self._access, inbox),
             settings=build_settings(),
