@@ -9,7 +9,8 @@ import pytest
 
 from batchjob.controller import leader as module
 from batchjob.controller.leader import Leader, LeaseSettings, boot_seconds
-from batchjob.errors import AlreadyExists, Conflict, NotFound
+from batchjob.controller.settings import Settings
+from batchjob.errors import AlreadyExists, ConfigurationError, Conflict, NotFound
 
 
 class Leases:
@@ -247,3 +248,20 @@ async def test_who_stands_by_looks_twice_in_the_time_of_a_renewal(
     await asyncio.wait_for(slept.wait(), 5)
     await end(second)
     assert pauses == [0.01]
+
+
+@pytest.mark.parametrize(
+    ("times", "wrong"),
+    [
+        ({"lease_seconds": "10"}, r"LEASE_RENEW_SECONDS \(10\), and that less than BATCHJOB_LEASE_SECONDS \(10,"),
+        ({"lease_seconds": "2.4", "lease_renew_seconds": "2.2"}, r"BATCHJOB_LEASE_SECONDS \(2, in whole seconds\)"),
+        ({"lease_retry_seconds": "10"}, r"BATCHJOB_LEASE_RETRY_SECONDS \(10\) must be less than"),
+    ],
+)
+def test_times_by_which_two_could_lead_are_refused(
+    monkeypatch: pytest.MonkeyPatch, times: dict[str, str], wrong: str
+) -> None:
+    for name, value in {"store_url": "redis://x", "worker_image": "w", **times}.items():
+        monkeypatch.setenv(f"BATCHJOB_{name.upper()}", value)
+    with pytest.raises(ConfigurationError, match=wrong):
+        Settings.read()

@@ -49,6 +49,11 @@ class LeaseSettings:
     retry_seconds: float = 2.0
 
 
+def lease_duration(seconds: float) -> int:
+    """What a Lease can say of so many seconds: whole ones."""
+    return max(1, round(seconds))
+
+
 class Leader:
     """Runs `lead` while we hold the Lease."""
 
@@ -193,7 +198,7 @@ class Leader:
     def _spec(self, transitions: int) -> dict[str, Any]:
         return {
             "holderIdentity": self._settings.identity,
-            "leaseDurationSeconds": max(1, round(self._settings.seconds)),
+            "leaseDurationSeconds": lease_duration(self._settings.seconds),
             "acquireTime": _micro_time(),
             "renewTime": _micro_time(),
             "leaseTransitions": transitions,

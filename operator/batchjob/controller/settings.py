@@ -1,13 +1,14 @@
 """The operator's settings, from environment variables that begin with `BATCHJOB_`."""
 
 import socket
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, IPvAnyNetwork, PositiveFloat, SecretStr, field_validator
+from pydantic import Field, IPvAnyNetwork, PositiveFloat, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notify import Address
+from batchjob.controller.leader import lease_duration
 from batchjob.controller.mails import Server
 from batchjob.errors import ConfigurationError
 from batchjob.store.settings import PREFIX, StoreSettings
@@ -96,6 +97,19 @@ class Settings(StoreSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_leader(self) -> Self:
+        """A leader that stopped renewing has to be done before another may begin."""
+        whole = lease_duration(self.lease_seconds)
+        if not self.lease_retry_seconds < self.lease_renew_seconds < whole:
+            lease = f"{PREFIX}LEASE"
+            raise ValueError(
+                f"{lease}_RETRY_SECONDS ({self.lease_retry_seconds:g}) must be less than {lease}_RENEW_SECONDS "
+                f"({self.lease_renew_seconds:g}), and that less than {lease}_SECONDS ({whole}, in whole seconds): "
+                "else two replicas may lead at the same time, or none for long. Set them so; 2, 10 and 15 are usual."
+            )
+        return self
 
     def smtp(self) -> Server | None:
         """The mail server for whoever names none."""
