@@ -3,6 +3,7 @@
 BatchJobError
 ├── ConfigurationError        settings or mounted files that cannot work; the same start would fail again
 ├── NotLeading                it was not sent, since another replica may lead by now
+├── NameTaken                 a name that a run needs belongs to an object that is not ours
 ├── ProcessorUnopened         its `open` raised something; what it needs may come back
 ├── QueryError                a search that cannot be understood; the message names the place
 │   └── CursorError           the place to go on from is none of this search
@@ -43,6 +44,10 @@ class ConfigurationError(BatchJobError):
 
 class NotLeading(BatchJobError):
     """A write that was not sent, since another replica may lead by now."""
+
+
+class NameTaken(BatchJobError):
+    """A name that a run needs belongs to an object that is not ours."""
 
 
 class ProcessorUnopened(BatchJobError):

@@ -96,6 +96,7 @@ class World:
     certain: list[tuple[int, int]] | None = None
     is_store_silent: bool = False
     queue: BatchQueueSpec | None = field(default_factory=BatchQueueSpec)
+    queue_unreadable: bool = False
     line: Line = field(default_factory=Line)  # of that queue; others may be in it
     rate: float | None = None
     epochs: int = 0
@@ -124,6 +125,7 @@ class World:
             pods=self.pods if child and (child.is_starting or child.is_losing) else None,
             since_write_seconds=(self.now - self.written_at).total_seconds() if self.written_at else float("inf"),
             queue=self.queue,
+            queue_unreadable=self.queue_unreadable,
             rate=self.rate,
         )
         claim = claim_of(seen)

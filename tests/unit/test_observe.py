@@ -11,28 +11,35 @@ from batchjob.controller.known import Entry, KnownBatchJobs, build_entry
 from batchjob.controller.manifests import child_name
 from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, Memory, Observer
 from batchjob.controller.queues import Queues
+from batchjob.controller.take_place import take_place
 from batchjob.core.admission import Claim
 from batchjob.core.items import RunState
 from batchjob.core.reasons import Reason
 from batchjob.core.records import Tally
-from batchjob.errors import Forbidden, StoreDamaged, StoreUnavailable
+from batchjob.errors import Forbidden, StoreDamaged, StoreNotReady, StoreUnavailable
 from tests.support.plan_world import NAME, UID, snapshot
 
 
 class HungStore:
-    """It never answers."""
+    """It never answers, or answers like this."""
 
-    asked = 0
+    def __init__(self, says: Exception | None = None) -> None:
+        self.asked = 0
+        self._says = says or StoreUnavailable("timed out")
 
     async def snapshot(self, _: str) -> None:
         self.asked += 1
-        raise StoreUnavailable("timed out")
+        raise self._says
+
+    async def load_scripts(self) -> None:
+        raise self._says
 
 
 class Nothing:
     """No Jobs, and no users."""
 
     present: frozenset[str] = frozenset()
+    dismissed: frozenset[str] = frozenset()
 
     def owned_by(self, *_: str) -> tuple[()]:
         return ()
@@ -50,10 +57,13 @@ def reads(source: dict[str, Any], **status: Any) -> Entry:
     })  # fmt: skip
 
 
-async def test_while_the_store_is_silent_one_look_in_a_while_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("says", [StoreUnavailable("timed out"), StoreNotReady("WRONGPASS invalid username-password")])
+async def test_while_the_store_is_silent_or_lets_nobody_in_one_look_in_a_while_asks_it(
+    monkeypatch: pytest.MonkeyPatch, says: Exception
+) -> None:
     clock = 1000.0
     monkeypatch.setattr("batchjob.controller.observe.time.monotonic", lambda: clock)
-    store, nothing = HungStore(), cast("Any", Nothing())
+    store, nothing = HungStore(says), cast("Any", Nothing())
     queues = Queues(lambda _: None)
     observer = Observer(nothing, cast("Any", store), nothing, nothing, KnownBatchJobs(), queues, nothing)
     entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1")
@@ -124,15 +134,15 @@ async def test_who_is_told_to_stop_keeps_its_place_until_its_job_is_suspended() 
         nothing, cast("Any", HungStore()), nothing, cast("Any", jobs), KnownBatchJobs(), queues, nothing
     )
     entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
-    await observer.observe(entry, Memory())
+    take_place(queues, await observer.observe(entry, Memory()))
     assert queues.line("custom").active == 1
     stopped = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
     assert stopped.body
     stopped.body["spec"]["suspend"] = True
-    await observer.observe(stopped, Memory())
+    take_place(queues, await observer.observe(stopped, Memory()))
     assert queues.line("custom").active == 1
     jobs.suspend = True
-    await observer.observe(stopped, Memory())
+    take_place(queues, await observer.observe(stopped, Memory()))
     assert queues.line("custom").active == 0
 
 
@@ -142,11 +152,11 @@ async def test_who_needs_fewer_workers_keeps_those_it_has_until_its_job_has_fewe
         nothing, cast("Any", HungStore()), nothing, cast("Any", jobs), KnownBatchJobs(), queues, nothing
     )
     entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
-    seen = await observer.observe(entry, Memory())
+    seen = take_place(queues, await observer.observe(entry, Memory()))
     assert seen.place
     assert (seen.place.workers, queues.line("custom").workers) == (1, 2)
     jobs.parallelism = 1
-    seen = await observer.observe(entry, Memory())
+    seen = take_place(queues, await observer.observe(entry, Memory()))
     assert seen.place
     assert (seen.place.workers, queues.line("custom").workers) == (1, 1)
 
@@ -160,7 +170,7 @@ async def test_who_runs_and_is_unknown_to_its_full_queue_is_not_stopped_for_anot
         nothing, cast("Any", HungStore()), nothing, cast("Any", jobs), KnownBatchJobs(), queues, nothing
     )
     entry = reads({"items": [{"id": "a", "data": {}}]}, storeEpoch="e1", jobsCreated=1)
-    seen = await observer.observe(entry, Memory())
+    seen = take_place(queues, await observer.observe(entry, Memory()))
     assert seen.place
     assert seen.place.workers == 1
 

@@ -51,6 +51,20 @@ def test_whose_priority_changes_is_told_the_new_place_at_once() -> None:
     assert (before, world.status.queue_position) == (1, 31)
 
 
+def test_a_queue_that_cannot_be_read_starts_nothing_says_so_and_lets_go_on_what_runs() -> None:
+    world = World(queue=None, queue_unreadable=True)
+    world.settle()
+    assert world.jobs == {}
+    status, reason, message = condition(world.status, ConditionType.STALLED)
+    assert (status, reason) == ("True", "QueueNotFound")
+    assert "cannot read BatchQueue" in message
+    running = started()
+    running.queue, running.queue_unreadable = None, True
+    running.settle()
+    assert running.status
+    assert running.status.phase is Phase.RUNNING
+
+
 def test_a_paused_queue_starts_nothing_and_lets_go_on_what_runs() -> None:
     world = World(queue=BatchQueueSpec(paused=True))
     world.settle()

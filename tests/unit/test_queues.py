@@ -85,6 +85,28 @@ def test_a_queue_of_a_newer_version_stays_as_it_was(queues: Queues) -> None:
     assert spec.max_active_jobs == 1
 
 
+@pytest.mark.parametrize("name", ["custom", "nightly"])
+def test_in_a_queue_that_nobody_here_could_ever_read_nothing_starts_and_nothing_is_thrown_away(
+    queues: Queues, name: str
+) -> None:
+    kept = queues.keep_completed(name)
+    assert queues.seen(queue(name, maxActiveJobs="many"), False), "its BatchJobs have to say so"
+    assert not queues.seen(queue(name, maxActiveJobs="many"), False)
+    assert queues.is_unreadable(name)
+    assert queues.place(name, "u", claim("u")) is None
+    assert queues.keep_completed(name) > kept
+    assert queues.seen(queue(name, maxActiveJobs=1), False)
+    place = queues.place(name, "u", claim("u"))
+    assert place
+    assert (place.workers, queues.keep_completed(name), queues.is_unreadable(name)) == (1, kept, False)
+
+
+def test_a_queue_that_nobody_could_read_and_that_is_gone_is_as_if_it_had_not_been(queues: Queues) -> None:
+    queues.seen(queue("custom", maxActiveJobs="many"), False)
+    assert queues.seen(queue("custom", maxActiveJobs="many"), True)
+    assert queues.place("custom", "u", claim("u"))
+
+
 def test_who_ran_under_an_earlier_leader_has_its_place(queues: Queues) -> None:
     queues.seen(queue("custom", maxActiveJobs=1), False)
     queues.restore("custom", claim("old"))

@@ -40,7 +40,8 @@ class Stage:
         observer = AsyncMock()
         observer.observe.side_effect = lambda *_: self.world.observe()
         carry_out = AsyncMock(side_effect=self._carry_out)
-        self._reconciler = Reconciler(Mock(), known, self.queue, observer, carry_out, Mock(), SETTINGS)
+        queues = Queues(lambda _: None)
+        self._reconciler = Reconciler(Mock(), known, self.queue, observer, carry_out, queues, SETTINGS)
 
     async def _carry_out(self, _: Any, plan: Any) -> set[ObjectKey]:
         for action in plan.actions:

@@ -112,5 +112,9 @@ async def test_a_secret_goes_with_its_run_and_one_of_somebody_elses_under_its_na
     assert cluster.deleted == ([(name, "s0")] if whose == "u1" else [])
     assert store.revoked == ["u1"]
     cluster.secrets.clear()
-    await users(cluster, store).dismiss("team", name, "u1")
+    of_operator = users(cluster, store)
+    await of_operator.dismiss("team", name, "u1")
     assert store.revoked == ["u1", "u1"], "it was gone before"
+    assert of_operator.dismissed == {"u1"}, "it need not be looked for again"
+    await of_operator.revoke("u1")
+    assert not of_operator.dismissed, "the BatchJob was deleted"

@@ -124,7 +124,7 @@ Action = (
 
 @dataclass(frozen=True)
 class Note:
-    """An Event to post: about a transition that the status of the same plan tells of, or about what was done."""
+    """An Event to post: about a transition that the status of the same plan will tell of, or about what was done."""
 
     type: str  # Normal or Warning
     reason: str
@@ -134,7 +134,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do, in this order: actions, record, the status (None: as it is), Events; and when to look again."""
+    """What to do, in this order: actions, record, Events, the status (None: as it is); and when to look again."""
 
     actions: tuple[Action, ...] = ()
     status: BatchJobStatus | None = None

@@ -34,11 +34,11 @@ from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import slots_patch
 from batchjob.controller.reports import Reports
-from batchjob.controller.users import NameTaken, Users
+from batchjob.controller.users import Users
 from batchjob.core.phases import TERMINAL
 from batchjob.core.reasons import Reason
 from batchjob.core.records import RunRecord
-from batchjob.errors import AlreadyExists, BatchJobError, Conflict, Invalid, StoreFull
+from batchjob.errors import AlreadyExists, BatchJobError, Conflict, Invalid, NameTaken, StoreFull
 from batchjob.kube import BATCH_JOBS, JOBS, Kube, Regarding
 from batchjob.store import Store
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from batchjob.api.status import ConditionType, Phase
+from batchjob.api.status import ConditionType
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.informer import GONE_KEPT, ObjectKey, object_key
 from batchjob.controller.light import Inline, inline_of, lighten
 from batchjob.controller.rows import build_row, mapping, moment, queue_of, reason_of
+from batchjob.core.phases import TERMINAL
 from batchjob.core.rows import JobRow
 
 
@@ -239,7 +240,7 @@ def build_entry(body: dict[str, Any]) -> Entry:
     metadata = lighten(body)["metadata"]
     status = mapping(body.get("status"))
     phase, generation = status.get("phase"), metadata.get("generation", 0)
-    ended = phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED)
+    ended = phase in TERMINAL
     settled = ended and status.get("observedGeneration") == generation
     spec = mapping(body.get("spec"))
     return Entry(

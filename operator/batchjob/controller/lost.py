@@ -8,7 +8,7 @@ from batchjob.controller.actions import Note, Plan
 from batchjob.controller.begin import PlanSettings, plan_start, plan_wait, waits_for_queue
 from batchjob.controller.ending import delete_job, plan_end
 from batchjob.controller.observed import Observed
-from batchjob.controller.policies import held_before
+from batchjob.controller.policies import held_before, is_undecided
 from batchjob.controller.status import Verdict
 from batchjob.core.items import Before
 from batchjob.core.progress import finished
@@ -33,7 +33,7 @@ def plan_rebuild(seen: Observed, settings: PlanSettings) -> Plan:
         return plan_end(replace(seen, snapshot=None), _no_report(), stop=True)
     before = _before(seen.job)
     again = _what_runs_again(seen.job, before)
-    if is_undecided(seen.job):
+    if may_not_repeat(seen.job):
         return replace(plan_wait(replace(seen, snapshot=None), _held(seen.job)), actions=old_job)
     if held := held_before(seen.job):
         return replace(plan_wait(replace(seen, snapshot=None), held), actions=old_job)
@@ -66,10 +66,9 @@ def _what_runs_again(job: BatchJob, before: Before) -> str:
     return f"every item{place} runs"
 
 
-def is_undecided(job: BatchJob) -> bool:
+def may_not_repeat(job: BatchJob) -> bool:
     """Whether effects could be repeated, and nobody has said since the loss that the run shall go on."""
-    seen_token = job.status.resume_token if job.status else None
-    return job.spec.has_effects_outside and job.spec.resume_token in (None, seen_token)
+    return job.spec.has_effects_outside and is_undecided(job)
 
 
 def _held(job: BatchJob) -> Verdict:

@@ -29,8 +29,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
 from batchjob.controller.parents import build_parent
-from batchjob.controller.plan import POD_FAILURE_POLICY, claim_of
-from batchjob.controller.queueing import held_slots
+from batchjob.controller.plan import POD_FAILURE_POLICY
 from batchjob.controller.queues import Queues
 from batchjob.controller.references import References
 from batchjob.controller.status import seconds_since
@@ -39,7 +38,6 @@ from batchjob.controller.users import Users
 from batchjob.core.items import ENDED
 from batchjob.core.progress import finished
 from batchjob.core.ranges import Pair
-from batchjob.core.reasons import Reason
 from batchjob.core.records import Tally
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import Forbidden, StoreDamaged, StoreNotReady, StoreUnavailable
@@ -146,7 +144,7 @@ class Observer:
         pods = await self._pods(entry) if troubled else []
         started = child is not None or bool(job.status and job.status.store_epoch)
         parent, queue = self._parent(job, now), self._queues.spec(entry.queue)
-        seen = Observed(
+        return Observed(
             job=job,
             inline=entry.inline,
             now=now,
@@ -168,26 +166,8 @@ class Observer:
             since_write_seconds=memory.since_write_seconds(),
             rate=memory.rate(finished(snapshot.counts)) if snapshot else None,
             queue=queue,
+            queue_unreadable=self._queues.is_unreadable(entry.queue),
         )
-        return self._in_line(seen)
-
-    def _in_line(self, seen: Observed) -> Observed:
-        """With its place in its queue, which hears of it here: whether it wants to run, and with how many workers.
-
-        Who wants to run no more, or with fewer workers, keeps what it has until its Job says so: what another gets
-        of it before would be more than the queue allows.
-        """
-        name, uid, claim = seen.job.spec.queue, seen.job.metadata.uid, claim_of(seen)
-        has = held_slots(seen.child)
-        if claim is None and has:
-            return seen
-        keeps = claim and claim._replace(workers=max(claim.workers, has))
-        place = self._queues.place(name, uid, keeps, has=has, rate=seen.rate)
-        if place and claim:
-            place = place._replace(workers=min(place.workers, claim.workers))
-        if place is None or not place.position or place.reason is Reason.QUEUE_PAUSED:
-            return replace(seen, place=place)
-        return replace(seen, place=place, wait_seconds=self._queues.wait_seconds(name, place.position))
 
     def glance(self, entry: Entry, memory: Memory) -> Observed:
         """What is known of a BatchJob without asking anybody."""
@@ -218,11 +198,8 @@ class Observer:
         if self._silent_since is not None and now < self._ask_again_at:
             return None, now - self._silent_since, None
         try:
-            snapshot = await self._store.snapshot(uid)
-        except StoreNotReady:  # the store was restarted and has forgotten our scripts
-            await self._store.load_scripts()
-            snapshot = await self._store.snapshot(uid)
-        except StoreUnavailable as error:
+            snapshot = await self._ask(uid)
+        except (StoreUnavailable, StoreNotReady) as error:  # one that does not let us in is as good as silent
             if self._silent_since is None:
                 self._silent_since = time.monotonic()
                 logger.warning("the store does not answer", error=str(error))
@@ -232,6 +209,13 @@ class Observer:
             return None, None, str(error)
         self._silent_since = None
         return snapshot, None, None
+
+    async def _ask(self, uid: str) -> Snapshot | None:
+        try:
+            return await self._store.snapshot(uid)
+        except StoreNotReady:  # the store was restarted and has forgotten our scripts
+            await self._store.load_scripts()
+            return await self._store.snapshot(uid)
 
     async def _certain(self, job: BatchJob, snapshot: Snapshot | None, memory: Memory) -> list[Pair] | None:
         """What the status should remember in case the store is lost, some seconds old at most."""
@@ -254,10 +238,9 @@ class Observer:
         return build_parent(entry, now) if entry else None
 
     async def _admitted(self, entry: Entry, queue: BatchQueueSpec | None, *, stuck: bool) -> bool:
-        """The Secret is looked for only where pods may be missing it."""
-        if entry.uid not in self._users.present or not self._users.have_told(
-            entry.uid, queue.rate_limits if queue else []
-        ):
+        """The Secret is looked for only where pods may miss it; where limits cannot be read, it keeps those it has."""
+        limits, is_known = queue.rate_limits if queue else [], not self._queues.is_unreadable(entry.queue)
+        if entry.uid not in self._users.present or (is_known and not self._users.have_told(entry.uid, limits)):
             return False
         return not stuck or await self._users.has_secret(entry.namespace, entry.name, entry.uid)
 

@@ -121,7 +121,8 @@ class Observed:
     pods: Trouble | None = None  # why no worker starts; looked for where none does
     leaving: bool = False  # its namespace is being deleted, and the child is in the way
     misconfigured: str | None = None  # what the pod said that ended with EXIT_CONFIGURATION
-    queue: BatchQueueSpec | None = BatchQueueSpec()  # noqa: RUF009 - frozen; None: there is no such queue
+    queue: BatchQueueSpec | None = BatchQueueSpec()  # noqa: RUF009 - frozen; None: there is no such queue that we know
+    queue_unreadable: bool = False  # there is, and what it says is not known
     place: Place | None = None  # in its queue; None: it does not want to run now
     wait_seconds: float | None = None  # until its turn, at the pace of late
     since_write_seconds: float = float("inf")  # since we last wrote the status

@@ -45,7 +45,7 @@ from batchjob.controller.begin import (
     waits_for_queue,
 )
 from batchjob.controller.ending import delete_job, judge, plan_edited, plan_end
-from batchjob.controller.lost import is_undecided, known_epochs, plan_rebuild, say_store_is_silent
+from batchjob.controller.lost import known_epochs, may_not_repeat, plan_rebuild, say_store_is_silent
 from batchjob.controller.manifests import History, Slots, build_job
 from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
 from batchjob.controller.policies import held_before, hold, in_time, plan_overdue, plan_trip
@@ -119,7 +119,7 @@ def claim_of(seen: Observed) -> Claim | None:
     if not epochs:
         return None if is_impossible(seen) or not_yet(seen) else build_claim(seen)
     is_lost = seen.store_silent_seconds is None and not seen.damage and (not snapshot or snapshot.epoch not in epochs)
-    return None if is_lost and (is_undecided(job) or held_before(job)) else build_claim(seen)
+    return None if is_lost and (may_not_repeat(job) or held_before(job)) else build_claim(seen)
 
 
 def _drive(seen: Observed, snapshot: Snapshot, settings: PlanSettings) -> Plan:

@@ -39,7 +39,7 @@ def is_tripped(snapshot: Snapshot) -> bool:
 def hold(job: BatchJob, snapshot: Snapshot) -> Verdict | None:
     """Why the run is held by its circuit breaker until somebody decides; None if it is not."""
     trip = snapshot.tripped
-    if trip is None or not is_tripped(snapshot) or not _is_undecided(job, snapshot.resumed_by):
+    if trip is None or not is_tripped(snapshot) or not is_undecided(job, snapshot.resumed_by):
         return None
     reason = reason_of(trip)
     return Verdict(Phase.SUSPENDED, reason, f"{_describe(trip, snapshot)} {WAYS_OUT[reason]}", stalled=True)
@@ -48,7 +48,7 @@ def hold(job: BatchJob, snapshot: Snapshot) -> Verdict | None:
 def held_before(job: BatchJob) -> Verdict | None:
     """The same of a run that the store has lost since: a loss decides nothing."""
     said = job.status.condition(ConditionType.SUSPENDED) if job.status else None
-    if said is None or said.status != "True" or said.reason not in WAYS_OUT or not _is_undecided(job, None):
+    if said is None or said.status != "True" or said.reason not in WAYS_OUT or not is_undecided(job, None):
         return None
     return Verdict(Phase.SUSPENDED, Reason(said.reason), said.message, stalled=True)
 
@@ -93,7 +93,8 @@ def in_time(seen: Observed, plan: Plan) -> Plan:
     return replace(plan, again_seconds=min(due))
 
 
-def _is_undecided(job: BatchJob, resumed_by: str | None) -> bool:
+def is_undecided(job: BatchJob, resumed_by: str | None = None) -> bool:
+    """Whether nobody has said since it came to a stop that the run shall go on."""
     seen_token = job.status.resume_token if job.status else None
     return job.spec.resume_token in (None, seen_token, resumed_by)
 

@@ -1,21 +1,24 @@
 """What a BatchJob and its queue have to say to each other: may it be here, and what does it want. Pure."""
 
-from typing import Final
-
 from batchjob.api.queue import QueueLimits
 from batchjob.api.run import SourceLimits
 from batchjob.controller.observed import ChildJob, Observed, Trouble
 from batchjob.core.admission import Claim
+from batchjob.core.events import OPEN
 from batchjob.core.rates import items_per_minute
 from batchjob.core.reasons import Reason
 from batchjob.core.slots import wanted_slots
-
-OPEN: Final = ("waiting", "delayed", "active")
 
 
 def refused_by_queue(seen: Observed) -> Trouble | None:
     """Why its queue does not take it; it heals when the queue, or what may change of the BatchJob, does."""
     job, queue, name = seen.job, seen.queue, seen.job.spec.queue
+    if seen.queue_unreadable:
+        message = (
+            f"spec.queueName: this operator cannot read BatchQueue {name}, and lets nothing start in it. Correct the "
+            "BatchQueue, or upgrade the operator."
+        )
+        return Trouble(Reason.QUEUE_NOT_FOUND, message)
     if queue is None:
         message = f"spec.queueName: there is no BatchQueue {name}. Create it, or name another one in a new BatchJob."
         return Trouble(Reason.QUEUE_NOT_FOUND, message)

@@ -15,6 +15,7 @@ from batchjob import log
 from batchjob.api.queue import BatchQueue, BatchQueueSpec
 from batchjob.api.v1alpha1 import JobType
 from batchjob.core.admission import UNLIMITED, Claim, Line, Place, Rules
+from batchjob.core.rates import requests_per_minute
 from batchjob.core.slots import fed_slots
 
 PACE_SECONDS: Final = 3600.0  # over which starts are counted
@@ -30,6 +31,7 @@ class Queues:
         """`tell` is called with the uid of each BatchJob that has something to do or to say now."""
         self._tell = tell
         self._objects: dict[str, BatchQueue] = {}
+        self._unreadable: set[str] = set()  # names of BatchQueues that we never could read
         self._lines: dict[str, Line] = {}
         self._where: dict[str, str] = {}  # uid → queue
         self._starts: dict[str, deque[float]] = {}
@@ -38,13 +40,19 @@ class Queues:
     # ---- what queues say
 
     def spec(self, name: str) -> BatchQueueSpec | None:
-        """What a queue says; None where there is no such queue. Each type has one without any object."""
+        """What a queue says; None where nobody knows, or there is none. Each type has one without any object."""
         if found := self._objects.get(name):
             return found.spec
-        return BatchQueueSpec() if name in set(JobType) else None
+        return BatchQueueSpec() if name in set(JobType) and not self.is_unreadable(name) else None
+
+    def is_unreadable(self, name: str) -> bool:
+        """Whether there is such a BatchQueue and what it says is not known: then nothing starts in it."""
+        return name in self._unreadable
 
     def keep_completed(self, name: str) -> int:
         """How many of a queue's complete BatchJobs keep what they left."""
+        if self.is_unreadable(name):
+            return UNLIMITED  # what goes does not come back
         return (self.spec(name) or BatchQueueSpec()).retention.keep_completed
 
     def objects(self) -> Iterable[BatchQueue]:
@@ -58,17 +66,22 @@ class Queues:
     def seen(self, body: dict[str, Any], gone: bool) -> bool:
         """A BatchQueue changed or went; returns whether that concerns its BatchJobs.
 
-        One that cannot be read (of a newer version) stays as it was.
+        One that cannot be read (of a newer version) stays as it was; where we never knew that, its BatchJobs wait.
         """
         name = body["metadata"]["name"]
         if gone:
+            self._unreadable.discard(name)
             self._objects.pop(name, None)
         else:
             try:
                 found = BatchQueue.parse(body)
             except ValidationError as error:
                 logger.warning("a BatchQueue cannot be read", queue=name, error=str(error))
-                return False
+                if name in self._objects or self.is_unreadable(name):
+                    return False
+                self._unreadable.add(name)
+                return True
+            self._unreadable.discard(name)
             old = self._objects.get(name)
             self._objects[name] = found
             if old and old.spec == found.spec:
@@ -130,7 +143,7 @@ class Queues:
                 self._admit(queue)
 
     def clear(self) -> None:
-        """We lead no longer: whoever leads keeps the lines."""
+        """A lead begins: what an earlier one of ours left in the lines is old."""
         self._lines.clear()
         self._where.clear()
         self._starts.clear()
@@ -178,7 +191,7 @@ class Queues:
 
 def build_rules(spec: BatchQueueSpec) -> Rules:
     """The rules of admission, from what a queue says."""
-    limits = [limit.requests * 60 / limit.per_seconds for limit in spec.rate_limits if limit.requests]
+    limits = requests_per_minute(spec.rate_limits)
     return Rules(
         paused=spec.paused,
         max_active=spec.max_active_jobs or UNLIMITED,

@@ -1,4 +1,4 @@
-"""One look at one BatchJob: observe, plan, carry out; and what becomes of errors.
+"""One look at one BatchJob: observe, take its place in line, plan, carry out; and what becomes of errors.
 
 A look never raises: whatever goes wrong is logged, counted and tried again later, for this BatchJob alone. Some of it
 is an answer and becomes a condition: an object that is none of ours, and what somebody else has to mend (OBSTACLES).
@@ -21,34 +21,30 @@ from batchjob.controller.ending import plan_ended
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.observe import Memory, Observer
-from batchjob.controller.observed import Trouble
+from batchjob.controller.observed import Observed
+from batchjob.controller.obstacles import COMMON, Obstacles, build_trouble, say_unreadable
 from batchjob.controller.plan import make_plan, plan_obstructed
 from batchjob.controller.queueing import held_slots
 from batchjob.controller.queues import Queues
 from batchjob.controller.status import build_invalid_status
-from batchjob.controller.users import NameTaken
+from batchjob.controller.take_place import take_place
 from batchjob.controller.workqueue import Workqueue
 from batchjob.core.reasons import Reason
 from batchjob.errors import (
     BatchJobError,
     Conflict,
-    Forbidden,
     Invalid,
     NotFound,
     StoreDamaged,
     StoreFull,
-    WebhookUnavailable,
 )
 from batchjob.kube import BATCH_JOBS, Kube
 from batchjob.metrics import JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
 
 CROWD: Final = 16  # BatchJobs that wait to be started; of fewer, each says within a second that it was seen
 # What keeps a plan from being made or carried out and is not ours to mend: the reason of the condition, and what to do.
-OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
-    NameTaken: (Reason.NAME_TAKEN, ""),
+OBSTACLES: Final[Obstacles] = COMMON | {
     Invalid: (Reason.REFUSED, " Correct it, in a new BatchJob where it is immutable."),
-    Forbidden: (Reason.REFUSED, " Change the quota, policy, webhook or right that forbids it."),
-    WebhookUnavailable: (Reason.REFUSED, " Tell those who run that webhook; they can mend or remove it."),
     StoreFull: (Reason.STORE_FULL, " Raise the memory of the store, or delete BatchJobs that have ended."),
     StoreDamaged: (Reason.STORE_DAMAGED, " Cancel it, and create it again."),
 }
@@ -148,21 +144,24 @@ class Reconciler:
             self._memories.pop(entry.uid, None)
             return plan_ended(ended, self._settings.linger_seconds)
         try:
-            seen = await self._observer.observe(entry, self._memory(entry))
+            seen = await self._observe(entry)
         except ValidationError as error:
             return _invalid(entry.body, error)
         return self._memory(entry).patient(make_plan(seen, self._settings))
+
+    async def _observe(self, entry: Entry) -> Observed:
+        return take_place(self._queues, await self._observer.observe(entry, self._memory(entry)))
 
     async def _obstructed(self, entry: Entry, error: Exception) -> Plan:
         if entry.body is None:
             raise error  # it has ended: nobody waits for it
         try:
-            seen = await self._observer.observe(entry, self._memory(entry))
+            seen = await self._observe(entry)
         except ValidationError:
             raise error from None  # none of ours: its condition could not be written
         except tuple(OBSTACLES):  # it is in the way of looking, too
             seen = self._observer.glance(entry, self._memory(entry))
-        plan = plan_obstructed(seen, build_trouble(error), self._settings.pace)
+        plan = plan_obstructed(seen, build_trouble(error, OBSTACLES), self._settings.pace)
         await self._carry_out(entry, plan)
         return plan
 
@@ -205,16 +204,9 @@ class Reconciler:
         return self._memories.setdefault(entry.uid, Memory())
 
 
-def build_trouble(error: Exception) -> Trouble:
-    """What an obstacle means to the user."""
-    reason, hint = next(known for kind, known in OBSTACLES.items() if isinstance(error, kind))
-    return Trouble(reason, f"{str(error).rstrip('.')}.{hint}")
-
-
 def _invalid(body: dict[str, Any], error: ValidationError) -> Plan:
     """An object that the API server took and we cannot read: written by a newer version, or past its schema."""
     old = read_leniently(BatchJobStatus, body.get("status")) or BatchJobStatus()
-    where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
-    message = f"This operator cannot read the BatchJob: {where}. Mend it, or upgrade the operator."
+    message = say_unreadable("BatchJob", error)
     status = build_invalid_status(old, body["metadata"].get("generation", 0), message, datetime.now(UTC))
     return Plan(status=status if status != old else None)

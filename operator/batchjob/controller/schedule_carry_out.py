@@ -12,6 +12,7 @@ from batchjob.api.schedule import SCHEDULE_KIND
 from batchjob.controller.events import Events
 from batchjob.controller.informer import Informer, controller_uid
 from batchjob.controller.observed import Trouble
+from batchjob.controller.obstacles import COMMON, Obstacles, build_trouble
 from batchjob.controller.schedule_actions import (
     ChangeCronJob,
     DeleteCronJob,
@@ -22,19 +23,16 @@ from batchjob.controller.schedule_actions import (
     Tell,
     TellJob,
 )
+from batchjob.controller.schedule_manifests import parts_of
 from batchjob.controller.schedule_observed import SeenSchedule, read_run
 from batchjob.controller.schedule_plan import SchedulePlan
-from batchjob.controller.users import NameTaken
 from batchjob.core.reasons import Reason
-from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, Invalid, WebhookUnavailable
+from batchjob.errors import AlreadyExists, Invalid, NameTaken
 from batchjob.kube import BATCH_JOBS, CRON_JOBS, JOBS, Kube, Regarding, Resource
 
 # What keeps a step from being taken and is not ours to mend: the reason of the condition, and what to do.
-OBSTACLES: Final[dict[type[BatchJobError], tuple[Reason, str]]] = {
-    NameTaken: (Reason.NAME_TAKEN, ""),
+OBSTACLES: Final[Obstacles] = COMMON | {
     Invalid: (Reason.REFUSED, " Correct the spec: runs that wait for it are made then."),
-    Forbidden: (Reason.REFUSED, " Change the quota, policy, webhook or right that forbids it."),
-    WebhookUnavailable: (Reason.REFUSED, " Tell those who run that webhook; they can mend or remove it."),
 }
 
 logger = log.get(__name__)
@@ -57,7 +55,7 @@ class CarryOutSchedule:
                 try:
                     await self._do(seen, action)
                 except tuple(OBSTACLES) as error:
-                    trouble = trouble or _trouble(error)
+                    trouble = trouble or build_trouble(error, OBSTACLES)
                     undone.append(action)
                     break
         return trouble, undone
@@ -73,8 +71,7 @@ class CarryOutSchedule:
                     CRON_JOBS, _without_nulls(manifest), lambda found: controller_uid(found) == metadata.uid
                 )
                 if there is not None:  # its label was taken away, or our copy is behind
-                    parts = {"metadata": {"labels": manifest["metadata"]["labels"]}, "spec": manifest["spec"]}
-                    await self._patch(CRON_JOBS, there["metadata"], parts)
+                    await self._patch(CRON_JOBS, there["metadata"], parts_of(manifest))
             case ChangeCronJob(name, change, version):
                 await self._patch(CRON_JOBS, _at(metadata.namespace, name, version), change)
             case DeleteCronJob(name, uid):
@@ -130,8 +127,3 @@ def _at(namespace: str, name: str, version: str) -> dict[str, Any]:
 
 def _without_nulls(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**manifest, "spec": {name: value for name, value in manifest["spec"].items() if value is not None}}
-
-
-def _trouble(error: BatchJobError) -> Trouble:
-    reason, hint = next(known for kind, known in OBSTACLES.items() if isinstance(error, kind))
-    return Trouble(reason, f"{str(error).rstrip('.')}.{hint}")

@@ -35,6 +35,11 @@ def run_name(schedule: str, job_name: str, at: datetime | None) -> str:
     return f"{plain[: MAX_NAME - HASH_LENGTH - 1].rstrip('-')}-{_digest(job_name)}"
 
 
+def parts_of(cron_job: dict[str, Any]) -> dict[str, Any]:
+    """What of a CronJob is ours to set back."""
+    return {"metadata": {"labels": cron_job["metadata"]["labels"]}, "spec": cron_job["spec"]}
+
+
 def build_cron_job(schedule: BatchSchedule, text: str, image: str) -> dict[str, Any]:
     """The CronJob of one cron string. None stands for a field that has to be absent."""
     metadata, spec = schedule.metadata, schedule.spec

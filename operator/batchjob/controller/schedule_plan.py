@@ -33,6 +33,7 @@ from batchjob.controller.schedule_manifests import (
     job_begun,
     job_complete,
     job_failed,
+    parts_of,
 )
 from batchjob.controller.schedule_observed import SeenCronJob, SeenJob, SeenRun, SeenSchedule
 from batchjob.controller.status import format_time
@@ -121,7 +122,7 @@ def _cron_jobs(seen: SeenSchedule) -> Iterator[Step]:
     for text in seen.schedule.spec.schedules:
         wanted = build_cron_job(seen.schedule, text, seen.image)
         one = there.get(wanted["metadata"]["name"])
-        parts = {"metadata": {"labels": wanted["metadata"]["labels"]}, "spec": wanted["spec"]}
+        parts = parts_of(wanted)
         if one is None:
             yield Step((MakeCronJob(wanted),))
         elif not fits(one.body, parts):

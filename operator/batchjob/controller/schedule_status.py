@@ -15,7 +15,7 @@ from batchjob.controller.schedule_actions import MakeJob, ScheduleAction
 from batchjob.controller.schedule_manifests import cron_job_name
 from batchjob.controller.schedule_observed import SeenSchedule
 from batchjob.controller.schedule_plan import SchedulePlan
-from batchjob.controller.status import MESSAGE_LIMIT, clip, format_time
+from batchjob.controller.status import MESSAGE_LIMIT, clip, format_time, transition_time
 from batchjob.core.reasons import Reason
 
 SUSPENDED = "spec.suspend is true. Set it to false to go on: the last run that was missed is made at once."
@@ -103,16 +103,13 @@ def _conditions(old: BatchScheduleStatus, generation: int, now: datetime, holds:
     for kind in ScheduleConditionType:
         held = holds.get(kind)
         status = "True" if held else "False"
-        before = old.condition(kind)
         found.append(
             Condition(
                 type=kind,
                 status=status,
                 reason=held.reason if held else otherwise,
                 message=clip(held.message if held else "", MESSAGE_LIMIT),
-                last_transition_time=before.last_transition_time
-                if before and before.status == status
-                else format_time(now),
+                last_transition_time=transition_time(old.condition(kind), status, now),
                 observed_generation=generation,
             )
         )

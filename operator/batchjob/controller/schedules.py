@@ -17,6 +17,7 @@ from batchjob.api.status import read_leniently
 from batchjob.controller.events import Events
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid, object_key
 from batchjob.controller.notes import notes_of
+from batchjob.controller.obstacles import say_unreadable
 from batchjob.controller.schedule_carry_out import CarryOutSchedule
 from batchjob.controller.schedule_observed import (
     SeenJob,
@@ -185,8 +186,7 @@ class Schedules:
     async def _say_unreadable(self, body: dict[str, Any], error: ValidationError) -> None:
         """The API server took it and we cannot read it: written by a newer version, or past its schema."""
         old = read_leniently(BatchScheduleStatus, body.get("status")) or BatchScheduleStatus()
-        where = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:3])
-        message = f"This operator cannot read the BatchSchedule: {where}. Mend it, or upgrade the operator."
+        message = say_unreadable(SCHEDULE_KIND, error)
         status = build_unreadable_status(old, body["metadata"].get("generation", 0), datetime.now(UTC), message)
         if status != old:
             await self._write(body, old, status)

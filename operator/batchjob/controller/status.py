@@ -216,9 +216,14 @@ def _condition(
         status=status,
         reason=verdict.reason,
         message=clip(verdict.message, MESSAGE_LIMIT) if holds else "",
-        last_transition_time=before.last_transition_time if before and before.status == status else format_time(now),
+        last_transition_time=transition_time(before, status, now),
         observed_generation=generation,
     )
+
+
+def transition_time(before: Condition | None, status: str, now: datetime) -> str:
+    """Since when a condition has this status."""
+    return before.last_transition_time if before and before.status == status else format_time(now)
 
 
 def _from_store(snapshot: Snapshot, spec: BatchJobSpec) -> dict[str, Any]:

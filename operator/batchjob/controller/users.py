@@ -14,7 +14,7 @@ from batchjob.controller.informer import controller_uid
 from batchjob.controller.manifests import build_secret, decode, encode, secret_name
 from batchjob.core.cache import cache_name
 from batchjob.core.rates import keys_of
-from batchjob.errors import AlreadyExists, BatchJobError, Forbidden, NotFound
+from batchjob.errors import AlreadyExists, Forbidden, NameTaken, NotFound
 from batchjob.kube import SECRETS, Kube
 from batchjob.store import Store, user_name
 
@@ -25,10 +25,6 @@ class Credentials(NamedTuple):
     password: str
     run: Run
     version: str | None = None  # of the Secret, where it was read
-
-
-class NameTaken(BatchJobError):
-    """A name that a run needs belongs to an object that is not ours."""
 
 
 class Users:

@@ -103,10 +103,14 @@ def _requests_per_minute(spec: BatchJobSpec) -> int | None:
     return spec.ai_batch.model.requests_per_minute if spec.ai_batch else None
 
 
+def requests_per_minute(limits: Iterable[RateLimit]) -> list[float]:
+    """Of the limits that count requests."""
+    return [limit.requests * 60 / limit.per_seconds for limit in limits if limit.requests is not None]
+
+
 def items_per_minute(spec: BatchJobSpec, of_queue: Iterable[RateLimit]) -> float | None:
     """Items that may start in a minute; None: any number."""
     own = _requests_per_minute(spec)
     if own and spec.ai_batch:
         own *= spec.ai_batch.items_per_request
-    limits = [limit.requests * 60 / limit.per_seconds for limit in of_queue if limit.requests is not None]
-    return min([*limits, *([own] if own else [])], default=None)
+    return min([*requests_per_minute(of_queue), *([own] if own else [])], default=None)
