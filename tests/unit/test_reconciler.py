@@ -6,8 +6,10 @@ from typing import Any
 from unittest.mock import AsyncMock, Mock, call
 
 import pytest
+from pydantic import ValidationError
 
 from batchjob.api.status import BatchJobStatus, ConditionType, Phase
+from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import CreateJob, Plan, SetSlots
 from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.informer import ObjectKey
@@ -18,6 +20,7 @@ from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import CROWD, OBSTACLES, Reconciler
 from batchjob.controller.record import build_record
 from batchjob.controller.workqueue import Workqueue
+from batchjob.core.admission import Claim
 from batchjob.errors import BatchJobError, Conflict, Forbidden, Invalid, NotFound, StoreFull
 from batchjob.kube import JOBS
 from tests.support.plan_world import NAME, SETTINGS, UID, World, condition
@@ -40,8 +43,8 @@ class Stage:
         observer = AsyncMock()
         observer.observe.side_effect = lambda *_: self.world.observe()
         carry_out = AsyncMock(side_effect=self._carry_out)
-        queues = Queues(lambda _: None)
-        self._reconciler = Reconciler(Mock(), known, self.queue, observer, carry_out, queues, SETTINGS)
+        self.entry, self.observer, self.queues = entry, observer, Queues(lambda _: None)
+        self._reconciler = Reconciler(Mock(), known, self.queue, observer, carry_out, self.queues, SETTINGS)
 
     async def _carry_out(self, _: Any, plan: Any) -> set[ObjectKey]:
         for action in plan.actions:
@@ -226,3 +229,16 @@ async def test_what_is_forbidden_while_looking_is_a_condition_too() -> None:
         "True", "Refused", "pods is forbidden. Change the quota, policy, webhook or right that forbids it.",
     )  # fmt: skip
     assert stage.queue.expects(KEY), "it is tried again"
+
+
+async def test_one_that_waited_and_cannot_be_read_any_more_leaves_the_line() -> None:
+    stage = Stage()
+    stage.queues.expect("custom", Claim(5, "2026-01-01T00:00:00Z", UID, "namespace team", 1))
+    stage.entry.phase = Phase.QUEUED
+    stage.entry.body = {"metadata": {"generation": 3}, "status": {}}
+    with pytest.raises(ValidationError) as found:
+        BatchJob.parse({"metadata": {}, "spec": {"type": "of a newer version"}})
+    stage.observer.observe.side_effect = found.value
+    await stage.look()
+    assert stage.queues.line("custom").waiting == 0
+    assert condition(stage.world.status, ConditionType.STALLED)[:2] == ("True", "InvalidSpec")

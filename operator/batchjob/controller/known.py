@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from batchjob.api.status import ConditionType
+from batchjob.api.status import ConditionType, Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.informer import GONE_KEPT, ObjectKey, object_key
 from batchjob.controller.light import Inline, inline_of, lighten

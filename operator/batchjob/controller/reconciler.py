@@ -146,6 +146,8 @@ class Reconciler:
         try:
             seen = await self._observe(entry)
         except ValidationError as error:
+            if entry.phase == Phase.QUEUED:  # an earlier leader could read it: here it keeps nobody waiting
+                self._queues.forget(entry.uid)
             return _invalid(entry.body, error)
         return self._memory(entry).patient(make_plan(seen, self._settings))
 

@@ -31,9 +31,10 @@ def restore(queues: Queues, known: KnownBatchJobs, jobs: Informer) -> None:
         found = list(jobs.owned_by(entry.namespace, entry.uid))
         child = found and newest_child(found, entry.name, entry.uid, entry.jobs_created, now)
         workers = held_slots(child or None)
-        if (workers or entry.phase in RUNNING) and (queue := queues.spec(entry.queue)):
+        queue = queues.spec(entry.queue)
+        if queue and (workers or entry.phase in RUNNING):
             _restore(queues, queue, entry, workers)
-        elif entry.position and entry.body is not None:
+        elif queue and entry.position and entry.body is not None:
             _expect(queues, entry, entry.body)
 
 
