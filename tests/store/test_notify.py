@@ -12,12 +12,12 @@ from standardwebhooks.webhooks import Webhook
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notifications import Delivery, DeliveryState, Notification
 from batchjob.api.v1alpha1 import BatchJob
-from batchjob.controller import webhooks
-from batchjob.controller.destinations import Destinations, trusting
-from batchjob.controller.mails import Server, send
-from batchjob.controller.notices import addressed
-from batchjob.controller.receivers import Receivers
-from batchjob.controller.webhooks import post
+from batchjob.controller.notify import webhooks
+from batchjob.controller.notify.destinations import Destinations, trusting
+from batchjob.controller.notify.mails import Server, send
+from batchjob.controller.notify.notices import addressed
+from batchjob.controller.notify.receivers import Receivers
+from batchjob.controller.notify.webhooks import post
 from batchjob.errors import ConfigurationError, Forbidden, NotFound
 from batchjob.kube import Resource
 from tests.support.neighbours.client import Neighbours

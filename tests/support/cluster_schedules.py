@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kubernetes.client import BatchV1Api, CustomObjectsApi
 
-from batchjob.controller.schedule_manifests import cron_job_name, run_name
+from batchjob.controller.schedules.manifests import cron_job_name, run_name
 from tests.support.cluster_jobs import BATCH_JOBS, LOOK_SECONDS, api_client
 from tests.support.kubectl import Kubectl, wait_until
 from tests.support.manifests import API_VERSION, inline, noop

@@ -11,7 +11,7 @@ from typing import Any
 from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus, ScheduleConditionType
 from batchjob.controller.actions import Note
 from batchjob.controller.observed import Trouble
-from batchjob.controller.schedule_actions import (
+from batchjob.controller.schedules.actions import (
     ChangeCronJob,
     DeleteCronJob,
     MakeCronJob,
@@ -21,10 +21,10 @@ from batchjob.controller.schedule_actions import (
     Tell,
     TellJob,
 )
-from batchjob.controller.schedule_manifests import CAUGHT_UP, JOB_TIME, build_missed_job, cron_job_name
-from batchjob.controller.schedule_observed import SeenSchedule, read_cron_job, read_job, read_run
-from batchjob.controller.schedule_plan import SchedulePlan, plan_schedule
-from batchjob.controller.schedule_status import build_schedule_status
+from batchjob.controller.schedules.manifests import CAUGHT_UP, JOB_TIME, build_missed_job, cron_job_name
+from batchjob.controller.schedules.observed import SeenSchedule, read_cron_job, read_job, read_run
+from batchjob.controller.schedules.plan import SchedulePlan, plan_schedule
+from batchjob.controller.schedules.status import build_schedule_status
 from batchjob.core.reasons import Reason
 from batchjob.core.zones import find_zone
 from tests.support.manifests import inline, noop

@@ -13,10 +13,10 @@ import pytest
 
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notifications import DeliveryState
-from batchjob.controller import destinations, mails
-from batchjob.controller.destinations import Destinations
-from batchjob.controller.mails import Server, judge, send
-from batchjob.controller.notices import Outcome
+from batchjob.controller.notify import destinations, mails
+from batchjob.controller.notify.destinations import Destinations
+from batchjob.controller.notify.mails import Server, judge, send
+from batchjob.controller.notify.notices import Outcome
 from batchjob.core.smtp import WORDS, quoted
 from batchjob.errors import ConfigurationError
 

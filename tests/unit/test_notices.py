@@ -8,8 +8,8 @@ import pytest
 from batchjob.api.notifications import Delivery, DeliveryState, Notification
 from batchjob.api.notify import Mail, Webhook
 from batchjob.api.status import BatchJobStatus, ConditionType, Phase
-from batchjob.controller.mails import build_mail
-from batchjob.controller.notices import (
+from batchjob.controller.notify.mails import build_mail
+from batchjob.controller.notify.notices import (
     Outcome,
     addressed,
     attempted,

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from batchjob.controller import destinations
-from batchjob.controller.destinations import LOOKUPS, LOOKUPS_OF_ONE, Destinations
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import KnownBatchJobs
-from batchjob.controller.outbox import OF_A_NAMESPACE, WORKERS, Outbox, OutboxSettings
-from batchjob.controller.places import Places
+from batchjob.controller.notify import destinations
+from batchjob.controller.notify.destinations import LOOKUPS, LOOKUPS_OF_ONE, Destinations
+from batchjob.controller.notify.outbox import OF_A_NAMESPACE, WORKERS, Outbox, OutboxSettings
+from batchjob.controller.notify.places import Places
 
 LATE = 10  # seconds, in which nothing here takes any
 

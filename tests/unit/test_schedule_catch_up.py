@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchjob.api.schedule import ScheduleConditionType
-from batchjob.controller.schedule_actions import MakeRun, Tell
-from batchjob.controller.schedule_plan import MAX_MISSED, plan_schedule
+from batchjob.controller.schedules.actions import MakeRun, Tell
+from batchjob.controller.schedules.plan import MAX_MISSED, plan_schedule
 from batchjob.core.reasons import Reason
 from tests.support.schedule_world import HOURLY, ScheduleWorld, condition, missed, run, times_of_jobs, world
 

@@ -15,16 +15,16 @@ from batchjob.api.base import MAX_NAME
 from batchjob.api.schedule import MAX_SCHEDULE_NAME, ScheduleConditionType
 from batchjob.api.v1alpha1 import SCHEDULED_AT
 from batchjob.controller.observed import Trouble
-from batchjob.controller.schedule_actions import MakeCronJob, MakeJob, MakeRun
-from batchjob.controller.schedule_manifests import (
+from batchjob.controller.schedules.actions import MakeCronJob, MakeJob, MakeRun
+from batchjob.controller.schedules.manifests import (
     JOB_MANAGER,
     JOB_TIME,
     cron_job_name,
     fits,
     run_name,
 )
-from batchjob.controller.schedule_plan import plan_schedule
-from batchjob.controller.schedule_status import build_schedule_status
+from batchjob.controller.schedules.plan import plan_schedule
+from batchjob.controller.schedules.status import build_schedule_status
 from batchjob.core.reasons import Reason
 from batchjob.core.schedule_runs import IN_TURN, SCHEDULE_LABEL
 from tests.support.schedule_world import (

@@ -7,7 +7,7 @@ import pytest
 from batchjob.api.v1alpha1 import SCHEDULED_AT
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, build_entry
-from batchjob.controller.turns import Turns
+from batchjob.controller.schedules.turns import Turns
 from batchjob.core.schedule_runs import IN_TURN, SCHEDULE_LABEL
 from batchjob.errors import BatchJobError
 

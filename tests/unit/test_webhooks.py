@@ -7,8 +7,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from batchjob.api.notifications import DeliveryState
-from batchjob.controller.destinations import Destinations, trusting
-from batchjob.controller.webhooks import build_headers, judge, post
+from batchjob.controller.notify.destinations import Destinations, trusting
+from batchjob.controller.notify.webhooks import build_headers, judge, post
 from batchjob.errors import ConfigurationError
 
 # The vector of the specification's own libraries.

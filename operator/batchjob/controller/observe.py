@@ -32,8 +32,8 @@ from batchjob.controller.parents import build_parent
 from batchjob.controller.plan import POD_FAILURE_POLICY
 from batchjob.controller.queues import Queues
 from batchjob.controller.references import References
+from batchjob.controller.schedules.turns import Turns
 from batchjob.controller.status import seconds_since
-from batchjob.controller.turns import Turns
 from batchjob.controller.users import Users
 from batchjob.core.items import ENDED
 from batchjob.core.progress import finished

@@ -25,15 +25,15 @@ from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.leader import Leader, LeaseSettings
 from batchjob.controller.live import Live
 from batchjob.controller.manifests import SELECTOR, PodSettings
+from batchjob.controller.notify.outbox import Outbox, OutboxSettings
 from batchjob.controller.observe import Observer
-from batchjob.controller.outbox import Outbox, OutboxSettings
 from batchjob.controller.probes import serve_probes
 from batchjob.controller.queue_status import QueueStatus, delayed
 from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
 from batchjob.controller.retention import Keeping
-from batchjob.controller.schedules import Schedules
+from batchjob.controller.schedules.reconciler import Schedules
 from batchjob.controller.series import Series
 from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace

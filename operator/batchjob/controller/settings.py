@@ -9,7 +9,7 @@ from pydantic_settings import NoDecode
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notify import Address
 from batchjob.controller.leader import lease_duration
-from batchjob.controller.mails import Server
+from batchjob.controller.notify.mails import Server
 from batchjob.errors import ConfigurationError
 from batchjob.store.settings import PREFIX, StoreSettings
 

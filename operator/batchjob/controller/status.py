@@ -23,7 +23,7 @@ from batchjob.api.v1alpha1 import BatchJobSpec
 from batchjob.controller.actions import Note, Plan
 from batchjob.controller.manifests import UID_LABEL
 from batchjob.controller.notes import notes_of
-from batchjob.controller.notices import dropped, with_notices
+from batchjob.controller.notify.notices import dropped, with_notices
 from batchjob.controller.observed import Observed
 from batchjob.core.admission import is_news
 from batchjob.core.cost import with_cost

@@ -17,14 +17,14 @@ from typing import Any, Final
 from batchjob import log
 from batchjob.api.notifications import Delivery, DeliveryState, Notification
 from batchjob.api.v1alpha1 import KIND, BatchJob
-from batchjob.controller.destinations import Destinations, Network
 from batchjob.controller.events import Events
 from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, KnownBatchJobs
-from batchjob.controller.mails import Server
-from batchjob.controller.notices import Outcome, addressed, attempted, build_note, due, merged
-from batchjob.controller.places import Places
-from batchjob.controller.receivers import Receivers
+from batchjob.controller.notify.destinations import Destinations, Network
+from batchjob.controller.notify.mails import Server
+from batchjob.controller.notify.notices import Outcome, addressed, attempted, build_note, due, merged
+from batchjob.controller.notify.places import Places
+from batchjob.controller.notify.receivers import Receivers
 from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import BatchJobError, Conflict, NotFound
 from batchjob.kube import BATCH_JOBS, Kube, Regarding

@@ -18,8 +18,8 @@ import aiosmtplib
 
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notifications import DeliveryState, Notification
-from batchjob.controller.destinations import Destinations, trusting
-from batchjob.controller.notices import Outcome
+from batchjob.controller.notify.destinations import Destinations, trusting
+from batchjob.controller.notify.notices import Outcome
 from batchjob.core.smtp import PERMANENT, quoted, refuses_login
 
 SECONDS: Final = 30.0  # for all of an attempt

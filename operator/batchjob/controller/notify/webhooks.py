@@ -22,8 +22,8 @@ from standardwebhooks.webhooks import Webhook as Signer
 from yarl import URL
 
 from batchjob.api.notifications import DeliveryState
-from batchjob.controller.destinations import Destinations
-from batchjob.controller.notices import Outcome
+from batchjob.controller.notify.destinations import Destinations
+from batchjob.controller.notify.notices import Outcome
 from batchjob.errors import ConfigurationError
 
 SECONDS: Final = 20.0  # for all of an attempt; the specification asks for 15 to 30

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from batchjob.api.notifications import Delivery, DeliveryState, Notification
 from batchjob.api.notify import Mail, Webhook
 from batchjob.api.v1alpha1 import BatchJob
-from batchjob.controller.destinations import Destinations, trusting
-from batchjob.controller.mails import Server, build_mail, send
-from batchjob.controller.notices import Outcome, build_body, encode_body, receiver_of
-from batchjob.controller.webhooks import build_headers, post
+from batchjob.controller.notify.destinations import Destinations, trusting
+from batchjob.controller.notify.mails import Server, build_mail, send
+from batchjob.controller.notify.notices import Outcome, build_body, encode_body, receiver_of
+from batchjob.controller.notify.webhooks import build_headers, post
 from batchjob.errors import ConfigurationError, KubernetesError, NotFound
 from batchjob.kube import CONFIG_MAPS, SECRETS, Kube, Resource
 

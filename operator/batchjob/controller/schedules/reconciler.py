@@ -18,8 +18,8 @@ from batchjob.controller.events import Events
 from batchjob.controller.informer import Informer, ObjectKey, controller_uid, object_key
 from batchjob.controller.notes import notes_of
 from batchjob.controller.obstacles import say_unreadable
-from batchjob.controller.schedule_carry_out import CarryOutSchedule
-from batchjob.controller.schedule_observed import (
+from batchjob.controller.schedules.carry_out import CarryOutSchedule
+from batchjob.controller.schedules.observed import (
     SeenJob,
     SeenRun,
     SeenSchedule,
@@ -28,9 +28,9 @@ from batchjob.controller.schedule_observed import (
     read_run,
     shorten_run,
 )
-from batchjob.controller.schedule_plan import plan_schedule
-from batchjob.controller.schedule_status import build_schedule_status, build_unreadable_status
-from batchjob.controller.turns import Turns, schedule_of
+from batchjob.controller.schedules.plan import plan_schedule
+from batchjob.controller.schedules.status import build_schedule_status, build_unreadable_status
+from batchjob.controller.schedules.turns import Turns, schedule_of
 from batchjob.controller.workqueue import Workqueue
 from batchjob.core.schedule_runs import SCHEDULE_LABEL
 from batchjob.errors import BatchJobError, Conflict, NotFound

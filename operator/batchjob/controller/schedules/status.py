@@ -11,10 +11,10 @@ from batchjob.api.schedule import (
 )
 from batchjob.api.status import Condition
 from batchjob.controller.observed import Trouble
-from batchjob.controller.schedule_actions import MakeJob, ScheduleAction
-from batchjob.controller.schedule_manifests import cron_job_name
-from batchjob.controller.schedule_observed import SeenSchedule
-from batchjob.controller.schedule_plan import SchedulePlan
+from batchjob.controller.schedules.actions import MakeJob, ScheduleAction
+from batchjob.controller.schedules.manifests import cron_job_name
+from batchjob.controller.schedules.observed import SeenSchedule
+from batchjob.controller.schedules.plan import SchedulePlan
 from batchjob.controller.status import MESSAGE_LIMIT, clip, format_time, transition_time
 from batchjob.core.reasons import Reason
 

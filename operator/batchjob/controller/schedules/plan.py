@@ -14,7 +14,7 @@ from typing import Any, Final
 from batchjob.api.schedule import BatchScheduleStatus, ConcurrencyPolicy, ScheduleConditionType
 from batchjob.controller.actions import Note
 from batchjob.controller.observed import Trouble
-from batchjob.controller.schedule_actions import (
+from batchjob.controller.schedules.actions import (
     ChangeCronJob,
     DeleteCronJob,
     MakeCronJob,
@@ -24,7 +24,7 @@ from batchjob.controller.schedule_actions import (
     Tell,
     TellJob,
 )
-from batchjob.controller.schedule_manifests import (
+from batchjob.controller.schedules.manifests import (
     build_cron_job,
     build_missed_job,
     build_run_of,
@@ -35,7 +35,7 @@ from batchjob.controller.schedule_manifests import (
     job_failed,
     parts_of,
 )
-from batchjob.controller.schedule_observed import SeenCronJob, SeenJob, SeenRun, SeenSchedule
+from batchjob.controller.schedules.observed import SeenCronJob, SeenJob, SeenRun, SeenSchedule
 from batchjob.controller.status import format_time
 from batchjob.core.cron import Cron
 from batchjob.core.reasons import Reason

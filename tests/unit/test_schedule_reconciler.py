@@ -5,9 +5,9 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from batchjob.controller.schedule_manifests import JOB_MANAGER, JOB_TIME
-from batchjob.controller.schedule_observed import read_job, read_run, shorten_run
-from batchjob.controller.schedules import Schedules
+from batchjob.controller.schedules.manifests import JOB_MANAGER, JOB_TIME
+from batchjob.controller.schedules.observed import read_job, read_run, shorten_run
+from batchjob.controller.schedules.reconciler import Schedules
 
 CREATED = "2026-01-01T00:00:00Z"
 

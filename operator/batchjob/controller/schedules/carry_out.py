@@ -13,7 +13,7 @@ from batchjob.controller.events import Events
 from batchjob.controller.informer import Informer, controller_uid
 from batchjob.controller.observed import Trouble
 from batchjob.controller.obstacles import COMMON, Obstacles, build_trouble
-from batchjob.controller.schedule_actions import (
+from batchjob.controller.schedules.actions import (
     ChangeCronJob,
     DeleteCronJob,
     MakeCronJob,
@@ -23,9 +23,9 @@ from batchjob.controller.schedule_actions import (
     Tell,
     TellJob,
 )
-from batchjob.controller.schedule_manifests import parts_of
-from batchjob.controller.schedule_observed import SeenSchedule, read_run
-from batchjob.controller.schedule_plan import SchedulePlan
+from batchjob.controller.schedules.manifests import parts_of
+from batchjob.controller.schedules.observed import SeenSchedule, read_run
+from batchjob.controller.schedules.plan import SchedulePlan
 from batchjob.core.reasons import Reason
 from batchjob.errors import AlreadyExists, Invalid, NameTaken
 from batchjob.kube import BATCH_JOBS, CRON_JOBS, JOBS, Kube, Regarding, Resource

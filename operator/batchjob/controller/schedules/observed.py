@@ -8,7 +8,7 @@ from typing import Any
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.status import ConditionType, Phase
 from batchjob.controller.light import lighten
-from batchjob.controller.schedule_manifests import CAUGHT_UP, JOB_MANAGER, JOB_TIME, run_name
+from batchjob.controller.schedules.manifests import CAUGHT_UP, JOB_MANAGER, JOB_TIME, run_name
 from batchjob.core.phases import TERMINAL
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from batchjob.api.v1alpha1 import SCHEDULED_AT
 from batchjob.controller.informer import Informer, ObjectKey, object_key
 from batchjob.controller.known import Entry
-from batchjob.controller.schedule_manifests import run_name
+from batchjob.controller.schedules.manifests import run_name
 from batchjob.core.phases import TERMINAL
 from batchjob.core.schedule_runs import IN_TURN, SCHEDULE_LABEL
 from batchjob.errors import BatchJobError
