@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from batchjob.api.base import API_VERSION, GROUP
-from batchjob.api.schedule import BatchSchedule, ConcurrencyPolicy
+from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, ConcurrencyPolicy
 from batchjob.api.v1alpha1 import KIND, SCHEDULED_AT
 
 SCHEDULE_LABEL: Final = f"{GROUP}/schedule"  # on CronJobs, Jobs and BatchJobs: the name of the BatchSchedule
@@ -36,3 +36,16 @@ def build_run(
         },
         "spec": spec,
     }
+
+
+def build_run_now(schedule: BatchSchedule, template: dict[str, Any], at: datetime, kept_seconds: int) -> dict[str, Any]:
+    """The BatchJob of a schedule that somebody wants now.
+
+    As the operator makes them, but without a Job: to make Jobs is a right to run anything, which the gateway does not
+    have. So the schedule itself owns it, Forbid, Replace and the history limits do not count it, and it has a TTL.
+    """
+    metadata = schedule.metadata
+    owner = {"apiVersion": API_VERSION, "kind": SCHEDULE_KIND, "name": metadata.name, "uid": metadata.uid}
+    name = f"{metadata.name}-{at.astimezone(UTC):%Y%m%d%H%M%S}"  # to the second: those of its times are to the minute
+    run = build_run(schedule, template, name, at, owner)
+    return run | {"spec": {"ttlSecondsAfterFinished": kept_seconds, **run["spec"]}}

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from batchjob.api.v1alpha1 import BatchJob
+from batchjob.core.actions import Action
 from batchjob.core.phases import is_terminal
 from batchjob.errors import NotFound
 from batchjob.gateway import changes
 from batchjob.gateway.access import Caller
-from batchjob.gateway.actions import Action
 from batchjob.gateway.bodies import read_optional
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
 from batchjob.gateway.limits import CHANGES, READS, SUBMITS

@@ -4,9 +4,9 @@ import secrets
 from typing import Any, NamedTuple
 
 from batchjob.api.v1alpha1 import KIND, BatchJob
+from batchjob.core.actions import Action, build_change, build_redrive, redrive_name
 from batchjob.errors import AlreadyExists, Invalid, NotFound
 from batchjob.gateway.access import Caller
-from batchjob.gateway.actions import Action, build_change, build_redrive, redrive_name
 from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.problems import KEY_REUSED, Problem

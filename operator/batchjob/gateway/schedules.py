@@ -1,7 +1,6 @@
 """Routes of schedules: BatchJobs at the times of cron strings, of their owner or, for admins, of all."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -9,8 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from batchjob.api.base import API_VERSION
-from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleSpec
-from batchjob.core.schedule_runs import build_run
+from batchjob.api.schedule import SCHEDULE_KIND, BatchScheduleSpec
 from batchjob.errors import Invalid
 from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.bodies import read_object
@@ -64,19 +62,6 @@ async def create(request: Request, caller: CallerOf, doors: DoorsOf) -> Response
     view = schedule_view(made)
     acted(Deed("create", SCHEDULE_KIND, made["metadata"], view["owner"]))
     return JSONResponse({"success": True, "schedule": view}, 201)
-
-
-def build_run_now(schedule: BatchSchedule, template: dict[str, Any], at: datetime) -> dict[str, Any]:
-    """The BatchJob of a schedule that somebody wants now. Pure.
-
-    As the operator makes them, but without a Job: to make Jobs is a right to run anything, which the gateway does not
-    have. So the schedule itself owns it, Forbid, Replace and the history limits do not count it, and it has a TTL.
-    """
-    metadata = schedule.metadata
-    owner = {"apiVersion": API_VERSION, "kind": SCHEDULE_KIND, "name": metadata.name, "uid": metadata.uid}
-    name = f"{metadata.name}-{at.astimezone(UTC):%Y%m%d%H%M%S}"  # to the second: those of its times are to the minute
-    run = build_run(schedule, template, name, at, owner)
-    return run | {"spec": {"ttlSecondsAfterFinished": KEPT_SECONDS, **run["spec"]}}
 
 
 def build_schedule(body: dict[str, Any], who: str, namespace: str) -> tuple[dict[str, Any], BatchScheduleSpec]:

@@ -9,9 +9,9 @@ from batchjob.api.queue import BatchQueue
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec
+from batchjob.core.actions import Action, build_change, build_redrive, obstacle, redrive_name
 from batchjob.core.queries import parse_query
 from batchjob.core.rows import JobRow
-from batchjob.gateway.actions import Action, build_change, build_redrive, obstacle, redrive_name
 from batchjob.gateway.ui import words
 from batchjob.gateway.ui.cron_words import in_words
 from batchjob.gateway.ui.reading import parse_key

@@ -15,11 +15,11 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import KIND
+from batchjob.core.actions import Action, obstacle
 from batchjob.core.queries import parse_query
 from batchjob.errors import KubernetesError, QueryError
 from batchjob.gateway import changes
 from batchjob.gateway.access import Caller
-from batchjob.gateway.actions import Action, obstacle
 from batchjob.gateway.audit import Deed, acted, nothing_yet, outcome_of
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.lists import AT_ONCE

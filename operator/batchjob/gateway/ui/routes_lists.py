@@ -12,14 +12,14 @@ from batchjob.api.queue import QUEUE_KIND
 from batchjob.api.schedule import SCHEDULE_KIND
 from batchjob.api.status import ErrorClass
 from batchjob.core.queries import Query, Term, build_query, parse_query
+from batchjob.core.schedule_runs import build_run_now
 from batchjob.errors import AlreadyExists, Invalid, QueryError
 from batchjob.gateway.access import Caller
 from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.lists import find_jobs
 from batchjob.gateway.problems import FORBIDDEN, INVALID, Problem
-from batchjob.gateway.schedules import build_run_now
-from batchjob.gateway.submission import refused
+from batchjob.gateway.submission import KEPT_SECONDS, refused
 from batchjob.gateway.ui import reading
 from batchjob.gateway.ui.assets import ROOT
 from batchjob.gateway.ui.day import day_of
@@ -131,7 +131,7 @@ async def run_schedule(namespace: reading.Named, name: reading.Named, caller: Vi
     """Make a BatchJob of a schedule now."""
     schedule, body = await reading.read_schedule(doors, caller, namespace, name)
     await caller.need_to_make(namespace, schedule.spec.owner, schedule.spec.job_template.spec)
-    run = build_run_now(schedule, body["spec"]["jobTemplate"], datetime.now(UTC))
+    run = build_run_now(schedule, body["spec"]["jobTemplate"], datetime.now(UTC), KEPT_SECONDS)
     made = run["metadata"]["name"]
     try:
         await doors.kube.create(BATCH_JOBS, namespace, run)

@@ -7,7 +7,7 @@ from typing import Final
 
 from batchjob.api.status import BatchJobStatus
 from batchjob.api.v1alpha1 import BatchJob
-from batchjob.gateway.actions import DESTRUCTIVE, Action, obstacle
+from batchjob.core.actions import DESTRUCTIVE, Action, obstacle
 from batchjob.gateway.ui import words
 from batchjob.gateway.ui.views_jobs import job_path
 

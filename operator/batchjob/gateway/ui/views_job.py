@@ -10,9 +10,9 @@ import yaml
 
 from batchjob.api.status import BatchJobStatus, Condition, ConditionType
 from batchjob.api.v1alpha1 import BatchJob
+from batchjob.core.actions import Action, obstacle
 from batchjob.core.phases import is_terminal
 from batchjob.core.progress import finished
-from batchjob.gateway.actions import Action, obstacle
 from batchjob.gateway.causes import Causes
 from batchjob.gateway.ui import words
 from batchjob.gateway.ui.views_jobs import STATES, job_path

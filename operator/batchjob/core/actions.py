@@ -1,6 +1,6 @@
-"""What can be done to a BatchJob, by the API and by the pages. Pure; `changes` does it.
+"""What can be done to a BatchJob, by the API, the pages and the command line. Pure; each of them does it by itself.
 
-Each changes the custom resource, so kubectl, Git, the API and the pages see one truth.
+It changes the custom resource, so kubectl, Git, the API, the pages and the command line see one truth.
 """
 
 import hashlib
