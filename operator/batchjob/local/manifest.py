@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-import yaml
-from pydantic import ValidationError
-
 from batchjob.api.base import API_VERSION
 from batchjob.api.schedule import SCHEDULE_KIND
 from batchjob.api.v1alpha1 import KIND, BatchJob
 from batchjob.core.documents import encode
-from batchjob.core.wording import in_words
 from batchjob.errors import ConfigurationError
-from batchjob.local.rules import complaints
+from batchjob.local.documents import read_documents
+from batchjob.local.rules import faults
 
 _KEY: Final = re.compile(r"(?!\.\.)[-._a-zA-Z0-9]{1,253}")  # as the API server takes it
 SHOWN: Final = 20  # mistakes: who wrote a field wrong in a thousand items sees which one
@@ -32,36 +29,6 @@ _PLACES: Final = (
     ("email", "files"),
     ("report", "deliver", "destination"),
 )
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: a date and a time are texts, and a key stands once."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """A map as it was written, before `<<` adds to it."""
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        keys: dict[str, yaml.ScalarNode] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and (first := keys.setdefault(key.value, key)) is not key:
-                line = first.start_mark.line + 1
-                said = f"the key {key.value!r} is there twice (first in line {line}): remove one"
-                raise yaml.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
-        return node
-
-
-# 12:30 is a text, and no number to the base of 60.
-_NUMBERS: Final = {
-    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)\Z"),
-    "tag:yaml.org,2002:float": re.compile(
-        r"(?=[^.eE]*[.eE])[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z"
-        r"|[-+]?\.(inf|Inf|INF)\Z|\.(nan|NaN|NAN)\Z"
-    ),
-}
-_TEXTS: Final = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag not in _TEXTS]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 @dataclass(frozen=True)
@@ -101,49 +68,22 @@ def _name(document: dict[str, Any]) -> str:
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        found = list(yaml.load_all(path.read_text("utf-8"), _Loader))
+        text = path.read_text("utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        context = f" ({error.context})" if error.context else ""
-        raise ConfigurationError(f"{path} is not YAML: line {line}: {error.problem}{context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, or 0b and nothing after it
+    except ValueError as error:
         raise ConfigurationError(f"{path} is not YAML: {error}") from None
-    for document in found:
-        if document is None:
-            continue
-        if not isinstance(document, dict):
-            raise ConfigurationError(f"{path} is no manifest: a document is a map, such as kind: {KIND}")
-        yield document
+    yield from read_documents(text, path)
 
 
 def _parse(document: dict[str, Any], path: Path) -> BatchJob:
     if document.get("apiVersion") != API_VERSION:
         raise ConfigurationError(f"{path}: apiVersion: write {API_VERSION} (it is {document.get('apiVersion')})")
     _resolve_paths(document, path.parent)
-    wrong: list[str] = []
-    job = None
-    try:
-        # As JSON and strict: no text passes for a number, as it does not with the API server.
-        job = BatchJob.model_validate_json(encode(document), strict=True)
-    except ValidationError as error:
-        wrong = [_in_words(one) for one in error.errors(include_url=False)]
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ConfigurationError(f"{path} cannot be run: it is no JSON: {error}") from None
-    wrong = list(dict.fromkeys([*wrong, *complaints(document)]))
-    if job is None or wrong:
+    if wrong := faults(document, KIND):
         more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
         raise ConfigurationError("\n  ".join([f"{path} cannot be run:", *wrong[:SHOWN], *more]))
-    return job
-
-
-def _in_words(error: Any) -> str:
-    steps, said = in_words(error)
-    field = ""
-    for step in steps:
-        field += f"[{step}]" if isinstance(step, int) else f".{step}" if field else step
-    return f"{field}: {said}"
+    return BatchJob.model_validate_json(encode(document))
 
 
 def _resolve_paths(document: dict[str, Any], folder: Path) -> None:

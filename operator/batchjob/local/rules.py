@@ -11,8 +11,14 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import Any, Final
 
-from batchjob.api.base import VALIDATIONS
+from pydantic import ValidationError
+
+from batchjob.api.base import API_VERSION, VALIDATIONS
 from batchjob.api.crd import Schema, crd
+from batchjob.api.kinds import KINDS
+from batchjob.api.v1alpha1 import KIND
+from batchjob.core.documents import encode
+from batchjob.core.wording import in_words
 
 # The library imports its own command line too, which takes longer than all the rest of us: an empty one will do.
 sys.modules.setdefault("cel.cli", ModuleType("cel.cli"))
@@ -22,12 +28,36 @@ _OF_A_CHANGE: Final = "oldSelf"  # names a rule about changes of an object: here
 # The words of k8s.io/apimachinery's resource.Quantity.
 _QUANTITY: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")  # RFC 1123; a rule of the CRD forbids the dot
+_KINDS: Final = {kind.kind: kind for kind in KINDS}
 _MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 
 
-def complaints(manifest: dict[str, Any]) -> list[str]:
-    """What is wrong with a BatchJob, one sentence each, beginning with the field."""
-    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+def faults(manifest: dict[str, Any], kind: str) -> list[str]:
+    """All that is wrong with an object of a kind, one sentence each, beginning with the field."""
+    wrong: list[str] = []
+    if manifest.get("apiVersion") != API_VERSION:
+        wrong.append(f"apiVersion: write {API_VERSION} (it is {manifest.get('apiVersion')})")
+    try:
+        # As JSON and strict: no text passes for a number, as it does not with the API server.
+        _KINDS[kind].model.model_validate_json(encode(manifest), strict=True)
+    except ValidationError as error:
+        wrong += [_sentence(one) for one in error.errors(include_url=False)]
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return [*wrong, f"it is no JSON: {error}"]
+    return list(dict.fromkeys([*wrong, *complaints(manifest, kind)]))
+
+
+def _sentence(error: Any) -> str:
+    steps, said = in_words(error)
+    field = ""
+    for step in steps:
+        field += f"[{step}]" if isinstance(step, int) else f".{step}" if field else step
+    return f"{field}: {said}"
+
+
+def complaints(manifest: dict[str, Any], kind: str = KIND) -> list[str]:
+    """What is wrong with an object besides its types, one sentence each, beginning with the field."""
+    schema = crd(_KINDS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return [*_bad_names(manifest.get("metadata")), *_walk(manifest, schema, "")]
 
 
