@@ -5,10 +5,11 @@ client library would cost the operator twenty megabytes and several times the CP
 need: what we write is checked against Kubernetes' own schemas in the tests.
 """
 
-from batchjob.kube.access import Access
+from batchjob.kube.access import Access, Certificate
 from batchjob.kube.answers import WatchEvent
 from batchjob.kube.client import Kube, Listing, Shorten
 from batchjob.kube.events import Regarding, build_event
+from batchjob.kube.kubeconfig import Context, find_files, sign_in
 from batchjob.kube.resources import (
     ACCESS_REVIEWS,
     BATCH_JOBS,
@@ -25,6 +26,7 @@ from batchjob.kube.resources import (
     POD_LOGS,
     PODS,
     SECRETS,
+    SELF_REVIEWS,
     TOKEN_REVIEWS,
     Resource,
 )
@@ -46,8 +48,11 @@ __all__ = [
     "PODS",
     "POD_LOGS",
     "SECRETS",
+    "SELF_REVIEWS",
     "TOKEN_REVIEWS",
     "Access",
+    "Certificate",
+    "Context",
     "Kube",
     "Listing",
     "Regarding",
@@ -56,4 +61,6 @@ __all__ = [
     "Throttle",
     "WatchEvent",
     "build_event",
+    "find_files",
+    "sign_in",
 ]

@@ -6,10 +6,11 @@ Tokens are read again from their file: Kubernetes replaces a pod's token every h
 import base64
 import os
 import ssl
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import yaml
 
@@ -19,14 +20,25 @@ _ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TOKEN_AGE_SECONDS: Final = 60.0  # a replaced token stays valid for minutes; reading it with each call is needless
 
 
+class Certificate(NamedTuple):
+    """What a user shows in place of a token; both PEM."""
+
+    certificate: str
+    key: str
+
+
 @dataclass
 class Access:
     """Server, trust and token of the Kubernetes API."""
 
     server: str
     ca_data: str | None = None  # PEM; None: the system's, or plain http
-    fixed_token: str | None = None
+    fixed_token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
+    certificate: Certificate | None = field(default=None, repr=False)
+    is_checked: bool = True  # False: whoever answers is taken for the server
+    proxy: str | None = None
+    act_as: str | None = None  # the user in whose name we ask
     _read_token: str | None = field(default=None, repr=False)
     _read_at: float = field(default=float("-inf"), repr=False)
 
@@ -80,11 +92,33 @@ class Access:
         """Read the token's file with the next call: the server refused the one we had."""
         self._read_at = float("-inf")
 
+    def headers(self) -> dict[str, str]:
+        """Who asks."""
+        found = {"Authorization": f"Bearer {token}"} if (token := self.token()) else {}
+        return found | ({"Impersonate-User": self.act_as} if self.act_as else {})
+
     def ssl_context(self) -> ssl.SSLContext | None:
-        """What the server's certificate is checked against; None for plain http."""
+        """What the server's certificate is checked against, and ours; None for plain http."""
         if not self.server.startswith("https"):
             return None
-        return ssl.create_default_context(cadata=self.ca_data)
+        try:
+            context = ssl.create_default_context(cadata=self.ca_data)
+            if not self.is_checked:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            if self.certificate:
+                _show(context, self.certificate)
+        except (ssl.SSLError, ValueError) as error:
+            raise ConfigurationError(f"a certificate of the kubeconfig cannot be used: {error}") from None
+        return context
+
+
+def _show(context: ssl.SSLContext, certificate: Certificate) -> None:
+    """OpenSSL reads certificates from files alone: they are there, for us alone, for that moment."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder) / "certificate.pem", Path(folder) / "key.pem"
+        for path, text in zip(paths, certificate, strict=True):
+            path.write_text(text)
+        context.load_cert_chain(*paths)
 
 
 def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:

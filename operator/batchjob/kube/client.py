@@ -64,12 +64,12 @@ class Kube:
         """
         self._fences = [build_fence(may_write)] if may_write else None
         self._writing = {"fieldValidation": "Strict"} if strict else None
-        self._access = access
+        self.access = access
         self._throttle = throttle
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = open_session(self._access, traces=self._fences)
+        self._session = open_session(self.access, traces=self._fences)
         return self
 
     async def __aexit__(
@@ -130,9 +130,12 @@ class Kube:
         found = await self._call("get", "GET", path, query=query, headers={"Accept": _PLAIN})
         return str(found["text"])
 
-    async def create(self, resource: Resource, namespace: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object; AlreadyExists where the name is taken."""
-        return await self._call("create", "POST", resource.path(namespace), query=self._writing, body=body)
+    async def create(
+        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Create an object, or have it checked alone (`dry_run`); AlreadyExists where the name is taken."""
+        query = {**(self._writing or {}), **({"dryRun": "All"} if dry_run else {})}
+        return await self._call("create", "POST", resource.path(namespace), query=query, body=body)
 
     async def patch(
         self,
@@ -189,7 +192,7 @@ class Kube:
         limit = aiohttp.ClientTimeout(total=None, sock_connect=CALL_SECONDS, sock_read=seconds + SILENCE_SECONDS)
         try:
             request = self._open().get(
-                self._access.server + resource.path(namespace), params=query, headers=self._headers({}), timeout=limit
+                self.access.server + resource.path(namespace), params=query, headers=self._headers({}), timeout=limit
             )
             async with request as answer:
                 API_REQUESTS.labels("watch", str(answer.status)).inc()
@@ -235,7 +238,7 @@ class Kube:
         try:
             request = self._open().request(
                 method,
-                self._access.server + path,
+                self.access.server + path,
                 params=query,
                 data=None if body is None else json.dumps(body).encode(),
                 headers=self._headers(headers),
@@ -262,12 +265,11 @@ class Kube:
         return self._session
 
     def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
-        sign_in = {"Authorization": f"Bearer {token}"} if (token := self._access.token()) else {}
-        return {"Accept": "application/json", "Content-Type": "application/json", **sign_in, **more}
+        return {"Accept": "application/json", "Content-Type": "application/json", **self.access.headers(), **more}
 
     def _error(self, answer: aiohttp.ClientResponse, text: str, method: str) -> KubernetesError:
         if answer.status == 401:  # noqa: PLR2004 - HTTP's own
-            self._access.forget_token()
+            self.access.forget_token()
         return build_error(answer.status, text, method, answer.headers.get("Retry-After"))
 
 

@@ -41,4 +41,5 @@ NAMESPACES: Final = Resource("v1", "namespaces", "Namespace")
 PODS: Final = Resource("v1", "pods", "Pod")
 POD_LOGS: Final = Resource("v1", "pods/log", "Pod")  # to ask who may read them; `Kube.log` does
 SECRETS: Final = Resource("v1", "secrets", "Secret")
+SELF_REVIEWS: Final = Resource("authorization.k8s.io/v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 TOKEN_REVIEWS: Final = Resource("authentication.k8s.io/v1", "tokenreviews", "TokenReview")

@@ -31,6 +31,7 @@ def open_session(
         read_bufsize=MAX_LINE_BYTES,
         response_class=Answer,
         trace_configs=traces,
+        proxy=access.proxy,
     )
 
 
