@@ -36,6 +36,7 @@ check: install ## Format, lint, types, import contracts, generated files, Docker
 	$(RUN)/mypy operator/batchjob worker-image/batchjob_processors tests
 	$(RUN)/lint-imports --no-logo
 	$(PY) -m batchjob.api.crd --check
+	$(PY) -m batchjob.cli.reference --check
 	$(RUN)/hadolint operator/Dockerfile worker-image/Dockerfile tests/support/neighbours/Dockerfile tests/localcluster/redis.Dockerfile tests/support/chaos/Dockerfile
 	$(CLUSTER_CMD) helm lint --strict charts/batchjob-operator
 
@@ -45,8 +46,9 @@ format: install ## Format the code and mend what the linter can
 	$(RUN)/ruff check --fix .
 
 .PHONY: generate
-generate: install ## Write the generated files (CRDs) from the models
+generate: install ## Write the generated files (CRDs, reference pages) from the models and the commands
 	$(PY) -m batchjob.api.crd
+	$(PY) -m batchjob.cli.reference
 
 # What of the store's tests is about the server, and so runs on Valkey too.
 STORE_ITSELF := $(addprefix tests/store/test_,access.py ending.py events.py exchange.py index.py live_store.py loading.py losses.py properties.py reading.py server.py)
@@ -82,7 +84,7 @@ test-e2e: cluster-up ## Real pods on the cluster
 	$(RUN)/pytest tests/e2e -p no:randomly
 
 .PHONY: bench
-bench: install redis-server postgresql chromium ## Benchmarks, reported and never asserted: PART=items|control|exports|index|live|pages, SCALE=0.01 for a quick try
+bench: install redis-server postgresql chromium ## Benchmarks, reported and never asserted: PART=items|control|exports|index|live|pages|cli, SCALE=0.01 for a quick try
 	$(PY) -m tests.bench $(PART) --scale $(or $(SCALE),1)
 
 .PHONY: prove

@@ -1,20 +1,12 @@
 """The command `batchjob`. It imports what a command needs only when that command runs."""
 
+import importlib.util
 import os
 import signal
 import sys
 from typing import Final, NoReturn
 
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
-USAGE: Final = """usage: batchjob <command>
-
-  run -f <file>                    run a BatchJob on this machine, without a cluster (run --help)
-  operator                         run the operator (in the cluster)
-  gateway                          run the HTTP API (in the cluster)
-  worker                           run a worker (in a pod of a BatchJob)
-  init-secret <namespace> <name>   make a Secret with a random password, unless it exists
-  version                          print the version
-"""
 
 
 def main() -> None:
@@ -60,9 +52,11 @@ def execute(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
 
             print(version("batchjob"))
             return 0
-        case [] | ["-h"] | ["--help"] | ["help"]:
-            print(USAGE, end="")
-            return 0
         case _:
-            print(f"batchjob: unknown command {' '.join(arguments)!r}\n\n{USAGE}", end="", file=sys.stderr)
-            return 2
+            # The images of the operator and of workers have the processes, and no click of their own.
+            if importlib.util.find_spec("click") is None:
+                print("batchjob: this command needs the extra `cli`: pip install 'batchjob[cli]'", file=sys.stderr)
+                return 1
+            from batchjob.cli.app import run
+
+            return run(arguments or ["--help"])

@@ -1,0 +1,97 @@
+"""The cluster that a command works on: signing in, the names that people write, and refusals in plain words."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.cli.exits import Refused
+from batchjob.cli.options import Place
+from batchjob.errors import ApiUnavailable, Forbidden, Invalid, KubernetesError, NotFound
+from batchjob.kube import BATCH_JOBS, Kube, Resource, find_files, sign_in
+
+T = TypeVar("T")
+LATEST: Final = "@latest"
+_UNKNOWN_KIND: Final = "could not find the requested resource"  # of the API server, of a kind that it does not know
+
+
+class Cluster(NamedTuple):
+    """A cluster, and the namespace that is meant."""
+
+    kube: Kube
+    namespace: str
+    everywhere: bool = False
+
+    @property
+    def scope(self) -> str | None:
+        """Where to list: a namespace, or everywhere."""
+        return None if self.everywhere else self.namespace
+
+    async def find(self, name: str, resource: Resource = BATCH_JOBS) -> dict[str, Any]:
+        """An object of the namespace by its name, or the newest."""
+        if name == LATEST:
+            name = await self._newest(resource)
+        return await self.kube.get(resource, self.namespace, name)
+
+    async def _newest(self, resource: Resource) -> str:
+        found = (await self.kube.list(resource, self.namespace, names_only=True)).items
+        if not found:
+            raise Refused(f"{LATEST}: there is no {resource.kind} in the namespace {self.namespace}")
+        newest = max(found, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
+        return str(newest["metadata"]["name"])
+
+
+def work(place: Place, doing: Coroutine[Any, Any, T]) -> T:
+    """Run what a command does on the cluster; Refused says why it could not."""
+    try:
+        return asyncio.run(doing)
+    except KubernetesError as error:
+        raise Refused(in_words(error, place)) from None
+
+
+@asynccontextmanager
+async def open_cluster(place: Place) -> AsyncIterator[Cluster]:
+    """Sign in as the kubeconfig says."""
+    context = sign_in(find_files(place.kubeconfig, os.environ), place.context, place.act_as)
+    # Strict: what people write is theirs, and a field that the kind does not have is refused.
+    async with Kube(context.access, strict=True) as kube:
+        yield Cluster(kube, place.namespace or context.namespace, place.everywhere)
+
+
+def in_words(error: KubernetesError, place: Place) -> str:  # noqa: PLR0911 - one a kind of refusal
+    """What the API server's refusal means here, and what to do."""
+    said = str(error)
+    where = f"the context {place.context}" if place.context else "the current context"
+    match error:
+        case Forbidden():
+            return f"{said}. Ask whoever runs the cluster for a role with that right, or act in another namespace (-n)"
+        case NotFound() if _UNKNOWN_KIND in said:
+            return "the cluster does not know BatchJobs: install the chart batchjob-operator, or choose another context"
+        case NotFound():
+            return f"{said}. See what there is with: batchjob ls, and with -n in another namespace"
+        case Invalid(causes=causes) if causes:
+            return "\n  ".join(["the API server refused it:", *(f"{field}: {why}" for field, why in causes)])
+        case ApiUnavailable(status=401):
+            return f"the cluster does not take who you are ({said}): sign in again, or choose another context"
+        case ApiUnavailable(status=0):
+            return f"{said}. Does the cluster of {where} run, and is it reached from here?"
+        case _:
+            return said
+
+
+def parse(body: dict[str, Any]) -> BatchJob:
+    """A BatchJob of the API server's; Refused where this version of ours cannot read it."""
+    try:
+        return BatchJob.parse(body)
+    except ValidationError as error:
+        name = body["metadata"]["name"]
+        raise Refused(f"{name} cannot be read by this version, which is older than the cluster's: {error}") from None
+
+
+def read_together(found: Any) -> list[dict[str, Any]]:
+    """Objects by their age, oldest first, as they are listed."""
+    return sorted(found, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))

@@ -1,0 +1,203 @@
+"""`batchjob doctor`: the way to the cluster, the installation and one's rights, a line each with what to do."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import click
+
+from batchjob.cli.exits import ERROR, OK
+from batchjob.cli.options import Place, placed
+from batchjob.cli.rights import RIGHTS, Right, in_words
+
+GOOD: Final = "ok"
+UNKNOWN: Final = "?"  # it may not be looked at
+BAD: Final = "bad"
+COLOURS: Final = {GOOD: "Succeeded", UNKNOWN: "Suspended", BAD: "Failed"}
+LEASE: Final = "batchjob-operator"
+STALE: Final = timedelta(minutes=1)  # the operator renews its Lease every few seconds
+
+
+class Finding(NamedTuple):
+    """What was looked at, how it is, and what to do."""
+
+    state: str
+    about: str
+    said: str
+
+
+@click.command(epilog=in_words("doctor"))
+@click.option(
+    "--system-namespace", envvar="BATCHJOB_SYSTEM_NAMESPACE", default="batchjob-system", show_default=True,
+    metavar="NAME", help="Where BatchJob is installed.",
+)  # fmt: skip
+@placed
+def doctor(place: Place, *, system_namespace: str) -> int:
+    """Check the way to the cluster, the installation, and what you may do. It exits with 1 where something is wrong."""
+    from batchjob.cli.cluster import work
+
+    return work(place, _doctor(place, system_namespace))
+
+
+async def _doctor(place: Place, system: str) -> int:
+    from batchjob.cli.output import clean, paint, say
+
+    bad = 0
+    async for finding in examine(place, system):
+        bad += finding.state == BAD
+        say(f"{paint(f'{finding.state:<4}', COLOURS[finding.state])} {finding.about}: {clean(finding.said)}")
+        if finding.state == BAD and finding.about == "cluster":
+            break
+    return ERROR if bad else OK
+
+
+async def examine(place: Place, system: str) -> AsyncIterator[Finding]:
+    """Look at one thing after the other."""
+    from batchjob.cli.cluster import in_words as explain
+    from batchjob.cli.cluster import open_cluster
+    from batchjob.errors import KubernetesError
+    from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES
+
+    async with open_cluster(place) as cluster:
+        server = cluster.kube.access.server
+        try:
+            lacking = [
+                kind.plural
+                for kind in (BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES)
+                if not await cluster.kube.serves(kind)
+            ]
+        except KubernetesError as error:
+            yield Finding(BAD, "cluster", f"{server}: {explain(error, place)}")
+            return
+        yield Finding(GOOD, "cluster", f"{server} answers; the namespace is {cluster.namespace}")
+        if lacking:
+            yield Finding(BAD, "kinds", f"the cluster has no {', '.join(lacking)}: install the chart batchjob-operator")
+            return
+        yield Finding(GOOD, "kinds", "BatchJob, BatchQueue and BatchSchedule are there")
+        for about, component in (("operator", "operator"), ("gateway", "gateway")):
+            yield await _pods(cluster, system, about, component)
+        yield await _lease(cluster, system)
+        yield await _rights(cluster, system)
+        yield await _stalled(cluster)
+
+
+async def _pods(cluster: Any, system: str, about: str, component: str) -> Finding:
+    from batchjob.errors import Forbidden
+    from batchjob.kube import PODS
+
+    try:
+        pods = (await cluster.kube.list(PODS, system, labels=f"app.kubernetes.io/component={component}")).items
+    except Forbidden:
+        return Finding(UNKNOWN, about, f"you may not list pods in the namespace {system}")
+    return judge_pods(about, system, pods)
+
+
+def judge_pods(about: str, system: str, pods: Sequence[Mapping[str, Any]]) -> Finding:
+    """Whether some of its pods are ready. Pure."""
+    if not pods:
+        if about == "gateway":
+            return Finding(
+                UNKNOWN, about, f"it is not installed in {system}: items, errors, results and queries need it"
+            )
+        return Finding(BAD, about, f"it has no pods in {system}: install the chart, or name its --system-namespace")
+    ready = sum(
+        any(
+            one.get("type") == "Ready" and one.get("status") == "True"
+            for one in (pod.get("status") or {}).get("conditions") or ()
+        )
+        for pod in pods
+    )
+    said = f"{ready} of {len(pods)} pods are ready in {system}"
+    return (
+        Finding(GOOD, about, said) if ready else Finding(BAD, about, f"{said}: kubectl -n {system} get pods says why")
+    )
+
+
+async def _lease(cluster: Any, system: str) -> Finding:
+    from batchjob.errors import Forbidden
+    from batchjob.kube import LEASES
+
+    try:
+        found = (await cluster.kube.list(LEASES, system)).items
+    except Forbidden:
+        return Finding(UNKNOWN, "leader", f"you may not list leases in the namespace {system}")
+    return judge_lease(found, datetime.now(UTC))
+
+
+def judge_lease(found: Sequence[Mapping[str, Any]], now: datetime) -> Finding:
+    """Whether an operator leads. Pure."""
+    from batchjob.cli.views import age, parse_time
+
+    lease = next((one for one in found if one["metadata"]["name"].endswith(LEASE)), None)
+    spec = (lease or {}).get("spec") or {}
+    renewed, holder = spec.get("renewTime"), spec.get("holderIdentity")
+    if not renewed or not holder:
+        return Finding(BAD, "leader", "no operator leads: nothing is done until one of its pods does")
+    if now - parse_time(renewed) > STALE:
+        return Finding(BAD, "leader", f"{holder} led last {age(renewed, now)} ago: see its pods and their logs")
+    return Finding(GOOD, "leader", f"{holder}")
+
+
+async def _rights(cluster: Any, system: str) -> Finding:
+    """What of the rights that commands always need one does not have."""
+    from batchjob.kube import SELF_REVIEWS
+
+    lacking: dict[str, list[str]] = {}
+    asked: dict[tuple[str, str, str], bool] = {}
+    for command, rights in RIGHTS.items():
+        for right in rights:
+            if right.when:
+                continue
+            for verb in right.verbs:
+                key = (verb, right.resource, right.within)
+                if key not in asked:
+                    body = build_review(right, verb, cluster.namespace, system)
+                    answer = await cluster.kube.create(SELF_REVIEWS, None, body)
+                    asked[key] = bool((answer.get("status") or {}).get("allowed"))
+                if not asked[key]:
+                    lacking.setdefault(f"{verb} {right.resource}", []).append(command)
+    if not lacking:
+        return Finding(GOOD, "rights", f"you may do all in the namespace {cluster.namespace}")
+    told = "; ".join(f"{right} (of {', '.join(commands)})" for right, commands in lacking.items())
+    return Finding(UNKNOWN, "rights", f"in the namespace {cluster.namespace} you lack {told}")
+
+
+def build_review(right: Right, verb: str, namespace: str, system: str) -> dict[str, Any]:
+    """The question whether one may do that. Pure."""
+    resource, _, subresource = right.resource.partition("/")
+    where = {"namespace": namespace, "system": system}.get(right.within)
+    attributes = {"verb": verb, "group": right.group, "resource": resource, "subresource": subresource}
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes | ({"namespace": where} if where else {})},
+    }
+
+
+async def _stalled(cluster: Any) -> Finding:
+    from batchjob.errors import Forbidden
+    from batchjob.kube import BATCH_JOBS
+
+    try:
+        found = (await cluster.kube.list(BATCH_JOBS, cluster.namespace)).items
+    except Forbidden:
+        return Finding(UNKNOWN, "batchjobs", f"you may not list those of the namespace {cluster.namespace}")
+    return judge_jobs(found)
+
+
+def judge_jobs(found: Sequence[Mapping[str, Any]]) -> Finding:
+    """Whether some wait for somebody. Pure."""
+    from batchjob.core.phases import TERMINAL
+
+    stalled = [
+        f"{item['metadata']['name']} ({one.get('reason')})"
+        for item in found
+        if (item.get("status") or {}).get("phase") not in TERMINAL
+        for one in (item.get("status") or {}).get("conditions") or ()
+        if one.get("type") == "Stalled" and one.get("status") == "True"
+    ]
+    if stalled:
+        return Finding(
+            BAD, "batchjobs", f"{len(stalled)} cannot go on: {', '.join(stalled[:5])}; batchjob status says why"
+        )
+    return Finding(GOOD, "batchjobs", f"none of {len(found)} stands still")

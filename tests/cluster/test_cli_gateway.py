@@ -1,0 +1,110 @@
+"""Commands that ask the HTTP API: over a gateway on a real API server and a real store."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchjob.cli import execute
+from tests.cluster.test_gateway_search import world
+from tests.localcluster import ControlPlane
+from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_world import TEAM, World, key_of
+from tests.support.manifests import inline, noop
+
+__all__ = ["world"]  # the fixture
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def gateway(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    started = GatewayProcess(world, tmp_path_factory.mktemp("gateway"))
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+@pytest.fixture
+def cli(
+    gateway: GatewayProcess,
+    control_plane: ControlPlane,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Cli:
+    key = tmp_path / "key"
+    key.write_text(key_of("alice"))
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    monkeypatch.setenv("BATCHJOB_GATEWAY", f"http://127.0.0.1:{gateway.port}")
+    monkeypatch.setenv("BATCHJOB_GATEWAY_TOKEN_FILE", str(key))
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = execute([*arguments, "-n", TEAM])
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+@pytest.fixture
+async def job(world: World) -> str:
+    """One of three items: two results, one dead letter."""
+    name = "cli-contents"
+    world.team("delete", "batchjob", name, "--ignore-not-found")
+    world.team.apply(noop(name, inline(3), owner="alice"))
+    await world.fill(world.team.get("batchjob", name)["metadata"]["uid"])
+    world.team(
+        "patch", "batchjob", name, "--subresource=status", "--type=merge", "-p",
+        '{"status": {"phase": "Failed", "counts": {"total": 3, "succeeded": 2, "failed": 1}}}',
+    )  # fmt: skip
+    return name
+
+
+def test_what_is_in_a_batchjob_is_shown_and_downloaded(cli: Cli, job: str, tmp_path: Path) -> None:
+    code, out, _ = cli("items", job)
+    assert (code, [line.split() for line in out.splitlines()]) == (
+        0,
+        [
+            ["POSITION", "ITEM", "ATTEMPTS", "CLASS", "MESSAGE"],
+            ["1", "i1", "1", "timeout", "it", "took", "too", "long"],
+        ],
+    )
+    [one] = json.loads(cli("items", job, "-o", "json")[1])
+    assert (one["id"], one["errorClass"]) == ("i1", "timeout")
+    assert [
+        json.loads(line)["id"] for line in cli("items", job, "--status", "succeeded", "-o", "jsonl")[1].splitlines()
+    ] == [
+        "i0",
+        "i2",
+    ]
+    assert cli("errors", job)[1].splitlines()[1].split()[:2] == ["1", "timeout"]
+    _, out, _ = cli("results", "download", job)
+    results: list[Any] = [{"id": "i0", "result": {"length": 10}}, {"id": "i2", "result": {"length": 12}}]
+    assert [json.loads(line) for line in out.splitlines()] == results
+    file = tmp_path / "results.jsonl"
+    assert cli("results", "download", job, "--to", str(file))[0] == 0
+    assert [json.loads(line) for line in file.read_text().splitlines()] == results
+    assert "is there already: name another file" in cli("results", "download", job, "--to", str(file))[2]
+    code, out, err = cli("errors", "never-made")
+    assert (code, out) == (1, "")
+    assert "There is no such BatchJob, or it is not yours. See what there is with: batchjob ls" in err
+
+
+def test_a_query_finds_what_the_api_finds(cli: Cli) -> None:
+    code, out, _ = cli("ls", "type:export", "label.team:x")
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines()[1:]] == ["job-3", "job-1", "job-0"]
+    assert cli("ls", "type:export", "status:running", "-o", "name")[1] == "batchjob.batchjob.dev/job-1\n"
+    assert cli("ls", "name:none-of-them")[2] == f"No BatchJobs found by name:none-of-them namespace:{TEAM}\n"
+
+
+def test_without_its_pods_there_is_a_way_out(cli: Cli, job: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BATCHJOB_GATEWAY")
+    code, _, err = cli("errors", job, "--system-namespace", TEAM)
+    assert code == 1
+    assert f"no pod of the gateway is ready in the namespace {TEAM}" in err
+    assert "--gateway takes its URL" in err

@@ -1,0 +1,180 @@
+"""What commands print of objects, against golden files (`pytest tests/unit/cli --update-golden`)."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchjob.api.v1alpha1 import BatchJob
+from batchjob.cli.contents import show_errors, show_items
+from batchjob.cli.doctor import BAD, GOOD, UNKNOWN, judge_jobs, judge_lease, judge_pods
+from batchjob.cli.options import Place
+from batchjob.cli.output import show, show_objects
+from batchjob.cli.progress import build_line
+from batchjob.cli.searching import show_found, within
+from batchjob.cli.status_page import build_page
+from batchjob.cli.top import build_rows
+from batchjob.client import ErrorKind, Errors, FoundJob, JobItem
+from batchjob.core.answers import Counts
+from batchjob.core.queries import parse_query
+from tests.support.manifests import inline, noop
+
+GOLDEN = Path(__file__).parent / "golden"
+NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+
+
+def job(name: str, status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    body = noop(name, inline(2), owner="alice", **spec)
+    body["metadata"] |= {
+        "namespace": "team",
+        "uid": "u-1",
+        "creationTimestamp": "2026-11-27T11:00:00Z",
+        "managedFields": [{"manager": "kubectl"}],
+    }
+    return body | ({"status": status} if status else {})
+
+
+def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    when = "2026-11-27T11:30:00Z"
+    return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": when}
+
+
+RUNNING = {
+    "phase": "Running",
+    "progress": "7/20",
+    "percent": "35%",
+    "duration": "30m",
+    "rate": "0.50/s",
+    "activeWorkers": 2,
+    "counts": {"total": 20, "waiting": 10, "active": 3, "succeeded": 6, "failed": 1, "retriedAfterLoss": 2},
+    "failedItems": "3",
+    "estimatedCompletionTime": "2026-11-27T12:00:26Z",
+    "lastErrors": [{"itemId": "i3\u001b[2J", "errorClass": "timeout", "message": "it took\ntoo long"}],
+    "usage": {"promptTokens": 900},
+    "effective": {"queue": "custom", "maxLosses": 3, "itemTimeoutSeconds": 300},
+    "conditions": [
+        condition("Stalled", "True", "SecretNotFound", "Make the Secret x."),
+        condition("Complete", "False", "Running"),
+    ],
+}
+POD = {
+    "metadata": {
+        "name": "run-x-0",
+        "creationTimestamp": "2026-11-27T11:50:00Z",
+        "labels": {"batch.kubernetes.io/job-completion-index": "0"},
+    },
+    "spec": {"nodeName": "node-1"},
+    "status": {
+        "phase": "Pending",
+        "containerStatuses": [
+            {"restartCount": 1, "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no"}}}
+        ],
+    },
+}
+
+
+@pytest.fixture
+def check(capsys: pytest.CaptureFixture[str], update_golden: bool) -> Any:
+    def compared(name: str, text: str | None = None) -> None:
+        found = capsys.readouterr().out if text is None else text
+        path = GOLDEN / f"{name}.txt"
+        if update_golden:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(found, "utf-8")
+        assert found == path.read_text("utf-8")
+
+    return compared
+
+
+def test_a_page_of_one_that_runs(check: Any) -> None:
+    check("status-running", "\n".join(build_page(BatchJob.parse(job("run", RUNNING)), [POD], NOW)) + "\n")
+
+
+def test_a_page_of_one_that_nobody_has_looked_at(check: Any) -> None:
+    check("status-new", "\n".join(build_page(BatchJob.parse(job("new")), None, NOW)) + "\n")
+
+
+def test_a_page_of_one_that_has_ended(check: Any) -> None:
+    status = {
+        "phase": "Failed",
+        "progress": "2/2",
+        "percent": "100%",
+        "duration": "5m",
+        "startTime": "2026-11-27T11:01:00Z",
+        "completionTime": "2026-11-27T11:06:00Z",
+        "counts": {"total": 2, "succeeded": 1, "failed": 1},
+        "results": {"expiresAt": "2026-12-04T11:06:00Z"},
+        "conditions": [condition("Failed", "True", "ItemsFailed", "1 of 2 items failed.")],
+    }
+    check("status-failed", "\n".join(build_page(BatchJob.parse(job("over", status)), [], NOW)) + "\n")
+
+
+@pytest.mark.parametrize("form", ["table", "wide", "json", "yaml", "jsonl", "name"])
+def test_objects_in_every_form(check: Any, form: str) -> None:
+    show([job("run", RUNNING), job("new")], form, "BatchJob", NOW)
+    check(f"list-{form}")
+
+
+def test_one_object_is_itself_and_a_list_of_everywhere_has_namespaces(check: Any) -> None:
+    show([job("new")], "json", "BatchJob", NOW, single=True)
+    show_objects([job("run", RUNNING)], "BatchJob", NOW, everywhere=True)
+    check("one-and-everywhere")
+
+
+def test_what_runs_now(check: Any) -> None:
+    fast = {"phase": "Running", "rate": "12.0/s", "counts": {"active": 1}}
+    found = [job("run", RUNNING), job("fast", fast), job("over", {"phase": "Succeeded"}), job("new", {})]
+    rows = build_rows([one | {"status": one.get("status") or {}} for one in found], NOW, everywhere=False)
+    check("top", "\n".join(" | ".join(row) for row in rows) + "\n")
+
+
+def test_progress_is_a_line() -> None:
+    line = build_line(BatchJob.parse(job("run", RUNNING)))
+    assert line == "run: Running, 7/20, 35%, 1 failed, 0.50/s, for 30m, SecretNotFound"
+
+
+def test_what_a_search_found(check: Any) -> None:
+    counts = Counts(total=3, succeeded=1, failed=1)
+    found = [
+        FoundJob("team.a", "a", "team", "export", "failed", queue="export", owner="alice", reason="ItemsFailed",
+                 created=NOW.timestamp() - 90, counts=counts),
+        FoundJob("team.b", "b", "team", "custom", "pending"),
+    ]  # fmt: skip
+    for form in ("table", "wide", "name", "jsonl"):
+        show_found(found, form, NOW, "type:export")
+    check("search")
+
+
+def test_a_search_is_of_ones_namespace_unless_it_says_otherwise() -> None:
+    assert str(within(parse_query("type:export"), Place(), "team")) == "namespace:team type:export"
+    assert str(within(parse_query("namespace:x"), Place(), "team")) == "namespace:x"
+    assert str(within(parse_query(""), Place(everywhere=True), "team")) == ""
+
+
+def test_items_and_causes(check: Any) -> None:
+    failed = [JobItem("i\u001b1", 1, "failed", error_class="timeout", message="too long", attempts=3, data={"a": 1})]
+    done = [JobItem("i0", 0, "succeeded", result={"text": "x" * 200})]
+    causes = Errors([ErrorKind("abc", "timeout", "too long", 7, "i1")], items_read=7, complete=True)
+    show_items(failed, "table", "failed")
+    show_items(done, "table", "succeeded")
+    show_items(failed, "jsonl", "failed")
+    show_errors(causes, "table")
+    check("contents")
+
+
+def test_the_doctor_tells_what_is_wrong_and_what_to_do() -> None:
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    assert judge_pods("operator", "sys", [ready, {}]) == (GOOD, "operator", "1 of 2 pods are ready in sys")
+    assert judge_pods("operator", "sys", []).state == judge_pods("operator", "sys", [{}]).state == BAD
+    assert judge_pods("gateway", "sys", []).state == UNKNOWN
+    lease = {
+        "metadata": {"name": "batchjob-operator"},
+        "spec": {"holderIdentity": "a", "renewTime": "2026-11-27T11:59:50Z"},
+    }
+    assert judge_lease([lease], NOW) == (GOOD, "leader", "a")
+    old = lease | {"spec": {"holderIdentity": "a", "renewTime": "2026-11-27T11:50:00Z"}}
+    assert "a led last 10m ago" in judge_lease([old], NOW).said
+    assert judge_lease([], NOW).state == BAD
+    assert judge_jobs([job("new")]).state == GOOD
+    assert "1 cannot go on: run (SecretNotFound)" in judge_jobs([job("new"), job("run", RUNNING)]).said
