@@ -14,7 +14,7 @@ from batchjob.cli.rights import RIGHTS
 from tests.localcluster import ControlPlane
 from tests.support.cluster_jobs import Jobs
 from tests.support.gateway_world import bound
-from tests.support.kubectl import Kubectl
+from tests.support.kubectl import Kubectl, wait_until
 from tests.support.manifests import inline, noop
 
 AGE: Final = re.compile(r"\b\d+[smh](\d+[sm])?\b")
@@ -231,7 +231,11 @@ def test_each_command_does_with_the_rights_that_its_page_names(cli: Cli, jobs: J
             ]
             subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
             admin.apply(*bound(f"{user}-{jobs.kubectl.namespace}", rules, subject))
-            said = cli(*arguments, "--as", user)
+            said = wait_until(
+                lambda: cli(*arguments, "--as", user),  # noqa: B023 - it is asked here and now
+                f"the rights of {user} to be in force",
+                until=lambda said: "cannot" not in said.err,
+            )
             assert said.code == 0, (command, said)
     finally:
         admin("delete", "batchqueue", "email", "--ignore-not-found")

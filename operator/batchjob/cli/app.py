@@ -105,6 +105,8 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one a way to end
     name = program()
     try:
         code = app.main(list(arguments), prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _say(f"{error.format_message()}\n\nSee {name} --help.", USAGE)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else name
         return _say(f"{path}: {error.format_message()}\nSee {path} --help.", USAGE)
@@ -116,10 +118,10 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one a way to end
         return _say(f"{name}: {refused}", refused.code)
     except BatchJobError as error:
         return _say(f"{name}: {error}", ERROR)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if (error.name or "").partition(".")[0] == "batchjob":
             raise
-        return _say(f"{name}: needs {error.name}: pip install 'batchjob[cli]'", ERROR)
+        return _say(f"{name}: this needs the extra `cli`: pip install 'batchjob[cli]' ({error})", ERROR)
     except BrokenPipeError:  # whoever read it has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ERROR

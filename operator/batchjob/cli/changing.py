@@ -50,8 +50,9 @@ def _do(place: Place, names: Sequence[str], verb: str) -> int:
 
 async def _change(place: Place, names: Sequence[str], verb: str) -> int:
     """Change each of them; one that cannot be changed is told of, and the others go on."""
+    from batchjob.api.v1alpha1 import BatchJob
     from batchjob.cli.cluster import in_words as explain
-    from batchjob.cli.cluster import open_cluster, parse
+    from batchjob.cli.cluster import open_cluster
     from batchjob.cli.output import note, say
     from batchjob.core.actions import Action, build_change, obstacle
     from batchjob.errors import KubernetesError
@@ -62,7 +63,7 @@ async def _change(place: Place, names: Sequence[str], verb: str) -> int:
     async with open_cluster(place) as cluster:
         for name in names:
             try:
-                job = parse(await cluster.find(name))
+                job = BatchJob.parse(await cluster.find(name))
                 _check(obstacle(action, job), f"nothing to {action}")
                 await cluster.kube.patch(BATCH_JOBS, *job.key, build_change(action, job, secrets.token_hex(16)))
             except KubernetesError as error:
@@ -109,8 +110,8 @@ def redrive(
 
 async def _redrive(place: Place, name: str, which: dict[str, Any], new_name: str | None, form: str) -> int:
     from batchjob.api.base import API_VERSION
-    from batchjob.api.v1alpha1 import KIND
-    from batchjob.cli.cluster import open_cluster, parse
+    from batchjob.api.v1alpha1 import KIND, BatchJob
+    from batchjob.cli.cluster import open_cluster
     from batchjob.cli.output import show_made
     from batchjob.core.actions import Action, build_redrive, obstacle, redrive_name
     from batchjob.errors import AlreadyExists
@@ -118,7 +119,7 @@ async def _redrive(place: Place, name: str, which: dict[str, Any], new_name: str
 
     async with open_cluster(place) as cluster:
         body = await cluster.find(name)
-        job = parse(body)
+        job = BatchJob.parse(body)
         _check(obstacle(Action.REDRIVE, job), f"nothing to redrive of {job.metadata.name}")
         made = new_name or redrive_name(job, secrets.token_hex(16))
         metadata: dict[str, Any] = {"name": made, "namespace": cluster.namespace}

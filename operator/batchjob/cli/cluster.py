@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from batchjob.api.v1alpha1 import BatchJob
 from batchjob.cli.exits import Refused
 from batchjob.cli.options import Place
 from batchjob.errors import ApiUnavailable, Forbidden, Invalid, KubernetesError, NotFound
@@ -51,6 +50,8 @@ def work(place: Place, doing: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(doing)
     except KubernetesError as error:
         raise Refused(in_words(error, place)) from None
+    except ValidationError as error:
+        raise Refused(f"this version is older than what the cluster has, and cannot read it: {error}") from None
 
 
 @asynccontextmanager
@@ -81,15 +82,6 @@ def in_words(error: KubernetesError, place: Place) -> str:  # noqa: PLR0911 - on
             return f"{said}. Does the cluster of {where} run, and is it reached from here?"
         case _:
             return said
-
-
-def parse(body: dict[str, Any]) -> BatchJob:
-    """A BatchJob of the API server's; Refused where this version of ours cannot read it."""
-    try:
-        return BatchJob.parse(body)
-    except ValidationError as error:
-        name = body["metadata"]["name"]
-        raise Refused(f"{name} cannot be read by this version, which is older than the cluster's: {error}") from None
 
 
 def read_together(found: Any) -> list[dict[str, Any]]:

@@ -73,7 +73,8 @@ def watch(place: Place, name: str, *, timeout: float | None) -> int:
 
 async def follow(place: Place, name: str, seconds: float | None, told: str) -> int:
     """Until it ends. `told`: quiet, end or progress."""
-    from batchjob.cli.cluster import open_cluster, parse
+    from batchjob.api.v1alpha1 import BatchJob
+    from batchjob.cli.cluster import open_cluster
     from batchjob.cli.progress import Screen, ending_of
     from batchjob.core.phases import is_terminal
     from batchjob.errors import ApiUnavailable, NotFound
@@ -81,7 +82,7 @@ async def follow(place: Place, name: str, seconds: float | None, told: str) -> i
     deadline = None if seconds is None else time.monotonic() + seconds
     screen = Screen(shown=told == "progress")
     async with open_cluster(place) as cluster:
-        job = parse(await cluster.find(name))
+        job = BatchJob.parse(await cluster.find(name))
         heard = time.monotonic()
         while not is_terminal(job.status):
             screen.show(job)
@@ -93,7 +94,7 @@ async def follow(place: Place, name: str, seconds: float | None, told: str) -> i
                 )
             await asyncio.sleep(left)
             try:
-                seen = parse(await cluster.kube.get(*_key(job)))
+                seen = BatchJob.parse(await cluster.kube.get(*_key(job)))
                 heard = time.monotonic()
             except NotFound:
                 seen = None

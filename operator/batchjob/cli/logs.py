@@ -29,14 +29,15 @@ def logs(place: Place, name: str, *, item: str | None, slot: int | None, tail: i
 
 
 async def _logs(place: Place, name: str, item: str | None, slot: int | None, tail: int, *, prefix: bool) -> None:
-    from batchjob.cli.cluster import open_cluster, parse
+    from batchjob.api.v1alpha1 import BatchJob
+    from batchjob.cli.cluster import open_cluster
     from batchjob.cli.output import note
     from batchjob.cli.pods import CONTAINER, selector_of, slot_of
     from batchjob.errors import Invalid, NotFound
     from batchjob.kube import PODS
 
     async with open_cluster(place) as cluster:
-        job = parse(await cluster.find(name))
+        job = BatchJob.parse(await cluster.find(name))
         pods = (await cluster.kube.list(PODS, cluster.namespace, labels=selector_of(job))).items
         wanted = [pod for pod in pods if slot is None or slot_of(pod) == str(slot)]
         if not wanted:

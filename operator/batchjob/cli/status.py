@@ -20,8 +20,8 @@ def status(place: Place, name: str, *, form: str) -> None:
 
 
 async def _status(place: Place, name: str, form: str) -> None:
-    from batchjob.api.v1alpha1 import KIND
-    from batchjob.cli.cluster import open_cluster, parse
+    from batchjob.api.v1alpha1 import KIND, BatchJob
+    from batchjob.cli.cluster import open_cluster
     from batchjob.cli.output import say, show
     from batchjob.cli.pods import selector_of
     from batchjob.cli.status_page import build_page
@@ -33,7 +33,7 @@ async def _status(place: Place, name: str, form: str) -> None:
         body = await cluster.find(name)
         if form != TABLE:
             return show([body], form, KIND, now, single=True)
-        job = parse(body)
+        job = BatchJob.parse(body)
         try:
             pods = (await cluster.kube.list(PODS, cluster.namespace, labels=selector_of(job))).items
         except Forbidden:

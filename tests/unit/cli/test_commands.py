@@ -64,7 +64,8 @@ def test_without_click_the_processes_still_start_and_the_rest_says_what_is_missi
         ("submit", "Missing option '-f' / '--file'"),
         ("completion tcsh", "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
         ("queue stop x", "No such command 'stop'"),
-        ("worker now", "worker"),
+        ("worker now", "batchjob worker: Got unexpected extra argument"),
+        ("queue", "Usage: batchjob queue [OPTIONS] COMMAND"),
     ],
 )
 def test_a_wrong_command_line_is_a_sentence_and_code_2(arguments: str, sentence: str, said: Output) -> None:
@@ -154,11 +155,7 @@ def test_what_cannot_be_checked_is_said(said: Output, tmp_path: Path, content: s
 
 def test_explain_says_what_a_field_means(said: Output) -> None:
     assert batchjob(["explain", "spec.source.items.id"]) == 0
-    assert (
-        said()[0]
-        == ("batchjob.spec.source.items.id <string>, required\n  Name of the item.\n  from 1 to 128 characters\n")
-        or "batchjob.spec.source.items.id <string>, required" in said()[0]
-    )
+    assert said()[0].startswith("batchjob.spec.source.items.id <string>, required\n  ")
     assert batchjob(["explain", "bq.spec"]) == 0
     assert "  maxActiveJobs <integer>\n" in said()[0]
     assert batchjob(["explain", "batchschedule.spec.jobTemplate.spec.retry", "-r"]) == 0
@@ -170,14 +167,15 @@ def test_explain_says_what_a_field_means(said: Output) -> None:
 # ---- completion and the page
 
 
-def test_kubectl_completes_commands_and_options() -> None:
+def test_kubectl_completes_commands_and_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere/config")  # then names are not completed, and nobody reads why
     *found, directive = answer(["s"])
     assert [line.partition("\t")[0] for line in found] == ["submit", "status", "suspend", "schedule"]
     assert directive == ":4"
     assert "--output\tThe form." in answer(["ls", "--o"])[0]
     assert answer(["queue", "p"])[0].startswith("pause\t")
     assert answer(["submit", "-f", ""])[-1] == ":0"
-    assert answer(["get", "x"]) == [":4"] or answer(["get", "x"])[-1] == ":4"
+    assert answer(["get", "x"]) == [":4"]
 
 
 def test_a_shell_gets_its_script(said: Output) -> None:
