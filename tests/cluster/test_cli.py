@@ -85,7 +85,7 @@ def test_a_batchjob_is_submitted_listed_and_read(cli: Cli, jobs: Jobs, tmp_path:
     assert "\x1b" not in "".join(listed)
     assert [one["metadata"]["name"] for one in json.loads(cli("ls", "-o", "json").out)["items"]] == ["first", "second"]
     assert [json.loads(line)["kind"] for line in cli("ls", "-o", "jsonl").out.splitlines()] == ["BatchJob"] * 2
-    assert yaml.safe_load(cli("get", "first", "-o", "yaml").out)["spec"]["source"] == inline(2)
+    assert yaml.safe_load(cli("get", "first", "-o", "yaml").out)["spec"]["source"]["items"] == inline(2)["items"]
     assert json.loads(cli("get", "@latest", "-o", "json").out)["metadata"]["name"] == "second"
     assert cli("ls", "-l", "no=such").out == ""
     assert cli("ls", "-A").out.startswith("NAMESPACE")

@@ -19,7 +19,7 @@ class ApiServer:
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, str]] = []
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.append((request.path, request.query["ports"], request.headers.get("Authorization", "")))
         if "gateway-0" not in request.path:
             return web.Response(status=403)
@@ -41,7 +41,7 @@ class ApiServer:
 async def api() -> AsyncIterator[tuple[ApiServer, Access]]:
     server = ApiServer()
     app = web.Application()
-    app.router.add_get("/{path:.*}", server)
+    app.router.add_get("/{path:.*}", server.answer)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 
 from batchjob.cli.options import WIDE
-from batchjob.cli.views import TABLES, age
+from batchjob.cli.views import NONE, TABLES, age
 
 _GAP: Final = "   "
 _COLOURS: Final = {
@@ -140,10 +140,15 @@ def show_objects(
         more = [column.cell(item, now) for column in columns if column.priority]
         metadata = item["metadata"]
         place = [metadata["namespace"]] if everywhere else []
-        rows.append([*place, metadata["name"], *plain, age(metadata["creationTimestamp"], now), *more])
+        rows.append([*place, metadata["name"], *plain, _age(metadata, now), *more])
     lines = table([*(["NAMESPACE"] if everywhere else []), *headers], rows)
     for line in lines if headed else lines[1:]:
         say(line)
+
+
+def _age(metadata: Mapping[str, Any], now: datetime) -> str:
+    created = metadata.get("creationTimestamp")  # a queue of a type needs no object
+    return age(created, now) if created else NONE
 
 
 def _without_managed_fields(item: Mapping[str, Any]) -> dict[str, Any]:

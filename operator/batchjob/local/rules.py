@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
+from functools import cache
 from types import ModuleType
 from typing import Any, Final
 
@@ -57,8 +58,13 @@ def _sentence(error: Any) -> str:
 
 def complaints(manifest: dict[str, Any], kind: str = KIND) -> list[str]:
     """What is wrong with an object besides its types, one sentence each, beginning with the field."""
-    schema = crd(_KINDS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return [*_bad_names(manifest.get("metadata")), *_walk(manifest, schema, "")]
+    return [*_bad_names(manifest.get("metadata")), *_walk(manifest, _schema_of(kind), "")]
+
+
+@cache
+def _schema_of(kind: str) -> Schema:
+    schema: Schema = crd(_KINDS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
 
 
 def _bad_names(metadata: Any) -> Iterator[str]:

@@ -109,8 +109,9 @@ def test_a_token_is_not_sent_without_tls(said: Output, tmp_path: Path) -> None:
 # ---- lint and explain
 
 
-def test_every_example_passes_lint(said: Output) -> None:
-    files = [str(path) for path in sorted((REPOSITORY / "examples").glob("*.yaml"))]
+def test_an_example_of_each_kind_passes_lint(said: Output) -> None:
+    """The others are read by `batchjob run`, which finds the same faults (test_local)."""
+    files = [str(REPOSITORY / "examples" / name) for name in ("custom-in-a-queue.yaml", "schedule-weekly-report.yaml")]
     assert batchjob(["lint", *files]) == 0, said()
     assert said()[1].endswith("checked, nothing is wrong\n")
 
