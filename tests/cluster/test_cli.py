@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -158,6 +161,21 @@ def test_queues_and_schedules(cli: Cli, jobs: Jobs, admin: Kubectl) -> None:
     made = json.loads(cli("schedule", "run", "weekly", "-o", "json").out)
     assert made["metadata"]["ownerReferences"][0]["name"] == "weekly"
     assert made["metadata"]["labels"]["batchjob.dev/schedule"] == "weekly"
+
+
+def test_a_list_that_is_watched_goes_on_with_what_changes(cli: Cli, jobs: Jobs, tmp_path: Path) -> None:
+    assert cli("ls").code == 0  # the environment is set
+    command = [Path(sys.executable).with_name("batchjob"), "ls", "-w", "-n", jobs.kubectl.namespace, "-o", "name"]
+    said = tmp_path / "said"
+    make(jobs, "before")
+    with said.open("w") as file, subprocess.Popen(command, stdout=file) as watching:
+        try:
+            wait_until(said.read_text, "the list", until=lambda text: "before" in text)
+            make(jobs, "after")
+            wait_until(said.read_text, "the change", until=lambda text: "batchjob.batchjob.dev/after\n" in text)
+        finally:
+            watching.send_signal(signal.SIGINT)
+    assert watching.returncode == 130
 
 
 def test_no_cluster_and_no_rights_are_a_sentence_each(cli: Cli, jobs: Jobs, tmp_path: Path, control_plane: Any) -> None:
