@@ -165,7 +165,7 @@ def test_queues_and_schedules(cli: Cli, jobs: Jobs, admin: Kubectl) -> None:
 
 def test_a_list_that_is_watched_goes_on_with_what_changes(cli: Cli, jobs: Jobs, tmp_path: Path) -> None:
     assert cli("ls").code == 0  # the environment is set
-    command = [Path(sys.executable).with_name("batchjob"), "ls", "-w", "-n", jobs.kubectl.namespace, "-o", "name"]
+    command = [str(Path(sys.executable).with_name("batchjob")), "ls", "-w", "-n", jobs.kubectl.namespace, "-o", "name"]
     said = tmp_path / "said"
     make(jobs, "before")
     with said.open("w") as file, subprocess.Popen(command, stdout=file) as watching:

@@ -10,7 +10,7 @@ from batchjob.cli import cluster, gateway
 from batchjob.cli.logs import _about
 from batchjob.cli.options import Place
 from batchjob.cli.output import has_colours, paint
-from batchjob.client.errors import build_error
+from batchjob.client.errors import ApiError, build_error
 from batchjob.client.steps import Reply
 from batchjob.errors import AlreadyExists, ApiUnavailable, Forbidden, Invalid, KubernetesError, NotFound
 
@@ -47,7 +47,7 @@ def test_a_refusal_of_the_api_server_says_what_to_do(error: KubernetesError, sen
 def test_a_refusal_of_the_http_api_says_what_to_do(status: int, sentence: str) -> None:
     body = b'{"type": "x", "detail": "why", "errors": [{"pointer": "/a", "detail": "bad"}]}'
     error = build_error(Reply(status, {}, body))
-    assert isinstance(error, gateway.ApiError)
+    assert isinstance(error, ApiError)
     assert gateway._in_words(error) == sentence
 
 
