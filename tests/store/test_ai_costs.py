@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 
 from batchjob.api.run import EXIT_CLOSED
 from batchjob.core.breaker import Spent
+from batchjob.metrics import REGISTRIES, Process
 from batchjob.worker.cache import Cache
 from batchjob.worker.processor import make_processor
 from tests.support.ai_runs import ai_spec, asked, results, work
@@ -175,8 +175,10 @@ async def test_a_known_answer_takes_no_share_of_a_rate(workers: Workers, neighbo
 
 async def test_tokens_and_their_price_are_counted_in_the_metrics(workers: Workers, neighbours: Neighbours) -> None:
     def told() -> list[float]:
-        labels = [("tokens", {"kind": "prompt"}), ("tokens", {"kind": "completion"}), ("cost", {"currency": "EUR"})]
-        return [REGISTRY.get_sample_value(f"batchjob_llm_{name}_total", label) or 0.0 for name, label in labels]
+        tokens, cost = "batchjob_llm_tokens_total", "batchjob_llm_cost_total"
+        labels = [(tokens, {"kind": "prompt"}), (tokens, {"kind": "completion"}), (cost, {"currency": "EUR"})]
+        value = REGISTRIES[Process.WORKER].get_sample_value
+        return [value(name, {"queue": "ai-batch", **label}) or 0.0 for name, label in labels]
 
     before = told()
     prices = {"inputPerMillion": 0.15, "outputPerMillion": 600, "currency": "EUR"}

@@ -79,6 +79,13 @@ async def test_a_server_that_would_evict_items_is_refused(store: Store, redis: R
         await redis.config_set("maxmemory-policy", "noeviction")
 
 
+async def test_the_memory_of_a_server_and_its_limit_are_known(own_runs: Runs) -> None:
+    used, limit = await own_runs.store.memory()
+    assert (used > 100_000, limit) == (True, 0)
+    await own_runs.redis.config_set("maxmemory", "64mb")
+    assert (await own_runs.store.memory())[1] == 64 * 1024**2
+
+
 async def test_a_server_that_is_too_old_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     async def everywhere(*_: object) -> list[list[bytes]]:
         return [[b"# Server\r\nredis_version:6.2.14\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n"]]

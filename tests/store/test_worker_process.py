@@ -26,10 +26,12 @@ from batchjob.api.run import (
 )
 from batchjob.core.items import RunState
 from batchjob.errors import StoreError
+from batchjob.metrics import Process
 from batchjob.store import Store
 from batchjob.store.keys import run_key
 from batchjob.worker import patience
 from batchjob_processors.noop import Noop
+from tests.support.exposition import declared, shown
 from tests.support.neighbours.client import Neighbours
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.store_runs import started_items
@@ -291,7 +293,11 @@ async def test_probes_answer_while_a_worker_lives(workers: Workers) -> None:
         assert await get(port, "/healthz") == (200, "ok\n")
         status, metrics = await get(port, "/metrics")
         assert status == 200
-        assert 'batchjob_items_total{outcome="succeeded"} 2.0' in metrics
+        assert shown(metrics) == declared(Process.WORKER)
+        assert 'batchjob_items_total{outcome="succeeded",queue="custom"} 2.0' in metrics
+        assert 'batchjob_item_duration_seconds_count{queue="custom"} 2.0' in metrics
+        assert 'batchjob_item_wait_seconds_count{queue="custom"} 4.0' in metrics, "the next two have begun"
+        assert "_created" not in metrics
         assert await ended(worker) == EXIT_CLOSED
 
 

@@ -54,7 +54,7 @@ def test_check_names_what_is_out_of_date_and_the_way_out(tmp_path: Path, capsys:
     stale.write_text("# edited by hand\n")
     assert main(["--check"], tmp_path) == 1
     assert capsys.readouterr().err == (
-        "crds/batchjobs.batchjob.dev.yaml is not what the models say: run `make generate`.\n"
+        "crds/batchjobs.batchjob.dev.yaml is not what the code says: run `make generate`.\n"
     )
     assert stale.read_text() == "# edited by hand\n"
 

@@ -10,6 +10,7 @@ from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import StoreUnavailable
+from batchjob.metrics import REGISTRIES, Process
 
 NAMES = ("running", "left", "expected", "tidied")
 
@@ -46,6 +47,33 @@ async def test_every_run_is_looked_at_once_the_store_is_back_since_changes_may_b
     await asyncio.sleep(0)
     loop.cancel()
     queue.add.assert_called_once_with(("team", "running"))
+
+
+async def test_metrics_say_whether_the_store_answers_and_how_much_memory_it_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("batchjob.controller.housekeeping.PAUSE_SECONDS", 0)
+    told: list[float] = []
+    enough = asyncio.Event()
+
+    def hear(value: float) -> None:
+        told.append(value)
+        if len(told) == 3:
+            enough.set()
+
+    monkeypatch.setattr("batchjob.controller.housekeeping.STORE_UP", Mock(set=hear))
+    known, store = Mock(spec=KnownBatchJobs), AsyncMock()
+    known.entries.return_value = []
+    store.changed = Script([], StoreUnavailable("away"), [])
+    store.memory.return_value = (300, 400)
+    keeping = Housekeeping(store, Mock(), known, Mock(), Mock(), Mock(), Mock())
+    loop = asyncio.create_task(keeping.follow_changes())
+    await asyncio.wait_for(enough.wait(), 5)
+    loop.cancel()
+    assert told == [1, 0, 1]
+    await keeping._measure_store()
+    value = REGISTRIES[Process.OPERATOR].get_sample_value
+    assert [value(f"batchjob_store_memory_{name}bytes") for name in ("", "limit_")] == [300, 400]
 
 
 async def test_one_that_has_ended_is_looked_at_for_its_user_unless_a_look_is_to_come_anyway() -> None:

@@ -23,6 +23,7 @@ from batchjob.controller.workqueue import Workqueue
 from batchjob.core.admission import Claim
 from batchjob.errors import BatchJobError, Conflict, Forbidden, Invalid, NotFound, StoreFull
 from batchjob.kube import JOBS
+from batchjob.metrics import REGISTRIES, Process
 from tests.support.plan_world import NAME, SETTINGS, UID, World, condition
 
 KEY = ("team", NAME)
@@ -35,7 +36,7 @@ class Stage:
         self.world = World(spec=spec, parent=Parent("p", "custom", ended=True, complete=True))
         self.queue: Workqueue[ObjectKey] = Workqueue()
         self.written: list[Phase] = []
-        entry = Mock(namespace="team", uid=UID, phase=None, body={})
+        entry = Mock(namespace="team", uid=UID, phase=None, body={}, queue="custom")
         entry.name = NAME
         known = Mock(spec=KnownBatchJobs)
         known.gone.return_value = ()
@@ -242,3 +243,28 @@ async def test_one_that_waited_and_cannot_be_read_any_more_leaves_the_line() -> 
     await stage.look()
     assert stage.queues.line("custom").waiting == 0
     assert condition(stage.world.status, ConditionType.STALLED)[:2] == ("True", "InvalidSpec")
+
+
+@pytest.mark.parametrize(
+    ("queue", "before", "after", "counted"),
+    [
+        ("report", "Running", Phase.SUCCEEDED, (1, 0, 100)),
+        ("report", "Running", Phase.FAILED, (0, 1, 100)),
+        ("report", "Succeeded", Phase.SUCCEEDED, (0, 0, 0)),
+        ("report", "Running", Phase.CANCELLED, (0, 0, 0)),
+        ("none", "Queued", Phase.FAILED, (0, 0, 0)),
+    ],
+)
+def test_an_end_is_counted_once_with_the_time_it_took_unless_its_queue_is_none(
+    queue: str, before: str, after: Phase, counted: tuple[int, int, int]
+) -> None:
+    def numbers() -> list[float]:
+        names = ("queue_jobs_completed_total", "queue_jobs_failed_total", "batchjob_job_duration_seconds_sum")
+        return [REGISTRIES[Process.OPERATOR].get_sample_value(name, {"queue": queue}) or 0.0 for name in names]
+
+    reconciler = Reconciler(Mock(), Mock(), Workqueue(), Mock(), Mock(), Queues(lambda _: None), SETTINGS)
+    begun, ended = "2026-01-01T00:00:00Z", "2026-01-01T00:01:40Z"
+    known = numbers()
+    status = BatchJobStatus(phase=after, start_time=begun, completion_time=ended)
+    reconciler._count_end(Mock(phase=before, queue=queue), status)
+    assert tuple(now - then for now, then in zip(numbers(), known, strict=True)) == counted

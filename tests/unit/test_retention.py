@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import REGISTRY
 
 from batchjob.controller.known import KnownBatchJobs, build_entry
 from batchjob.controller.retention import AT_ONCE, REFUSED_SWEEPS, Keeping
 from batchjob.core.retention import Kept, surplus
 from batchjob.errors import Forbidden
 from batchjob.kube import BATCH_JOBS, JOBS, Resource
+from batchjob.metrics import REGISTRIES, Process
 
 NOW = datetime.now(UTC)
 
@@ -129,7 +129,7 @@ async def test_a_clock_that_is_far_ahead_of_the_stores_deletes_nothing() -> None
     keeping = world.keeping(keep=0)
     await keeping.sweep()
     assert (len(world.keys), world.deleted, world.patched) == (3, [], [])
-    assert REGISTRY.get_sample_value("batchjob_clock_ahead_seconds") == pytest.approx(86_400, abs=5)
+    assert REGISTRIES[Process.OPERATOR].get_sample_value("batchjob_clock_ahead_seconds") == pytest.approx(86_400, abs=5)
     world.ahead = -86_400  # then nothing of ours is too early
     await keeping.sweep()
     assert world.deleted == [(BATCH_JOBS.kind, "due")]

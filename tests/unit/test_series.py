@@ -1,49 +1,100 @@
 """What /metrics says: about queues and schedules from the leader alone, and all of it on the page."""
 
-from collections import Counter
 from collections.abc import Iterable
+from typing import Any
+from unittest.mock import Mock
 
-from prometheus_client import REGISTRY, Metric
+from prometheus_client import Metric, generate_latest
 
-from batchjob import metrics
 from batchjob.api.schedule import BatchScheduleStatus
+from batchjob.controller.child_jobs import shorten
+from batchjob.controller.informer import Informer
+from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.queues import Queues
 from batchjob.controller.series import Series
 from batchjob.core.admission import Claim
-from tests.unit.test_house import table, text
+from batchjob.kube import JOBS
+from batchjob.metrics import LABELS, METRICS, REGISTRIES, Process
+from tests.support.exposition import declared, shown
 from tests.unit.test_queues import queue
-
-OURS = ("batchjob_", "queue_")
 
 
 def claim(uid: str, created: str) -> Claim:
     return Claim(5, created, uid, "a", 1)
 
 
-def series(*schedules: BatchScheduleStatus) -> Series:
+def body(name: str, phase: str, *, queue_name: str = "nightly", **status: Any) -> dict[str, Any]:
+    """A BatchJob as the API server has it."""
+    metadata = {"namespace": "team", "name": name, "uid": f"u-{name}", "resourceVersion": "5", "generation": 1}
+    return {
+        "metadata": metadata,
+        "spec": {"type": "custom", "queueName": queue_name},
+        "status": {"phase": phase, "observedGeneration": 1, **status},
+    }
+
+
+def job(of: str, **status: int) -> dict[str, Any]:
+    """A Job of a BatchJob, with the numbers of its pods."""
+    owner = {"uid": f"u-{of}", "controller": True}
+    metadata = {"namespace": "team", "name": f"{of}-0", "uid": "j", "resourceVersion": "1", "ownerReferences": [owner]}
+    return {"metadata": metadata, "spec": {}, "status": status}
+
+
+def series(
+    *schedules: BatchScheduleStatus, batch_jobs: Iterable[dict[str, Any]] = (), jobs: Iterable[dict[str, Any]] = ()
+) -> Series:
     queues = Queues(lambda _: None)
     queues.seen(queue("nightly", maxActiveJobs=1), False)
     for number in range(3):
         queues.place("nightly", f"u{number}", claim(f"u{number}", f"2026-01-0{number + 1}T00:00:00Z"))
-    return Series(queues, lambda: Counter({"nightly": 4}), lambda: schedules)
+    known = KnownBatchJobs()
+    for one in batch_jobs:
+        known.seen(one)
+    children = Informer(Mock(), JOBS, [None], None, lambda _, __: None, transform=shorten)
+    for one in jobs:
+        children.remember(one)
+    return Series(queues, known, children, lambda: schedules)
 
 
-def values(found: Iterable[Metric], label: str = "") -> dict[str, float]:
-    """Names (and a label) of samples, with their values."""
+def values(found: Iterable[Metric]) -> dict[str, float]:
+    """Names of samples and their labels, with their values."""
     return {
-        sample.name + (f" {sample.labels[label]}" if label in sample.labels else ""): sample.value
-        for metric in found
-        for sample in metric.samples
+        " ".join([sample.name, *sample.labels.values()]): sample.value for metric in found for sample in metric.samples
     }
 
 
 def test_a_queue_says_how_many_wait_run_and_are_delayed_and_how_long_the_first_has_waited() -> None:
-    found = values(series().collect(), "queue")
+    held = {"type": "Queued", "status": "True", "reason": "StartAfter"}
+    later = [body(f"later{number}", "Queued", conditions=[held]) for number in range(4)]
+    found = values(series(batch_jobs=later).collect())
     assert found["queue_jobs_waiting nightly"] == 2
     assert found["queue_jobs_active nightly"] == 1
     assert found["queue_jobs_delayed nightly"] == 4
     assert found["batchjob_oldest_waiting_seconds nightly"] > 86_400
     assert found["queue_jobs_waiting email"] == 0, "every type has a queue"
+
+
+def test_a_queue_says_how_its_items_and_workers_stand_and_what_needs_somebody() -> None:
+    stalled = [{"type": "Stalled", "status": "True", "reason": "StoreFull"}]
+    counts = {"total": 9, "waiting": 1, "delayed": 2, "active": 3, "succeeded": 2, "failed": 1}
+    expired = {"expiresAt": "2026-01-01T00:00:00Z"}
+    found = values(
+        series(
+            batch_jobs=[
+                body("works", "Running", counts=counts, conditions=stalled),
+                body("failed", "Failed", counts={"total": 5, "failed": 5}, conditions=stalled),
+                body("emptied", "Failed", counts={"total": 7, "failed": 7}, results=expired),
+                body("elsewhere", "Running", queue_name="none", counts=counts),
+            ],
+            jobs=[job("works", active=5, ready=3), job("failed", ready=1, active=1), job("nobody", active=4)],
+        ).collect()
+    )
+    states = ("waiting", "delayed", "active", "succeeded", "failed", "cancelled")
+    assert [found[f"batchjob_items nightly {state}"] for state in states] == [1, 2, 3, 2, 1, 0]
+    assert found["batchjob_dead_letters nightly"] == 6, "of those that ended too, until they are removed"
+    assert (found["batchjob_workers nightly starting"], found["batchjob_workers nightly ready"]) == (2, 4)
+    assert found["batchjob_jobs_stalled nightly"] == 1, "nothing is left to do for what has ended"
+    assert not [name for name in found if "none" in name], "a queue that is none is no label"
 
 
 def test_the_first_time_that_is_next_and_the_newest_run_stand_for_all_schedules() -> None:
@@ -53,8 +104,7 @@ def test_the_first_time_that_is_next_and_the_newest_run_stand_for_all_schedules(
             BatchScheduleStatus(last_schedule_time="1970-01-01T00:00:05Z", next_schedule_time="1970-01-01T00:00:30Z"),
             BatchScheduleStatus(last_schedule_time="1970-01-01T00:00:07Z", next_schedule_time="1970-01-01T00:00:20Z"),
             BatchScheduleStatus.model_validate({"conditions": conditions}),
-        ).collect(),
-        "state",
+        ).collect()
     )
     assert found["batchjob_schedule_last_timestamp_seconds"] == 7
     assert found["batchjob_schedule_next_timestamp_seconds"] == 20
@@ -62,25 +112,18 @@ def test_the_first_time_that_is_next_and_the_newest_run_stand_for_all_schedules(
     assert "batchjob_schedule_next_timestamp_seconds" not in values(series().collect()), "no schedule, no time"
 
 
-def test_who_does_not_lead_says_nothing_about_queues() -> None:
-    def is_shown() -> bool:
-        return any(metric.name == "queue_jobs_waiting" for metric in REGISTRY.collect())
+def text_of(process: Process) -> str:
+    return generate_latest(REGISTRIES[process]).decode()
 
+
+def test_who_leads_shows_what_is_declared_and_who_does_not_says_nothing_about_queues() -> None:
     with series().shown():
-        assert is_shown()
-    assert not is_shown()
+        assert shown(text_of(Process.OPERATOR)) == declared(Process.OPERATOR, Process.LEADER)
+    assert shown(text_of(Process.OPERATOR)) == declared(Process.OPERATOR)
 
 
-def test_every_metric_is_on_the_page_and_nothing_else() -> None:
-    metrics.publish_build_info()
-    page = text("docs", "reference", "metrics.md")
-    rows = [row for heading in ("## The operator", "## The gateway", "## A worker") for row in table(page, heading)]
-    documented = {name: (kind, help_text) for name, kind, _, help_text in rows}
-    assert len(documented) == len(rows)
-    with series().shown():
-        found = {
-            metric.name + ("_total" if metric.type == "counter" else ""): (metric.type, metric.documentation)
-            for metric in REGISTRY.collect()
-            if metric.name.startswith(OURS)
-        }
-    assert documented == found
+def test_no_metric_is_declared_twice_and_none_has_a_label_that_grows_with_the_users() -> None:
+    names = [metric.name for metric in METRICS]
+    assert len(names) == len(set(names))
+    assert {label for metric in METRICS for label in metric.labels} == LABELS.keys()
+    assert [name for name in names if not name.startswith(("batchjob_", "queue_jobs_"))] == []

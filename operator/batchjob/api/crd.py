@@ -1,5 +1,7 @@
 """The models as a CustomResourceDefinition: `python -m batchjob.api.crd` writes it, `--check` compares it.
 
+With it go the pages of the reference, of the resources and of metrics.
+
 pydantic describes a model as JSON Schema with `$ref`, `title` and `anyOf: [..., null]`; the API server wants a
 structural schema: one tree, one type at each node. This page turns the first into the second and adds what only the
 API server knows (columns, selectable fields, short names). Defaults are kept in the spec, where the API server fills
@@ -18,6 +20,7 @@ from batchjob.api.base import GROUP, VALIDATIONS, VERSION
 from batchjob.api.kinds import BATCH_JOB, KINDS, Kind
 from batchjob.api.reference import reference
 from batchjob.api.schedule import TEMPLATE
+from batchjob.metrics.page import build_page
 
 Schema = dict[str, Any]
 
@@ -139,7 +142,7 @@ def _root(kind: Kind) -> Schema:
 
 def files(repository: Path) -> dict[Path, str]:
     """Every generated file of the repository and its text."""
-    found: dict[Path, str] = {}
+    found = {repository / "docs" / "reference" / "metrics.md": build_page()}
     for kind in KINDS:
         resource = crd(kind)
         text = NOTICE + yaml.safe_dump(resource, sort_keys=False, width=120, allow_unicode=True)
@@ -161,7 +164,7 @@ def main(arguments: list[str], repository: Path) -> int:
             path.write_text(generated[path], "utf-8")
         return 0
     for path in stale:
-        sys.stderr.write(f"{path.relative_to(repository)} is not what the models say: run `make generate`.\n")
+        sys.stderr.write(f"{path.relative_to(repository)} is not what the code says: run `make generate`.\n")
     return 1 if stale else 0
 
 

@@ -19,6 +19,7 @@ from batchjob.controller.retention import Keeping
 from batchjob.controller.users import Users
 from batchjob.controller.workqueue import Workqueue
 from batchjob.errors import BatchJobError
+from batchjob.metrics import STORE_MEMORY, STORE_MEMORY_LIMIT, STORE_UP
 from batchjob.store import Store
 
 CHANGES_SECONDS: Final = 5.0  # one blocking read of the store's changes
@@ -55,7 +56,9 @@ class Housekeeping:
         """Look at runs that moved, for ever; at all that run once the store is back, since changes may be lost."""
         missed = False
         while True:
-            if not await self._calmly(self._look_at_changes, "changes of the store cannot be followed"):
+            answered = await self._calmly(self._look_at_changes, "changes of the store cannot be followed")
+            STORE_UP.set(answered)
+            if not answered:
                 missed = True
                 await asyncio.sleep(PAUSE_SECONDS)
             elif missed:
@@ -75,6 +78,7 @@ class Housekeeping:
             await asyncio.sleep(every_seconds)
             await self._calmly(self.sweep, "orphans cannot be swept")
             await self._calmly(self._keeping.sweep, "what is not to be kept any more cannot be removed")
+            await self._calmly(self._measure_store, "the store does not say how much memory it uses")
             horizon = time.monotonic() - SAME_RUN_SECONDS
             self._looked_at = {key: at for key, at in self._looked_at.items() if at > horizon}
 
@@ -91,6 +95,11 @@ class Housekeeping:
         there, barred = await self._relist.uids()
         for uid in found.keys() - there:
             await self._calmly(partial(self._sweep_run, uid, found[uid], barred), "an orphan cannot be swept")
+
+    async def _measure_store(self) -> None:
+        used, limit = await self._store.memory()
+        STORE_MEMORY.set(used)
+        STORE_MEMORY_LIMIT.set(limit)
 
     async def _sweep_run(self, uid: str, found: set[bytes], barred: set[str]) -> None:
         """`barred`: namespaces whose BatchJobs we could not list, so that their runs may be no orphans."""

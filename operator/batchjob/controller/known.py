@@ -39,6 +39,7 @@ class Entry:
     position: int | None  # in line, as its status says
     ended: bool  # the phase is a terminal one
     complete: bool  # and it is Complete
+    stalled: bool  # somebody has to mend something
     completion_time: str | None
     jobs_created: int
     inline: Inline  # its items in the manifest, which `body` does not have
@@ -260,6 +261,7 @@ def build_entry(body: dict[str, Any]) -> Entry:
         reason=reason_of(status),
         ended=ended,
         complete=_holds(status, ConditionType.COMPLETE),
+        stalled=_holds(status, ConditionType.STALLED),
         completion_time=status.get("completionTime"),
         jobs_created=status.get("jobsCreated", 0),
         inline=inline_of(body),

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from batchjob.metrics import REGISTRIES, Process
+
 
 @asynccontextmanager
 async def serve_probes(host: str, port: int, is_ready: Callable[[], bool]) -> AsyncIterator[int]:
@@ -22,7 +24,9 @@ async def serve_probes(host: str, port: int, is_ready: Callable[[], bool]) -> As
         return web.Response(text="ok" if ready else "Jobs and queues are not known yet", status=200 if ready else 503)
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(
+            body=generate_latest(REGISTRIES[Process.OPERATOR]), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])

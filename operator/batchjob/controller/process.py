@@ -28,7 +28,7 @@ from batchjob.controller.manifests import SELECTOR, PodSettings
 from batchjob.controller.notify.outbox import Outbox, OutboxSettings
 from batchjob.controller.observe import Observer
 from batchjob.controller.probes import serve_probes
-from batchjob.controller.queue_status import QueueStatus, delayed
+from batchjob.controller.queue_status import QueueStatus
 from batchjob.controller.queues import Queues
 from batchjob.controller.reconciler import Reconciler
 from batchjob.controller.relist import Relist
@@ -123,7 +123,7 @@ class Operator:
         self._leads = True
         for key in self._known.all_keys():  # also what an earlier lead of ours left to tidy up
             self._add(key)
-        series = Series(self._queues, lambda: delayed(self._known), self._schedules.statuses)
+        series = Series(self._queues, self._known, self._jobs, self._schedules.statuses)
         try:
             with series.shown():
                 await self._keep_house()

@@ -39,7 +39,7 @@ from batchjob.errors import (
     StoreFull,
 )
 from batchjob.kube import BATCH_JOBS, Kube
-from batchjob.metrics import JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
+from batchjob.metrics import JOB_SECONDS, JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
 
 CROWD: Final = 16  # BatchJobs that wait to be started; of fewer, each says within a second that it was seen
 # What keeps a plan from being made or carried out and is not ours to mend: the reason of the condition, and what to do.
@@ -107,7 +107,7 @@ class Reconciler:
             await self._carry_out(entry, plan)
         if plan.status is not None:
             self._memory(entry).written()
-            self._count_end(entry, plan.status.phase)
+            self._count_end(entry, plan.status)
         if plan.back_off:
             self._queue.back_off(key)
         else:
@@ -131,11 +131,15 @@ class Reconciler:
         again = left if plan.again_seconds is None else min(left, plan.again_seconds)
         return replace(plan, status=None, again_seconds=again)
 
-    def _count_end(self, entry: Entry, phase: Phase) -> None:
+    def _count_end(self, entry: Entry, status: BatchJobStatus) -> None:
         """Count a BatchJob that has ended now; a queue that is none is no label."""
-        counter = {Phase.SUCCEEDED: JOBS_COMPLETED, Phase.FAILED: JOBS_FAILED}.get(phase)
-        if counter and entry.phase != phase and self._queues.spec(entry.queue):
-            counter.labels(queue=entry.queue).inc()
+        counter = {Phase.SUCCEEDED: JOBS_COMPLETED, Phase.FAILED: JOBS_FAILED}.get(status.phase)
+        if counter is None or entry.phase == status.phase or not self._queues.spec(entry.queue):
+            return
+        counter.labels(queue=entry.queue).inc()
+        if status.start_time and status.completion_time:
+            seconds = datetime.fromisoformat(status.completion_time) - datetime.fromisoformat(status.start_time)
+            JOB_SECONDS.labels(entry.queue).observe(seconds.total_seconds())
 
     async def _plan(self, entry: Entry) -> Plan:
         if entry.body is None:

@@ -8,14 +8,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any, Final
 
-from prometheus_client import REGISTRY
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from batchjob import metrics
 from batchjob.api.schedule import BatchScheduleStatus, ScheduleConditionType
+from batchjob.controller.informer import Informer, controller_uid
+from batchjob.controller.known import KnownBatchJobs
+from batchjob.controller.queue_status import delayed
 from batchjob.controller.queues import Queues
 from batchjob.controller.status import seconds_since
+
+ITEM_STATES: Final = ("waiting", "delayed", "active", "succeeded", "failed", "cancelled")
+WORKER_STATES: Final = ("starting", "ready")
 
 
 class Series(Collector):
@@ -24,44 +31,75 @@ class Series(Collector):
     def __init__(
         self,
         queues: Queues,
-        delayed: Callable[[], Counter[str]],
+        known: KnownBatchJobs,
+        jobs: Informer,
         schedules: Callable[[], Iterable[BatchScheduleStatus]],
     ) -> None:
-        """`delayed`: BatchJobs that wait for their time or for another one, by queue."""
         self._queues = queues
-        self._delayed = delayed
+        self._known = known
+        self._jobs = jobs
         self._schedules = schedules
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While we lead."""
-        REGISTRY.register(self)
+        registry = metrics.REGISTRIES[metrics.Process.OPERATOR]
+        registry.register(self)
         try:
             yield
         finally:
-            REGISTRY.unregister(self)
+            registry.unregister(self)
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """The series without numbers."""
-        yield from self._families().values()
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """The series now."""
-        found = self._families()
-        self._of_queues(found)
-        self._of_schedules(found)
-        yield from found.values()
+        queues, now = self._queues.names(), datetime.now(UTC)
+        yield from self._of_lines(queues, now)
+        yield from self._of_batch_jobs(queues, now)
+        yield from self._of_schedules()
 
-    def _of_queues(self, found: dict[str, GaugeMetricFamily]) -> None:
-        now, delayed = datetime.now(UTC), self._delayed()
-        for name in self._queues.names():
+    def _of_lines(self, queues: Iterable[str], now: datetime) -> Iterator[Metric]:
+        waiting, active = metrics.JOBS_WAITING.gauge(), metrics.JOBS_ACTIVE.gauge()
+        held, oldest = metrics.JOBS_DELAYED.gauge(), metrics.OLDEST_WAITING.gauge()
+        late = delayed(self._known)
+        for name in queues:
             line = self._queues.line(name)
-            found["waiting"].add_metric([name], line.waiting)
-            found["active"].add_metric([name], line.active)
-            found["delayed"].add_metric([name], delayed[name])
-            found["oldest"].add_metric([name], max(0.0, seconds_since(line.oldest(), now) or 0.0))
+            waiting.add_metric([name], line.waiting)
+            active.add_metric([name], line.active)
+            held.add_metric([name], late[name])
+            oldest.add_metric([name], max(0.0, seconds_since(line.oldest(), now) or 0.0))
+        yield from (waiting, active, held, oldest)
 
-    def _of_schedules(self, found: dict[str, GaugeMetricFamily]) -> None:
+    def _of_batch_jobs(self, queues: Iterable[str], now: datetime) -> Iterator[Metric]:
+        items, letters, stalled = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
+        for entry in self._known.entries():
+            if not entry.has_expired(now):
+                letters[entry.queue] += entry.row.failed
+            if not entry.ended:
+                stalled[entry.queue] += entry.stalled
+                for state in ITEM_STATES:
+                    items[entry.queue, state] += getattr(entry.row, state)
+        yield _by_state(metrics.ITEMS, queues, ITEM_STATES, items)
+        yield _by_state(metrics.WORKERS, queues, WORKER_STATES, self._count_workers())
+        for metric, found in ((metrics.DEAD_LETTERS, letters), (metrics.JOBS_STALLED, stalled)):
+            family = metric.gauge()
+            for name in queues:
+                family.add_metric([name], found[name])
+            yield family
+
+    def _count_workers(self) -> Counter[tuple[str, str]]:
+        found = Counter[tuple[str, str]]()
+        for key in self._jobs.known_keys():
+            job: dict[str, Any] = self._jobs.get(key) or {"metadata": {}}
+            owner = self._known.key_of(controller_uid(job) or "")
+            entry = self._known.get(owner) if owner else None
+            if entry is not None:
+                status = job.get("status", {})
+                ready = status.get("ready", 0)
+                found[entry.queue, "ready"] += ready
+                found[entry.queue, "starting"] += max(0, status.get("active", 0) - ready)
+        return found
+
+    def _of_schedules(self) -> Iterator[Metric]:
         states: Counter[str] = Counter({"scheduled": 0, "suspended": 0, "stalled": 0})
         last: list[float] = []
         due: list[float] = []
@@ -70,32 +108,26 @@ class Series(Collector):
             for moments, text in ((last, status.last_schedule_time), (due, status.next_schedule_time)):
                 if text is not None:
                     moments.append(datetime.fromisoformat(text).timestamp())
+        schedules, newest, first = (
+            metric.gauge() for metric in (metrics.SCHEDULES, metrics.SCHEDULE_LAST, metrics.SCHEDULE_NEXT)
+        )
         for state, count in states.items():
-            found["schedules"].add_metric([state], count)
+            schedules.add_metric([state], count)
         if last:
-            found["last"].add_metric([], max(last))
+            newest.add_metric([], max(last))
         if due:
-            found["next"].add_metric([], min(due))
+            first.add_metric([], min(due))
+        yield from (schedules, newest, first)
 
-    def _families(self) -> dict[str, GaugeMetricFamily]:
-        queue, moment = ["queue"], "batchjob_schedule_{}_timestamp_seconds"
-        return {
-            "waiting": GaugeMetricFamily("queue_jobs_waiting", "BatchJobs that wait for their queue.", labels=queue),
-            "active": GaugeMetricFamily("queue_jobs_active", "BatchJobs that their queue let start.", labels=queue),
-            "delayed": GaugeMetricFamily(
-                "queue_jobs_delayed", "BatchJobs that wait for their time, or for another BatchJob.", labels=queue
-            ),
-            "oldest": GaugeMetricFamily(
-                "batchjob_oldest_waiting_seconds", "How long the first of those that wait has done so.", labels=queue
-            ),
-            "schedules": GaugeMetricFamily(
-                "batchjob_schedules", "BatchSchedules that are scheduled, suspended or stalled.", labels=["state"]
-            ),
-            "last": GaugeMetricFamily(moment.format("last"), "The time of the newest run of any BatchSchedule."),
-            "next": GaugeMetricFamily(
-                moment.format("next"), "The first of the times that are next: in the past where a run is late."
-            ),
-        }
+
+def _by_state(
+    metric: metrics.Metric, queues: Iterable[str], states: Iterable[str], found: Counter[tuple[str, str]]
+) -> Metric:
+    family = metric.gauge()
+    for name in queues:
+        for state in states:
+            family.add_metric([name, state], found[name, state])
+    return family
 
 
 def _state(status: BatchScheduleStatus) -> str:

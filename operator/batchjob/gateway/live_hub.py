@@ -17,7 +17,7 @@ from batchjob import log
 from batchjob.core.event_data import Gap
 from batchjob.errors import BatchJobError
 from batchjob.gateway.live_frames import GAP, Frame, build_frame, build_notice
-from batchjob.metrics import LIVE_DROPPED, LIVE_WATCHERS
+from batchjob.metrics import LIVE_CLIENTS, LIVE_DROPPED
 from batchjob.store import LiveEntry, LiveStore
 from batchjob.store.events import PAGE
 
@@ -224,11 +224,11 @@ class Hub:
         if self._users[who] >= MOST_OF_USER:
             raise TooManyWatchers
         self._users[who] += 1
-        LIVE_WATCHERS.inc()
+        LIVE_CLIENTS.inc()
         try:
             yield
         finally:
-            LIVE_WATCHERS.dec()
+            LIVE_CLIENTS.dec()
             self._users[who] -= 1
             self._users += Counter()  # drops who has none
 

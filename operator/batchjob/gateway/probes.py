@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from batchjob.errors import KubernetesError
 from batchjob.gateway.doors import DoorsOf
 from batchjob.kube import BATCH_JOBS, Kube
+from batchjob.metrics import REGISTRIES, Process
 
 READY_SECONDS: Final = 2.0  # for the answer: whoever probes gives up about then
 KNOWN_SECONDS: Final = 1.0  # in which what Kubernetes said holds
@@ -50,4 +51,4 @@ async def _look(kube: Kube) -> tuple[str, int]:
 @router.get("/metrics")
 async def metrics() -> Response:
     """For Prometheus."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(REGISTRIES[Process.GATEWAY]), media_type=CONTENT_TYPE_LATEST)

@@ -81,7 +81,13 @@ class Store:
     async def check(self) -> None:
         """Ask whether this server can hold runs: ConfigurationError if not; warns if it forgets at a restart."""
         for [info] in await self._connection.everywhere(("INFO",)):
-            _check_server(dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line))
+            _check_server(_read_info(info))
+
+    async def memory(self) -> tuple[int, int]:
+        """Bytes that the servers use together, and above which they refuse writes (0: nothing is set)."""
+        found = [_read_info(info) for [info] in await self._connection.everywhere(("INFO", "memory"))]
+        used, limits = ([int(info[name]) for info in found] for name in ("used_memory", "maxmemory"))
+        return sum(used), sum(limits) if all(limits) else 0
 
     async def now(self) -> datetime:
         """What time it is for the store; of several servers, for the one that is furthest behind."""
@@ -269,6 +275,10 @@ class Store:
 
     async def _call(self, script: scripts.Script, uid: str, *arguments: Any) -> Any:
         return await self._connection.command(*call(script, uid, *arguments))
+
+
+def _read_info(info: bytes) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
 
 
 def _check_server(info: dict[str, str]) -> None:

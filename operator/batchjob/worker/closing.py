@@ -15,6 +15,7 @@ from batchjob.core.reasons import Reason
 from batchjob.core.retry import Fail, delay_ms, said
 from batchjob.errors import ConfigurationError, LeaseLost, ResultsError, RunGone, StoreNotReady, StoreUnavailable
 from batchjob.files.files import Files
+from batchjob.metrics import RESULTS_ERRORS
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
 from batchjob.worker.parts import Kept, Parts, batches, find_kept
@@ -89,6 +90,7 @@ async def _try(
     except (LeaseLost, RunGone, StoreUnavailable, StoreNotReady):
         raise
     except Exception as error:  # noqa: BLE001 - a processor's own seal may raise anything
+        RESULTS_ERRORS.labels(run.effective.queue).inc()
         if _may_pass(error) and not is_last:
             logger.warning("the results cannot be finished now", error=said(error))
             return False

@@ -4,6 +4,7 @@ The worker starts no item that it has not declared to the store, and declares no
 the next exchange: if it is lost, exactly the declared items count as lost. Bookkeeping only; no I/O.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,7 @@ class Holding:
         self.id = chunk.id
         self.fence = chunk.fence
         self.items = chunk.items
+        self.since = time.monotonic()  # when it came
         self.attempts: set[Attempt] = set()  # in flight
         self.declared = 0  # items that the store knows may be started
         self._next = 0  # index of the first item not started

@@ -13,6 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
 
+from batchjob.metrics import REGISTRIES, Process
 from batchjob.worker.heartbeat import Pulse
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Probes:
     """The probe server; `port` 0 takes a free one."""
 
     def __init__(self, pulse: Pulse, port: int) -> None:
-        metrics = make_wsgi_app()
+        metrics = make_wsgi_app(REGISTRIES[Process.WORKER])
 
         def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
             match environ.get("PATH_INFO"):

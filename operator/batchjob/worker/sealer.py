@@ -18,6 +18,7 @@ from batchjob.api.run import Run
 from batchjob.core.reasons import Reason
 from batchjob.core.retry import delay_ms, said
 from batchjob.errors import BatchJobError, ConfigurationError, ResultsError, RunGone, StoreError
+from batchjob.metrics import RESULTS_ERRORS
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.closing import results_files, results_table
 from batchjob.worker.context import Context
@@ -115,6 +116,7 @@ class Sealer:
                 await parts.write(taken)
             except (ResultsError, ConfigurationError) as error:
                 failures, failing_since = failures + 1, failing_since if failures else time.monotonic()
+                RESULTS_ERRORS.labels(self._run.effective.queue).inc()
                 logger.warning("a part cannot be written now", error=str(error))
                 if waiting.is_over_limit and self._is_hopeless(error, failures, failing_since):
                     await patiently(partial(lease.fail, Reason.RESULTS_FAILED, said(error)))

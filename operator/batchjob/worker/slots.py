@@ -3,27 +3,18 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from batchjob import log, metrics
-from batchjob.core.cost import TOKENS, cost_of, prices_of
-from batchjob.core.items import Cancelled, Failed, Item, Outcome, Retried, Succeeded
+from batchjob import log
+from batchjob.core.items import Failed, Item, Retried, Succeeded
 from batchjob.worker.context import Context
 from batchjob.worker.execution import Attempt, Execution
 from batchjob.worker.holding import Holding, Holdings
 from batchjob.worker.rate import Limits
+from batchjob.worker.tally import Tally
 
 TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
-
-_BY_OUTCOME: Final = {
-    kind: metrics.ITEMS.labels(outcome=kind.__name__.lower()) for kind in (Succeeded, Retried, Failed, Cancelled)
-}
-
-_BY_TOKENS: Final = {
-    name: metrics.LLM_TOKENS.labels(kind=kind) for name, kind in zip(TOKENS, ("prompt", "completion"), strict=True)
-}
 
 logger = log.get(__name__)
 
@@ -51,8 +42,7 @@ class Slots:
         self.hungry = 0  # slots with nothing to start
         self.stuck = 0  # slots taken by threads that outlived their time limit
         self.finished = 0  # items finished so far
-        self._untold: Counter[type[Outcome]] = Counter()  # outcomes that the metrics do not count yet
-        self._used: Counter[str] = Counter()  # usage that they do not count yet
+        self.tally = Tally(context.run)
         self.failure: BaseException | None = None  # of our own code: nothing can go on
         self._execution = execution
         self._context = context
@@ -88,19 +78,6 @@ class Slots:
         """There may be something to start."""
         self._food.set()
 
-    def tell_metrics(self) -> None:
-        """Count what finished since the last call: a counter's lock is dear where it is taken for each item."""
-        for kind, count in self._untold.items():
-            _BY_OUTCOME[kind].inc(count)
-        self._untold.clear()
-        if not self._used:
-            return
-        for name, counter in _BY_TOKENS.items():
-            counter.inc(self._used[name])
-        if prices := prices_of(self._context.run.spec):
-            metrics.LLM_COST.labels(currency=prices.currency).inc(cost_of(prices, self._used) / 1_000_000)
-        self._used.clear()
-
     async def end(self) -> None:
         """Cancel the tasks, with whatever they are doing."""
         for task in self._tasks:
@@ -115,9 +92,10 @@ class Slots:
                 self._give_back(holding, attempt)
                 continue
             begun = time.monotonic()
+            self.tally.waits.observe(begun - holding.since)
             await self._execution(attempt)
             seconds = time.monotonic() - begun
-            metrics.ITEM_SECONDS.observe(seconds)
+            self.tally.times.observe(seconds)
             self._record(holding, attempt, seconds)
             if self._limits.are_any:
                 await self._limits.settle(attempt)
@@ -153,8 +131,10 @@ class Slots:
         async def ends_within(seconds: float) -> bool:
             return self.closed or attempt.abandoned or (seconds > 0 and await self._closes_within(seconds))
 
+        asked = time.monotonic()
         if not await self._limits.admit(attempt, ends_within) or attempt.abandoned:
             return False
+        self.tally.rate_waits.observe(time.monotonic() - asked)
         attempt.context = attempt.context.holding(attempt.items, self._execution.seconds)  # its time begins now
         return True
 
@@ -178,14 +158,14 @@ class Slots:
         context = attempt.context
         succeeded = False
         for item, outcome in zip(attempt.items, attempt.outcomes, strict=True):
-            self._untold[type(outcome)] += 1
+            self.tally.count(outcome)
             if isinstance(outcome, Succeeded):
                 succeeded = True
             elif isinstance(outcome, Retried | Failed):
                 _report(item, outcome)
         self.finished += len(attempt.outcomes)
         if context.usage_sums:
-            self._used.update(context.usage_sums)
+            self.tally.used.update(context.usage_sums)
         holding.record(attempt.outcomes, context.usage_sums, context.new_parts if succeeded else {}, seconds)
 
     async def _outlast(self, thread: asyncio.Future[object]) -> None:
@@ -205,7 +185,6 @@ class Slots:
 def _report(item: Item, outcome: Retried | Failed) -> None:
     details = {"item": item.id, "attempt": item.attempt, "error_class": outcome.error_class, "error": outcome.message}
     if isinstance(outcome, Retried):
-        metrics.RETRIES.labels(error_class=outcome.error_class).inc()
         logger.info("an attempt failed", again_in_ms=outcome.delay_ms, **details)
     else:
         logger.warning("an item is given up", **details)

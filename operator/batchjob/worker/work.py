@@ -14,7 +14,7 @@ from enum import Enum, auto
 from math import ceil
 from typing import Final
 
-from batchjob import log, metrics
+from batchjob import log
 from batchjob.core.chunks import smoothed, to_lease
 from batchjob.core.items import RunState
 from batchjob.store import Grant, RunStore
@@ -91,7 +91,7 @@ class Work:
         finally:
             self._pulse.leases = ()
             await self._slots.end()
-            self._slots.tell_metrics()
+            self._slots.tally.tell()
 
     # ---- the loop
 
@@ -205,7 +205,7 @@ class Work:
 
     async def _exchange(self) -> Grant:
         shape, holdings = self._shape, self._holdings
-        self._slots.tell_metrics()
+        self._slots.tally.tell()
         self._measure()
         want = 0
         if self._drain_ends is None and not self._stopping:
@@ -244,7 +244,7 @@ class Work:
             if holding is None or not holding.open:
                 continue  # finished: a commit whose answer was lost had arrived
             logger.warning("a lease was lost; another worker goes on with the chunk", chunk=chunk_id)
-            metrics.LEASES_LOST.inc()
+            self._slots.tally.lost_lease()
             for attempt in holding.attempts:
                 attempt.abandon()
         for chunk_id in releases:

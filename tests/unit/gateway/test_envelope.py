@@ -25,6 +25,8 @@ from batchjob.errors import (
 )
 from batchjob.gateway.envelope import SECURITY_HEADERS
 from batchjob.gateway.problems import INTERNAL, MEDIA_TYPE, SLUGS, TYPES, Fault, Problem
+from batchjob.metrics import Process
+from tests.support.exposition import declared, shown
 from tests.support.gateway import asking, build_gateway
 
 SECRET = "redis://:hunter2@10.0.0.7"
@@ -162,6 +164,7 @@ async def test_metrics_name_routes_and_never_paths(client: httpx2.AsyncClient) -
     await client.get(f"/raise/{number}")
     await client.get(f"/nowhere/{number}")
     text = (await client.get("/metrics")).text
+    assert shown(text) == declared(Process.GATEWAY)
     assert 'batchjob_gateway_requests_seconds_count{code="500",route="/raise/{number}"}' in text
     assert 'route="none"' in text
     assert number not in text
