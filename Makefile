@@ -68,7 +68,7 @@ test-store: install redis-server postgresql ## The store, the worker and the pro
 	STORE_SERVER=valkey $(RUN)/pytest $(STORE_ITSELF)
 
 .PHONY: test-chart
-test-chart: install ## The chart: rendered, compared, validated
+test-chart: install promtool ## The chart: rendered, compared, validated; its alerts
 	$(RUN)/pytest tests/chart
 
 .PHONY: test-cluster
@@ -94,6 +94,11 @@ prove: install redis-server postgresql ## The long proofs in full, resumable (PA
 .PHONY: redis-server
 redis-server:
 	@command -v redis-server >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }
+
+# Debian's, as the others: to build it from its Go module takes ten minutes of a processor.
+.PHONY: promtool
+promtool:
+	@command -v promtool >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus; }
 
 .PHONY: chromium
 chromium:

@@ -43,7 +43,7 @@ def test_the_rendering_is_the_committed_one(values: Path, *, update_golden: bool
 @every_value_set
 def test_every_object_fits_the_schemas_of_kubernetes(values: Path) -> None:
     for found in objects("--values", values):
-        if not found["apiVersion"].startswith("gateway.networking.k8s.io/"):  # an HTTPRoute's schema is not Kubernetes'
+        if not found["apiVersion"].startswith(("gateway.networking.k8s.io/", "monitoring.coreos.com/")):  # of others
             kubernetes_validate.validate(found, "1.37", strict=True)
 
 
@@ -120,6 +120,8 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("smtp.host=mail.example.com", "at '/smtp/from': minLength"),
         ("smtp.tls=maybe", "at '/smtp/tls'"),
         ("logLevel=loud", "at '/logLevel'"),
+        ("monitoring.podMonitors.interval=often", "at '/monitoring/podMonitors/interval'"),
+        ("monitoring.rules.runbooksUrl=runbooks", "at '/monitoring/rules/runbooksUrl'"),
         ("watchNamespaces={Team_A}", "at '/watchNamespaces/0'"),
         ("policies.owners.fill=yes", "at '/policies/owners/fill'"),
         ("policies.caps.maxParallelism=-1", "at '/policies/caps/maxParallelism': minimum"),
@@ -221,6 +223,30 @@ def test_uploads_that_are_staged_on_a_claim_go_where_workers_mount_it(monkeypatc
     assert staging.volume == {"claimName": "batchjob-staging", "mountPath": "/staging", "readOnly": True}
     assert mounts_of(pod)["/staging"] == {"persistentVolumeClaim": {"claimName": "batchjob-staging"}}
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+
+
+def test_every_pod_that_shows_metrics_is_scraped_at_a_port_that_it_has() -> None:
+    found = objects("--values", HERE / "values" / "monitoring.yaml")
+    monitors = {monitor["metadata"]["name"]: monitor["spec"] for monitor in of_kind(found, "PodMonitor")}
+    assert monitors.keys() == {"batchjob-operator", "batchjob-gateway", "batchjob-workers"}
+    for component in ("operator", "gateway"):
+        deployment, monitor = deployment_of(found, component), monitors[f"batchjob-{component}"]
+        assert monitor["selector"] == deployment["spec"]["selector"]
+        ports = deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
+        assert monitor["podMetricsEndpoints"][0]["port"] in {port["name"] for port in ports}
+    workers = monitors["batchjob-workers"]
+    assert workers["namespaceSelector"] == {"any": True}
+    labels = {MANAGED_BY: MANAGER, "app.kubernetes.io/component": "worker"}
+    assert workers["selector"] == {"matchLabels": labels}
+    values = (
+        "--values",
+        HERE / "values" / "monitoring.yaml",
+        "--set",
+        "watchNamespaces={team-a},gateway.enabled=false",
+    )
+    some = {monitor["metadata"]["name"]: monitor["spec"] for monitor in of_kind(objects(*values), "PodMonitor")}
+    assert some.keys() == {"batchjob-operator", "batchjob-workers"}
+    assert some["batchjob-workers"]["namespaceSelector"] == {"matchNames": ["team-a"]}
 
 
 def test_the_settings_of_the_gateway_can_be_read_from_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
