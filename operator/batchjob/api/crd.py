@@ -1,6 +1,6 @@
 """The models as a CustomResourceDefinition: `python -m batchjob.api.crd` writes it, `--check` compares it.
 
-With it go the pages of the reference, of the resources and of metrics.
+With it go the pages of the reference, of the resources and of metrics, and the chart's dashboard.
 
 pydantic describes a model as JSON Schema with `$ref`, `title` and `anyOf: [..., null]`; the API server wants a
 structural schema: one tree, one type at each node. This page turns the first into the second and adds what only the
@@ -20,6 +20,7 @@ from batchjob.api.base import GROUP, VALIDATIONS, VERSION
 from batchjob.api.kinds import BATCH_JOB, KINDS, Kind
 from batchjob.api.reference import reference
 from batchjob.api.schedule import TEMPLATE
+from batchjob.metrics.dashboard import build_dashboard
 from batchjob.metrics.page import build_page
 
 Schema = dict[str, Any]
@@ -142,13 +143,17 @@ def _root(kind: Kind) -> Schema:
 
 def files(repository: Path) -> dict[Path, str]:
     """Every generated file of the repository and its text."""
-    found = {repository / "docs" / "reference" / "metrics.md": build_page()}
+    chart = repository / "charts" / "batchjob-operator" / "files"
+    found = {
+        repository / "docs" / "reference" / "metrics.md": build_page(),
+        chart / "dashboard.json": build_dashboard(),
+    }
     for kind in KINDS:
         resource = crd(kind)
         text = NOTICE + yaml.safe_dump(resource, sort_keys=False, width=120, allow_unicode=True)
         found |= {
             repository / "crds" / f"{kind.name}.yaml": text,
-            repository / "charts" / "batchjob-operator" / "files" / "crds" / f"{kind.name}.yaml": text,
+            chart / "crds" / f"{kind.name}.yaml": text,
             repository / "docs" / "reference" / f"{kind.kind.lower()}.md": reference(resource),
         }
     return found
