@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from batchjob.metrics import Process
 from tests.support.cluster_jobs import Jobs
+from tests.support.exposition import declared, shown
 from tests.support.kubectl import Kubectl, wait_until
 from tests.support.manifests import batch_job, config_map, inline, noop
 from tests.support.operator_process import OperatorProcess
@@ -160,6 +162,7 @@ def test_the_status_of_a_queue_and_the_metrics_say_what_is_in_it(
         wait_until(numbers, "the queue to say what is in it", until=lambda seen: seen == (1, 1, 1, 0, 1))
         states = ("waiting", "active", "delayed", "completed_total")
         assert [operator.metric(f"queue_jobs_{state}", queue=queue) for state in states] == [1, 1, 1, 0]
+        assert shown(operator._get("/metrics").decode()) == declared(Process.OPERATOR, Process.LEADER)
         hurry.touch()
         jobs.wait_complete("in-line")
         wait_until(
@@ -167,6 +170,9 @@ def test_the_status_of_a_queue_and_the_metrics_say_what_is_in_it(
             "both to be counted",
             until=lambda seen: seen == 2,
         )
+        assert operator.metric("batchjob_job_duration_seconds_count", queue=queue) == 2
+        wait_until(lambda: operator.metric("batchjob_store_memory_bytes"), "the store's memory to be known")
+        assert operator.metric("batchjob_store_up") == 1
         wait_until(numbers, "the queue to be empty", until=lambda seen: seen == (0, 0, 1, 0, 0))
 
 
