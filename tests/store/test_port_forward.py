@@ -51,6 +51,20 @@ async def api() -> AsyncIterator[tuple[ApiServer, Access]]:
     await runner.cleanup()
 
 
+async def test_a_connection_that_is_open_at_the_end_is_closed_without_a_word(
+    api: tuple[ApiServer, Access], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with forward(api[1], "system", "gateway-0", 8080) as address:
+        host, port = address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"HELLO"
+    assert await reader.read() == b""
+    writer.close()
+    await asyncio.sleep(0)  # callbacks of the tasks that have ended
+    assert caplog.messages == []
+
+
 async def test_bytes_go_both_ways_on_each_connection(api: tuple[ApiServer, Access]) -> None:
     server, access = api
     async with forward(access, "system", "gateway-0", 8080) as address:

@@ -71,7 +71,7 @@ def show_items(found: list[Any], form: str, status: str) -> None:
         for one in plain:
             say(json.dumps(one, ensure_ascii=False))
     elif not found:
-        note(f"No items {status}.")
+        note("No items failed." if status == "failed" else "No item left a result in the store.")
     elif status == "failed":
         rows = [(item.position, item.id, item.attempts, item.error_class, item.message) for item in found]
         show_table(("POSITION", "ITEM", "ATTEMPTS", "CLASS", "MESSAGE"), rows)

@@ -58,6 +58,8 @@ async def forward(access: Access, namespace: str, pod: str, port: int) -> AsyncI
                     await _pump(reader, writer, channel)
             except (ApiUnavailable, OSError):
                 pass  # the connection closes, and whoever uses it says so
+            except asyncio.CancelledError:
+                pass  # by us, at the end; handed on, Python 3.11 would print it as an error of its own
             finally:
                 writer.close()
 
