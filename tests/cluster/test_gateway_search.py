@@ -15,7 +15,7 @@ from tests.support.kubectl import Kubectl
 from tests.support.redis_server import RedisServer
 
 CREATED: Final = 1_800_000_000
-MINE: Final = "label.team:x"  # the index is that of all tests
+MINE: Final = "label.team:searched"  # the index is that of all tests: no other has this label
 ROWS: Final = [
     JobRow(
         phase=phase,
@@ -23,7 +23,7 @@ ROWS: Final = [
         owner=owner,
         namespace=namespace,
         type="export",
-        labels=("team=x",),
+        labels=("team=searched",),
         name=f"job-{number}",
         uid=f"search-{number}",
         created=CREATED + number,
@@ -64,11 +64,11 @@ async def names(client: httpx2.AsyncClient, user: str, query: str) -> list[str]:
 
 
 async def test_an_owner_finds_the_own_and_an_admin_all(client: httpx2.AsyncClient) -> None:
-    assert await names(client, "alice", "type:export") == ["job-3", "job-1", "job-0"]
-    assert await names(client, "alice", "status:failed label.team:x") == ["job-3", "job-0"]
+    assert await names(client, "alice", f"type:export {MINE}") == ["job-3", "job-1", "job-0"]
+    assert await names(client, "alice", "status:failed label.team:searched") == ["job-3", "job-0"]
     assert await names(client, "bob", MINE) == ["job-2"]
     assert await names(client, "alice", "owner:bob") == []
-    assert await names(client, "gw-admin", "status:failed label.team:x -owner:alice") == ["job-4", "job-2"]
+    assert await names(client, "gw-admin", "status:failed label.team:searched -owner:alice") == ["job-4", "job-2"]
 
 
 async def test_who_may_not_read_in_a_namespace_sees_nothing_of_it(client: httpx2.AsyncClient) -> None:
@@ -80,7 +80,7 @@ async def test_pages_follow_each_other_by_link_and_are_of_one_search(client: htt
     first = await client.get(JOBS, params={"limit": 2, "q": MINE}, headers=alice)
     body = first.json()
     assert [job["id"] for job in body["jobs"]] == [f"{TEAM}.job-3", f"{TEAM}.job-1"]
-    assert (body["jobs"][0]["counts"]["total"], body["jobs"][0]["labels"]) == (3, {"team": "x"})
+    assert (body["jobs"][0]["counts"]["total"], body["jobs"][0]["labels"]) == (3, {"team": "searched"})
     second = await client.get(first.headers["link"].partition(">")[0].removeprefix("<"), headers=alice)
     assert ([job["name"] for job in second.json()["jobs"]], second.json()["next"]) == (["job-0"], None)
     assert "link" not in second.headers

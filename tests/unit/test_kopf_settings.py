@@ -2,11 +2,14 @@
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
 from kopf import Body
 
+from batchjob.controller.handlers import build_registry
 from batchjob.controller.supervisor import Supervisor, build_settings
 from batchjob.kube import Access
 
@@ -44,3 +47,20 @@ def test_kopf_copies_no_object_for_a_comparison_that_nobody_asks_for() -> None:
     body = Body({"metadata": {"name": "a"}, "spec": {"source": {"items": [{"id": "i0"}]}}})
     assert not storage.build(body=body, extra_fields=[])
     assert storage.fetch(body=body) is None
+
+
+async def test_a_token_that_was_refused_is_read_again_and_not_handed_out_twice(tmp_path: Path) -> None:
+    """kopf signs in again at once after a 401, for ever, as long as it is given something that looks new."""
+    file = tmp_path / "token"
+    file.write_text("old")
+    registry = build_registry(Access("http://127.0.0.1", token_file=file), Mock())
+    login: Any = next(iter(registry._activities.get_all_handlers())).fn
+    first = await login()
+    assert await login() is None
+    file.write_text("new")
+    second = await login()
+    sent = [one.aiohttp_session.headers["Authorization"] for one in (first, second)]
+    assert sent == ["Bearer old", "Bearer new"]
+    assert await login() is None
+    for one in (first, second):
+        await one.aiohttp_session.close()

@@ -26,16 +26,26 @@ Inbox = Callable[[str | None, dict[str, Any]], None]
 def build_registry(access: Access, inbox: Inbox) -> kopf.OperatorRegistry:
     """The handlers, all of them."""
     registry = kopf.OperatorRegistry()
+    expiration, handed_out = datetime.min.replace(tzinfo=UTC), None
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.AiohttpSession:
-        """With a session of ours: kopf's own ends at a JSON value that is nested too deep."""
+    async def login(**_: Any) -> kopf.AiohttpSession | None:
+        """With a session of ours: kopf's own ends at a JSON value that is nested too deep.
+
+        None where the token that was refused is still all we have: kopf ends, and is started again after a pause. What
+        keeps it from signing in for ever compares sessions, and no two of ours are equal.
+        """
+        nonlocal expiration, handed_out
+        was_refused = datetime.now(UTC) < expiration
+        if was_refused:
+            access.forget_token()
         token = access.token()
+        if was_refused and token == handed_out:
+            return None
+        expiration, handed_out = datetime.now(UTC) + LOGIN_AGE, token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         session = open_session(access, headers)  # kopf closes it
-        return kopf.AiohttpSession(
-            server=access.server, aiohttp_session=session, expiration=datetime.now(UTC) + LOGIN_AGE
-        )
+        return kopf.AiohttpSession(server=access.server, aiohttp_session=session, expiration=expiration)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def batch_job(event: kopf.RawEvent, **_: Any) -> None:
