@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchjob.cli import execute
-from tests.cluster.test_gateway_search import world
+from tests.cluster.test_gateway_search import MINE, world
 from tests.localcluster import ControlPlane
 from tests.support.gateway_process import GatewayProcess
 from tests.support.gateway_world import TEAM, World, key_of
@@ -92,10 +92,10 @@ def test_what_is_in_a_batchjob_is_shown_and_downloaded(cli: Cli, job: str, tmp_p
 
 
 def test_a_query_finds_what_the_api_finds(cli: Cli) -> None:
-    code, out, _ = cli("ls", "type:export", "label.team:x")
+    code, out, _ = cli("ls", "type:export", MINE)
     assert code == 0
     assert [line.split()[1] for line in out.splitlines()[1:]] == ["job-3", "job-1", "job-0"]
-    assert cli("ls", "type:export", "status:running", "-o", "name")[1] == "batchjob.batchjob.dev/job-1\n"
+    assert cli("ls", MINE, "status:running", "-o", "name")[1] == "batchjob.batchjob.dev/job-1\n"
     assert cli("ls", "name:none-of-them")[2] == f"No BatchJobs found by name:none-of-them namespace:{TEAM}\n"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from batchjob.client import AsyncClient, Conflict, Forbidden, Invalid, NotFound
 from tests.cluster.test_gateway import ITEMS, REPORT, stored, world
-from tests.cluster.test_gateway_search import ROWS
+from tests.cluster.test_gateway_search import MINE, ROWS
 from tests.support.gateway_world import TEAM, World, key_of
 
 __all__ = ["world"]  # the fixture
@@ -59,9 +59,9 @@ async def test_what_is_in_it_is_read_and_tried_again(alice: AsyncClient, world: 
 
 async def test_a_search_goes_over_all_pages(alice: AsyncClient, world: World) -> None:
     await world.list({row.id: row for row in ROWS})
-    found = [job async for job in alice.search("type:export", page_size=1)]
+    found = [job async for job in alice.search(MINE, page_size=1)]
     assert [job.name for job in found] == ["job-3", "job-1", "job-0"]
-    assert (found[0].labels, found[0].counts.total, found[0].state) == ({"team": "x"}, 3, "failed")
+    assert (found[0].labels, found[0].counts.total, found[0].state) == ({"team": "searched"}, 3, "failed")
     with pytest.raises(Invalid) as wrong:
         [job async for job in alice.search("color:red")]
     assert wrong.value.errors[0].parameter == "q"
