@@ -40,7 +40,7 @@ def test_an_operator_killed_at_a_write_or_spoilt_at_one_comes_to_the_same_end_an
     kills.kill(place, actors, scenarios.create, clean, Point("create", made, "before"))
     kills.kill(place, actors, scenarios.create, clean, Point("finish", ended, "after"))
     assert actors[0].kills == 2
-    faults.spoil_write(place, actors, scenarios.create, clean, ("finish", "POST events run Succeeded"), "500")
+    faults.spoil_write(place, actors, scenarios.create, clean, ("finish", "POST events run Succeeded"), "429")
     faults.spoil_watch(place, actors, scenarios.create, clean, "/apis/batch/v1/jobs", "stale snapshot")
     faults.idle(place, actors, scenarios.create, clean, QUIET_SECONDS)
 

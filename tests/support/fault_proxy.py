@@ -28,7 +28,7 @@ HALF_A_LINE: Final = b'{"type": "MODIF'
 
 @dataclass
 class Call:
-    """A request of the operator's, numbered from 1 among all, and what the API server said to it."""
+    """A request of the operator's, numbered from 1 among all, and what was said to it."""
 
     number: int
     method: str  # WATCH for a watch, NAMES for a list of names only
@@ -36,8 +36,8 @@ class Call:
     body: bytes = b""
     at: float = field(default_factory=time.monotonic)
     answered_at: float | None = None  # None: the API server was not asked, or has not answered
-    status: int = 0
-    said: str = ""  # of an error, the words
+    status: int = 0  # what it was answered, by a fault too
+    said: str = ""  # of an error of the API server's, the words
 
     @property
     def is_watch(self) -> bool:
@@ -188,7 +188,9 @@ class FaultProxy:
     async def _in_its_place(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse | None:
         """What happens instead of the call; None if it goes through."""
         if fault.answer:
-            return fault.answer()
+            answer = fault.answer()
+            call.status = answer.status
+            return answer
         if fault.stale:
             body, kept = self._first_lists[call.path]
             return web.Response(body=body, headers=kept)
