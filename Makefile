@@ -49,6 +49,7 @@ format: install ## Format the code and mend what the linter can
 generate: install ## Write the generated files (CRDs, reference pages) from the models and the commands
 	$(PY) -m batchjob.api.crd
 	$(PY) -m batchjob.cli.reference
+	$(RUN)/pytest -q tests/chart/test_values_page.py --update-golden
 
 # What of the store's tests is about the server, and so runs on Valkey too.
 STORE_ITSELF := $(addprefix tests/store/test_,access.py ending.py events.py exchange.py index.py live_store.py loading.py losses.py properties.py reading.py server.py)

@@ -1,6 +1,8 @@
 """The chart, rendered without a cluster: compared with what was committed, and checked against Kubernetes' schemas."""
 
+import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +51,10 @@ def test_every_object_fits_the_schemas_of_kubernetes(values: Path) -> None:
 
 @every_value_set
 def test_every_pod_meets_the_restricted_pod_security_standard(values: Path) -> None:
-    found = of_kind(objects("--values", values), "Deployment", "StatefulSet", "Job", "DaemonSet")
-    assert found
-    for workload in found:
-        pod = workload["spec"]["template"]["spec"]
+    found = objects("--values", values)
+    workloads = of_kind(found, "Deployment", "StatefulSet", "Job", "DaemonSet")
+    assert workloads
+    for pod in [w["spec"]["template"]["spec"] for w in workloads] + [pod["spec"] for pod in of_kind(found, "Pod")]:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in [*pod["containers"], *pod.get("initContainers", [])]:
@@ -138,6 +140,10 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("gateway.staging.claim=uploads", "at '/gateway/staging/claim': maxLength"),
         ("gateway.ui.links[0].name=x,gateway.ui.links[0].url=javascript:alert", "at '/gateway/ui/links/0/url'"),
         ("replicas=0", "at '/replicas': minimum"),
+        ("global.imageRegistry=https://registry.example.com", "at '/global/imageRegistry'"),
+        ("gateway.autoscaling.cpuPercent=0", "at '/gateway/autoscaling/cpuPercent': minimum"),
+        ("test.timeout=180", "at '/test/timeout'"),
+        ("extraObjects[0].kind=ConfigMap", "at '/extraObjects/0': missing properties 'apiVersion', 'metadata'"),
         ("replica=3", "additional properties 'replica' not allowed"),
     ],
 )
@@ -160,10 +166,34 @@ def test_a_second_pod_runs_on_another_node_and_one_of_them_stays_where_nodes_are
     assert (deployment["spec"]["selector"] in budgets) == (replicas > 1)
 
 
+def test_every_image_comes_from_the_mirror() -> None:
+    rendered = render("--set", "global.imageRegistry=mirror.example.com/batch/", *NO_CRDS)
+    images = re.findall(r"image: (\S+)|_IMAGE\w*\n +value: (\S*/\S+)", rendered)
+    assert len(images) >= 7
+    assert all((image or variable).startswith("mirror.example.com/batch/") for image, variable in images)
+
+
+def test_labels_of_ones_own_do_not_take_pods_from_their_deployment() -> None:
+    found = objects("--set", r"podLabels.app\.kubernetes\.io/component=mine,podLabels.team=x")
+    deployment = deployment_of(found, "operator")["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert labels == deployment["selector"]["matchLabels"] | {"team": "x"}
+
+
+def test_what_scales_by_its_load_has_no_number_of_its_own() -> None:
+    found = objects("--set", "gateway.autoscaling.enabled=true,gateway.replicas=1")
+    deployment = deployment_of(found, "gateway")
+    assert "replicas" not in deployment["spec"]
+    [scaler] = of_kind(found, "HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    budgets = [budget["spec"]["selector"] for budget in of_kind(found, "PodDisruptionBudget")]
+    assert deployment["spec"]["selector"] in budgets, "there may be more than one"
+
+
 def test_every_value_is_in_the_schema_and_has_a_default() -> None:
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     schema = yaml.safe_load((CHART / "values.schema.json").read_text())
-    assert known(schema, schema) - {"global"} == paths(values)
+    assert known(schema, schema) == paths(values)
 
 
 def known(node: dict[str, Any], root: dict[str, Any], path: str = "") -> set[str]:
@@ -181,6 +211,42 @@ def paths(value: Any, path: str = "") -> set[str]:
     if not isinstance(value, dict) or not value or path.endswith("resources"):
         return {path.lstrip(".")}
     return set().union(*(paths(child, f"{path}.{name}") for name, child in value.items()))
+
+
+def test_every_value_changes_what_is_rendered(tmp_path: Path) -> None:
+    """In one of the sets of values it is said, and the rendering is another one (or refused) without it."""
+    unseen = paths(yaml.safe_load((CHART / "values.yaml").read_text()))
+
+    def renders(values: dict[str, Any], name: str) -> str:
+        file = tmp_path / name
+        file.write_text(yaml.safe_dump(values))
+        try:
+            return render("--values", file)
+        except HelmError:
+            return ""
+
+    with ThreadPoolExecutor() as pool:
+        for chosen in (yaml.safe_load(path.read_text()) for path in VALUES):
+            whole = renders(chosen, "whole")
+            said = sorted(leaf for leaf in unseen if lookup(chosen, leaf) is not None)
+            others = pool.map(renders, [without(chosen, leaf) for leaf in said], said)
+            unseen -= {leaf for leaf, other in zip(said, others, strict=True) if other != whole}
+    assert not unseen, sorted(unseen)
+
+
+def lookup(values: Any, leaf: str) -> Any:
+    """What values say of a leaf; None: nothing."""
+    for name in leaf.split("."):
+        if not isinstance(values, dict) or name not in values:
+            return None
+        values = values[name]
+    return values
+
+
+def without(values: dict[str, Any], leaf: str) -> dict[str, Any]:
+    """Values that do not say it."""
+    first, _, rest = leaf.partition(".")
+    return {name: without(one, rest) if name == first else one for name, one in values.items() if name != first or rest}
 
 
 @every_value_set

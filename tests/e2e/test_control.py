@@ -1,6 +1,9 @@
 """Suspend, resume, cancel and delete, on real pods."""
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +72,19 @@ def test_delete_leaves_nothing_behind(running: str, jobs: Jobs, installation: In
         return children + users + [key for key in keys if key not in told]
 
     wait_until(left, "Job, pods, Secret, ACL user and keys to go", timeout=60, until=lambda found: not found)
+
+
+def test_logs_are_followed_until_the_end(running: str, jobs: Jobs, neighbours: Neighbours) -> None:
+    command = [Path(sys.executable).with_name("batchjob"), "logs", running, "-n", jobs.kubectl.namespace, "--prefix"]
+    of_the_cluster = ["--kubeconfig", jobs.kubectl.kubeconfig]
+    with subprocess.Popen([*command, *of_the_cluster, "--follow"], stdout=subprocess.PIPE, text=True) as follower:
+        neighbours.clear_faults()
+        jobs.wait_complete(running)
+        followed, _ = follower.communicate(timeout=60)
+    assert follower.returncode == 0
+    shown = subprocess.run([*command, *of_the_cluster], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert shown
+    assert sorted(followed.splitlines()) == sorted(shown.splitlines())
 
 
 def chat_rows(neighbours: Neighbours, uid: str) -> list[dict[str, float]]:

@@ -23,11 +23,11 @@ class Secure:
         trust = ("--tls-ca-cert-file", str(self.authority), "--tls-auth-clients", "no")
         self.server = RedisServer(folder, *own, *trust)
 
-    async def ask(self) -> list[str]:
+    async def ask(self, ca: str | None = None) -> list[str]:
         """The runs that are there, as asked over TLS."""
         self.server.start()
         try:
-            async with Store.connect(StoreAccess(url=self.url), name="test") as store:
+            async with Store.connect(StoreAccess(url=self.url, ca=ca), name="test") as store:
                 await store.load_scripts()
                 return list(await store.runs())
         finally:
@@ -38,6 +38,11 @@ async def test_a_store_whose_authority_is_trusted_is_used(tmp_path: Path, monkey
     secure = Secure(tmp_path, "127.0.0.1")
     monkeypatch.setenv("SSL_CERT_FILE", str(secure.authority))
     assert await secure.ask() == []
+
+
+async def test_a_store_of_an_authority_of_ones_own_is_used(tmp_path: Path) -> None:
+    secure = Secure(tmp_path, "127.0.0.1")
+    assert await secure.ask(secure.authority.read_text()) == []
 
 
 async def test_a_store_of_an_unknown_authority_is_refused_with_the_reason(tmp_path: Path) -> None:

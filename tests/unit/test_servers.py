@@ -33,6 +33,14 @@ async def test_rediss_is_tls_with_a_certificate_that_is_checked() -> None:
     assert tls.check_hostname
 
 
+@pytest.mark.parametrize(
+    "ca", ["", "not a certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
+def test_certificates_that_are_none_are_refused(ca: str) -> None:
+    with pytest.raises(ValueError, match=r"^the certificates to trust for it are no PEM: "):
+        find_servers("rediss://store", ca)
+
+
 def test_a_url_says_whether_it_is_one_server_a_cluster_or_behind_sentinels() -> None:
     assert isinstance(find_servers("redis://a"), One)
     assert isinstance(find_servers("redis+cluster://a:7000"), Cluster)

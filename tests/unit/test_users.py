@@ -5,10 +5,12 @@ from typing import Any, cast
 import pytest
 
 from batchjob.api.defaults import effective
-from batchjob.api.run import Run
+from batchjob.api.run import STORE_FILE, Run, StoreAccess
+from batchjob.controller.manifests import decode
 from batchjob.controller.users import Users
 from batchjob.errors import AlreadyExists, Forbidden, KubernetesError, NotFound
 from batchjob.kube import Resource
+from batchjob.store.keys import user_name
 from tests.support.plan_world import batch_job
 
 SPEC = batch_job().spec
@@ -62,7 +64,7 @@ class Passwords:
 
 def users(cluster: Cluster, store: Passwords) -> Users:
     """An operator's, at its start."""
-    return Users(cast("Any", cluster), cast("Any", store), "redis://store/0")
+    return Users(cast("Any", cluster), cast("Any", store), StoreAccess(url="rediss://store/0", ca="PEM"))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,15 @@ async def test_after_a_restart_a_run_keeps_the_password_that_its_secret_has(refu
     await users(cluster, store).admit(RUN)
     assert len(store.told) == 2
     assert len(set(store.told)) == 1
+
+
+async def test_the_secret_has_the_way_to_the_store_and_the_login_of_the_run_alone() -> None:
+    cluster, store = Cluster(), Passwords()
+    await users(cluster, store).admit(RUN)
+    [secret] = cluster.secrets.values()
+    access = StoreAccess.model_validate_json(decode(secret, STORE_FILE))
+    assert (access.url, access.ca, access.password) == ("rediss://store/0", "PEM", store.told[0])
+    assert access.username == user_name("u1")
 
 
 async def test_runs_share_a_cache_where_owner_and_namespace_are_the_same() -> None:

@@ -25,13 +25,51 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* Call with (dict "image" … "tag" <default tag>). */}}
+{{/* Call with (dict "root" $ "image" … "tag" <default tag>). */}}
 {{- define "batchjob.image" -}}
+{{- with .root.Values.global.imageRegistry -}}
+{{ trimSuffix "/" . }}/
+{{- end -}}
 {{- if .image.digest -}}
 {{ .image.repository }}@{{ .image.digest }}
 {{- else -}}
 {{ .image.repository }}:{{ .image.tag | default .tag }}
 {{- end -}}
+{{- end }}
+
+{{/* Labels and annotations of pods. Call with (dict "root" $ "component" … "values" … "checksums" <annotations>). */}}
+{{- define "batchjob.podMetadata" -}}
+labels: {{- merge (include "batchjob.selector" . | fromYaml) .values.podLabels | toYaml | nindent 2 }}
+{{- with merge (dict) .checksums .values.podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Where pods run. Call with (dict "root" $ "component" … "values" … "replicas" <how many>). */}}
+{{- define "batchjob.placement" -}}
+{{- with .values.priorityClassName -}}
+priorityClassName: {{ . }}
+{{ end -}}
+{{- if .values.topologySpreadConstraints -}}
+topologySpreadConstraints: {{- toYaml .values.topologySpreadConstraints | nindent 2 }}
+{{ else if gt (int .replicas) 1 -}}
+# One node that is lost should not take all of them; where there is one node only, so be it.
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "batchjob.selector" . | nindent 8 }}
+{{ end -}}
+{{- with .values.nodeSelector -}}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{ end -}}
+{{- with .values.tolerations -}}
+tolerations: {{- toYaml . | nindent 2 }}
+{{ end -}}
+{{- with .values.affinity -}}
+affinity: {{- toYaml . | nindent 2 }}
+{{ end -}}
 {{- end }}
 
 {{- define "batchjob.serviceAccountName" -}}

@@ -84,6 +84,7 @@ class StoreAccess(Model):
     url: str
     username: str | None = None
     password: str | None = None
+    ca: str | None = Field(None, description="Certificates to trust for it, PEM; default: the system's.")
 
 
 class Purpose(StrEnum):

@@ -68,7 +68,7 @@ class Operator:
         self._queues = Queues(self._run_moved)
         self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queue_moved)
         self._schedules = Schedules(kube, namespaces, settings.worker_image, self._look_at)
-        self._users = Users(kube, store, settings.worker_store_url or settings.store_url)
+        self._users = Users(kube, store, settings.worker_store())
         keeping = Keeping(kube, store, self._users, self._jobs, self._known, self._queues.keep_completed)
         self._live = Live(kube, self._known, store)
         self._housekeeping = Housekeeping(

@@ -8,6 +8,7 @@ from pydantic_settings import NoDecode
 
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notify import Address
+from batchjob.api.run import StoreAccess
 from batchjob.controller.leader import lease_duration
 from batchjob.controller.notify.mails import Server
 from batchjob.errors import ConfigurationError
@@ -110,6 +111,10 @@ class Settings(StoreSettings):
                 "else two replicas may lead at the same time, or none for long. Set them so; 2, 10 and 15 are usual."
             )
         return self
+
+    def worker_store(self) -> StoreAccess:
+        """The way of worker pods to the store, without a login."""
+        return StoreAccess(url=self.worker_store_url or self.store_url, ca=self.store().ca)
 
     def smtp(self) -> Server | None:
         """The mail server for whoever names none."""

@@ -30,10 +30,11 @@ class Credentials(NamedTuple):
 class Users:
     """The store's users."""
 
-    def __init__(self, kube: Kube, store: Store, worker_store_url: str) -> None:
+    def __init__(self, kube: Kube, store: Store, access: StoreAccess) -> None:
+        """`access`: the way of worker pods to the store, to which each run adds its own login."""
         self._kube = kube
         self._store = store
-        self._url = worker_store_url
+        self._way = access
         self._passwords: dict[str, str] = {}  # by uid: a Secret that was deleted comes back as it was
         self.present: set[str] = set()  # uids, as the store last said
         self.dismissed: set[str] = set()  # uids of BatchJobs that have ended, whose Secret and user we removed
@@ -142,7 +143,8 @@ class Users:
         return self._passwords.get(run.uid) or secrets.token_urlsafe(32)
 
     def _access(self, run: Run, credentials: Credentials) -> StoreAccess:
-        return StoreAccess(url=self._url, username=user_name(run.uid), password=credentials.password)
+        login = {"username": user_name(run.uid), "password": credentials.password}
+        return self._way.model_copy(update=login)
 
 
 def _read(secret: dict[str, Any]) -> Credentials | None:

@@ -130,6 +130,20 @@ class Kube:
         found = await self._call("get", "GET", path, query=query, headers={"Accept": _PLAIN})
         return str(found["text"])
 
+    async def follow_log(self, namespace: str, pod: str, container: str, lines: int) -> AsyncGenerator[str]:
+        """A container's log from its last lines on, until it ends; Invalid where it has none yet."""
+        query = {"container": container, "tailLines": str(lines), "follow": "true"}
+        url, headers = self.access.server + PODS.path(namespace, pod, "log"), self._headers({"Accept": _PLAIN})
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=CALL_SECONDS)
+        try:
+            async with self._open().get(url, params=query, headers=headers, timeout=limit) as answer:
+                if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+                    raise self._error(answer, await answer.text(), "GET")
+                async for line in answer.content:
+                    yield line.decode(errors="replace").rstrip("\n")
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: a line that has no end
+            raise ApiUnavailable(f"it broke off: {error!r}") from error
+
     async def create(
         self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, dry_run: bool = False
     ) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Connection:
         if "@" in access.url and access.password:
             raise ConfigurationError("the store's URL holds a user or password beside the configured one: leave it out")
         try:
-            self._servers = find_servers(access.url)
+            self._servers = find_servers(access.url, access.ca)
         except ValueError as error:
             raise ConfigurationError(f"the store's URL cannot be used: {error}") from error
         self._access = access

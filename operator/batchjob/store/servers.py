@@ -143,8 +143,8 @@ class Cluster:
         raise ConnectionError(f"no server of the cluster can tell who has what: {failure}")
 
 
-def find_servers(url: str) -> Servers:
-    """The servers of a URL; ValueError says what is wrong with it."""
+def find_servers(url: str, ca: str | None = None) -> Servers:
+    """The servers of a URL; ValueError says what is wrong with it. `ca`: the certificates to trust (PEM) for TLS."""
     parts = urlsplit(url)
     if parts.scheme == "unix" and parts.path and not parts.netloc:
         return One(Endpoint(parts.path, None, 0, None, ()))
@@ -156,7 +156,7 @@ def find_servers(url: str) -> Servers:
             "redis+sentinel://host:port,host:port/name/database, with rediss for TLS"
         )
     login, _, addresses = parts.netloc.rpartition("@")
-    tls = ssl.create_default_context() if scheme == "rediss" else None
+    tls = _trust(ca) if scheme == "rediss" else None
     words = tuple(unquote(word) for word in login.split(":", 1) if word)
     *name, database = parts.path.strip("/").split("/") if topology != "sentinel" else _sentinel_path(parts.path)
     endpoints = [
@@ -177,6 +177,13 @@ def slot_of(command: Command) -> int:
     _, opened, rest = text.partition(b"{")
     tag, closed, _ = rest.partition(b"}")
     return binascii.crc_hqx(tag if opened and closed and tag else text, 0) % SLOTS
+
+
+def _trust(ca: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=ca if ca is None else ca or " ")  # an empty text would be none
+    except ssl.SSLError as error:
+        raise ValueError(f"the certificates to trust for it are no PEM: {error}") from None
 
 
 def _sentinel_path(path: str) -> list[str]:

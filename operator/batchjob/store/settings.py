@@ -24,6 +24,9 @@ class StoreSettings(BaseSettings):
     store_username: str | None = Field(None, description="Its own user in the store; default: default.")
     store_password: SecretStr | None = Field(None, description="Its password.")
     store_password_file: Path | None = Field(None, description="A file with its password, read for each connection.")
+    store_ca_file: Path | None = Field(
+        None, description="A file with the certificates to trust for rediss://, PEM; default: the system's."
+    )
 
     @classmethod
     def read(cls) -> Self:
@@ -38,8 +41,9 @@ class StoreSettings(BaseSettings):
         """Our access to the store."""
         password = self.store_password.get_secret_value() if self.store_password else None
         if self.store_password_file:
-            password = _read(self.store_password_file)
-        return StoreAccess(url=self.store_url, username=self.store_username, password=password)
+            password = _read("STORE_PASSWORD_FILE", self.store_password_file).strip()
+        ca = _read("STORE_CA_FILE", self.store_ca_file) if self.store_ca_file else None
+        return StoreAccess(url=self.store_url, username=self.store_username, password=password, ca=ca)
 
 
 def _in_words(place: tuple[int | str, ...], said: str) -> str:
@@ -47,8 +51,8 @@ def _in_words(place: tuple[int | str, ...], said: str) -> str:
     return f"{PREFIX}{str(place[0]).upper()}: {said}" if place else said
 
 
-def _read(path: Path) -> str:
+def _read(name: str, path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text()
     except OSError as error:
-        raise ConfigurationError(f"{PREFIX}STORE_PASSWORD_FILE: {path} cannot be read: {error.strerror}") from None
+        raise ConfigurationError(f"{PREFIX}{name}: {path} cannot be read: {error.strerror}") from None
