@@ -13,6 +13,7 @@ from tests.localcluster import ControlPlane
 from tests.support.cluster_jobs import Jobs
 from tests.support.kubectl import wait_until
 from tests.support.manifests import inline, noop
+from tests.support.operator_process import OperatorProcess
 from tests.support.pods import PodRunner
 
 pytestmark = pytest.mark.usefixtures("free_lease")
@@ -82,6 +83,25 @@ def test_an_operator_killed_in_mid_run_is_followed_by_one_that_goes_on(
     assert status["counts"]["retriedAfterLoss"] == 0
     assert status["jobsCreated"] == 1
     assert workers, "the worker did not notice"
+
+
+@pytest.mark.usefixtures("pods")
+def test_what_was_counted_before_a_restart_is_counted_after_it(
+    operators: Operators, jobs: Jobs, ask_store: AskStore
+) -> None:
+    first = operators.make().start()
+    jobs.apply(noop("one", inline(1)))
+    jobs.wait_complete("one")
+    wanted = ask_store(lambda store: store.history.totals())["custom", "Succeeded"]
+    assert wanted >= 1
+
+    def counted(operator: OperatorProcess) -> float:
+        return operator.metric("queue_jobs_completed_total", queue="custom")
+
+    wait_until(lambda: counted(first), "it to be counted", until=lambda seen: seen == wanted)
+    operators.kill_all()
+    second = operators.make().start()
+    wait_until(lambda: counted(second), "the store to be asked", until=lambda seen: seen == wanted)
 
 
 def test_the_last_orphan_is_swept_where_no_batch_job_is_left(

@@ -75,8 +75,15 @@ def test_delete_leaves_nothing_behind(running: str, jobs: Jobs, installation: In
 
 
 def test_logs_are_followed_until_the_end(running: str, jobs: Jobs, neighbours: Neighbours) -> None:
-    command = [Path(sys.executable).with_name("batchjob"), "logs", running, "-n", jobs.kubectl.namespace, "--prefix"]
-    of_the_cluster = ["--kubeconfig", jobs.kubectl.kubeconfig]
+    command = [
+        str(Path(sys.executable).with_name("batchjob")),
+        "logs",
+        running,
+        "-n",
+        jobs.kubectl.namespace,
+        "--prefix",
+    ]
+    of_the_cluster = ["--kubeconfig", str(jobs.kubectl.kubeconfig)]
     with subprocess.Popen([*command, *of_the_cluster, "--follow"], stdout=subprocess.PIPE, text=True) as follower:
         neighbours.clear_faults()
         jobs.wait_complete(running)

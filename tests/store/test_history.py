@@ -86,6 +86,23 @@ async def test_records_outlive_the_runs_that_they_are_about(store: Store, runs: 
     assert await uids(store, 0, time.time()) == [uid]
 
 
+async def test_ends_are_counted_once_each_for_ever_by_queue_and_phase(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "RECORDS_KEPT", 2)
+    now = time.time()
+    for number in range(4):
+        await store.history.put(record(str(number), now - 9 + number))
+    await store.history.put(record("3", now, phase="Failed"))  # its end is told again
+    await store.history.put(record("5", now, queue="nightly", phase="Failed"))
+    wanted = {("custom", "Succeeded"): 4, ("nightly", "Failed"): 1}
+    assert await store.history.totals() == wanted
+    monkeypatch.setattr(history, "TOTALS_KEPT", 2)
+    await store.history.put(record("6", now, queue="never-made", phase="Failed"))
+    await store.history.put(record("7", now))
+    assert await store.history.totals() == wanted | {("custom", "Succeeded"): 5}, "names of queues fill no memory"
+
+
 async def test_no_worker_can_read_or_write_a_record(workers: Workers) -> None:
     run = await workers.open(noop("n", inline(1))["spec"])
     await workers.store.history.put(record("a", time.time()))

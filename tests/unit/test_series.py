@@ -1,8 +1,9 @@
 """What /metrics says: about queues and schedules from the leader alone, and all of it on the page."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 from prometheus_client import Metric, generate_latest
 
@@ -12,6 +13,7 @@ from batchjob.controller.informer import Informer
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.queues import Queues
 from batchjob.controller.series import Series
+from batchjob.controller.totals import Totals
 from batchjob.core.admission import Claim
 from batchjob.kube import JOBS
 from batchjob.metrics import LABELS, METRICS, REGISTRIES, Process
@@ -41,7 +43,10 @@ def job(of: str, **status: int) -> dict[str, Any]:
 
 
 def series(
-    *schedules: BatchScheduleStatus, batch_jobs: Iterable[dict[str, Any]] = (), jobs: Iterable[dict[str, Any]] = ()
+    *schedules: BatchScheduleStatus,
+    batch_jobs: Iterable[dict[str, Any]] = (),
+    jobs: Iterable[dict[str, Any]] = (),
+    told: bool = True,
 ) -> Series:
     queues = Queues(lambda _: None)
     queues.seen(queue("nightly", maxActiveJobs=1), False)
@@ -53,7 +58,10 @@ def series(
     children = Informer(Mock(), JOBS, [None], None, lambda _, __: None, transform=shorten)
     for one in jobs:
         children.remember(one)
-    return Series(queues, known, children, lambda: schedules)
+    totals = Totals(Mock(history=Mock(totals=AsyncMock(return_value={("nightly", "Succeeded"): 7}))))
+    if told:
+        asyncio.run(totals.read())
+    return Series(queues, known, children, lambda: schedules, totals)
 
 
 def values(found: Iterable[Metric]) -> dict[str, float]:
@@ -72,6 +80,12 @@ def test_a_queue_says_how_many_wait_run_and_are_delayed_and_how_long_the_first_h
     assert found["queue_jobs_delayed nightly"] == 4
     assert found["batchjob_oldest_waiting_seconds nightly"] > 86_400
     assert found["queue_jobs_waiting email"] == 0, "every type has a queue"
+
+
+def test_totals_are_those_of_the_store_and_absent_until_it_has_told() -> None:
+    found = values(series().collect())
+    assert [found[f"queue_jobs_{how}_total nightly"] for how in ("completed", "failed")] == [7, 0]
+    assert not [name for name in values(series(told=False).collect()) if "_total" in name]
 
 
 def test_a_queue_says_how_its_items_and_workers_stand_and_what_needs_somebody() -> None:

@@ -39,6 +39,7 @@ from batchjob.controller.settings import Settings
 from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
 from batchjob.controller.takeover import restore
+from batchjob.controller.totals import Totals
 from batchjob.controller.users import Users
 from batchjob.controller.workqueue import Workqueue
 from batchjob.core.rows import JobRow
@@ -75,6 +76,7 @@ class Operator:
             store, self._users, self._known, self._relist, self._queue, keeping, self._live.moved
         )
         self._outbox = Outbox(kube, self._known, _outbox_settings(settings), self._look_at)
+        self._totals = Totals(store)
         self._queue_status = QueueStatus(kube, self._queues, self._known, self._queue.add)
         self._supervisors = [
             Supervisor(access, namespace, self._batch_job_moved, self._relist.ask) for namespace in namespaces
@@ -123,7 +125,7 @@ class Operator:
         self._leads = True
         for key in self._known.all_keys():  # also what an earlier lead of ours left to tidy up
             self._add(key)
-        series = Series(self._queues, self._known, self._jobs, self._schedules.statuses)
+        series = Series(self._queues, self._known, self._jobs, self._schedules.statuses, self._totals)
         try:
             with series.shown():
                 await self._keep_house()
@@ -137,6 +139,7 @@ class Operator:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._queue.work(self._reconciler.look, self._settings.workers))
             group.create_task(self._queue_status.keep_writing())
+            group.create_task(self._totals.keep_reading())
             group.create_task(self._schedules.lead())
             group.create_task(self._outbox.lead())
             group.create_task(self._indexing.lead())

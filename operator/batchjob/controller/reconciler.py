@@ -39,7 +39,7 @@ from batchjob.errors import (
     StoreFull,
 )
 from batchjob.kube import BATCH_JOBS, Kube
-from batchjob.metrics import JOB_SECONDS, JOBS_COMPLETED, JOBS_FAILED, RECONCILE_ERRORS, RECONCILE_SECONDS
+from batchjob.metrics import JOB_SECONDS, RECONCILE_ERRORS, RECONCILE_SECONDS
 
 CROWD: Final = 16  # BatchJobs that wait to be started; of fewer, each says within a second that it was seen
 # What keeps a plan from being made or carried out and is not ours to mend: the reason of the condition, and what to do.
@@ -132,11 +132,10 @@ class Reconciler:
         return replace(plan, status=None, again_seconds=again)
 
     def _count_end(self, entry: Entry, status: BatchJobStatus) -> None:
-        """Count a BatchJob that has ended now; a queue that is none is no label."""
-        counter = {Phase.SUCCEEDED: JOBS_COMPLETED, Phase.FAILED: JOBS_FAILED}.get(status.phase)
-        if counter is None or entry.phase == status.phase or not self._queues.spec(entry.queue):
+        """Tell how long a BatchJob took that has ended now; a queue that is none is no label."""
+        is_end = status.phase in {Phase.SUCCEEDED, Phase.FAILED} and entry.phase != status.phase
+        if not is_end or not self._queues.spec(entry.queue):
             return
-        counter.labels(queue=entry.queue).inc()
         if status.start_time and status.completion_time:
             seconds = datetime.fromisoformat(status.completion_time) - datetime.fromisoformat(status.start_time)
             JOB_SECONDS.labels(entry.queue).observe(seconds.total_seconds())

@@ -15,11 +15,13 @@ from prometheus_client.registry import Collector
 
 from batchjob import metrics
 from batchjob.api.schedule import BatchScheduleStatus, ScheduleConditionType
+from batchjob.api.status import Phase
 from batchjob.controller.informer import Informer, controller_uid
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.queue_status import delayed
 from batchjob.controller.queues import Queues
 from batchjob.controller.status import seconds_since
+from batchjob.controller.totals import Totals
 
 ITEM_STATES: Final = ("waiting", "delayed", "active", "succeeded", "failed", "cancelled")
 WORKER_STATES: Final = ("starting", "ready")
@@ -34,11 +36,13 @@ class Series(Collector):
         known: KnownBatchJobs,
         jobs: Informer,
         schedules: Callable[[], Iterable[BatchScheduleStatus]],
+        totals: Totals,
     ) -> None:
         self._queues = queues
         self._known = known
         self._jobs = jobs
         self._schedules = schedules
+        self._totals = totals
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -60,6 +64,7 @@ class Series(Collector):
     def _of_lines(self, queues: Iterable[str], now: datetime) -> Iterator[Metric]:
         waiting, active = metrics.JOBS_WAITING.gauge(), metrics.JOBS_ACTIVE.gauge()
         held, oldest = metrics.JOBS_DELAYED.gauge(), metrics.OLDEST_WAITING.gauge()
+        complete, failed = metrics.JOBS_COMPLETED.counter(), metrics.JOBS_FAILED.counter()
         late = delayed(self._known)
         for name in queues:
             line = self._queues.line(name)
@@ -67,7 +72,10 @@ class Series(Collector):
             active.add_metric([name], line.active)
             held.add_metric([name], late[name])
             oldest.add_metric([name], max(0.0, seconds_since(line.oldest(), now) or 0.0))
-        yield from (waiting, active, held, oldest)
+            for family, phase in ((complete, Phase.SUCCEEDED), (failed, Phase.FAILED)):
+                if (count := self._totals.of(name, phase)) is not None:
+                    family.add_metric([name], count)
+        yield from (waiting, active, held, oldest, complete, failed)
 
     def _of_batch_jobs(self, queues: Iterable[str], now: datetime) -> Iterator[Metric]:
         items, letters, stalled = Counter[tuple[str, str]](), Counter[str](), Counter[str]()

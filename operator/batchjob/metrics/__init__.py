@@ -79,11 +79,15 @@ WORKERS: Final = declare(
     "queue",
     "state",
 )
-JOBS_COMPLETED: Final = counter(
-    _OPERATOR, "queue_jobs_completed_total", "BatchJobs that became Complete, since we lead.", "queue"
+JOBS_COMPLETED: Final = declare(
+    "counter",
+    _LEADER,
+    "queue_jobs_completed_total",
+    "BatchJobs that became Complete, ever: the store counts them.",
+    "queue",
 )
-JOBS_FAILED: Final = counter(
-    _OPERATOR, "queue_jobs_failed_total", "BatchJobs that became Failed, since we lead.", "queue"
+JOBS_FAILED: Final = declare(
+    "counter", _LEADER, "queue_jobs_failed_total", "BatchJobs that became Failed, ever: the store counts them.", "queue"
 )
 JOB_SECONDS: Final = durations(
     _OPERATOR,

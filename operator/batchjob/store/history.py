@@ -14,6 +14,7 @@ from batchjob.store import keys, scripts
 from batchjob.store.connection import Connection
 
 RECORDS_KEPT: Final = 100_000  # 50 MB where records are as they are; a thousand runs a day for 90 days and a little
+TOTALS_KEPT: Final = 10_000  # queues times phases: whoever names queues that are not there fills no memory
 PAGE: Final = 500  # records a call
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -31,9 +32,16 @@ class History:
         body = _encode(record)
         if len(body) > RECORD_BYTES:  # whatever was counted of it, that it ended is to be known
             body = _encode(msgspec.structs.replace(record, durations={}, usage={}, failures={}))
-        names = keys.history_keys(owner_key(record.namespace, record.owner))
+        names = (*keys.history_keys(owner_key(record.namespace, record.owner)), keys.HISTORY_TOTALS)
         arguments = (record.uid, int(record.ended * 1000), body, KEPT_SECONDS * 1000, RECORDS_KEPT)
-        await self._connection.command("EVALSHA", scripts.HISTORY_PUT.sha, 3, *names, *arguments)
+        kind = f"{record.queue}:{record.phase}"
+        await self._connection.command("EVALSHA", scripts.HISTORY_PUT.sha, 4, *names, *arguments, kind, TOTALS_KEPT)
+
+    async def totals(self) -> dict[tuple[str, str], int]:
+        """How many runs ended, ever, by queue and phase; of a queue that was named, whether it is there or not."""
+        found = await self._connection.command("HGETALL", keys.HISTORY_TOTALS)
+        counts = {bytes(kind).decode(): int(count) for kind, count in zip(found[::2], found[1::2], strict=True)}
+        return {(kind.partition(":")[0], kind.partition(":")[2]): count for kind, count in counts.items()}
 
     async def read(self, since: float, until: float, owner: str | None = None) -> AsyncIterator[RunRecord]:
         """Records of runs that ended in [since, until), the oldest first; of all, or of one owner.

@@ -123,6 +123,9 @@ def cache_of(key: bytes) -> str | None:
     return name if key.decode(errors="replace") in cache_keys(name) else None
 
 
+HISTORY_TOTALS: Final = f"{HISTORY_PREFIX}{{runs}}:totals"  # beside them: how many runs ended, by queue and phase
+
+
 def history_keys(owner: str) -> tuple[str, str, str]:
     """The keys of the records: records, ended, and ended of an owner by the name that `core.records` gives it."""
     tag = f"{HISTORY_PREFIX}{{runs}}:"

@@ -1,5 +1,6 @@
 -- Remember a run that has ended. KEYS: records (hash uid → record), ended (zset uid → end, ms), of (the same of its
--- owner alone). ARGV: uid, end (ms), record, how long records are kept (ms), how many at most.
+-- owner alone), totals (hash queue:phase → how many ended so). ARGV: uid, end (ms), record, how long records are kept
+-- (ms), how many at most, queue:phase, how many of these at most.
 -- Written again, a record takes the place of the one before. What is too old goes, and the oldest of what is too much;
 -- a few a call, which is more than a call brings. `of` is cleared here, and goes by itself once nothing of its owner
 -- ended for so long.
@@ -16,7 +17,10 @@ local function drop(uids)
   end
 end
 
-redis.call('HSET', KEYS[1], uid, ARGV[3])
+local is_new = redis.call('HSET', KEYS[1], uid, ARGV[3]) == 1
+if is_new and (redis.call('HLEN', KEYS[4]) < tonumber(ARGV[7]) or redis.call('HEXISTS', KEYS[4], ARGV[6]) == 1) then
+  redis.call('HINCRBY', KEYS[4], ARGV[6], 1)
+end
 redis.call('ZADD', KEYS[2], ended, uid)
 redis.call('ZADD', KEYS[3], ended, uid)
 drop(redis.call('ZRANGE', KEYS[2], '-inf', too_old, 'BYSCORE', 'LIMIT', 0, CLEAR_UP))
