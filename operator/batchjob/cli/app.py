@@ -47,6 +47,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "lint": Entry("manifests", "Check manifests without a cluster"),
         "explain": Entry("manifests", "What a field means"),
         "run": Entry("", "Run a BatchJob on this machine, without a cluster"),
+        "migrate": Entry("migrate", "Bring over what waits in other queues: BullMQ's"),
     },
     "Help": {
         "doctor": Entry("doctor", "Check the way to the cluster, the installation, and your rights"),

@@ -189,5 +189,5 @@ def test_the_page_of_the_command_line_is_what_the_commands_say() -> None:
 
 
 def test_rights_are_told_of_every_command_that_asks_the_cluster() -> None:
-    alone = {"lint", "explain", "completion", "run", "version"} | set(SECTIONS["In the cluster"])
+    alone = {"lint", "explain", "completion", "migrate", "run", "version"} | set(SECTIONS["In the cluster"])
     assert {path.partition(" ")[0] for path in RIGHTS} == COMMANDS.keys() - alone
