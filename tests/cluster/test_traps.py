@@ -104,6 +104,27 @@ def test_t2_a_watch_that_breaks_in_any_way_is_taken_up_again(
     still_serves(operator, jobs)
 
 
+@pytest.mark.usefixtures("pods")
+def test_t2_a_job_that_ended_while_the_watch_was_silent_stays_for_its_logs(
+    proxy: FaultProxy, redis_server: RedisServer, tmp_path: Path, jobs: Jobs
+) -> None:
+    """As we know it, it still has a slot that never got a pod: such a Job goes once nobody can be at work any more."""
+    told = {"pod_namespace": SYSTEM, "watch_namespaces": jobs.kubectl.namespace, "linger_seconds": 1}
+    with OperatorProcess(proxy.kubeconfig(tmp_path), redis_server.url, tmp_path, **told):
+        wait_until(lambda: proxy.open_watches == 7, "the watches to be open")
+        silence = proxy.inject(WATCH_JOBS, lines=0, stall=True)
+        proxy.cut_watches(last=b"")
+        wait_until(lambda: silence.hits, "the watch of Jobs to be silent")
+        jobs.apply(noop("done", inline(1)))
+        jobs.wait_complete("done")
+        wait_until(lambda: proxy.count("DELETE .*/jobs/"), "the operator to give up what it takes for a slot")
+        [job] = child_jobs(jobs, "done")
+        assert job["status"]["succeeded"] == 1
+        proxy.cut_watches(last=b"")
+        wait_until(lambda: jobs.kubectl.items("secrets"), "the run's Secret to go", until=lambda left: not left)
+        assert len(child_jobs(jobs, "done")) == 1
+
+
 @pytest.mark.parametrize("code", [403, 410], ids=["forbidden", "the-version-of-a-page-is-too-old"])
 def test_t2_a_list_that_fails_is_made_again(
     code: int, operator: OperatorProcess, proxy: FaultProxy, jobs: Jobs

@@ -282,6 +282,7 @@ class World:
                 index=indexes[0],
                 name=name,
                 uid=f"uid-of-{name}",
+                version="1",
                 suspended=manifest["spec"].get("suspend", False),
                 kueue=manifest["metadata"]["labels"].get(KUEUE_LABEL),
                 parallelism=manifest["spec"]["parallelism"],

@@ -123,7 +123,8 @@ class OneJob(Nothing):
     parallelism = 2
 
     def owned_by(self, *_: str) -> tuple[dict[str, Any], ...]:  # type: ignore[override]
-        metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "resourceVersion": "1"}
+        metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
         spec = {"parallelism": self.parallelism, "suspend": self.suspend}
         return ({"metadata": metadata, "spec": spec, "status": {"ready": 2, "active": 2}},)
 
@@ -202,7 +203,8 @@ async def test_a_tally_that_a_runs_user_broke_keeps_no_batchjob_from_its_end() -
 
 def test_a_glance_asks_nobody_and_knows_the_job_all_the_same() -> None:
     nothing = cast("Any", Nothing())
-    metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "resourceVersion": "1"}
+    metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
     jobs = cast("Any", SimpleNamespace(owned_by=lambda *_: [{"metadata": metadata, "spec": {"parallelism": 3}}]))
     observer = Observer(None, None, None, jobs, KnownBatchJobs(), Queues(lambda _: None), nothing)  # type: ignore[arg-type]
     seen = observer.glance(reads({"items": [{"id": "a", "data": {}}]}), Memory())

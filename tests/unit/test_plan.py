@@ -408,7 +408,7 @@ def test_workers_of_an_ended_batch_job_may_leave_by_themselves_for_a_while() -> 
     assert child
     ended = Ended(NAME, UID, seconds=10, has_user=True, dismissed=False, child=child)
     assert plan_ended(ended, 60) == do.Plan(again_seconds=50)
-    assert kinds(plan_ended(replace(ended, seconds=60), 60)) == [do.DeleteJob]
+    assert plan_ended(replace(ended, seconds=60), 60) == do.Plan((do.DeleteJob(child.name, child.uid, child.version),))
     assert kinds(plan_ended(replace(ended, child=replace(child, ended=True)), 60)) == [do.Dismiss]
     assert plan_ended(replace(ended, child=None, has_user=False, dismissed=True), 60) == do.Plan()
 

@@ -22,7 +22,8 @@ class OneJob:
         self._spec = spec
 
     def owned_by(self, *_: str) -> list[dict[str, Any]]:
-        metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        metadata = {"name": child_name(NAME, UID, 0), "uid": "j", "resourceVersion": "1"}
+        metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
         return [{"metadata": {**metadata, "labels": self._labels}, "spec": {"parallelism": 3} | self._spec}]
 
 

@@ -53,10 +53,11 @@ class SetSlots:
 
 @dataclass(frozen=True)
 class DeleteJob:
-    """Delete a Job and its pods."""
+    """Delete a Job and its pods; with `version`, only if it is still that one."""
 
     name: str
     uid: str
+    version: str | None = None
 
 
 @dataclass(frozen=True)

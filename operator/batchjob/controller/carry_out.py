@@ -114,8 +114,9 @@ class CarryOut:
                 await self._users.admit(await self._with_items(entry, run))
             case SetSlots():
                 await self._set_slots(entry.namespace, action)
-            case DeleteJob(name, uid):
-                await self._kube.delete(JOBS, entry.namespace, name, uid=uid)
+            case DeleteJob(name, uid, version):
+                only = {"uid": uid} if version is None else {"uid": uid, "resourceVersion": version}
+                await self._kube.delete(JOBS, entry.namespace, name, **only)
             case Dismiss(secret):
                 await self._users.dismiss(entry.namespace, secret, entry.uid)
             case _:

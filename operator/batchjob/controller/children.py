@@ -38,6 +38,7 @@ def read_child(job: dict[str, Any], index: int, now: datetime) -> ChildJob:
         index=index,
         name=metadata["name"],
         uid=metadata["uid"],
+        version=metadata["resourceVersion"],
         suspended=spec.get("suspend", False),
         kueue=metadata.get("labels", {}).get(KUEUE_LABEL),
         parallelism=spec.get("parallelism", 1),

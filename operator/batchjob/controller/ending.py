@@ -119,8 +119,8 @@ def plan_ended(ended: Ended, linger_seconds: float) -> Plan:
     """
     child = ended.child
     if child and not child.ended:
-        if ended.seconds >= linger_seconds:
-            return Plan(delete_job(child))
+        if ended.seconds >= linger_seconds:  # as we know it: it may have ended since, and then stays for its logs
+            return Plan((DeleteJob(child.name, child.uid, child.version),))
         return Plan(again_seconds=linger_seconds - ended.seconds)
     # That the store has no user tells nothing of the Secret: at a restart it forgets the one and not the other.
     has_left = ended.dismissed or ended.seconds >= linger_seconds + SURELY_DISMISSED_SECONDS

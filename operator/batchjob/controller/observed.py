@@ -35,6 +35,7 @@ class ChildJob:
     index: int  # 0 for the first
     name: str
     uid: str
+    version: str  # of the object, as we know it
     suspended: bool
     kueue: str | None  # the LocalQueue whose Kueue suspends it and lets it go on; None: we do
     parallelism: int
