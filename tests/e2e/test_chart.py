@@ -62,6 +62,6 @@ def test_a_run_outlives_the_installation_and_ends_under_the_next_one(
 
 
 def operators(installation: Installation) -> set[str]:
-    """The operator's pods."""
-    selector = "app.kubernetes.io/component=operator"
-    return set(installation.cluster.within(SYSTEM)("get", "pods", "-l", selector, "-o", "name").split())
+    """The operator's pods, without those that are on their way out."""
+    pods = installation.cluster.within(SYSTEM).items("pods", "-l", "app.kubernetes.io/component=operator")
+    return {pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
