@@ -107,7 +107,8 @@ class Indexing:
         """Whether nothing changes for a while."""
         self._moved.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._moved.wait(), CHECK_SECONDS)
+            async with asyncio.timeout(CHECK_SECONDS):  # wait_for of Python 3.11 swallows a cancel that comes with it
+                await self._moved.wait()
         return not self._moved.is_set()
 
     async def _strangers(self) -> dict[str, str]:
