@@ -2,12 +2,11 @@
 
 import pytest
 
-from tests.e2e.test_control import SLOW
+from tests.e2e.test_control import begin_slowly
 from tests.e2e.test_three_types import chat_answers
 from tests.support.cluster_jobs import Jobs
 from tests.support.installation import RELEASE, SYSTEM, Installation
 from tests.support.kubectl import wait_until
-from tests.support.manifests import ai_batch, inline
 from tests.support.neighbours.client import Neighbours
 
 ITEMS = 300
@@ -16,11 +15,7 @@ ITEMS = 300
 @pytest.fixture
 def running(jobs: Jobs, neighbours: Neighbours, request: pytest.FixtureRequest) -> str:
     """A BatchJob of half a minute that has begun."""
-    name: str = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
-    neighbours.set_faults("chat", SLOW)
-    jobs.apply(ai_batch(name, inline(ITEMS), concurrency=4))
-    jobs.wait_finished(name, at_least=8)
-    return name
+    return begin_slowly(jobs, neighbours, request.node.name, ITEMS)
 
 
 def test_helm_test_runs_three_items_and_leaves_nothing(installation: Installation) -> None:

@@ -22,11 +22,7 @@ GRACE_SECONDS = 30
 @pytest.fixture
 def running(jobs: Jobs, neighbours: Neighbours, request: pytest.FixtureRequest) -> str:
     """A slow BatchJob in mid-run."""
-    name: str = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
-    neighbours.set_faults("chat", SLOW)
-    jobs.apply(ai_batch(name, inline(ITEMS), concurrency=4))
-    jobs.wait_finished(name, at_least=8)
-    return name
+    return begin_slowly(jobs, neighbours, request.node.name, ITEMS)
 
 
 def test_suspend_stops_and_resume_goes_on_without_a_spent_attempt(
@@ -92,6 +88,15 @@ def test_logs_are_followed_until_the_end(running: str, jobs: Jobs, neighbours: N
     shown = subprocess.run([*command, *of_the_cluster], capture_output=True, text=True, check=True, timeout=60).stdout
     assert shown
     assert sorted(followed.splitlines()) == sorted(shown.splitlines())
+
+
+def begin_slowly(jobs: Jobs, neighbours: Neighbours, test: str, items: int) -> str:
+    """A BatchJob named after a test, ten items a second, once it has begun."""
+    name = test.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
+    neighbours.set_faults("chat", SLOW)
+    jobs.apply(ai_batch(name, inline(items), concurrency=4))
+    jobs.wait_finished(name, at_least=8)
+    return name
 
 
 def chat_rows(neighbours: Neighbours, uid: str) -> list[dict[str, float]]:
