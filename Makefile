@@ -30,7 +30,7 @@ install: .venv/.synced ## Install the locked environment into .venv
 # ---- checks -------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: install ## Format, lint, types, import contracts, generated files, Dockerfiles, chart (< 60 s)
+check: install ## Format, lint, types, import contracts, generated files, Dockerfiles, chart, licences (< 60 s)
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy operator/batchjob worker-image/batchjob_processors tests
@@ -39,6 +39,7 @@ check: install ## Format, lint, types, import contracts, generated files, Docker
 	$(PY) -m batchjob.cli.reference --check
 	$(RUN)/hadolint operator/Dockerfile worker-image/Dockerfile tests/support/neighbours/Dockerfile tests/localcluster/redis.Dockerfile tests/support/chaos/Dockerfile
 	$(CLUSTER_CMD) helm lint --strict charts/batchjob-operator
+	$(RUN)/pip-licenses --packages $$($(UV) export -q --frozen --no-dev --all-extras --no-emit-project --no-hashes --no-header --no-annotate --format requirements.txt | sed 's/[ =].*//')
 
 .PHONY: format
 format: install ## Format the code and mend what the linter can
@@ -51,30 +52,37 @@ generate: install ## Write the generated files (CRDs, reference pages) from the 
 	$(PY) -m batchjob.cli.reference
 	$(RUN)/pytest -q tests/chart/test_values_page.py --update-golden
 
+# It prints how long it took, which tests side by side cannot.
+QUICKSTART := tests/store/test_quickstart.py
 # What of the store's tests is about the server, and so runs on Valkey too.
 STORE_ITSELF := $(addprefix tests/store/test_,access.py ending.py events.py exchange.py index.py live_store.py loading.py losses.py properties.py reading.py server.py)
 
 # ---- tests --------------------------------------------------------------------------------------------
+
+# As many at a time as two cores bear: unit and chart tests compute, those of the store and the operator mostly wait. A
+# file's tests stay together, for they share what it starts.
+AT_ONCE = -n $(1) --dist loadfile
 
 .PHONY: test
 test: check test-unit test-ui test-store test-chart test-cluster test-e2e ## Everything but the benches: the one test command
 
 .PHONY: test-unit
 test-unit: install ## Pure functions: no socket, no file outside a temporary folder
-	$(RUN)/pytest tests/unit --disable-socket --allow-unix-socket
+	$(RUN)/pytest tests/unit $(call AT_ONCE,2) --disable-socket --allow-unix-socket
 
 .PHONY: test-store
 test-store: install redis-server postgresql ## The store, the worker and the processors against real servers on loopback
-	$(RUN)/pytest tests/store
-	STORE_SERVER=valkey $(RUN)/pytest $(STORE_ITSELF)
+	$(RUN)/pytest $(QUICKSTART)
+	$(RUN)/pytest tests/store --ignore $(QUICKSTART) $(call AT_ONCE,4)
+	STORE_SERVER=valkey $(RUN)/pytest $(STORE_ITSELF) $(call AT_ONCE,4)
 
 .PHONY: test-chart
 test-chart: install promtool ## The chart: rendered, compared, validated; its alerts
-	$(RUN)/pytest tests/chart
+	$(RUN)/pytest tests/chart $(call AT_ONCE,2)
 
 .PHONY: test-cluster
 test-cluster: install redis-server ## The operator against a real API server, without pods
-	$(RUN)/pytest tests/cluster
+	$(RUN)/pytest tests/cluster $(call AT_ONCE,2)
 
 .PHONY: test-ui
 test-ui: install chromium ## The admin UI in a browser: accessibility, keys, freshness
@@ -85,7 +93,7 @@ test-e2e: cluster-up ## Real pods on the cluster
 	$(RUN)/pytest tests/e2e -p no:randomly
 
 .PHONY: bench
-bench: install redis-server postgresql chromium ## Benchmarks, reported and never asserted: PART=items|control|exports|index|live|pages|cli, SCALE=0.01 for a quick try
+bench: install redis-server postgresql chromium ## Benchmarks, reported and never asserted: PART=items|control|exports|submissions|index|live|pages|cli, SCALE=0.01 for a quick try
 	$(PY) -m tests.bench $(PART) --scale $(or $(SCALE),1)
 
 .PHONY: prove
@@ -108,6 +116,12 @@ chromium:
 .PHONY: postgresql
 postgresql:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql; }
+
+# ---- a release ----------------------------------------------------------------------------------------
+
+.PHONY: release
+release: install ## Build what a release consists of into dist/ and check it; nothing is sent (BASE=<image by digest>)
+	BASE=$(BASE) $(PY) -m tests.release
 
 # ---- the cluster and the demo -------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-PARTS: Final = ("items", "control", "exports", "index", "live", "pages", "cli")
+PARTS: Final = ("items", "control", "exports", "submissions", "index", "live", "pages", "cli")
 KEPT: Final = Path(".state/bench")
 
 

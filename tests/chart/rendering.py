@@ -17,22 +17,24 @@ class HelmError(Exception):
     """helm ended with another code than 0; the text is what it said."""
 
 
-def run_helm(*arguments: str | Path) -> str:
-    """Run helm without a cluster; returns its standard output."""
-    done = subprocess.run([helm(), *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+def run_helm(*arguments: str | Path, program: Path | None = None) -> str:
+    """Run helm, or another one, without a cluster; returns its standard output."""
+    done = subprocess.run(
+        [program or helm(), *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
     if done.returncode != 0:
         raise HelmError(done.stderr + done.stdout)
     return done.stdout
 
 
-def render(*arguments: str | Path) -> str:
+def render(*arguments: str | Path, program: Path | None = None) -> str:
     """`helm template` of a release named batchjob; `arguments` such as --set or --values."""
-    return run_helm("template", *RELEASE[:1], CHART, *RELEASE[1:], *arguments)
+    return run_helm("template", *RELEASE[:1], CHART, *RELEASE[1:], *arguments, program=program)
 
 
-def objects(*arguments: str | Path) -> list[dict[str, Any]]:
+def objects(*arguments: str | Path, program: Path | None = None) -> list[dict[str, Any]]:
     """The rendered objects."""
-    return [found for found in yaml.safe_load_all(render(*arguments)) if found]
+    return [found for found in yaml.safe_load_all(render(*arguments, program=program)) if found]
 
 
 def of_kind(found: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:

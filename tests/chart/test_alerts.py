@@ -78,24 +78,46 @@ def test_every_alert_has_a_case_and_a_runbook_and_says_what_it_is(rules: dict[st
         assert rule["annotations"]["runbook_url"] == f"{URL}/{alert}.md"
 
 
+def test_without_an_address_of_runbooks_no_alert_has_a_link() -> None:
+    [found] = of_kind(objects("--set", "monitoring.rules.enabled=true"), "PrometheusRule")
+    rules = [rule for group in found["spec"]["groups"] for rule in group["rules"]]
+    assert sorted(rule["alert"] for rule in rules) == sorted(CASES)
+    assert [rule for rule in rules if rule["annotations"].keys() != {"summary", "description"}] == []
+
+
 @pytest.mark.parametrize("alert", CASES)
 def test_a_runbook_says_what_it_means_and_what_to_do(alert: str) -> None:
     page = (RUNBOOKS / f"{alert}.md").read_text("utf-8")
     assert page.startswith(f"# {alert}\n")
     assert re.findall(r"^## (.*)$", page, re.MULTILINE) == PARTS
     assert "```sh\nkubectl " in page, "a command to copy"
-    assert named(page) <= {metric.name for metric in METRICS}
+    assert named(page) <= known().keys()
     assert f"[{alert}]({alert}.md)" in (RUNBOOKS / "README.md").read_text("utf-8")
 
 
 def test_alerts_and_their_cases_are_about_metrics_that_exist(rules: dict[str, dict[str, Any]]) -> None:
-    known = {metric.name: set(metric.labels) | {"namespace", "pod"} for metric in METRICS}
     for alert, rule in rules.items():
-        assert named(rule["expr"]) <= known.keys(), alert
+        assert named(rule["expr"]) <= known().keys(), alert
         for kind in ("fires", "silent"):
             for series in CASES[alert][kind]:
                 name, _, labels = series.partition("{")
-                assert set(re.findall(r"(\w+)=", labels)) <= known[name], series
+                assert set(re.findall(r"(\w+)=", labels)) <= known()[name], series
+
+
+def test_without_a_gateway_nothing_is_said_of_it() -> None:
+    told = objects("--values", HERE / "values" / "monitoring.yaml", "--set", "gateway.enabled=false")
+    [found] = of_kind(told, "PrometheusRule")
+    assert [group["name"] for group in found["spec"]["groups"]] == [
+        "batchjob-operator",
+        "batchjob-queues",
+        "batchjob-workers",
+    ]
+
+
+def known() -> dict[str, set[str]]:
+    """The labels of each metric, and of the count of each histogram."""
+    found = {metric.name: {*metric.labels, "namespace", "pod"} for metric in METRICS}
+    return found | {f"{metric.name}_count": found[metric.name] for metric in METRICS if metric.type == "histogram"}
 
 
 def named(text: str) -> set[str]:

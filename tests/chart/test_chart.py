@@ -13,6 +13,7 @@ from fastapi import APIRouter
 from pydantic_settings import BaseSettings
 from starlette.routing import Route, WebSocketRoute
 
+from batchjob import traces
 from batchjob.controller.manifests import MANAGED_BY, MANAGER
 from batchjob.controller.settings import Settings
 from batchjob.gateway.app import ROUTERS
@@ -86,6 +87,17 @@ def test_with_watched_namespaces_nothing_but_queues_and_questions_is_bound_in_th
     assert bound == {"team-a", "team-b", "batchjob-system"}
 
 
+@pytest.mark.parametrize("aggregated", ["true", "false"])
+def test_a_role_for_admins_of_queues_is_there_and_nobody_has_it(aggregated: str) -> None:
+    found = objects("--set", f"rbac.aggregateToUserRoles={aggregated}")
+    name = "batchjob-system-batchjob-queue-admin"
+    (role,) = (role for role in of_kind(found, "ClusterRole") if role["metadata"]["name"] == name)
+    verbs = ["get", "list", "watch", "create", "update", "patch", "delete"]
+    assert role["rules"] == [{"apiGroups": ["batchjob.dev"], "resources": ["batchqueues"], "verbs": verbs}]
+    assert not [label for label in role["metadata"]["labels"] if "aggregate" in label]
+    assert name not in {one["roleRef"]["name"] for one in of_kind(found, "ClusterRoleBinding", "RoleBinding")}
+
+
 def test_rendering_twice_gives_the_same() -> None:
     assert render() == render()
 
@@ -122,6 +134,8 @@ def test_the_chart_holds_no_custom_resource_of_ours(values: Path) -> None:
         ("smtp.host=mail.example.com", "at '/smtp/from': minLength"),
         ("smtp.tls=maybe", "at '/smtp/tls'"),
         ("logLevel=loud", "at '/logLevel'"),
+        ("traces.endpoint=otel-collector:4318", "at '/traces/endpoint'"),
+        ("traces.ratio=10", "at '/traces/ratio': maximum"),
         ("monitoring.podMonitors.interval=often", "at '/monitoring/podMonitors/interval'"),
         ("monitoring.rules.runbooksUrl=runbooks", "at '/monitoring/rules/runbooksUrl'"),
         ("watchNamespaces={Team_A}", "at '/watchNamespaces/0'"),
@@ -255,7 +269,7 @@ def test_every_variable_is_a_setting_that_the_process_reads(values: Path) -> Non
         [container] = deployment["spec"]["template"]["spec"]["containers"]
         variables = [variable["name"] for variable in container["env"]]
         settings = {f"{PREFIX}{name.upper()}" for name in PROCESSES[container["args"][0]].model_fields}
-        assert set(variables) <= settings
+        assert set(variables) <= settings | set(traces.HANDED_ON)
         assert len(variables) == len(set(variables))
 
 

@@ -15,7 +15,7 @@ _INTRO: Final = """# batchjob-operator
 
 The chart of [BatchJob](../../README.md): the operator, its HTTP API and admin UI, and a Redis to begin with.
 
-```
+```sh
 helm upgrade --install batchjob charts/batchjob-operator --namespace batchjob-system --create-namespace --wait
 helm test batchjob --namespace batchjob-system
 ```

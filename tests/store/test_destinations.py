@@ -1,7 +1,8 @@
 """Destinations: in each store a file is there whole or not at all, and one that breaks off leaves nothing."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,27 @@ async def test_pieces_that_break_off_leave_no_file_and_say_why(files: Files, err
     with pytest.raises(type(error), match=str(error)):
         await files.write("large.csv", pieces(b"x" * PIECE_BYTES, b"y" * PIECE_BYTES, error=error))
     assert await files.names() == []
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_file_on_a_claim_and_its_folders_are_on_the_disk_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    """The store drops the results that are in it: a loss of power must not take the file's name away."""
+    synced = list[Path]()
+
+    def sync(number: int, before: Callable[[int], None] = os.fsync) -> None:
+        synced.append(Path(f"/proc/self/fd/{number}").readlink())
+        before(number)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    where = Destination.model_validate({"url": f"file://{tmp_path}/claim"})
+    files = open_files(where, "run", "spec.export.destination", [tmp_path], (tmp_path, tmp_path))
+    if at_once:
+        await files.put("a", b"1")
+    else:
+        await files.write("a", pieces(b"1"))
+    folder = tmp_path / "claim" / "run"
+    assert synced[:2] == [folder.parent, tmp_path], "folders that were made"
+    assert synced[2].parent == folder
+    assert synced[3:] == [folder], "once the file has its name"

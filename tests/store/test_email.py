@@ -1,17 +1,29 @@
 """Type email through a real worker, the store and an SMTP server: each mail once, and what a server's no means."""
 
+import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 from email.message import EmailMessage
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import Envelope
 from redis.asyncio import Redis
 
+from batchjob.api.blocks.email import Smtp, SmtpTls
 from batchjob.errors import ConfigurationError
 from batchjob.store.keys import run_key
 from batchjob.worker.processor import make_processor
 from batchjob_processors import smtp
+from batchjob_processors.message import Body, build_message
+from tests.support import manifests
 from tests.support.mailing import mailing, people, received, send
 from tests.support.neighbours.client import Neighbours
+from tests.support.neighbours.neighbours.certificates import tls_context
+from tests.support.redis_server import free_port
 from tests.support.workers import Workers, ended, wait_for
 
 QUICK = {"retry": {"backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}}
@@ -102,13 +114,44 @@ async def test_a_server_decides_what_becomes_of_a_mail(workers: Workers, neighbo
     assert arrivals(neighbours) == once(0, 1, 3, 4, 6)
 
 
+class Busy:
+    """A server that is too busy for the first two connections."""
+
+    refusals = 2
+
+    async def handle_MAIL(  # noqa: N802 - the hook's name
+        self, _server: object, _session: object, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if self.refusals:
+            self.refusals -= 1
+            return "421 4.7.0 too busy"
+        envelope.mail_from = address
+        return "250 OK"
+
+
 async def test_a_server_that_is_too_busy_costs_no_attempt_and_holds_all_who_share_it(
     workers: Workers, neighbours: Neighbours
 ) -> None:
-    neighbours.set_faults("smtp", [{"action": "smtp_code", "status": 421, "words": "4.7.0 too busy", "times": 2}])
-    run = await workers.open(mailing(neighbours, people(2), {}, retry={"maxAttempts": 1}))
-    found = await send(workers, run)
+    server = Controller(Busy(), hostname="127.0.0.1", port=free_port())
+    server.start()
+    try:
+        block = {"smtp": {"port": server.port}}
+        found = await send(workers, await workers.open(mailing(neighbours, people(2), block, retry={"maxAttempts": 1})))
+    finally:
+        server.stop()
     assert (found.counts.succeeded, found.counts.failed) == (2, 0)
+
+
+@pytest.mark.parametrize("action", ["smtp_code", "data_code"])
+async def test_a_mail_to_which_a_server_always_says_421_comes_to_an_end(
+    workers: Workers, neighbours: Neighbours, action: str
+) -> None:
+    rule = {"match": "p1@", "action": action, "status": 421, "words": "4.7.0 this mail is suspicious"}
+    neighbours.set_faults("smtp", [rule])
+    run = await workers.open(mailing(neighbours, people(3), {}, retry={"maxAttempts": 2}))
+    found = await send(workers, run)
+    assert (found.counts.succeeded, found.counts.failed) == (2, 1)
+    assert "put off: 421 4.7.0 this mail is suspicious" in found.last_errors[0].message
 
 
 async def test_a_kept_connection_that_has_served_its_time_is_replaced_at_once(
@@ -131,6 +174,38 @@ async def test_a_pod_has_no_more_connections_than_the_limit(workers: Workers, ne
     found = await send(workers, run)
     assert found.counts.succeeded == 12
     assert len({row["client"] for row in neighbours.ledger("smtp")}) == 2, "and keeps them"
+
+
+async def test_a_connection_that_nobody_used_for_a_while_is_not_used_again(
+    workers: Workers, neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp, "KEPT_SECONDS", 0)
+    found = await send(workers, await workers.open(mailing(neighbours, people(3), {}, concurrency=1)))
+    assert found.counts.succeeded == 3
+    assert len({row["client"] for row in neighbours.ledger("smtp")}) == 3
+
+
+class Silent:
+    """A server that does not answer QUIT."""
+
+    async def handle_QUIT(self, _server: object, _session: object, _envelope: Envelope) -> str:  # noqa: N802
+        await asyncio.Event().wait()
+        return ""
+
+
+async def test_a_server_that_does_not_answer_quit_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "QUIT_SECONDS", 0.5)
+    server = Controller(Silent(), hostname="127.0.0.1", port=free_port())
+    server.start()
+    try:
+        connections = smtp.Connections(Smtp(host="127.0.0.1", port=server.port, tls=SmtpTls.NONE), None, 8, 60)
+        message = build_message({"From": "a@b.example", "To": "c@d.example"}, Body("text"), datetime.now(UTC))
+        begin = partial(asyncio.sleep, 0)
+        await asyncio.gather(*(connections.send(message, "c@d.example", begin) for _ in range(8)))
+        async with asyncio.timeout(3):
+            await connections.close()
+    finally:
+        server.stop()
 
 
 # ---- once
@@ -221,6 +296,22 @@ async def test_a_mail_server_that_is_not_there_is_named(workers: Workers, neighb
     said = "spec.email.smtp: 127.0.0.1:1 cannot be used: nothing answers there"
     assert found.last_errors[0].message.startswith(said)
     assert found.usage == {}
+
+
+async def test_a_server_whose_certificate_nobody_trusts_is_named(workers: Workers, tmp_path: Path) -> None:
+    context = tls_context(tmp_path, ["127.0.0.1"])
+    server = Controller(object(), hostname="127.0.0.1", port=free_port(), tls_context=context)
+    server.start()
+    try:
+        spec: dict[str, Any] = manifests.email("m", people(1), retry={"maxAttempts": 1})["spec"]
+        spec["email"]["smtp"] = {"host": "127.0.0.1", "port": server.port, "tls": "starttls"}
+        found = await send(workers, await workers.open(spec))
+    finally:
+        server.stop()
+    [error] = found.last_errors
+    assert (error.error_class, found.counts.failed) == ("upstream", 1)
+    said = f"spec.email.smtp: 127.0.0.1:{server.port} cannot be used: its certificate is not trusted ("
+    assert error.message.startswith(said)
 
 
 async def test_an_item_cannot_smuggle_in_a_header(workers: Workers, neighbours: Neighbours) -> None:

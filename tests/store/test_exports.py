@@ -1,9 +1,11 @@
 """Type export through a real worker: what its files hold, read back by other hands than those that wrote them."""
 
+import asyncio
 import gzip
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ import openpyxl
 import pyarrow.parquet as pq
 import pytest
 from backports import zstd
+from redis.asyncio import Redis
 
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.snapshot import Snapshot
 from batchjob.errors import ConfigurationError, ResultsError
 from batchjob.files.files import MountedFiles
+from batchjob.store.keys import run_key
+from batchjob.worker import Context, Item, Outcome
 from batchjob.worker.processor import make_processor
 from batchjob_processors import export
 from tests.support import manifests
@@ -165,3 +170,30 @@ async def test_a_part_that_cannot_be_written_comes_back_as_files_of_one_row_whic
     assert (found.counts.succeeded, found.usage["rowsExported"]) == (3, 3)
     bodies = files(workers, run)
     assert [body.count(b"\r\n") - 1 for body in bodies] == ([3] if joined else [1, 1, 1])
+
+
+async def test_columns_are_the_first_items_fields_whichever_part_is_written_first(workers: Workers) -> None:
+    class FirstWaits(export.Export):
+        async def process_many(self, items: Sequence[Item], context: Context) -> list[Outcome]:
+            if items[0].position == 0:
+                await second.wait()
+            outcomes = await super().process_many(items, context)
+            second.set()
+            return outcomes
+
+    second = asyncio.Event()
+    rows = [{"id": "a", "name": "x", "price": 1}, {"id": "b", "title": "y", "price": 2}]
+    run = await open_rows(workers, rows, export={"format": "csv", "rowsPerFile": 1}, concurrency=2)
+    assert await workers.work(run, FirstWaits()) == EXIT_CLOSED
+    parts = sorted(folder(workers, run).glob("part-*"))
+    assert [part.read_text() for part in parts] == ["id,name,price\na,x,1\n", "id,name,price\nb,,2\n"]
+
+
+async def test_columns_are_of_the_source_that_was_loaded_and_not_of_one_that_broke_off(
+    workers: Workers, redis: Redis
+) -> None:
+    run = await open_rows(workers, [{"id": "a", "new": 1}], export={"format": "jsonl"})
+    await redis.hset(run_key(run.uid, "notes"), "fields", '["id", "old"]')  # as a loader did whose lease ended
+    await work(workers, run)
+    [part] = folder(workers, run).glob("part-*")
+    assert json.loads(part.read_text()) == {"id": "a", "new": 1}

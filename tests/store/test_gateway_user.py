@@ -97,3 +97,8 @@ def test_the_page_about_the_api_has_its_rules() -> None:
     [written] = re.findall(r"^ACL SETUSER batchjob-gateway (.*?)^```", page, re.MULTILINE | re.DOTALL)
     found = re.findall(r'"[^"]*"|\S+', written.replace("\\\n", " "))
     assert [word.strip('"') for word in found] == [*gateway_rules(), ">PASSWORD"]
+
+
+def test_the_charts_own_redis_has_its_rules() -> None:
+    chart = Path(__file__).parents[2].joinpath("charts", "batchjob-operator", "files", "gateway-user.txt")
+    assert chart.read_text("utf-8").splitlines() == gateway_rules()

@@ -50,10 +50,11 @@ def teller(store: Store) -> Teller:
 
 async def receive(socket: ClientConnection, most: int) -> list[dict[str, Any]]:
     found = list[dict[str, Any]]()
-    while len(found) < most:
-        message = json.loads(await asyncio.wait_for(socket.recv(), 60))
-        if message["type"] != "heartbeat":
-            found.append(message)
+    async with asyncio.timeout(60):
+        while len(found) < most:
+            message = json.loads(await socket.recv())
+            if message["type"] != "heartbeat":
+                found.append(message)
     return found
 
 
@@ -134,6 +135,21 @@ async def test_sse_tells_a_batchjob_from_its_beginning_and_ends_with_it(
         assert response.status_code == 204, "an EventSource has nothing to come back for"
 
 
+async def test_one_that_is_made_again_under_its_name_is_not_told_with_the_events_of_the_former(
+    gateway: GatewayProcess, teller: Teller
+) -> None:
+    await teller.tell("a", LiveType.QUEUED, LiveType.COMPLETE, uid="a-before", result={"processed": 9})
+    await teller.tell("a", LiveType.QUEUED)
+    seen = []
+    async with gateway.events("alice", "team.a") as response:
+        async for event in sse_events(response):
+            seen.append(event)
+            if len(seen) == 1:
+                await teller.tell("a", LiveType.COMPLETE, result={"processed": 1})
+    assert [event["event"] for event in seen] == ["batch:queued", "batch:complete"]
+    assert json.loads(seen[1]["data"])["data"]["result"] == {"processed": 1}
+
+
 async def test_one_that_ended_long_ago_says_so_at_once(gateway: GatewayProcess) -> None:
     async with gateway.events("alice", "team.old") as response:
         [event] = [event async for event in sse_events(response)]
@@ -186,6 +202,26 @@ async def test_a_stuck_client_is_let_go_and_others_go_on(gateway: GatewayProcess
 
         await wait_for(gone, "the stuck client to be let go")
     stuck.transport.abort()
+
+
+async def test_while_kubernetes_is_away_who_watches_hears_on_and_who_comes_is_told_to_come_back(
+    gateway: GatewayProcess, api: ApiServer, teller: Teller
+) -> None:
+    async with await gateway.watch("alice") as alice, gateway.events("alice", "team.a") as events:
+        api.away = True
+        try:
+            await teller.tell("a", PROGRESS)
+            [heard] = await receive(alice, 1)
+            assert (heard["jobId"], heard["type"]) == ("team.a", PROGRESS)
+            async with asyncio.timeout(60):
+                assert (await anext(sse_events(events)))["id"] == heard["id"]
+            async with connect(f"ws://127.0.0.1:{gateway.port}/ws?jobId=team.a", proxy=None) as late:
+                await late.send(json.dumps({"token": token("alice")}))
+                assert await closed(late) == 1013
+        finally:
+            api.away = False
+        await teller.tell("a", PROGRESS)
+        assert [event["jobId"] for event in await receive(alice, 1)] == ["team.a"]
 
 
 async def test_a_gateway_that_is_stopped_sends_all_away_at_once(gateway: GatewayProcess, teller: Teller) -> None:

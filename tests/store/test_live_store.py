@@ -49,7 +49,7 @@ async def test_what_is_told_twice_because_its_answer_was_lost_is_heard_once(stor
 async def test_an_event_comes_back_as_it_was_told(store: Store) -> None:
     await store.live.tell([telling()])
     [entry] = await store.live.read("alice", "0")
-    assert entry[1:] == ("team.u", "batch:progress", 1001, 1, b'{"jobId":"team.u","processed":1}')
+    assert entry[1:] == ("team.u", "batch:progress", 1001, 1, b'{"jobId":"team.u","processed":1}', "u")
     assert entry.id == await store.live.last("alice")
     assert await store.live.last("bob") == "0"
     assert await store.live.read_from("alice", entry.id) == [entry]

@@ -171,7 +171,7 @@ def is_server_of(place: Place, cmdline: Path) -> bool:
         said = cmdline.read_bytes()
     except OSError:  # it has ended meanwhile
         return False
-    return b"redis-server" in said and str(place.folder).encode() in said
+    return b"redis-server" in said and str(place.temporary).encode() in said
 
 
 def test_a_store_that_is_away_may_be_given_up(place: Place, tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_the_example_of_a_report_with_queries_runs_with_a_database(place: Place,
     )
     edited(
         place, "report-with-queries",
-        ("postgresql://reader:demo-not-a-secret@neighbours:5432/shop", postgres.dsn),
+        ("postgresql://reader:demo-not-a-secret@database:5432/shop?sslmode=require", postgres.dsn),
         ("{url: file:///data/reports}", "{url: out}"),
         ("  worker:\n    volumes:\n      - {claimName: reports, mountPath: /data}\n", ""),
     )  # fmt: skip

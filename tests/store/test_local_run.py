@@ -24,7 +24,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_the_first_command_of_the_readme_gives_what_the_how_to_shows(place: Place) -> None:
     how_to = (REPOSITORY / "docs" / "how-to" / "run-without-a-cluster.md").read_text()
-    command, shown = re.findall(r"^```\n(.*?)^```", how_to, re.DOTALL | re.MULTILINE)[:2]
+    command, shown = re.findall(r"^```(?:sh)?\n(.*?)^```", how_to, re.DOTALL | re.MULTILINE)[:2]
     [line] = [line for line in command.splitlines() if line.startswith("batchjob ")]
     assert line in (REPOSITORY / "README.md").read_text()
     (place.folder / "examples").symlink_to(REPOSITORY / "examples")
@@ -112,7 +112,7 @@ def test_a_kill_of_the_command_takes_server_workers_and_secrets_along(place: Pla
     with place.begin(*MINE) as process:
         until(process.stderr, "looking at i0")
         assert len(place.processes()) >= 3
-        assert list(place.folder.glob("tmp/batchjob-*/references/source/items"))
+        assert list(place.temporary.glob("batchjob-*/references/source/items"))
         process.kill()
         process.wait()
     assert place.processes() == []

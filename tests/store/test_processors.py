@@ -360,6 +360,19 @@ async def test_results_in_a_bucket_are_read_by_another_run_and_found_again_when_
     assert answers(neighbours, run) == Counter({f"i{n}": 1 for n in range(4)}), "none was asked about again"
 
 
+async def test_a_destination_that_is_away_when_all_is_done_is_waited_for(
+    workers: Workers, neighbours: Neighbours
+) -> None:
+    away = {"match": r"^PUT .*manifest", "action": "status", "status": 503, "times": 9}  # three tries of three requests
+    neighbours.set_faults("s3", [away])
+    run = await workers.open(at(neighbours, manifests.export("e", manifests.inline(3), **QUICK)))
+    workers.reference(run, "destination-credentials", **S3_KEYS)
+    assert run.effective.max_attempts == 2
+    found = await work(workers, run)
+    assert (found.state, found.counts.succeeded) == (RunState.CLOSED, 3)
+    assert [rule["hits"] for rule in neighbours.faults()["s3"]] == [9]
+
+
 async def test_results_that_cannot_be_written_fail_the_run_with_the_way_out(
     workers: Workers, neighbours: Neighbours
 ) -> None:

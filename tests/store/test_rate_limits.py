@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from batchjob.api.queue import RateLimit
@@ -128,6 +128,21 @@ async def test_the_slower_of_the_runs_own_rate_and_the_queues_holds(workers: Wor
     noting = Noting()
     assert await workers.work(run, noting) == EXIT_CLOSED
     assert noting.begun[-1][1] - noting.begun[0][1] >= 0.1 * (20 - 10 - 1)
+
+
+async def test_items_that_go_together_and_are_heavier_than_the_horizon_start_all_the_same(workers: Workers) -> None:
+    run = await workers.open(plain(150), rate_limits=[RateLimit(key="api", requests=1200, per_seconds=60)])
+
+    class Together(Processor):
+        chunk_items = 150
+
+        async def process_many(self, items: Sequence[Item], _: Context) -> list[Any]:
+            self.began = time.monotonic()
+            return [None] * len(items)
+
+    together, asked = Together(), time.monotonic()
+    assert await workers.work(run, together) == EXIT_CLOSED
+    assert together.began - asked >= (150 - 20) * 0.05, "20 at once, then one each twentieth of a second"
 
 
 async def test_tokens_that_were_used_are_waited_for(workers: Workers) -> None:

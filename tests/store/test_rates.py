@@ -58,6 +58,19 @@ async def test_what_is_beyond_the_horizon_is_not_taken_and_takes_nothing(store: 
         assert 5 < wait <= 10
 
 
+async def test_what_is_heavier_than_the_horizon_has_its_turn_and_waits_for_its_own_weight(store: Store) -> None:
+    run, slow = store.run("a", "w1"), Rate(1_000_000, 1)
+    taken, wait = await run.take_rate("heavy", slow, 20, 5)
+    assert (taken, round(wait)) == (True, 19)
+    taken, wait = await run.take_rate("heavy", slow, 1, 5)
+    assert (taken, round(wait)) == (False, 20), "others wait until it is over"
+    taken, wait = await run.take_rate("heavy", slow, 20, 5)
+    assert (taken, round(wait)) == (False, 20), "and so does another of its weight, no longer than they do"
+    await run.hold_rate("told", 30)
+    taken, wait = await run.take_rate("told", slow, 20, 5)
+    assert (taken, round(wait)) == (False, 30)
+
+
 async def test_a_hold_is_for_everybody_and_the_longest_counts(store: Store) -> None:
     await store.run("a", "w1").hold_rate("held", 30)
     await store.run("a", "w1").hold_rate("held", 5)

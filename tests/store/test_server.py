@@ -9,12 +9,14 @@ import pytest
 from redis.asyncio import Redis
 
 from batchjob.api.run import StoreAccess
-from batchjob.core.items import Item, RunState, Succeeded
+from batchjob.core.items import Failed, Item, Retried, RunRules, RunState, Succeeded
+from batchjob.core.rates import Rate
 from batchjob.errors import ConfigurationError, NotLeading, StoreNotReady, StoreUnavailable
 from batchjob.store import Store, scripts
 from batchjob.store.keys import OLDEST_SCHEMA, SCHEMA, run_key
 from tests.support.redis_server import RedisServer, free_port
 from tests.support.store_runs import Runs, commit, done
+from tests.support.workers import wait_for
 
 OF_NO_RUN = {
     *(scripts.RATE_HOLD, scripts.RATE_TAKE, scripts.CACHE_GET, scripts.CACHE_PUT, scripts.CACHE_TRIM),
@@ -165,6 +167,44 @@ async def test_a_full_server_takes_no_more_items_but_lets_those_it_has_be_worked
     await own_runs.oracle(full).check()
 
 
+@pytest.mark.parametrize("end", [RunState.CLOSED, RunState.CANCELLED])
+async def test_a_full_server_keeps_no_step_of_what_it_has_from_being_done(own_runs: Runs, end: RunState) -> None:
+    store, uid = own_runs.store, await own_runs.open(items=4, chunk=4, rules=RunRules(have_destination=True))
+    given_up, loading = await own_runs.open(), await own_runs.open_empty()
+    lease = await store.run(loading, "loader").claim_load()
+    assert lease
+    await own_runs.redis.config_set("maxmemory", "1mb")
+    worker = store.run(uid, "w1")
+    assert await worker.note("columns", b"[]") == b"[]"
+    await worker.take_rate("rate", Rate(interval_us=1, burst=1), 1, 1)
+    await worker.hold_rate("rate", 0.001)
+    [chunk] = await own_runs.claim_started(uid)  # with which it says that it has begun
+    await worker.exchange([commit(chunk, [Succeeded(0, b"{}")])], 0)
+    await worker.exchange([commit(chunk, [Failed(1, "internal", "x"), Retried(2, "timeout", "x", 0)])], 0)
+    await worker.ledger_mark(3, chunk.id, chunk.fence, b"begun")
+    assert (await worker.exchange([commit(chunk)], 0)).lost == []
+    await store.pause(uid)
+    await store.resume(uid)
+    await store.abandon(given_up, "x")
+    seal = await worker.claim_seal()
+    assert seal
+    await seal.record("part-0", b'{"positions": "0"}', await seal.take(1000))
+    await seal.renew()
+    await lease.renew()
+    await lease.fail("InvalidSource", "x")
+    if end is RunState.CLOSED:
+        [again] = await own_runs.claim(uid)
+        await worker.exchange([commit(chunk, [Succeeded(3, None)]), done(again)], 0)
+        await seal.finish("s3://b/r", "0" * 64)
+    else:
+        await store.cancel(uid)
+    found = await store.snapshot(uid)
+    assert found
+    assert found.state is end
+    await own_runs.redis.config_set("maxmemory", "0")
+    await own_runs.oracle(uid).check()
+
+
 async def test_a_restart_of_the_server_keeps_every_run(own_runs: Runs, own_server: RedisServer) -> None:
     await own_runs.redis.config_set("appendfsync", "always")  # everysec puts even the write off while the disk is busy
     store, uid = own_runs.store, await own_runs.open(items=12, chunk=4)
@@ -213,3 +253,27 @@ async def test_a_worker_that_waits_does_not_hold_up_others(runs: Runs, store: St
     waiting = asyncio.create_task(worker.wait(-1))
     assert (await worker.exchange([commit(chunk, release=True)], 0)).lost == []
     await waiting
+
+
+async def test_who_waits_at_a_server_that_is_made_a_replica_looks_for_the_master(own_runs: Runs) -> None:
+    uid = await own_runs.open_empty()
+    await own_runs.store.changed(0)
+    waiting = [own_runs.store.run(uid, "w1").wait(-1), own_runs.store.changed(5)]
+    tasks = [asyncio.ensure_future(wait) for wait in waiting]
+
+    async def wait_both() -> bool | None:
+        return (await own_runs.redis.info("clients"))["blocked_clients"] == len(tasks) or None
+
+    await wait_for(wait_both, "both to wait")
+    await own_runs.redis.replicaof("127.0.0.1", str(free_port()))
+    for found in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(found, StoreUnavailable)
+
+
+async def test_a_server_that_misses_its_replicas_is_waited_for(own_runs: Runs) -> None:
+    uid = await own_runs.open()
+    await own_runs.redis.config_set("min-replicas-to-write", 1)
+    with pytest.raises(StoreUnavailable, match="NOREPLICAS"):
+        await own_runs.claim(uid)
+    await own_runs.redis.config_set("min-replicas-to-write", 0)
+    assert await own_runs.claim(uid)

@@ -11,7 +11,7 @@ from batchjob.api.run import Run
 from batchjob.core.items import Item, RunState
 from batchjob.errors import ResultsError
 from batchjob.files import files
-from batchjob.worker import Context, Processor, Sealed, table
+from batchjob.worker import Context, Processor, Sealed, closing, table
 from tests.support.postgres_server import PostgresServer
 from tests.support.sealed import sealed_to
 from tests.support.workers import Workers
@@ -211,7 +211,10 @@ async def test_a_table_that_cannot_work_ends_the_run_before_its_first_item(
     assert (found.reason, found.counts.succeeded) == ("ResultsFailed", 0)
 
 
-async def test_a_database_that_is_away_is_waited_for_as_any_destination(workers: Workers, database: Database) -> None:
+async def test_a_database_that_is_away_is_waited_for_as_any_destination(
+    workers: Workers, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.0)
     database.create("id text PRIMARY KEY, result jsonb")
     run = await workers.open(spec({"a": 1}))
     message = await done(workers, run, database.server.dsn.replace(str(database.server.port), "9"))
@@ -225,6 +228,7 @@ async def test_a_database_that_falls_silent_is_let_go(
     workers: Workers, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "GONE_SECONDS", 0.5)
+    monkeypatch.setattr(closing, "PATIENCE_SECONDS", 0.0)
     database.create("id text PRIMARY KEY, result jsonb")
     run = await workers.open(spec({"a": 1}))
     with psycopg.connect(database.server.dsn) as other:

@@ -182,6 +182,11 @@ EXPORT: Final = (
         {"destination": {"endpoint": "http://s3.invalid"}},
     ),
     Bad(
+        "export-endpoint-port",
+        ("http://127.0.0.1:90x has a port that is no number: correct it",),
+        {"destination": {"endpoint": "http://127.0.0.1:90x"}},
+    ),
+    Bad(
         "export-metadata",
         ("spec.export.destination: ", "where workers may not go: name another host"),
         {"destination": {"endpoint": "http://169.254.169.254"}},

@@ -69,7 +69,7 @@ class Schedules:
             is_reconciling = any(c["type"] == "Reconciling" and c["status"] == "True" for c in status["conditions"])
             return status["observedGeneration"] == generation and not is_reconciling
 
-        return self.wait_status(name, "to be seen", lambda status: bool(status) and seen(status))
+        return self.wait_status(name, "to be seen", lambda status: "conditions" in status and seen(status))
 
     def wait_stalled(self, name: str, reason: str) -> str:
         """Wait until it is Stalled for this reason; returns the message."""

@@ -213,16 +213,17 @@ class Teller:
         self._store = store
         self._known: dict[str, Record] = {}
 
-    async def tell(self, job: str, *kinds: LiveType, owner: str = "alice", **data: Any) -> None:
-        """Events of a BatchJob of the namespace `team`."""
-        before = self._known.get(job, NOTHING)
+    async def tell(self, job: str, *kinds: LiveType, owner: str = "alice", uid: str = "", **data: Any) -> None:
+        """Events of a BatchJob of the namespace `team`; `uid`: of one that had its name before."""
+        uid = uid or job
+        before = self._known.get(uid, NOTHING)
         events = [
             LiveEvent(kind, 1000, before.told.seq + number, {"jobId": f"team.{job}"} | data)
             for number, kind in enumerate(kinds, 1)
         ]
         told = Told(seq=before.told.seq + len(kinds))
-        telling = Telling(job, owner_key("team", owner), f"team.{job}", before, told, events)
-        [self._known[job]] = await self._store.live.tell([telling])
+        telling = Telling(uid, owner_key("team", owner), f"team.{job}", before, told, events)
+        [self._known[uid]] = await self._store.live.tell([telling])
 
 
 async def sse_events(response: httpx2.Response) -> AsyncIterator[dict[str, str]]:

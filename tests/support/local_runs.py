@@ -7,7 +7,9 @@ import pty
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,7 +19,7 @@ import yaml
 
 from tests.support.manifests import API_VERSION
 
-PATIENCE_SECONDS: Final = 60
+PATIENCE_SECONDS: Final = 180
 RUN: Final = ("run", "-f", "batchjob.yaml")
 CODE: Final = r"""
 import os, subprocess, sys, time
@@ -72,8 +74,10 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._temporary = folder / "tmp"
-        self._temporary.mkdir(parents=True)
+        folder.mkdir(parents=True)
+        # Short: the path of a Unix socket may have 107 bytes, and a test's own folder may have most of them.
+        self.temporary = Path(tempfile.mkdtemp(prefix="bj-"))
+        weakref.finalize(self, shutil.rmtree, self.temporary)
         (folder / "mine.py").write_text(CODE)
 
     def write(self, *documents: dict[str, Any]) -> None:
@@ -109,9 +113,9 @@ class Place:
         """A command, running; afterwards neither a process nor a temporary file of it may be there."""
         here = str(Path(sys.executable).parent)  # where `batchjob` is
         path = os.pathsep.join([here, os.environ["PATH"]])
-        told = {**os.environ, "PATH": path, "TMPDIR": str(self._temporary), **(environment or {})}
+        told = {**os.environ, "PATH": path, "TMPDIR": str(self.temporary), **(environment or {})}
         # Of a run that goes on beside this one:
-        others, theirs = set(self.processes()), set(self._temporary.iterdir())
+        others, theirs = set(self.processes()), set(self.temporary.iterdir())
         process = subprocess.Popen(
             [shutil.which(command[0], path=path) or command[0], *command[1:]],
             cwd=self.folder,
@@ -127,7 +131,7 @@ class Place:
             finally:
                 process.kill()
                 self._wait_until_nothing_is_left(others)
-        assert set(self._temporary.iterdir()) <= theirs
+        assert set(self.temporary.iterdir()) <= theirs
 
     def begin(
         self, *arguments: str, prefix: Sequence[str] = (), output: int = subprocess.PIPE
@@ -147,7 +151,7 @@ class Place:
                 said = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
             except OSError:  # it has ended meanwhile
                 continue
-            if str(self._temporary).encode() in said:
+            if str(self.temporary).encode() in said:
                 found.append(said.decode(errors="replace"))
         return found
 

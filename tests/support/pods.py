@@ -19,6 +19,7 @@ from batchjob.errors import KubernetesError, NotFound
 from batchjob.kube import CONFIG_MAPS, PODS, SECRETS, Access, Kube
 
 CHAOS = Path(__file__).parent / "chaos"
+WATCH_SECONDS = 3600  # longer than any test: pods end with the watch
 SELECTOR = "app.kubernetes.io/managed-by=batchjob-operator"
 
 
@@ -65,7 +66,9 @@ class PodRunner:
             for pod in listing.items:
                 self._react(kube, pods, "ADDED", pod)
             try:
-                stream = kube.watch(PODS, self._namespace, listing.resource_version, labels=SELECTOR, seconds=600)
+                stream = kube.watch(
+                    PODS, self._namespace, listing.resource_version, labels=SELECTOR, seconds=WATCH_SECONDS
+                )
                 async with aclosing(stream):
                     async for event in stream:
                         self._react(kube, pods, event.type, event.object)
@@ -88,7 +91,8 @@ class PodRunner:
         name = pod["metadata"]["name"]
         folder = self._folder / name
         await self._mount(kube, pod, folder)
-        told = {
+        variables = pod["spec"]["containers"][0].get("env", [])
+        told = {variable["name"]: variable["value"] for variable in variables if "value" in variable} | {
             "BATCHJOB_WORKER_NAME": name,
             "BATCHJOB_PROBE_PORT": "0",
             "BATCHJOB_RUN_DIR": str(folder) + RUN_DIR,

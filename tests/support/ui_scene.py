@@ -160,7 +160,7 @@ def build_scene(count: int = 120) -> World:
          "status": {"waiting": 3, "oldestWaitingSince": stamp(90)}},
     ]  # fmt: skip
     world.schedules = [
-        {"metadata": {"name": name, "namespace": "billing"},
+        {"metadata": {"name": name, "namespace": "billing", "uid": f"uid-{name}"},
          "spec": {"owner": owner, "schedules": crons, "timeZone": "Europe/Berlin", "suspend": suspend,
                   "jobTemplate": {"spec": {key: value for key, value in spec_of("custom").items() if key != "owner"}}},
          "status": {"lastScheduleTime": stamp(7200), "nextScheduleTime": stamp(-5400), "activeRuns": len(active),

@@ -177,9 +177,10 @@ class World:
         self.counted[name] = self.counted.get(name, 0) + 1
         return self.counted[name], float(seconds)
 
-    async def results(self, uid: str) -> AsyncIterator[ItemResult]:
+    async def results(self, uid: str, first: int = 0, end: int | None = None) -> AsyncIterator[ItemResult]:
         for one in self.found.get(uid, []):
-            yield one
+            if first <= one.position and (end is None or one.position < end):
+                yield one
 
     async def read(self, since: float, until: float) -> AsyncIterator[RunRecord]:
         for one in self.records:

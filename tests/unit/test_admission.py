@@ -2,8 +2,10 @@
 
 from collections import Counter
 from typing import Any
+from unittest.mock import Mock
 
-from hypothesis import settings
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -96,6 +98,25 @@ def test_an_owner_at_the_limit_lets_the_others_pass() -> None:
     place = found.place("a2")
     assert place is not None
     assert place.reason is Reason.OWNER_LIMIT
+
+
+@given(st.lists(st.tuples(st.integers(1, 2), st.sampled_from("abcde"), st.integers(0, 9)), max_size=30))
+def test_all_at_once_start_in_the_order_in_which_they_would_one_by_one(asked: list[tuple[int, str, int]]) -> None:
+    claims = [claim(str(n), owner=owner, priority=rank, at=at) for n, (rank, owner, at) in enumerate(asked)]
+    limits: dict[str, Any] = {"max_active_per_owner": 4, "weights": {"a": 3, "b": 2}}
+    one_by_one, started = line(*claims, max_active=0, **limits), list[str]()
+    for most in range(1, len(claims) + 1):
+        one_by_one.rules = Rules(max_active=most, **limits)
+        started += one_by_one.admit()
+    assert line(*claims, **limits).admit() == started
+
+
+def test_ten_thousand_owners_are_ranked_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come in turn without a look at all of them for each start: that took minutes, and the Lease was over."""
+    found = line(*(claim(str(n), owner=str(n)) for n in range(10_000)))
+    rank = Mock(side_effect=found._rank)
+    monkeypatch.setattr(found, "_rank", rank)
+    assert len(found.admit()) == rank.call_count == 10_000
 
 
 def test_workers_are_shared_out_as_they_are_there_and_more_come_when_others_leave() -> None:

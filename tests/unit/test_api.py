@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from batchjob.api.defaults import effective
 from batchjob.api.queue import BatchQueue, BatchQueueStatus, QueueDefaults
+from batchjob.api.reading import read_leniently
 from batchjob.api.run import Purpose, Run, references
 from batchjob.api.schedule import BatchSchedule, BatchScheduleStatus
 from batchjob.api.source import MEMBERS
-from batchjob.api.status import BatchJobStatus, ErrorClass, Phase, read_leniently
+from batchjob.api.status import BatchJobStatus, ErrorClass, Phase
 from batchjob.api.v1alpha1 import BLOCKS, BatchJob, BatchJobSpec, JobType
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
@@ -251,10 +252,21 @@ def test_a_spec_of_a_newer_version_is_not_read_whatever_the_status_says() -> Non
     assert read_leniently(BatchJobStatus, []) is None
 
 
+TEMPLATE = {"schedules": ["0 9 * * 1"], "jobTemplate": {"spec": spec().to_json()}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "of"), [(BatchJob, spec().to_json()), (BatchSchedule, TEMPLATE), (BatchQueue, {"maxActiveJobs": 1})]
+)
+def test_what_the_api_server_says_of_an_object_that_nobody_has_looked_at_is_no_status(kind: Any, of: Any) -> None:
+    body = {"metadata": {"name": "new"}, "spec": of, "status": {"observedGeneration": -1}}
+    assert kind.parse(body).status is None
+    assert kind.parse(body | {"status": {"observedGeneration": 0}}).status.observed_generation == 0
+
+
 CONDITION = {
     "type": "Stalled", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
 }  # fmt: skip
-TEMPLATE = {"schedules": ["0 9 * * 1"], "jobTemplate": {"spec": spec().to_json()}}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from batchjob.controller.child_jobs import shorten
 from batchjob.controller.children import is_held, read_child
-from batchjob.controller.informer import Informer
+from batchjob.controller.informer import Informer, Keep
 from batchjob.controller.manifests import KUEUE_LABEL
 from batchjob.kube import JOBS
 
@@ -32,7 +32,7 @@ def job(version: int, **status: Any) -> dict[str, Any]:
 def watched(*events: tuple[str, dict[str, Any]]) -> tuple[Informer, list[bool]]:
     """The copy after some events, and what its listener heard: whether the Job was gone."""
     heard: list[bool] = []
-    jobs = Informer(cast("Any", None), JOBS, [None], None, lambda _, gone: heard.append(gone), transform=shorten)
+    jobs = Informer(cast("Any", None), JOBS, [None], None, lambda _, gone: heard.append(gone), keep=Keep(shorten))
     for kind, item in events:
         jobs._apply(kind, item)
     return jobs, heard

@@ -29,6 +29,10 @@ PLACE = " script: 5379fe03a1, on @user_script:155."
         ),
         (f"RUNGONE the store does not know this run{PLACE}", RunGone("the store does not know this run")),
         ("BUSY Redis is busy.", StoreUnavailable("the store does not answer: BUSY Redis is busy")),
+        (
+            "NOREPLICAS Not enough good replicas to write.",
+            StoreUnavailable("the store does not answer: NOREPLICAS Not enough good replicas to write"),
+        ),
         (f"ERR a mistake of ours.{PLACE}", StoreError(f"the store refused: ERR a mistake of ours.{PLACE}")),
     ],
 )

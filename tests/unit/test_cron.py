@@ -54,6 +54,21 @@ def test_the_last_second_before_the_clock_is_set_knows_the_new_clock() -> None:
     assert Cron("0 3 * * *", BERLIN).next(before) == before + timedelta(seconds=1)
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("5-5/2 * * * *", ["00:05", "01:05", "02:05"]),
+        ("5-05/2 * * * *", ["00:05", "01:05", "02:05"]),
+        ("5-9/2 * * * *", ["00:05", "00:07", "00:09"]),
+        ("0 0 * * mon-1/2", ["2026-01-05", "2026-01-12", "2026-01-19"]),
+        ("0 0 1 Jan-01/2 *", ["2027-01-01", "2028-01-01", "2029-01-01"]),
+    ],
+)
+def test_a_step_over_a_range_of_one_is_that_one_however_its_ends_are_written(text: str, first: list[str]) -> None:
+    found = times(text, "UTC", "2026-01-01T00:00")
+    assert all(part in time for part, time in zip(first, found, strict=True)), found
+
+
 def test_the_twenty_ninth_of_february_comes_in_leap_years() -> None:
     assert times("0 0 29 2 *", "UTC", "2026-01-01T00:00", 2) == ["2028-02-29T00:00+00:00"], "five years are looked at"
 

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from batchjob.controller.informer import BARRED_SECONDS, SHORT_SECONDS, Informer
+from batchjob.controller.informer import BARRED_SECONDS, SHORT_SECONDS, Informer, Keep
 from batchjob.errors import ApiUnavailable, Forbidden, Gone, KubernetesError
 from batchjob.kube import JOBS, Listing, WatchEvent
 
@@ -176,3 +176,15 @@ async def test_what_a_write_returned_is_seen_before_the_watch_tells_of_it(monkey
 
     await follow(server, monkeypatch, then)
     assert seen == [job(13), job(13)]
+
+
+@pytest.mark.parametrize(("tells_of_rest", "heard"), [(False, 1), (True, 3)])
+async def test_a_change_of_what_is_not_kept_is_news_where_somebody_asks_for_it(tells_of_rest: bool, heard: int) -> None:
+    """The second is the echo of a write of ours, and the third changes nothing that is kept."""
+    listener, kube = Mock(), cast("Any", Server())
+    informer = Informer(kube, JOBS, ["team"], None, listener, keep=Keep(lambda item: item, tells_of_rest))
+    informer._apply("ADDED", job(11))
+    informer.remember(job(12))
+    informer._apply("MODIFIED", job(12))
+    informer._apply("MODIFIED", job(13))
+    assert listener.call_count == heard

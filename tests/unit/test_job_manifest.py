@@ -53,6 +53,15 @@ def image(spec: dict[str, Any], settings: PodSettings) -> str:
     return found
 
 
+def test_pods_pull_with_the_secrets_of_the_spec_else_of_the_installation_and_send_spans_where_it_says() -> None:
+    some = replace(PODS, pull_secrets=("mirror", "other"), variables={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"})
+    for spec, names in ((RICH, ["registry"]), ({}, ["mirror", "other"])):
+        pod = build_job(batch_job(spec), some, epoch="e1", index=0, slots=Slots(1))["spec"]["template"]["spec"]
+        assert [secret["name"] for secret in pod["imagePullSecrets"]] == names
+        told = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://c:4318"
+
+
 def test_what_needs_a_variant_of_the_image_gets_it_without_asking_but_never_in_place_of_its_own() -> None:
     place = {"destination": {"url": "s3://b/x"}}
     parquet = {"type": "export", "custom": None, "export": {"format": "parquet", **place}}

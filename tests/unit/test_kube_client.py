@@ -58,6 +58,11 @@ async def test_a_line_of_a_watch_that_is_json_of_another_shape_breaks_the_watch(
         await anext(answer(kube, monkeypatch, line))
 
 
+def test_a_name_leads_nowhere_else_in_the_api_server() -> None:
+    assert JOBS.path("a", "b?dryRun=All") == "/apis/batch/v1/namespaces/a/jobs/b%3FdryRun%3DAll"
+    assert JOBS.path("a", "../../pods/x", "status") == "/apis/batch/v1/namespaces/a/jobs/..%2F..%2Fpods%2Fx/status"
+
+
 async def test_an_event_is_read_without_what_is_nested_too_deep(kube: Kube, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = {"type": "ADDED", "object": {"metadata": METADATA | {"managedFields": "<deep>"}}}
     line = json.dumps(deep).encode().replace(b'"<deep>"', b"[" * 5000 + b"]" * 5000)

@@ -20,10 +20,13 @@ class Leases:
         self.spec: dict[str, Any] | None = None
         self.version = 0
         self.mute = False
+        self.slow_seconds = 0.0
         self.waiting = asyncio.Event()
         self.answered = asyncio.Event()
 
     async def get(self, *_: object) -> dict[str, Any]:
+        if self.slow_seconds:
+            await asyncio.sleep(self.slow_seconds)
         if self.spec is None:
             raise NotFound("no Lease")
         spec = {"spec": self.spec} if self.spec else {}
@@ -95,6 +98,14 @@ async def test_the_lease_is_given_back_even_when_a_renewal_was_under_way(leases:
     first = await lead(candidate(leases, "first"))
     leases.mute = True
     await asyncio.wait_for(leases.waiting.wait(), 5)
+    await end(first)
+    assert leases.spec
+    assert leases.spec["holderIdentity"] == ""
+
+
+async def test_the_lease_is_given_back_though_the_api_server_is_slow(leases: Leases) -> None:
+    first = await lead(candidate(leases, "first"))
+    leases.slow_seconds = 0.2  # ten times as long as a retry waits
     await end(first)
     assert leases.spec
     assert leases.spec["holderIdentity"] == ""

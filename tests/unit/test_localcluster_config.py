@@ -54,13 +54,21 @@ def test_every_volume_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert all(Path(path).is_dir() for path in paths)
 
 
-def test_the_go_modules_pin_what_is_built_and_its_replacements_agree() -> None:
-    text = (programs.KUBERNETES.source / "go.mod").read_text()
+@pytest.mark.parametrize(("named", "folder"), programs.VERSIONS.items())
+def test_the_go_modules_pin_what_is_built_and_its_replacements_agree(named: str, folder: str) -> None:
+    source = programs.COREDNS.source.with_name(folder)
+    text = (source / "go.mod").read_text()
     (version,) = set(re.findall(r"\sk8s\.io/kubernetes v1(\.\d+\.\d+)", text))
     replaced = re.findall(r"k8s\.io/\S+ => k8s\.io/\S+ v0(\.\d+\.\d+)", text)
     assert set(replaced) == {version}
-    for module in (programs.KUBERNETES, programs.COREDNS):
-        assert (module.source / "go.sum").stat().st_size > 0
+    assert f"1{version}".startswith(f"{named}.")
+    for module in (source, programs.COREDNS.source):
+        assert (module / "go.sum").stat().st_size > 0
+
+
+def test_a_version_of_kubernetes_that_is_not_pinned_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ClusterError, match=r"1\.37 and 1\.34"):
+        programs.folder_of(programs.Module("1.30", "", ()))
 
 
 def test_another_pin_is_built_into_another_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

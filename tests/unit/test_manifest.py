@@ -52,6 +52,7 @@ def test_a_manifest_names_the_columns_for_which_no_part_has_a_value() -> None:
         (b'{"a": 1}', {"id": "x", "a": 1}),
         (b'{"id": "mine", "a": 1}', {"id": "x", "value": {"id": "mine", "a": 1}}),
         (b'{"id": "x", "a": 1}', {"id": "x", "a": 1}),
+        (b'{"id": 7, "a": 1}', {"id": "x", "value": {"id": 7, "a": 1}}),
         (b"[1]", {"id": "x", "value": [1]}),
         (b'"t"', {"id": "x", "value": "t"}),
     ],

@@ -9,6 +9,7 @@ from email.utils import getaddresses
 import pytest
 
 from batchjob.worker import ConfigurationError, Fail
+from batchjob_processors.attachments import mime_type_of
 from batchjob_processors.message import Body, as_bytes, build_message, check_sender, message_id, needs_utf8
 
 NOW = dt.datetime(2026, 11, 24, 9, tzinfo=dt.UTC)
@@ -24,6 +25,22 @@ def test_a_mail_has_its_headers_its_date_and_its_text() -> None:
     assert message["Date"].datetime == NOW
     assert message.get_content().replace("\r\n", "\n") == "Liebe Grüße\n"
     assert raw.isascii(), "any server can take it"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.csv", "text/csv"),
+        ("a.csv.gz", "application/gzip"),
+        ("a.tar.gz", "application/gzip"),
+        ("a.svgz", "application/gzip"),
+        ("a.csv.bz2", "application/octet-stream"),
+        ("a.eml", "application/octet-stream"),
+        ("a", "application/octet-stream"),
+    ],
+)
+def test_a_file_is_labelled_by_its_ending_and_a_packed_one_by_its_packing(name: str, kind: str) -> None:
+    assert mime_type_of(name) == kind
 
 
 def test_a_mail_with_html_has_both_the_text_first() -> None:

@@ -1,6 +1,7 @@
 """What the operator decides while the store is away, when it has forgotten a run, or says what makes no sense."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,16 @@ def test_a_pause_does_not_wait_for_a_silent_store() -> None:
     assert (again.actions, again.status, again.back_off) == ((), None, True)
     world.is_store_silent = False
     assert kinds(world.look()) == [do.PauseRun]
+
+
+def test_a_pause_while_the_store_is_silent_writes_nothing_of_kueues() -> None:
+    """It would let the Job go on, and we would suspend it again, for as long as the store is away."""
+    world = started()
+    [(name, child)] = world.jobs.items()
+    world.jobs[name] = replace(child, kueue="gpus")
+    world.is_store_silent = True
+    world.edit(suspend=True)
+    assert kinds(world.plan()) == [do.DeleteJob]
 
 
 def test_a_new_batch_job_is_acknowledged_while_the_store_is_away() -> None:
@@ -170,6 +181,22 @@ def test_a_held_run_can_be_cancelled() -> None:
     world.settle()
     world.edit(cancel=True)
     assert condition(world.look().status, ConditionType.FAILED)[1] == "Cancelled"
+
+
+@pytest.mark.parametrize(("spec", "edit"), [({}, {"cancel": True}), ({"activeDeadlineSeconds": 60}, {})])
+def test_every_item_of_a_lost_run_that_ends_has_ended(spec: dict[str, Any], edit: dict[str, Any]) -> None:
+    world = started(**spec)
+    world.run = snapshot(epoch="e1", counts={"succeeded": 3, "active": 4, "waiting": 2, "delayed": 1})
+    world.pass_time(30)
+    world.settle()
+    world.run = None
+    world.edit(**edit)
+    world.pass_time(60)
+    plan = world.look()
+    assert plan.status
+    assert plan.record
+    assert plan.status.counts.model_dump(exclude_defaults=True) == {"total": 10, "succeeded": 3, "cancelled": 7}
+    assert plan.record.cancelled == 7
 
 
 def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> None:

@@ -41,6 +41,24 @@ async def test_what_the_watch_told_while_a_status_was_written_is_not_undone_by_t
     assert (spec.max_active_jobs, queues.spec("b")) == (7, None)
 
 
+async def test_the_batchjobs_of_a_queue_that_rules_no_more_are_looked_at(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchjob.controller.queues.PARTING_SECONDS", 0)
+    known, looked_at = KnownBatchJobs(), list[tuple[str, str]]()
+    for name, kind in (("mail", "email"), ("other", "custom")):
+        spec = {"type": kind, kind: {}, "source": {"items": []}}
+        metadata = {"namespace": "team", "name": name, "uid": name, "resourceVersion": "1", "generation": 1}
+        known.seen({"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}})
+    status = QueueStatus(AsyncMock(), queues, known, looked_at.append)
+    queues.seen(queue("email", paused=True), False)
+    await status.write()
+    assert looked_at == []
+    queues.seen(queue("email", paused=True), True)
+    await status.write()
+    assert looked_at == [("team", "mail")]
+
+
 async def test_a_queue_in_which_something_waits_and_nothing_moves_costs_no_write(queues: Queues) -> None:
     for uid in ("runs", "waits", "waits-longer"):
         queues.place("a", uid, Claim(5, f"2026-01-01T00:00:{len(uid):02}Z", uid, "owner", 1))

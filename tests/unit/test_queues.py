@@ -1,10 +1,12 @@
 """The queues as the leader keeps them."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from batchjob.controller.queues import Queues
+from batchjob.api.queue import BatchQueueSpec
+from batchjob.controller.queues import PARTING_SECONDS, Queues
 from batchjob.core.admission import Claim, is_news
 from batchjob.core.reasons import Reason
 
@@ -71,10 +73,10 @@ def test_who_has_ended_keeps_the_places_of_its_pods_until_they_have_left_and_get
 
 
 def test_a_change_of_its_status_concerns_no_batch_job_and_one_of_its_spec_does(queues: Queues) -> None:
-    assert queues.seen(queue("custom", paused=True), False)
-    assert not queues.seen(queue("custom", paused=True) | {"status": {"waiting": 3}}, False)
-    assert queues.seen(queue("custom"), False)
-    assert queues.seen(queue("custom"), True)
+    assert queues.seen(queue("nightly", paused=True), False)
+    assert not queues.seen(queue("nightly", paused=True) | {"status": {"waiting": 3}}, False)
+    assert queues.seen(queue("nightly"), False)
+    assert queues.seen(queue("nightly"), True)
 
 
 def test_a_queue_of_a_newer_version_stays_as_it_was(queues: Queues) -> None:
@@ -89,7 +91,7 @@ def test_a_queue_of_a_newer_version_stays_as_it_was(queues: Queues) -> None:
 def test_in_a_queue_that_nobody_here_could_ever_read_nothing_starts_and_nothing_is_thrown_away(
     queues: Queues, name: str
 ) -> None:
-    kept = queues.keep_completed(name)
+    kept = BatchQueueSpec().retention.keep_completed
     assert queues.seen(queue(name, maxActiveJobs="many"), False), "its BatchJobs have to say so"
     assert not queues.seen(queue(name, maxActiveJobs="many"), False)
     assert queues.is_unreadable(name)
@@ -130,6 +132,35 @@ def test_while_its_queue_is_away_who_runs_keeps_its_place_and_who_waits_goes_on_
     assert waits
     assert runs
     assert (waits.reason, runs.workers) == (Reason.CONCURRENCY_LIMIT, 1)
+
+
+def test_the_queue_of_a_type_rules_for_a_moment_once_it_is_gone(
+    queues: Queues, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kubectl replace --force` of a paused one would let everything start in between."""
+    now = 0.0
+    monkeypatch.setattr("batchjob.controller.queues.time", Mock(monotonic=lambda: now))
+    paused = queue("email", paused=True, retention={"keepCompleted": 5000})
+    queues.seen(paused, False)
+    queues.place("email", "waits", claim("waits"))
+    assert not queues.seen(paused, True)
+    assert list(queues.objects()) == [], "it has no status any more"
+    now = PARTING_SECONDS - 1
+    assert queues.part() == set()
+    assert (queues.keep_completed("email"), queues.line("email").active, told) == (5000, 0, [])
+    assert not queues.seen(paused, False), "it is back as it was"
+    now = 10 * PARTING_SECONDS
+    assert queues.part() == set()
+    queues.seen(paused, True)
+    now = 11 * PARTING_SECONDS
+    assert queues.part() == {"email"}
+    assert (queues.keep_completed("email"), queues.line("email").active, told) == (1000, 1, ["waits"])
+
+
+def test_a_queue_that_is_away_throws_nothing_away(queues: Queues) -> None:
+    queues.seen(queue("nightly", retention={"keepCompleted": 5000}), False)
+    queues.seen(queue("nightly"), True)
+    assert queues.keep_completed("nightly") > 5000
 
 
 def test_who_has_pods_and_is_in_no_book_runs_though_the_queue_is_full(queues: Queues) -> None:

@@ -21,7 +21,7 @@ from batchjob.controller.reconciler import CROWD, OBSTACLES, Reconciler
 from batchjob.controller.record import build_record
 from batchjob.controller.workqueue import Workqueue
 from batchjob.core.admission import Claim
-from batchjob.errors import BatchJobError, Conflict, Forbidden, Invalid, NotFound, StoreFull
+from batchjob.errors import BatchJobError, Conflict, Forbidden, Invalid, NotFound, StoreFull, WebhookUnavailable
 from batchjob.kube import JOBS
 from batchjob.metrics import REGISTRIES, Process
 from tests.support.plan_world import NAME, SETTINGS, UID, World, condition
@@ -45,6 +45,7 @@ class Stage:
         observer.observe.side_effect = lambda *_: self.world.observe()
         carry_out = AsyncMock(side_effect=self._carry_out)
         self.entry, self.observer, self.queues = entry, observer, Queues(lambda _: None)
+        self.carry_out = carry_out
         self._reconciler = Reconciler(Mock(), known, self.queue, observer, carry_out, self.queues, SETTINGS)
 
     async def _carry_out(self, _: Any, plan: Any) -> set[ObjectKey]:
@@ -97,6 +98,35 @@ async def test_while_a_crowd_waits_to_be_started_the_job_is_made_and_the_status_
     assert stage.written == [Phase.RUNNING], "however many wait by then"
     assert stage.world.status
     assert stage.world.status.jobs_created == 1
+
+
+async def test_one_that_has_ended_stays_so_whatever_is_in_the_way_of_writing_its_status() -> None:
+    """Once what it left has expired it would run again."""
+    stage = Stage()
+    await stage.look()
+    stage.world.load(10)
+    stage.world.work(10)
+    stage.world.seal()
+    await stage.look()
+    stage.world.edit(retention={"completedSeconds": 60})
+    stage.carry_out.side_effect = WebhookUnavailable("somebody's webhook does not answer")
+    await stage.look()
+    stage.carry_out.side_effect = stage._carry_out
+    await stage.look()
+    assert stage.written == [Phase.RUNNING, Phase.SUCCEEDED, Phase.SUCCEEDED]
+    assert stage.world.status
+    assert stage.world.status.observed_generation == stage.world.generation
+
+
+@pytest.mark.parametrize(("phase", "written"), [("Succeeded", "Succeeded"), ("Running", "Pending")])
+async def test_one_that_has_ended_stays_so_though_its_spec_cannot_be_read(phase: str, written: str) -> None:
+    stage = Stage()
+    stage.entry.body = {"metadata": {"generation": 2}, "status": {"phase": phase, "observedGeneration": 1}}
+    stage.observer.observe.side_effect = lambda *_: BatchJob.model_validate({})
+    await stage.look()
+    assert stage.written == [written]
+    assert stage.world.status
+    assert stage.world.status.observed_generation == 2
 
 
 async def test_who_has_ended_by_then_saves_the_first_status() -> None:

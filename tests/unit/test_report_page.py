@@ -143,6 +143,9 @@ def test_each_table_is_a_csv_file_without_formulas() -> None:
     ]
     rows = list(csv.reader(io.StringIO(found["query-8.csv"].decode(), newline="")))
     assert rows == [["day", "'=1+1"], [EVIL, "5"], ["'+cmd", ""], ["c", "-2.5"]]
+    summary = {row["Figure"]: row["Value"] for row in csv.DictReader(io.StringIO(found["summary.csv"].decode()))}
+    total = DOCUMENT.figures.total
+    assert (summary["Items done"], summary["95 % of items within"]) == (str(total.succeeded), str(total.p95_seconds))
     queues = list(csv.DictReader(io.StringIO(found["queues.csv"].decode())))
     assert (queues[0]["Queue"], queues[0]["Success"], queues[0]["p95"]) == ("email", "80.0", "70.0")
 

@@ -122,6 +122,23 @@ def test_what_fell_into_a_pause_is_not_made_up_for() -> None:
     assert sorted(found.runs) == [run(6), run(7), run(8)], "what was missed after it is"
 
 
+@pytest.mark.parametrize("spec", [{"catchUp": {"maxRuns": 100}}, {}])
+def test_what_was_done_is_not_run_again_where_a_cron_string_is_removed_and_set_back(spec: dict[str, object]) -> None:
+    """Its CronJob stays as long as its last run, whose Jobs before are pruned."""
+    found = world(**spec)
+    for hour in range(1, 8):
+        an_hour_of(found, hour)
+    found.fire(found.hour(8))
+    found.look()
+    found.look()
+    made = runs_made(found)
+    found.edit(schedules=["30 * * * *"])
+    found.settle()
+    found.edit(schedules=[HOURLY])
+    assert [found.look().missed for _ in range(6)] == [0] * 6
+    assert runs_made(found) == made == [*map(run, range(1, 9))]
+
+
 def test_a_job_that_could_not_be_made_is_made_later_and_alone() -> None:
     found = world(catchUp={"maxRuns": 10})
     found.taken = {job_name(found, hour) for hour in (1, 2)}

@@ -9,14 +9,14 @@ from prometheus_client import Metric, generate_latest
 
 from batchjob.api.schedule import BatchScheduleStatus
 from batchjob.controller.child_jobs import shorten
-from batchjob.controller.informer import Informer
+from batchjob.controller.informer import Informer, Keep
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.controller.queues import Queues
 from batchjob.controller.series import Series
 from batchjob.controller.totals import Totals
 from batchjob.core.admission import Claim
 from batchjob.kube import JOBS
-from batchjob.metrics import LABELS, METRICS, REGISTRIES, Process
+from batchjob.metrics import LABELS, METRICS, OF_THE_LEADER, REGISTRIES, Process
 from tests.support.exposition import declared, shown
 from tests.unit.test_queues import queue
 
@@ -55,7 +55,7 @@ def series(
     known = KnownBatchJobs()
     for one in batch_jobs:
         known.seen(one)
-    children = Informer(Mock(), JOBS, [None], None, lambda _, __: None, transform=shorten)
+    children = Informer(Mock(), JOBS, [None], None, lambda _, __: None, keep=Keep(shorten))
     for one in jobs:
         children.remember(one)
     totals = Totals(Mock(history=Mock(totals=AsyncMock(return_value={("nightly", "Succeeded"): 7}))))
@@ -131,9 +131,12 @@ def text_of(process: Process) -> str:
 
 
 def test_who_leads_shows_what_is_declared_and_who_does_not_says_nothing_about_queues() -> None:
+    for gauge in OF_THE_LEADER:
+        gauge.set(7)  # as it measures them
     with series().shown():
         assert shown(text_of(Process.OPERATOR)) == declared(Process.OPERATOR, Process.LEADER)
     assert shown(text_of(Process.OPERATOR)) == declared(Process.OPERATOR)
+    assert [sample.value for gauge in OF_THE_LEADER for one in gauge.collect() for sample in one.samples] == [0] * 4
 
 
 def test_no_metric_is_declared_twice_and_none_has_a_label_that_grows_with_the_users() -> None:

@@ -25,6 +25,8 @@ def answer(code: int, words: str, attempt: int = 1) -> Retry | Fail:
         (451, "4.7.1 Greylisted, come back later", GREYLISTED_SECONDS),
         (450, "4.2.0 Recipient address rejected: Greylisted", GREYLISTED_SECONDS),
         (451, "Temporary failure, please try again later.", GREYLISTED_SECONDS),
+        (421, "4.7.28 too much mail to this recipient", GREYLISTED_SECONDS),
+        (421, "4.3.0 out of order", None),
         (452, "4.2.2 mailbox full", FULL_SECONDS),
         (450, "4.2.1 mailbox busy", None),
         (452, "4.3.1 no space left", None),
@@ -42,8 +44,15 @@ def test_a_server_that_puts_off_is_asked_again_when_its_kind_of_no_may_be_over(
     assert later.after == (seconds and 4 * seconds), "each time twice as long"
 
 
-def test_a_server_that_is_too_busy_holds_everybody_and_costs_no_attempt() -> None:
-    found = answer(421, "4.7.0 too many connections")
+@pytest.mark.parametrize(
+    "refused",
+    [
+        aiosmtplib.SMTPConnectResponseError(421, "4.7.0 too many connections"),
+        aiosmtplib.SMTPSenderRefused(421, "4.7.0 too many connections", "a@b.example"),
+    ],
+)
+def test_a_server_that_is_too_busy_holds_everybody_and_costs_no_attempt(refused: aiosmtplib.SMTPException) -> None:
+    found = explain(refused, SERVER, 1)
     assert isinstance(found, Retry)
     assert (found.after, found.error_class, found.counts) == (BUSY_SECONDS, ErrorClass.RATE_LIMITED, False)
 

@@ -86,9 +86,23 @@ def test_a_workbook_has_numbers_dates_and_text_that_never_is_a_formula_or_a_link
     assert (sheet["E2"].number_format, sheet["F2"].number_format) == ("yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss")
 
 
+def test_the_last_moment_that_there_is_is_one_in_a_workbook_too() -> None:
+    """Databases say `for ever` by it; rounded up it would be of no year that a spreadsheet knows."""
+    last = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+    (_, row) = sheets(encode(WorkbookEncoder([Column(name="t")]), [[last]]))[0]
+    assert row == (datetime(9999, 12, 31, 23, 59, 59, 999000),)  # noqa: DTZ001 - Excel has no zones
+
+
 def test_a_number_of_more_digits_than_excel_has_stays_itself_as_text() -> None:
     (_, *rows) = sheets(encode(WorkbookEncoder([Column(name="n")]), [[10**15 - 1], [10**15], [-(2**63)]]))[0]
     assert rows == [(10**15 - 1,), (str(10**15),), (str(-(2**63)),)]
+
+
+@pytest.mark.parametrize("fraction", [0.1 + 0.2, 1 / 3, 123456789.123456789, -2.5e-300])
+def test_a_fraction_stays_a_number_whatever_digits_it_has(fraction: float) -> None:
+    """Somebody adds it up: text would be left out of the sum."""
+    (_, (found,)) = sheets(encode(WorkbookEncoder([Column(name="n")]), [[fraction]]))[0]
+    assert found == pytest.approx(fraction, rel=1e-14, abs=0)
 
 
 def test_rows_that_a_sheet_does_not_take_go_on_in_another_under_the_same_header() -> None:
@@ -135,12 +149,12 @@ def test_the_type_of_a_column_is_as_wide_as_its_values_ask_for(values: list[Any]
 
 def test_columns_that_are_noted_come_back_as_they_were() -> None:
     records = [{"id": "a", "n": 1, "x" * 200: None}, {"id": "b", "n": 2.5}]
-    found = read_noted(propose(block("parquet"), records))
+    found = read_noted(propose(block("parquet"), list(records[0]), records))
     assert [(column.name, column.format) for column in found] == [("id", "text"), ("n", "number"), ("x" * 200, "text")]
     named = block("parquet", columns=[{"name": "n", "header": "N", "format": "date"}, {"name": "id"}])
-    found = read_noted(propose(named, records))
+    found = read_noted(propose(named, list(records[0]), records))
     assert [(column.header, column.format) for column in found] == [("N", ColumnFormat.DATE), (None, ColumnFormat.TEXT)]
-    assert [column.format for column in read_noted(propose(block("csv"), records))] == [None] * 3
+    assert [column.format for column in read_noted(propose(block("csv"), list(records[0]), records))] == [None] * 3
 
 
 def test_a_text_that_excel_would_cut_off_is_refused_by_the_workbook_itself() -> None:

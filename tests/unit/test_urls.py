@@ -1,5 +1,6 @@
 """URLs of sources: no login in one, and nothing of it in what is said."""
 
+import re
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +13,13 @@ from batchjob.api.run import Purpose
 from batchjob.api.source import Location, UriSource
 from batchjob.errors import ConfigurationError, InvalidSource, SourceUnreachable
 from batchjob.files.buckets import explain, open_bucket
+from batchjob.files.files import open_files
 from batchjob.files.mounts import path_on_mount
 from batchjob.files.urls import check_whole, masked
 from batchjob.local.rules import complaints
 from batchjob.worker import Folder
 from batchjob.worker.sources import https
+from batchjob.worker.sources.bucket import BucketReader
 from batchjob.worker.sources.file import FileSource
 from tests.support import manifests
 
@@ -127,6 +130,22 @@ def test_a_url_with_a_login_or_without_a_host_is_refused_with_the_spec(place: di
 @pytest.mark.parametrize("url", ["https://h/a@b", "https://h?mail=a@b", "https://[::1]:8443/x", "file:///data/a@b"])
 def test_an_at_sign_behind_the_host_is_no_login(url: str) -> None:
     assert not complaints(manifests.noop("m", {"uri": {"url": url}}))
+
+
+@pytest.mark.parametrize("key", ["in//x", "./x", "in/../x", "..", "in/%2E%2E/x", "in/a%0Ab"])
+async def test_a_key_that_no_bucket_of_the_library_has_is_named_with_its_field(key: str, tmp_path: Path) -> None:
+    url, references = f"s3://bucket/{key}", (tmp_path, tmp_path)
+    said = "its key has an empty step, one that is . or .., or a control character: write a key such as a/b"
+    with pytest.raises(InvalidSource) as refused:
+        _ = [block async for block in BucketReader(Location(url=url), *references).blocks()]
+    assert str(refused.value) == f"{url}: {said}"
+    with pytest.raises(ConfigurationError, match=f"^spec.export.destination: {re.escape(url)}: its key has an empty"):
+        open_files(Location(url=url), "run", "spec.export.destination", [], references)
+
+
+@pytest.mark.parametrize(("path", "key"), [("", ""), ("/", ""), ("//a/b/", "a/b"), ("/a b/%C3%A4..", "a b/ä..")])
+def test_slashes_around_a_key_are_not_of_it(path: str, key: str, tmp_path: Path) -> None:
+    assert open_bucket(Location(url=f"s3://bucket{path}"), tmp_path, tmp_path).key == key
 
 
 def test_an_authority_that_is_none_is_named_as_the_spec_names_it(tmp_path: Path) -> None:

@@ -36,6 +36,17 @@ def test_outcomes_are_told_by_queue_and_class_once() -> None:
     assert value("emails_total", "told-once", outcome="refused") == 0, "it sends no mail"
 
 
+def test_what_alerts_look_for_is_shown_before_it_happens() -> None:
+    tally("zeros")
+    shown = REGISTRIES[Process.WORKER].get_sample_value
+    for name, labels in (
+        ("items_total", {"outcome": "failed"}),
+        ("retries_total", {"error_class": "timeout"}),
+        ("failures_total", {"error_class": "rate-limited"}),
+    ):
+        assert shown(f"batchjob_{name}", {"queue": "zeros", **labels}) == 0, name
+
+
 def test_usage_is_told_as_tokens_mails_and_rows() -> None:
     found = tally("usage")
     found.used.update({"promptTokens": 7, "completionTokens": 2, "emailsSent": 3, "rowsExported": 100, "other": 1})

@@ -105,8 +105,10 @@ class AiBatch(Processor):
                 wrong.append((item, prepared, []))
             except InvalidAnswerError as error:
                 wrong.append((item, prepared, repair(json.dumps(answers[item.id]), error)))
-        tries = REPAIRS if len(group) > 1 else 1 + REPAIRS
-        alone = (self._fill(item, said, after, tries, context.of(item)) for item, said, after in wrong)
+        alone = (
+            self._fill(item, said, after, REPAIRS if after else 1 + REPAIRS, context.of(item))
+            for item, said, after in wrong
+        )
         found = await asyncio.gather(*alone, return_exceptions=True)
         return results | {item.position: answer for (item, _, _), answer in zip(wrong, found, strict=True)}
 

@@ -41,9 +41,7 @@ class Attachments:
             body = await self._body(n, attachment, data, room)
             if len(body) > room:
                 raise Fail(f"spec.email.attachments: more than {MAIL_BYTES:,} bytes with {name!r:.80}: send fewer")
-            kind = mimetypes.guess_type(name)[0] or ""
-            mime_type = "application/octet-stream" if not kind or kind.startswith(_UNSAFE) else kind
-            files.append(File(name, body, mime_type, attachment.content_id))
+            files.append(File(name, body, mime_type_of(name), attachment.content_id))
         return files
 
     def _name(self, n: int, data: dict[str, Any]) -> str:
@@ -67,3 +65,11 @@ class Attachments:
         if path == attachment.path:  # every mail has it
             self._kept[path] = body
         return body
+
+
+def mime_type_of(name: str) -> str:
+    """By the ending of a name: of a file that is packed, that of the packing, and not of what is inside."""
+    kind, packed = mimetypes.guess_type(name)
+    if packed:
+        kind = "application/gzip" if packed == "gzip" else None
+    return "application/octet-stream" if not kind or kind.startswith(_UNSAFE) else kind

@@ -9,7 +9,6 @@ a server or a reader can recognise the repeat.
 import asyncio
 import datetime as dt
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any, Final, Self
 
 import aiosmtplib
@@ -27,6 +26,7 @@ from batchjob.worker import (
     Processor,
     Retry,
     check_host,
+    read_secret,
 )
 from batchjob_processors.attachments import Attachments
 from batchjob_processors.message import address, as_bytes, build_message, check_sender, message_id
@@ -205,11 +205,5 @@ def read_login(smtp: Smtp, context: Context, field: str) -> tuple[str, str] | No
     if smtp.credentials_secret_ref is None:
         return None
     folder = context.reference(Purpose.SMTP)
-    return _secret(folder / "SMTP_USERNAME", field), _secret(folder / "SMTP_PASSWORD", field)
-
-
-def _secret(path: Path, field: str) -> str:
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        raise ConfigurationError(f"the Secret of {field} has no key {path.name}: add it") from None
+    where = f"the Secret of {field}"
+    return read_secret(folder / "SMTP_USERNAME", where), read_secret(folder / "SMTP_PASSWORD", where)

@@ -8,13 +8,14 @@ file that no commit vouches for is removed when the manifest is written. With `s
 
 import asyncio
 import hashlib
+import json
 import os
 from collections.abc import AsyncIterator, Sequence
 from importlib.util import find_spec
 from typing import Any, Final, Literal
 from uuid import uuid4
 
-from batchjob.api.blocks.export import Column, ExportFormat
+from batchjob.api.blocks.export import FIELDS_NOTE, Column, ExportFormat
 from batchjob.api.blocks.export import Export as Block
 from batchjob.api.run import Purpose
 from batchjob.worker import (
@@ -64,6 +65,8 @@ class Export(Processor):
             # In a thread: to pack a large part may take a second, in which the items of this worker would stand still.
             try:
                 body = await asyncio.to_thread(encode, build_encoder(self._block, columns), rows)
+            except UnicodeDecodeError:
+                raise  # of the rows, which `open_range` explains
             except ValueError as error:
                 raise Fail(str(error)) from None
             digest = hashlib.sha256(body).hexdigest()
@@ -101,10 +104,15 @@ class Export(Processor):
         context.usage("bytesWritten", fields["bytes"])
 
     async def _columns(self, items: Sequence[Item], context: Context) -> list[Column]:
-        """Those of the spec, or what the first items of any pod have: all parts of a run have the same."""
+        """Those of the spec, or the first item's fields, with what the first part has: all of a run have the same."""
         if self._block.columns and is_settled(self._block):
             return self._block.columns
-        mine = propose(self._block, [_record(item) for item in items])
+        records = [_record(item) for item in items]
+        fields = list(records[0])
+        if not self._block.columns:
+            # Noted by the loader; of a run that an earlier version loaded nobody did, and these are as good as any.
+            fields = json.loads(await context.note(FIELDS_NOTE, json.dumps(fields).encode()))
+        mine = propose(self._block, fields, records)
         return read_noted(await context.note("columns", mine))
 
     async def seal(self, context: Context) -> Sealed:

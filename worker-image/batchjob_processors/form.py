@@ -123,7 +123,7 @@ class Form:
             raise InvalidAnswerError(f"the answer takes more than {CHECK_SECONDS:.0f} s to check: {LESS}") from None
         except RecursionError:
             raise InvalidAnswerError("the answer is nested too deeply") from None
-        except ValueError:  # what JSON's grammar allows and no result may hold
+        except (ValueError, OverflowError):  # what JSON's grammar allows and no result may hold, or nobody can divide
             raise InvalidAnswerError("a number is too large, or a text holds half of a surrogate pair") from None
         if errors:
             raise InvalidAnswerError("; ".join(map(_remark, errors)))

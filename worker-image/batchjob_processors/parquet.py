@@ -1,4 +1,4 @@
-"""Parquet, in row groups, packed by zstd. Its library takes 165 MB: imported where a spec asks for it.
+"""Parquet, in row groups, packed by zstd. Its library takes 177 MB: imported where a spec asks for it.
 
 What is ready of a file is taken out of the writer at once, so a file may be larger than the memory.
 """

@@ -1,7 +1,8 @@
 """The columns of a run: all its files have the same ones, of the same types where the format has types. Pure.
 
-The spec names them, or the first part's items do: then that pod's choice is noted for all. A type is inferred as widely
-as these values allow; what another item has must fit it, or that item is given up with the way out, a `format`.
+The spec names them, or the first item of the source does, whose fields the loader noted. A type is inferred as widely
+as the values of the first part to be written allow, and noted for all; what another item has must fit it, or that item
+is given up with the way out, a `format`.
 """
 
 import json
@@ -22,11 +23,9 @@ def is_settled(block: Export) -> bool:
     return block.columns is not None and typed
 
 
-def propose(block: Export, records: Sequence[dict[str, Any]]) -> bytes:
-    """The columns by these records, as JSON to note."""
-    columns = block.columns or [
-        Column.model_construct(name=name) for name in records[0] if not name.startswith(OWN_FIELDS)
-    ]
+def propose(block: Export, fields: Sequence[str], records: Sequence[dict[str, Any]]) -> bytes:
+    """The columns, as JSON to note: those of the spec, else these fields; their types by these records."""
+    columns = block.columns or [Column.model_construct(name=name) for name in fields if not name.startswith(OWN_FIELDS)]
     if block.format in TYPED:
         columns = [_typed(column, records) for column in columns]
     return json.dumps([column.to_json() for column in columns]).encode()

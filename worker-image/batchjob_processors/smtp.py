@@ -8,6 +8,7 @@ there until the server's answer nobody knows whether it took the mail.
 import asyncio
 import re
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from email.message import EmailMessage
 from typing import Final
@@ -20,13 +21,20 @@ from batchjob_processors.message import as_bytes, needs_utf8
 
 CLOSING: Final = 421  # the server has too much to do, or has done enough for this connection
 
+# What lies between us and the server may forget a connection without a word, hardly one within half a minute: to find
+# that out would take the time of an attempt.
+KEPT_SECONDS: Final = 30.0  # without a mail
+QUIT_SECONDS: Final = 2.0  # for a word that is mere courtesy
+
 # Servers put off a stranger, most for five minutes (postgrey, rspamd): the second try after one minute and the fifth
 # after fifteen is soon where it can be, and late enough where it has to be.
 GREYLISTED_SECONDS: Final = 60.0
 FULL_SECONDS: Final = 900.0  # a mailbox is emptied by a person
 BUSY_SECONDS: Final = 15.0  # until a server that says 421 to a new connection is asked again, by anybody
 _GREYLISTING: Final = re.compile(r"gr[ae]y.?list", re.IGNORECASE)
-_PUT_OFF: Final = frozenset({450, 451})
+_PUT_OFF: Final = frozenset({CLOSING, 450, 451})
+# Who says 421 to these may do so each time, for what the mail is: as an attempt, that comes to an end.
+_ABOUT_THE_MAIL: Final = (aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)
 _FULL: Final = frozenset({"4.2.2"})
 _ENHANCED: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")  # RFC 3463: what kind of no it is
 
@@ -40,7 +48,7 @@ class Connections:
         self._login = login
         self._timeout = timeout_seconds
         self._places = asyncio.Semaphore(limit)
-        self._idle: list[aiosmtplib.SMTP] = []
+        self._idle: list[tuple[aiosmtplib.SMTP, float]] = []  # and since when, the newest last
 
     async def send(self, message: EmailMessage, recipient: str, begin: Callable[[], Awaitable[None]]) -> None:
         """Send one message; `begin` is awaited when the server may be given it.
@@ -59,22 +67,29 @@ class Connections:
             except BaseException:
                 connection.close()
                 raise
-            self._idle.append(connection)
+            self._keep(connection)
 
     async def close(self) -> None:
         """End every connection that is open."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(_quit(connection) for connection, _ in idle))
+
+    def _keep(self, connection: aiosmtplib.SMTP) -> None:
+        self._idle.append((connection, time.monotonic()))
+
+    def _take_kept(self) -> aiosmtplib.SMTP | None:
         while self._idle:
-            connection = self._idle.pop()
-            try:
-                await connection.quit()
-            except aiosmtplib.SMTPException:
-                connection.close()
+            connection, since = self._idle.pop()
+            if time.monotonic() - since < KEPT_SECONDS:
+                return connection
+            connection.close()
+        return None
 
     async def _envelope(self, message: EmailMessage, recipient: str, size: int) -> aiosmtplib.SMTP:
         """A connection on which the server has taken the envelope."""
         while True:
-            is_kept = bool(self._idle)
-            connection = self._idle.pop() if is_kept else await self._connect()
+            kept = self._take_kept()
+            connection = kept or await self._connect()
             try:
                 await self._offer(connection, message, recipient, size)
             except aiosmtplib.SMTPResponseException as error:
@@ -82,11 +97,11 @@ class Connections:
                     await self._reset(connection)
                     raise
                 connection.close()
-                if not is_kept:
+                if kept is None:
                     raise
             except aiosmtplib.SMTPServerDisconnected:
                 connection.close()
-                if not is_kept:
+                if kept is None:
                     raise
             except BaseException:
                 connection.close()
@@ -125,6 +140,9 @@ class Connections:
             connection.close()
             error.message = quoted(error.message, self._login)
             raise
+        except OSError as error:  # of TLS after STARTTLS: the library translates those of connecting alone
+            connection.close()
+            raise aiosmtplib.SMTPConnectError(str(error)) from error
         except BaseException:
             connection.close()
             raise
@@ -137,7 +155,14 @@ class Connections:
         except aiosmtplib.SMTPException:
             connection.close()
         else:
-            self._idle.append(connection)
+            self._keep(connection)
+
+
+async def _quit(connection: aiosmtplib.SMTP) -> None:
+    try:
+        await connection.quit(timeout=QUIT_SECONDS)
+    except aiosmtplib.SMTPException:
+        connection.close()
 
 
 def is_answer(error: aiosmtplib.SMTPException) -> bool:
@@ -166,7 +191,7 @@ def _explain_answer(error: aiosmtplib.SMTPResponseException, server: str, attemp
         return Fail(f"{server} refused the sign-in: {said} ({hint})", error_class=ErrorClass.PERMISSION)
     if code >= PERMANENT:
         return Fail(f"{server} refused: {said}", error_class=ErrorClass.REFUSED)
-    if code == CLOSING:
+    if code == CLOSING and not isinstance(error, _ABOUT_THE_MAIL):
         return Retry(f"{server} is busy: {said}", BUSY_SECONDS, ErrorClass.RATE_LIMITED, counts=False)
     return Retry(f"{server} put off: {said}", _wait(code, error.message, attempt))
 

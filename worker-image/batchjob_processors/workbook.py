@@ -84,7 +84,7 @@ class WorkbookEncoder(Encoder):
                 case int() | float() if abs(content) < _EXACT:
                     self._sheet.write_number(self._next, place, content)
                 case date() if as_day(content) >= _FIRST_DAY:
-                    moment = content.replace(tzinfo=None) if isinstance(content, datetime) else content
+                    moment = _to_the_millisecond(content) if isinstance(content, datetime) else content
                     self._sheet.write_datetime(self._next, place, moment, self._styles[type(content)])
                 case _:
                     self._sheet.write_string(self._next, place, cell(content))
@@ -96,6 +96,11 @@ def _clear_up(book: Any, file: Any, folder: str) -> None:
         sheet.row_data_fh.close()
     file.close()
     shutil.rmtree(folder)
+
+
+def _to_the_millisecond(moment: datetime) -> datetime:
+    """As a spreadsheet has it; cut, since the last moment of 9999 would be rounded to one that none has."""
+    return moment.replace(tzinfo=None, microsecond=moment.microsecond // 1000 * 1000)
 
 
 def as_day(moment: date) -> date:

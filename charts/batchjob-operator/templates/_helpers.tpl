@@ -25,6 +25,20 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{/* Variables of OpenTelemetry; the operator hands them on to worker pods. */}}
+{{- define "batchjob.traces" -}}
+{{- with .Values.traces }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .ratio | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Call with (dict "root" $ "image" … "tag" <default tag>). */}}
 {{- define "batchjob.image" -}}
 {{- with .root.Values.global.imageRegistry -}}
@@ -97,9 +111,29 @@ redis://{{ include "batchjob.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6
 {{- end -}}
 {{- end }}
 
-{{/* "true" where the chart has to see to that Secret itself. */}}
-{{- define "batchjob.makesRedisSecret" -}}
-{{- if and (eq .Values.redis.mode "embedded") (not .Values.redis.auth.existingSecret) -}}true{{- end -}}
+{{/* Name of the Secret with the password of the gateway's own user; empty: it has none, and is the operator's. */}}
+{{- define "batchjob.gatewayRedisSecret" -}}
+{{- if .Values.gateway.redis.existingSecret -}}
+{{ .Values.gateway.redis.existingSecret }}
+{{- else if eq .Values.redis.mode "embedded" -}}
+{{ include "batchjob.fullname" . }}-redis-gateway
+{{- end -}}
+{{- end }}
+
+{{/* That user; in the embedded Redis the chart makes it. */}}
+{{- define "batchjob.gatewayRedisUser" -}}
+{{- $own := ternary "batchjob-gateway" "" (eq .Values.redis.mode "embedded") -}}
+{{- .Values.gateway.redis.username | default $own | default .Values.redis.auth.username -}}
+{{- end }}
+
+{{/* The Secrets that the operator's init container makes, with a space between them. */}}
+{{- define "batchjob.madeSecrets" -}}
+{{- $names := list -}}
+{{- if eq .Values.redis.mode "embedded" -}}
+{{- if not .Values.redis.auth.existingSecret -}}{{- $names = append $names (include "batchjob.redisSecret" .) -}}{{- end -}}
+{{- if not .Values.gateway.redis.existingSecret -}}{{- $names = append $names (include "batchjob.gatewayRedisSecret" .) -}}{{- end -}}
+{{- end -}}
+{{- join " " $names -}}
 {{- end }}
 
 {{/* The restricted Pod Security Standard, and a root filesystem that cannot be written. */}}

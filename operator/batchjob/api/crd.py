@@ -5,7 +5,7 @@ With it go the pages of the reference, of the resources and of metrics, and the 
 pydantic describes a model as JSON Schema with `$ref`, `title` and `anyOf: [..., null]`; the API server wants a
 structural schema: one tree, one type at each node. This page turns the first into the second and adds what only the
 API server knows (columns, selectable fields, short names). Defaults are kept in the spec, where the API server fills
-them in, and dropped from the status, which holds what the operator wrote and nothing else.
+them in, and dropped from the status, which holds what the operator wrote and nothing else; until it has, `UNSEEN`.
 """
 
 import sys
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from batchjob.api.base import GROUP, VALIDATIONS, VERSION
 from batchjob.api.kinds import BATCH_JOB, KINDS, Kind
+from batchjob.api.reading import UNSEEN
 from batchjob.api.reference import reference
 from batchjob.api.schedule import TEMPLATE
 from batchjob.metrics.dashboard import build_dashboard
@@ -135,7 +136,7 @@ def _root(kind: Kind) -> Schema:
             "kind": {"type": "string", "description": f"{kind.kind}."},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": status,
+            "status": status | {"default": UNSEEN},
         },
         **({VALIDATIONS: rules} if rules else {}),
     }

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field
 
 from batchjob.api.base import VALIDATIONS, Model, Name, Timestamp, cel
+from batchjob.api.reading import parse_object
 from batchjob.api.retry import Retry
-from batchjob.api.status import Count, parse_object
+from batchjob.api.status import Count, ObservedGeneration
 
 QUEUE_KIND: Final = "BatchQueue"
 QUEUE_PLURAL: Final = "batchqueues"
@@ -144,7 +145,7 @@ class BatchQueueSpec(Model):
 class BatchQueueStatus(Model):
     """What is in the queue, as the operator last saw it: BatchJobs, not items."""
 
-    observed_generation: Count = Field(0, description="metadata.generation this status was computed from.")
+    observed_generation: ObservedGeneration = 0
     waiting: Count = Field(0, description="BatchJobs that wait for this queue.")
     active: Count = Field(0, description="BatchJobs that it let start and that have not ended.")
     delayed: Count = Field(0, description="BatchJobs that wait for their time, or for another BatchJob.")

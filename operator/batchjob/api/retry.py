@@ -68,7 +68,7 @@ class Retry(Model):
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,
-        description="Attempts of an item before it is dead-lettered. Default by type: 3, export 2, email 5.",
+        description="Attempts of an item before it is dead-lettered. Default by type: 3, export and report 2, email 5.",
     )
     max_losses: Annotated[int, Field(ge=1, le=100)] | None = Field(
         None,

@@ -67,6 +67,7 @@ class Run(Model):
     rate_limits: list[RateLimit] = Field(
         default_factory=list, description="Of its queue, effective.queue; they may change while the run goes on."
     )
+    traceparent: str | None = Field(None, description="Of the request that made the BatchJob, as its annotation says.")
     parent_uid: str | None = Field(None, description="UID of the run whose results or dead letters are the source.")
     parent_results: ParentResults | None = Field(
         None, description="Where the run whose results are the source has them, if not in the store."

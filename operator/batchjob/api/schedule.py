@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 from pydantic import ConfigDict, Field, JsonValue
 
 from batchjob.api.base import VALIDATIONS, Model, Name, Timestamp, cel
-from batchjob.api.status import Condition, Count, parse_object
+from batchjob.api.reading import parse_object
+from batchjob.api.status import Condition, Count, ObservedGeneration
 from batchjob.api.v1alpha1 import BatchJobSpec, ObjectMeta
 
 SCHEDULE_KIND: Final = "BatchSchedule"
@@ -195,7 +196,7 @@ class CronJobStatus(Model):
 class BatchScheduleStatus(Model):
     """What became of a BatchSchedule, as the operator last saw it."""
 
-    observed_generation: Count = Field(0, description="metadata.generation this status was computed from.")
+    observed_generation: ObservedGeneration = 0
     last_schedule_time: Timestamp | None = Field(None, description="The time of the newest run.")
     next_schedule_time: Timestamp | None = Field(None, description="The time of the next run.")
     last_successful_time: Timestamp | None = Field(None, description="When a run was last Complete.")

@@ -5,17 +5,19 @@ growing after the end.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from batchjob.api.base import Model, Timestamp
 from batchjob.api.notifications import MAX_NOTIFICATIONS, Notification
 
 Text = Annotated[str, Field(max_length=256)]
 Count = Annotated[int, Field(ge=0)]
-
-M = TypeVar("M", bound=Model)
+ObservedGeneration = Annotated[
+    int,
+    Field(ge=-1, description="metadata.generation this status was computed from; -1: the operator has yet to see it."),
+]
 
 
 class Phase(StrEnum):
@@ -192,7 +194,7 @@ class Effective(EffectiveRetry):
 class BatchJobStatus(Model):
     """What became of a BatchJob, as the operator last saw it."""
 
-    observed_generation: Count = Field(0, description="metadata.generation this status was computed from.")
+    observed_generation: ObservedGeneration = 0
     phase: Phase = Field(Phase.PENDING, description="Summary of the conditions in one word.")
     progress: Annotated[str, Field(max_length=32)] = Field(
         "",
@@ -267,29 +269,3 @@ class BatchJobStatus(Model):
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of that type, if present."""
         return next((c for c in self.conditions if c.type == kind), None)
-
-
-def read_leniently(model: type[M], found: Any) -> M | None:
-    """What can be read of a status: fields, and entries of lists, that a newer version wrote are left out."""
-    if not isinstance(found, dict):
-        return None
-    try:
-        return model.model_validate(found)
-    except ValidationError as error:
-        places = [fault["loc"] for fault in error.errors()]
-    left = {name: found[name] for name in found.keys() - {place[0] for place in places if len(place) == 1}}
-    for name in {str(place[0]) for place in places} & left.keys():
-        bad = {place[1] for place in places if place[0] == name}
-        is_list = isinstance(left[name], list)
-        left[name] = [entry for number, entry in enumerate(left[name]) if number not in bad] if is_list else None
-    return model.model_validate({name: value for name, value in left.items() if value is not None})
-
-
-def parse_object(kind: type[M], status: type[Model], body: Any) -> M:
-    """Read an object of the API server's, its status as far as it can be; raises ValidationError for its spec."""
-    try:
-        return kind.model_validate(body)
-    except ValidationError as error:
-        if any(fault["loc"][:1] != ("status",) for fault in error.errors()):
-            raise
-        return kind.model_validate({**body, "status": read_leniently(status, body["status"])})

@@ -19,10 +19,11 @@ from batchjob.api.blocks.rules import SPEC_RULES
 from batchjob.api.notify import Notify
 from batchjob.api.pods import Variant, Worker
 from batchjob.api.policies import YEAR_SECONDS, FailurePolicy, Retention, SuccessPolicy
+from batchjob.api.reading import parse_object
 from batchjob.api.results import Results
 from batchjob.api.retry import Retry
 from batchjob.api.source import Source
-from batchjob.api.status import BatchJobStatus, parse_object
+from batchjob.api.status import BatchJobStatus
 
 KIND: Final = "BatchJob"
 PLURAL: Final = "batchjobs"
@@ -237,6 +238,7 @@ class BatchJobSpec(Model):
         return self.type in {JobType.EMAIL, JobType.CUSTOM} or bool(self.report and self.report.deliver.email)
 
 
+TRACEPARENT: Final = f"{GROUP}/traceparent"  # annotation: the span of the request that made the BatchJob
 SCHEDULED_AT: Final = f"{GROUP}/scheduled-at"  # annotation of a BatchJob of a schedule: the time that the run is for
 
 

@@ -43,10 +43,10 @@ def execute(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
             from batchjob.cli.run import main as run_locally
 
             return run_locally(options)
-        case ["init-secret", namespace, name]:
+        case ["init-secret", namespace, *names] if names:
             from batchjob.cli.init_secret import main as init_secret
 
-            return init_secret(namespace, name)
+            return init_secret(namespace, names)
         case ["version" | "--version"]:
             from importlib.metadata import version
 

@@ -58,7 +58,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "operator": Entry("", "Run the operator"),
         "gateway": Entry("", "Run the HTTP API"),
         "worker": Entry("", "Run a worker"),
-        "init-secret": Entry("", "Make a Secret with a random password, unless it exists"),
+        "init-secret": Entry("", "Make Secrets with a random password each, unless they exist"),
     },
 }
 COMMANDS: Final = {name: entry for section in SECTIONS.values() for name, entry in section.items()}

@@ -113,7 +113,7 @@ async def _redrive(place: Place, name: str, which: dict[str, Any], new_name: str
     from batchjob.api.v1alpha1 import KIND, BatchJob
     from batchjob.cli.cluster import open_cluster
     from batchjob.cli.output import show_made
-    from batchjob.core.actions import Action, build_redrive, obstacle, redrive_name
+    from batchjob.core.actions import Action, build_redrive, obstacle, redrive_labels, redrive_name
     from batchjob.errors import AlreadyExists
     from batchjob.kube import BATCH_JOBS
 
@@ -123,7 +123,7 @@ async def _redrive(place: Place, name: str, which: dict[str, Any], new_name: str
         _check(obstacle(Action.REDRIVE, job), f"nothing to redrive of {job.metadata.name}")
         made = new_name or redrive_name(job, secrets.token_hex(16))
         metadata: dict[str, Any] = {"name": made, "namespace": cluster.namespace}
-        if labels := body["metadata"].get("labels"):
+        if labels := redrive_labels(body):
             metadata["labels"] = labels
         spec = build_redrive(job, body, {"filter": which} if which else {})
         manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}

@@ -18,6 +18,11 @@ LATEST: Final = "@latest"
 _UNKNOWN_KIND: Final = "could not find the requested resource"  # of the API server, of a kind that it does not know
 
 
+def bare(name: str) -> str:
+    """The name in what `-o name` prints: batchjob.batchjob.dev/NAME."""
+    return name.rpartition("/")[2]
+
+
 class Cluster(NamedTuple):
     """A cluster, and the namespace that is meant."""
 
@@ -34,7 +39,7 @@ class Cluster(NamedTuple):
         """An object of the namespace by its name, or the newest."""
         if name == LATEST:
             name = await self._newest(resource)
-        return await self.kube.get(resource, self.namespace, name)
+        return await self.kube.get(resource, self.namespace, bare(name))
 
     async def _newest(self, resource: Resource) -> str:
         found = (await self.kube.list(resource, self.namespace, names_only=True)).items

@@ -13,8 +13,9 @@ from batchjob.cli.rights import RIGHTS, Right, in_words
 GOOD: Final = "ok"
 UNKNOWN: Final = "?"  # it may not be looked at
 BAD: Final = "bad"
-COLOURS: Final = {GOOD: "Succeeded", UNKNOWN: "Suspended", BAD: "Failed"}
 LEASE: Final = "batchjob-operator"
+COLOURS: Final = {GOOD: "Succeeded", UNKNOWN: "Suspended", BAD: "Failed"}
+SELECTOR: Final = "app.kubernetes.io/name=batchjob-operator,app.kubernetes.io/component="  # of the chart
 STALE: Final = timedelta(minutes=1)  # the operator renews its Lease every few seconds
 
 
@@ -28,8 +29,8 @@ class Finding(NamedTuple):
 
 @click.command(epilog=in_words("doctor"))
 @click.option(
-    "--system-namespace", envvar="BATCHJOB_SYSTEM_NAMESPACE", default="batchjob-system", show_default=True,
-    metavar="NAME", help="Where BatchJob is installed.",
+    "--system-namespace", envvar="BATCHJOB_SYSTEM_NAMESPACE", show_envvar=True, default="batchjob-system",
+    show_default=True, metavar="NAME", help="Where BatchJob is installed.",
 )  # fmt: skip
 @placed
 def doctor(place: Place, *, system_namespace: str) -> int:
@@ -86,7 +87,7 @@ async def _pods(cluster: Any, system: str, about: str, component: str) -> Findin
     from batchjob.kube import PODS
 
     try:
-        pods = (await cluster.kube.list(PODS, system, labels=f"app.kubernetes.io/component={component}")).items
+        pods = (await cluster.kube.list(PODS, system, labels=SELECTOR + component)).items
     except Forbidden:
         return Finding(UNKNOWN, about, f"you may not list pods in the namespace {system}")
     return judge_pods(about, system, pods)
@@ -124,12 +125,18 @@ async def _lease(cluster: Any, system: str) -> Finding:
     return judge_lease(found, datetime.now(UTC))
 
 
+def _held(spec: Mapping[str, Any]) -> str:
+    return str(spec.get("holderIdentity") or "")
+
+
 def judge_lease(found: Sequence[Mapping[str, Any]], now: datetime) -> Finding:
     """Whether an operator leads. Pure."""
     from batchjob.cli.views import age, parse_time
 
-    lease = next((one for one in found if one["metadata"]["name"].endswith(LEASE)), None)
-    spec = (lease or {}).get("spec") or {}
+    # Named by default, or else as the Deployment is, and so held by a pod whose name begins with it.
+    specs = [(one["metadata"]["name"], one.get("spec") or {}) for one in found]
+    ours = [spec for name, spec in specs if name.endswith(LEASE) or _held(spec).startswith(f"{name}-")]
+    spec = max(ours, key=lambda one: str(one.get("renewTime")), default={})
     renewed, holder = spec.get("renewTime"), spec.get("holderIdentity")
     if not renewed or not holder:
         return Finding(BAD, "leader", "no operator leads: nothing is done until one of its pods does")

@@ -48,7 +48,10 @@ def read(files: Sequence[Path]) -> list[Document]:
 
 def _read(file: Path) -> Iterator[Document]:
     if file == STDIN:
-        text = sys.stdin.read()
+        try:
+            text = sys.stdin.read()
+        except ValueError:
+            raise Refused("standard input is not YAML: it is no UTF-8") from None
     elif file.is_dir():
         raise Refused(f"{file} is a folder: name its files")
     else:

@@ -20,7 +20,7 @@ from batchjob.kube import PODS, Access
 from batchjob.kube.forward import forward
 
 T = TypeVar("T")
-SELECTOR: Final = "app.kubernetes.io/component=gateway"  # of the chart
+SELECTOR: Final = "app.kubernetes.io/name=batchjob-operator,app.kubernetes.io/component=gateway"  # of the chart
 PORT_NAME: Final = "http"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _NO_TOKEN: Final = (

@@ -1,6 +1,6 @@
-"""`batchjob init-secret <namespace> <name>`: a Secret with a random password, made once.
+"""`batchjob init-secret <namespace> <name> …`: Secrets with a random password each, made once.
 
-The chart runs it before the operator starts. Nothing else may make that password: a chart that draws a random value
+The chart runs it before the operator starts. Nothing else may make such a password: a chart that draws a random value
 when it is rendered gives another one at each rendering, which a GitOps controller sees as drift and applies. Creating
 is all the right it needs: whoever finds the name taken has nothing to do. It does not try again by itself, because
 Kubernetes starts an init container that failed again.
@@ -10,6 +10,7 @@ import asyncio
 import base64
 import secrets
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from batchjob.errors import AlreadyExists, BatchJobError
@@ -19,24 +20,24 @@ KEY: Final = "password"
 PASSWORD_BYTES: Final = 32  # 256 bits: nobody types it
 
 
-def main(namespace: str, name: str) -> int:
-    """Make the Secret; 0 when it is there, 1 (and a sentence on stderr) when it could not be made."""
+def main(namespace: str, names: Sequence[str]) -> int:
+    """Make the Secrets; 0 when they are there, 1 (and a sentence on stderr) when one could not be made."""
     try:
-        created = asyncio.run(_create(namespace, name))
+        asyncio.run(_create(namespace, names))
     except BatchJobError as error:
-        print(f"batchjob init-secret: {namespace}/{name}: {error}", file=sys.stderr)
+        print(f"batchjob init-secret: {namespace}/{', '.join(names)}: {error}", file=sys.stderr)
         return 1
-    print(f"Secret {namespace}/{name} {'created' if created else 'exists already'}")
     return 0
 
 
-async def _create(namespace: str, name: str) -> bool:
+async def _create(namespace: str, names: Sequence[str]) -> None:
     async with Kube(Access.find()) as kube:
-        try:
-            await kube.create(SECRETS, namespace, build_secret(name, secrets.token_hex(PASSWORD_BYTES)))
-        except AlreadyExists:
-            return False
-        return True
+        for name in names:
+            try:
+                await kube.create(SECRETS, namespace, build_secret(name, secrets.token_hex(PASSWORD_BYTES)))
+                print(f"Secret {namespace}/{name} created")
+            except AlreadyExists:
+                print(f"Secret {namespace}/{name} exists already")
 
 
 def build_secret(name: str, password: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from batchjob.cli.exits import OK, Refused
-from batchjob.cli.options import FORMATS, WIDE, Place, other_name, output, placed
+from batchjob.cli.options import Place, other_name, output, placed
 from batchjob.cli.rights import in_words
 
 
@@ -63,28 +63,24 @@ def with_built_in(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 async def _list(place: Place, form: str) -> None:
     from batchjob.api.queue import QUEUE_KIND
     from batchjob.cli.cluster import open_cluster
-    from batchjob.cli.output import show, show_objects
+    from batchjob.cli.output import show
     from batchjob.kube import BATCH_QUEUES
 
     async with open_cluster(place) as cluster:
         found = (await cluster.kube.list(BATCH_QUEUES)).items
-    now = datetime.now(UTC)
-    if form in FORMATS[:2]:
-        show_objects(with_built_in(found), QUEUE_KIND, now, wide=form == WIDE)
-    else:
-        show(found, form, QUEUE_KIND, now)
+    show(with_built_in(found), form, QUEUE_KIND, datetime.now(UTC))
 
 
 async def _pause(place: Place, name: str, *, paused: bool) -> int:
     from batchjob.api.base import API_VERSION
     from batchjob.api.queue import QUEUE_KIND
     from batchjob.api.v1alpha1 import JobType
-    from batchjob.cli.cluster import open_cluster
+    from batchjob.cli.cluster import bare, open_cluster
     from batchjob.cli.output import show_made
     from batchjob.errors import NotFound
     from batchjob.kube import BATCH_QUEUES
 
-    change = {"spec": {"paused": paused}}
+    change, name = {"spec": {"paused": paused}}, bare(name)
     async with open_cluster(place) as cluster:
         try:
             there = await cluster.kube.get(BATCH_QUEUES, None, name)

@@ -10,8 +10,11 @@ import click
 from batchjob.cli.app import SECTIONS, app
 from batchjob.cli.exits import EXIT_CODES
 from batchjob.cli.rights import RIGHTS
+from batchjob.cli.run import EXIT_CODES as RUN_EXIT_CODES
+from batchjob.cli.run import build_parser
 
 PAGE: Final = Path("docs/reference/cli.md")
+PROCESSES: Final = "In the cluster"  # nobody types these
 SHARED: Final = ("namespace", "context", "kubeconfig", "act_as")
 _INTRO: Final = """# The command line
 
@@ -28,6 +31,7 @@ def build_page() -> str:
 
 def _exit_codes() -> Iterator[str]:
     yield "## Exit codes\n"
+    yield "[`batchjob run`](#batchjob-run) has others.\n"
     yield from _table(("Code", "Meaning"), [(str(code), said) for code, said in EXIT_CODES.items()])
 
 
@@ -40,11 +44,30 @@ def _shared() -> Iterator[str]:
 
 def _commands() -> Iterator[str]:
     for heading, entries in SECTIONS.items():
-        if any(entry.module for entry in entries.values()):
+        if heading != PROCESSES:
             yield f"## {heading}\n"
             for name, entry in entries.items():
                 if entry.module:
                     yield from _command(name)
+                elif name == "run":
+                    yield from _run()
+                else:
+                    yield f"### batchjob {name}\n\n```\nbatchjob {name}\n```\n\n{entry.summary}.\n"
+
+
+def _run() -> Iterator[str]:
+    """`batchjob run`, which has no click: it has to start without the extra `cli`."""
+    parser = build_parser()
+    usage = " ".join(parser.format_usage().split()).removeprefix("usage: ")
+    yield f"### batchjob run\n\n```\n{usage}\n```\n\n{parser.description}\n"
+    rows = []
+    for one in parser._actions:  # noqa: SLF001 - argparse shows them in no other way
+        value = str(one.metavar or "|".join(one.choices or ()))
+        names = f"{', '.join(one.option_strings)} {value}".strip()
+        rows.append((f"`{names}`", (one.help or "").replace("<", "&lt;")))
+    yield from _table(("Option", "Meaning"), rows)
+    yield "It exits by codes of its own:\n"
+    yield from _table(("Code", "Meaning"), [(str(code), said) for code, said in RUN_EXIT_CODES.items()])
 
 
 def _command(name: str) -> Iterator[str]:

@@ -41,7 +41,11 @@ RIGHTS: Final[dict[str, tuple[Right, ...]]] = {
     "status": (jobs("get"), Right(("list",), "pods", "", when="shown where allowed"), LATEST),
     "wait": (jobs("get"), LATEST),
     "watch": (jobs("get"), LATEST),
-    "submit": (jobs("create"), jobs("get", when="with --wait")),
+    "submit": (
+        jobs("create"),
+        jobs("get", when="with --wait or --items"),
+        *(right._replace(when="with --items") for right in FORWARD),
+    ),
     "suspend": (jobs("get", "patch"), LATEST),
     "resume": (jobs("get", "patch"), LATEST),
     "cancel": (jobs("get", "patch"), LATEST),

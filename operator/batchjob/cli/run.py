@@ -13,18 +13,18 @@ from batchjob.errors import BatchJobError, ConfigurationError
 from batchjob.local.exits import EXIT_FAILED, SIGNALLED, SIGNALS
 
 OF_THE_EXTRA: Final = ("cel", "rich", "yaml")
-EXIT_CODES: Final = """exit codes:
-  0    no item failed
-  1    items failed, or the run could not go on
-  2    the command line is wrong
-  64   bad input: manifest, source, module, or a processor that does not open
-  130  stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP: 128 and the number of the signal)
-"""
+EXIT_CODES: Final = {
+    0: "no item failed",
+    1: "items failed, or the run could not go on",
+    2: "the command line is wrong",
+    64: "bad input: manifest, source, module, or a processor that does not open",
+    130: "stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP: 128 and the number of the signal)",
+}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one BatchJob; returns one of `EXIT_CODES`."""
-    parsed = _parser().parse_args(arguments)
+    parsed = build_parser().parse_args(arguments)
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - None where somebody closed it (>&-)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as above
     try:
@@ -74,11 +74,12 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more as it ends
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Its options."""
     parser = argparse.ArgumentParser(
         prog="batchjob run",
         description="Run a BatchJob on this machine, without a cluster.",
-        epilog=EXIT_CODES,
+        epilog="exit codes:\n" + "".join(f"  {code:<5}{said}\n" for code, said in EXIT_CODES.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

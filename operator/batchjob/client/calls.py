@@ -1,13 +1,14 @@
 """The calls of the API, each a generator of steps (`steps`): what is sent, what is repeated, what is read. Pure."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
+from batchjob.client.bodies import Json, Packed
 from batchjob.client.errors import NoAnswer, build_error
 from batchjob.client.retries import Retries, pause_after
 from batchjob.client.steps import Call, Emit, NextLine, NotAnswered, Open, Pause, Reply, Request, Send, Stream
@@ -30,8 +31,7 @@ from batchjob.core.answers import (
 )
 
 T = TypeVar("T")
-Json = Mapping[str, Any]
-
+JSON: Final = {"Content-Type": "application/json"}
 JOBS: Final = "/api/v1/batch-jobs"
 QUEUES: Final = "/api/v1/queues"
 SCHEDULES: Final = "/api/v1/schedules"
@@ -75,25 +75,15 @@ def path_of(job: str, room: str = "") -> str:
 
 def build_post(path: str, body: Json, key: str | None = None, method: str = "POST") -> Request:
     """A request with a body. NaN is no JSON: ValueError."""
-    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+    headers = JSON | ({"Idempotency-Key": key} if key else {})
     return Request(method, path, headers=headers, body=json.dumps(body, allow_nan=False).encode())
 
 
-def build_body(kind: str, items: Iterable[Json | tuple[str, Json]] | None, fields: Json) -> dict[str, Any]:
-    """The body that makes a BatchJob; fields that are None are left out."""
-    body = {"type": kind, **{name: value for name, value in fields.items() if value is not None}}
-    if items is None:
-        return body
-    return body | {"items": [_read_item(item) for item in items]}
-
-
-def _read_item(item: Any) -> Any:
-    return {"id": item[0], "data": item[1]} if isinstance(item, tuple) else item
-
-
-def submit(rules: Rules, body: Json, key: str | None) -> Call[Accepted]:
-    """Make a BatchJob; the same key on each repetition."""
-    return read((yield from ask(rules, build_post(JOBS, body, key))), Accepted)
+def submit(rules: Rules, body: bytes | Packed, key: str | None) -> Call[Accepted]:
+    """Make a BatchJob (`bodies`); the same key on each repetition."""
+    lines = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+    headers = (lines if isinstance(body, Packed) else JSON) | ({"Idempotency-Key": key} if key else {})
+    return read((yield from ask(rules, Request("POST", JOBS, headers=headers, body=body))), Accepted)
 
 
 def get(rules: Rules, job: str) -> Call[Job]:

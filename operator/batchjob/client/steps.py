@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from batchjob.client.bodies import Packed
+
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ class Request:
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | Packed | None = None
 
     @property
     def repeatable(self) -> bool:

@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar
 import httpx2
 
 from batchjob.client import calls, live, wire
-from batchjob.client.calls import Json, Rules
+from batchjob.client.bodies import Json, build_body
+from batchjob.client.calls import Rules
 from batchjob.client.live import Event, Progress
 from batchjob.client.retries import Retries
 from batchjob.client.steps import Call, Emit, Lines, NextLine, NotAnswered, Open, Pause, Reply, Send, Step, Stream
@@ -117,13 +118,15 @@ class Client:
     ) -> Accepted:
         """Make a BatchJob. It is durable once this returns.
 
-        `items`: `{"id": …, "data": {…}}` each, or pairs of id and data; else `source`. `fields`: those of a
-        BatchJob's spec, by their names there (`aiBatch=…`, `source=…`, `priority=3`), `name` and `labels`.
+        `items`: `{"id": …, "data": {…}}` each, or pairs of id and data, any number, read once; else `source`.
+        `fields`: those of a BatchJob's spec, by their names there (`aiBatch=…`, `source=…`, `priority=3`), `name` and
+        `labels`.
         Without a `name` it gets one that follows from the idempotency key, which is made up here and the same on each
         repetition: there is one BatchJob, however often the request had to be sent.
         """
         key = idempotency_key or (None if fields.get("name") else uuid.uuid4().hex)
-        return self._run(calls.submit(self._rules, calls.build_body(type, items, fields), key))
+        with build_body(type, items, fields) as body:
+            return self._run(calls.submit(self._rules, body, key))
 
     def get(self, job: str) -> Job:
         """One BatchJob, by its id (`<namespace>.<name>`)."""

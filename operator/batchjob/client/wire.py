@@ -5,10 +5,12 @@ from typing import Any, Final
 
 import httpx2
 
+from batchjob.client.bodies import Packed
 from batchjob.client.steps import NotAnswered, Open, Reply, Send
 from batchjob.errors import ConfigurationError
 
 CONNECT_SECONDS: Final = 10.0
+STORED_SECONDS: Final = 120.0  # of silence, once many items were sent: they are stored before the answer
 # Nothing of the request had gone out.
 _UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 
@@ -39,15 +41,22 @@ def settings(url: str, timeout: float, verify: Any) -> dict[str, Any]:
 def build(http: httpx2.Client | httpx2.AsyncClient, step: Send | Open, authorization: str) -> httpx2.Request:
     """The request of a step."""
     request = step.request
-    more: dict[str, Any] = {}
+    body, more = request.body, dict[str, Any]()
+    headers = {**request.headers, "Authorization": authorization}
     if isinstance(step, Open):
         more["timeout"] = httpx2.Timeout(step.silence_seconds, connect=min(step.silence_seconds, CONNECT_SECONDS))
+    if isinstance(body, Packed):
+        more["timeout"] = httpx2.Timeout(STORED_SECONDS, connect=CONNECT_SECONDS)
+        headers["Content-Length"] = str(body.size)
+        content: Any = body.parts_in_turn() if isinstance(http, httpx2.AsyncClient) else body.parts()
+    else:
+        content = body
     return http.build_request(
         request.method,
         request.path,
         params={**request.params},
-        content=request.body,
-        headers={**request.headers, "Authorization": authorization},
+        content=content,
+        headers=headers,
         **more,
     )
 

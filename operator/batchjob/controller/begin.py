@@ -7,7 +7,7 @@ from typing import Final
 from batchjob.api.run import ParentResults, Run
 from batchjob.api.source import MAX_INLINE_BYTES
 from batchjob.api.status import Counts, Phase
-from batchjob.api.v1alpha1 import BatchJob, JobType
+from batchjob.api.v1alpha1 import TRACEPARENT, BatchJob, JobType
 from batchjob.controller.actions import Admit, CreateJob, OpenRun, Plan, PrepareReport, SetBreaker
 from batchjob.controller.ending import plan_end
 from batchjob.controller.light import Inline
@@ -23,6 +23,7 @@ from batchjob.core.items import Before, RunRules
 from batchjob.core.phases import TERMINAL
 from batchjob.core.progress import format_progress
 from batchjob.core.reasons import Reason
+from batchjob.core.trace_context import read_traceparent
 
 BEGINNING: Final = frozenset({Phase.QUEUED, Phase.RUNNING, Phase.FINALIZING})
 
@@ -135,6 +136,7 @@ def build_run(seen: Observed, epoch: str) -> Run:
     job = seen.job
     # Asked again for a run that has begun: somebody else may have made another BatchJob of that name since.
     parent = seen.parent if seen.parent and seen.parent.owner == job.spec.owner else None
+    traceparent = read_traceparent((job.metadata.annotations or {}).get(TRACEPARENT))
     return Run(
         uid=job.metadata.uid,
         namespace=job.metadata.namespace,
@@ -144,6 +146,7 @@ def build_run(seen: Observed, epoch: str) -> Run:
         effective=seen.in_force,
         limits=source_limits(seen),
         rate_limits=seen.queue.rate_limits if seen.queue else [],
+        traceparent=traceparent.traceparent if traceparent else None,
         parent_uid=parent.uid if parent else None,
         parent_results=parent_results(seen) if parent else None,
     )

@@ -34,6 +34,7 @@ from batchjob.controller.informer import Informer, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import slots_patch
 from batchjob.controller.reports import Reports
+from batchjob.controller.traced import tell_run
 from batchjob.controller.users import Users
 from batchjob.core.phases import TERMINAL
 from batchjob.core.reasons import Reason
@@ -64,6 +65,7 @@ class CarryOut:
         Errors: NameTaken, KubernetesError, StoreError.
         """
         concerned: set[ObjectKey] = set()
+        traceparent = entry.traceparent  # which an entry that has ended knows no more
         created: JobReference | None = None
         for action in plan.actions:
             if isinstance(action, CreateJob):
@@ -76,6 +78,8 @@ class CarryOut:
         if plan.status is not None:
             status = plan.status.model_copy(update={"jobs": [created]}) if created else plan.status
             concerned = await self.write_status(entry, status)
+        if plan.record is not None:
+            tell_run(plan.record, traceparent)
         return concerned
 
     async def write_status(self, entry: Entry, status: BatchJobStatus) -> set[ObjectKey]:
@@ -93,9 +97,7 @@ class CarryOut:
             raise BatchJobError(f"is the CRD that of another version? Our status is refused: {error}") from None
         if (before := entry.phase) != status.phase:
             reason = next((c.reason for c in status.conditions if c.status == "True"), None)
-            logger.info(
-                "phase", batchjob=f"{entry.namespace}/{entry.name}", phase=status.phase, before=before, reason=reason
-            )
+            logger.info("phase", phase=status.phase, before=before, reason=reason)
         return self._known.seen(body) - {(entry.namespace, entry.name)}
 
     async def tidy(self, key: ObjectKey, uid: str) -> None:
@@ -163,8 +165,7 @@ class CarryOut:
         try:
             await self._store.history.put(record)
         except StoreFull as error:  # that it ends is worth more than that a report knows of it
-            name = f"{record.namespace}/{record.name}"
-            logger.warning("no report will know of this BatchJob", batchjob=name, error=str(error))
+            logger.warning("no report will know of this BatchJob", error=str(error))
             message = f"No report will know of this BatchJob: {error}. Raise the store's memory (redis.maxMemory)."
             return (Note("Warning", Reason.NOT_RECORDED, message, record.uid),)
         return ()

@@ -85,17 +85,22 @@ def _items(number: int) -> str:
 
 def plan_end(seen: Observed, verdict: Verdict, *, stop: bool = False) -> Plan:
     """Write the final status; with `stop`, the Job goes at once instead of leaving by itself."""
-    status = build_status(seen, verdict, **_as_begun(seen))
+    status = build_status(seen, verdict, **_as_it_ended(seen))
     actions = delete_job(seen.child) if stop else ()
     record = build_record(seen, status, verdict.reason)
     return told(seen, Plan(actions, status, record=record, again_seconds=0))
 
 
-def _as_begun(seen: Observed) -> dict[str, Any]:
-    """What its first status would have said of a run that ended before that was written."""
+def _as_it_ended(seen: Observed) -> dict[str, Any]:
+    """What an earlier status would have said of a run that ended before that was written, and where all items ended."""
     old, found = seen.job.status or BatchJobStatus(), dict[str, Any]()
     if seen.snapshot is not None:
         found["store_epoch"] = seen.snapshot.epoch
+    else:  # the store lost it: nobody but us says what becomes of the items that were left
+        counts = old.counts
+        left = counts.waiting + counts.delayed + counts.active
+        change = {"waiting": 0, "delayed": 0, "active": 0, "cancelled": counts.cancelled + left}
+        found["counts"] = counts.model_copy(update=change)
     if seen.child is not None:
         found["jobs_created"] = max(old.jobs_created, seen.child.index + 1)
         found["start_time"] = old.start_time or format_time(seen.began)

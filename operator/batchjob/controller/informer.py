@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from batchjob import log
 from batchjob.errors import ApiUnavailable, Forbidden, Gone, KubernetesError
@@ -32,6 +32,15 @@ WATCH_SECONDS: Final = 50.0  # a watch that silently lost its connection is noti
 logger = log.get(__name__)
 
 
+class Keep(NamedTuple):
+    """What is kept of an object, and all that is known of it here."""
+
+    shorten: Shorten
+    tells_of_rest: bool = (
+        False  # whether a change of nothing that is kept is news too, such as an echo of our own write
+    )
+
+
 class Informer:
     """Objects of one kind in some namespaces, or in all ([None]), found again by what they are indexed by."""
 
@@ -43,12 +52,11 @@ class Informer:
         labels: str | None,
         listener: Listener,
         index: Index | None = None,
-        transform: Shorten | None = None,
+        keep: "Keep | None" = None,
     ) -> None:
         """`labels` selects (None: all); `listener` hears of each object that changed, or (True) went.
 
-        `index` None: their controller's uid. `transform` makes of an object what is kept of it, and all that is known
-        of it here: a change of the rest is no news.
+        `index` None: their controller's uid. `keep` None: all of an object.
         """
         self._kube = kube
         self._resource = resource
@@ -56,7 +64,7 @@ class Informer:
         self._labels = labels
         self._listener = listener
         self._index = index or controller_uid
-        self._transform = transform
+        self._keep_of = keep
         self._objects: dict[ObjectKey, dict[str, Any]] = {}
         self._owned: dict[str, set[ObjectKey]] = {}
         self._gone: dict[str, int] = {}  # of the last that the watch told to be gone, by uid: at which version
@@ -112,7 +120,7 @@ class Informer:
             await asyncio.sleep(_delay_seconds(failures))
 
     async def _list(self, namespace: str | None) -> str:
-        listing = await self._kube.list(self._resource, namespace, labels=self._labels, shorten=self._transform)
+        listing = await self._kube.list(self._resource, namespace, labels=self._labels, shorten=self._kept)
         fresh = {object_key(item): item for item in listing.items}
         before = {key for key in self._objects if namespace in (None, key[0])}
         # What we wrote while the list was made is newer than it: neither gone nor to be overwritten.
@@ -176,10 +184,12 @@ class Informer:
             self._listener(item, gone)
 
     def _is_news(self, known: dict[str, Any] | None, item: dict[str, Any]) -> bool:
-        return known is None or self._transform is None or _without_version(known) != _without_version(item)
+        if known is None or self._keep_of is None or self._keep_of.tells_of_rest:
+            return True
+        return _without_version(known) != _without_version(item)
 
     def _kept(self, item: dict[str, Any]) -> dict[str, Any]:
-        return self._transform(item) if self._transform else item
+        return self._keep_of.shorten(item) if self._keep_of else item
 
     def _put(self, item: dict[str, Any]) -> None:
         key = object_key(item)

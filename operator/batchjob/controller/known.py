@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from batchjob.api.status import ConditionType, Phase
-from batchjob.api.v1alpha1 import BatchJob
+from batchjob.api.v1alpha1 import TRACEPARENT, BatchJob
 from batchjob.controller.informer import GONE_KEPT, ObjectKey, object_key
 from batchjob.controller.light import Inline, inline_of, lighten
 from batchjob.controller.rows import build_row, mapping, moment, queue_of, reason_of
@@ -64,6 +64,12 @@ class Entry:
     def end(self) -> datetime | None:
         """When it ended."""
         return moment(self.completion_time)
+
+    @property
+    def traceparent(self) -> str | None:
+        """Of the request that made it, as long as its body is kept."""
+        found: str | None = mapping(mapping((self.body or {}).get("metadata")).get("annotations")).get(TRACEPARENT)
+        return found
 
     def has_expired(self, now: datetime) -> bool:
         """Whether what it left is to be gone."""

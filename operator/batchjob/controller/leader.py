@@ -30,6 +30,7 @@ logger = log.get(__name__)
 NOBODY: Final = ""
 OVER: Final = float("-inf")
 STOP_SECONDS: Final = 1.0  # for what we did as the leader to end; then the Lease goes back all the same
+RELEASE_SECONDS: Final = 5.0  # for giving it back: who waits for its end instead waits three times as long
 
 
 def boot_seconds() -> float:
@@ -171,17 +172,20 @@ class Leader:
         """Whether the Lease is ours, though it may have changed: the answer to an earlier renewal was lost."""
         try:
             async with asyncio.timeout(self._settings.retry_seconds):
-                lease = await self._kube.get(LEASES, self._settings.namespace, self._settings.name)
+                return await self._is_held()
         except (KubernetesError, TimeoutError):
             return False
+
+    async def _is_held(self) -> bool:
+        lease = await self._kube.get(LEASES, self._settings.namespace, self._settings.name)
         self._version = lease["metadata"]["resourceVersion"]
         return bool(_spec_of(lease).get("holderIdentity") == self._settings.identity)
 
     async def _release(self) -> None:
         spec = {"holderIdentity": NOBODY, "leaseDurationSeconds": 1, "renewTime": _micro_time()}
         try:
-            async with asyncio.timeout(self._settings.retry_seconds):
-                while await self._is_still_ours():
+            async with asyncio.timeout(RELEASE_SECONDS):
+                while await self._is_held():
                     with suppress(Conflict):  # a renewal of ours, cancelled on its way, came between
                         await self._patch(spec, self._version)
                         return

@@ -5,11 +5,15 @@ the items: they are read again, from the API server, when that is made. Until th
 """
 
 import json
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
-from batchjob.api.base import GROUP
+from batchjob.api.v1alpha1 import SCHEDULED_AT, TRACEPARENT
 from batchjob.controller.rows import mapping
+from batchjob.core.schedule_runs import IN_TURN
 
+NOTES: Final = frozenset({TRACEPARENT, SCHEDULED_AT, IN_TURN})  # annotations that somebody here reads
+LONGEST_NOTE: Final = 256
 _INLINE: Final = "inline"  # beside metadata, spec and status, in our copy alone
 
 
@@ -30,15 +34,19 @@ def lighten(body: dict[str, Any]) -> dict[str, Any]:
 
     In place, because kopf holds on to what it told for another second.
     """
-    metadata = body["metadata"]
-    metadata.pop("managedFields", None)
-    notes = mapping(metadata.get("annotations"))  # with kubectl's copy of the whole object
-    for name in [name for name in notes if not name.startswith(f"{GROUP}/")]:
-        del notes[name]
+    shed(body["metadata"], NOTES)
     items = mapping(mapping(body.get("spec")).get("source")).pop("items", None)
     if isinstance(items, list):
         body[_INLINE] = measure(items)
     return body
+
+
+def shed(metadata: dict[str, Any], kept: Collection[str]) -> None:
+    """Leave out, in place, the books of who wrote what, and annotations but the `kept` ones, which are short."""
+    metadata.pop("managedFields", None)
+    notes = mapping(metadata.get("annotations"))  # with kubectl's copy of the whole object
+    for name in [name for name, note in notes.items() if name not in kept or len(note) > LONGEST_NOTE]:
+        del notes[name]
 
 
 def inline_of(body: dict[str, Any]) -> Inline:

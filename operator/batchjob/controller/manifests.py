@@ -75,6 +75,8 @@ class PodSettings:
     grace_seconds: int
     job_ttl_seconds: int
     log_level: str
+    variables: Mapping[str, str] = field(default_factory=dict)  # of their environment: where traces go
+    pull_secrets: Sequence[str] = ()
     variants: Mapping[Variant, str] = field(default_factory=dict)  # images that have more, for specs that need it
 
 
@@ -213,7 +215,8 @@ def _pod(job: BatchJob, settings: PodSettings, parent: ParentResults | None) -> 
         "nodeSelector": worker.node_selector,
         "priorityClassName": worker.priority_class_name,
         "tolerations": [toleration.to_json() for toleration in worker.tolerations or ()],
-        "imagePullSecrets": [secret.to_json() for secret in worker.image_pull_secrets or ()],
+        "imagePullSecrets": [secret.to_json() for secret in worker.image_pull_secrets or ()]
+        or [{"name": name} for name in settings.pull_secrets],
     }
     return {name: value for name, value in pod.items() if value not in (None, [])}
 
@@ -236,6 +239,7 @@ def _container(worker: Worker, settings: PodSettings, image: str, mounts: Sequen
             {"name": "BATCHJOB_LOG_LEVEL", "value": settings.log_level},
             {"name": "BATCHJOB_GRACE_SECONDS", "value": str(max(1, settings.grace_seconds - GRACE_RESERVE_SECONDS))},
             {"name": "BATCHJOB_PROBE_PORT", "value": str(PROBE_PORT)},
+            *({"name": name, "value": value} for name, value in settings.variables.items()),
         ],
         "envFrom": [source.to_json() for source in worker.env_from or ()],
         "ports": [{"name": "probes", "containerPort": PROBE_PORT}],

@@ -283,13 +283,15 @@ def _without_store(seen: Observed, silent_seconds: float) -> Plan:
 
 def _keep_suspended(seen: Observed, child: ChildJob) -> Plan:
     """A pause needs no store: the pods go, and what they held comes back when their leases are over."""
-    slots = _slots(child, child.parallelism, suspend=True)
-    return replace(plan_wait(seen, suspended(), back_off=True), actions=tuple(slots))
+    actions = delete_job(child) if child.kueue else tuple(_slots(child, child.parallelism, suspend=True))
+    return replace(plan_wait(seen, suspended(), back_off=True), actions=actions)
 
 
 def plan_obstructed(seen: Observed, trouble: Trouble, pace: Pace) -> Plan:
     """Something that is not ours to change is in the way: say what, and try again."""
     old = seen.job.status
+    if is_terminal(old):
+        return Plan(back_off=True)
     phase = old.phase if old and old.phase in STARTED else Phase.PENDING
     status = build_status(seen, stalled(phase, trouble))
     plan = Plan(status=status) if is_worth_writing(old, status, seen.since_write_seconds, pace) else Plan()

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from operator import itemgetter
 from typing import Any, Final
 
-from batchjob import log
+from batchjob import log, traces
 from batchjob.api.pods import Variant
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.controller.begin import PlanSettings
@@ -20,7 +20,7 @@ from batchjob.controller.child_jobs import shorten
 from batchjob.controller.clock import notice_jumps
 from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.indexing import Indexing
-from batchjob.controller.informer import Informer, ObjectKey, controller_uid
+from batchjob.controller.informer import Informer, Keep, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.leader import Leader, LeaseSettings
 from batchjob.controller.live import Live
@@ -65,7 +65,7 @@ class Operator:
         self._known = KnownBatchJobs(self._owes, self._row_moved, self._turned)
         self._relist = Relist(kube, namespaces, self._known)
         self._indexing = Indexing(store, self._known, self._relist)
-        self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved, transform=shorten)
+        self._jobs = Informer(kube, JOBS, namespaces, SELECTOR, self._job_moved, keep=Keep(shorten))
         self._queues = Queues(self._run_moved)
         self._batch_queues = Informer(kube, BATCH_QUEUES, [None], None, self._queue_moved)
         self._schedules = Schedules(kube, namespaces, settings.worker_image, self._look_at)
@@ -228,7 +228,8 @@ def main() -> int:
         log.configure(settings.log_level)
         logging.getLogger("kopf").setLevel(logging.ERROR)  # it tells of each event, and of what we handle
         publish_build_info()
-        asyncio.run(serve(settings, Access.find()))
+        with traces.sending("batchjob-operator"):
+            asyncio.run(serve(settings, Access.find()))
     except* ConfigurationError as errors:
         reasons = "; ".join(str(error) for error in errors.exceptions)
         logger.critical("cannot run like this", error=reasons)
@@ -282,6 +283,8 @@ def _plan_settings(settings: Settings) -> PlanSettings:
         grace_seconds=settings.grace_seconds,
         job_ttl_seconds=settings.job_ttl_seconds,
         log_level=settings.log_level,
+        variables=traces.environment(),
+        pull_secrets=settings.worker_image_pull_secrets,
         variants={variant: image for variant, image in variants.items() if image},
     )
     pace = Pace(settings.progress_seconds, settings.progress_percent, settings.progress_max_seconds)

@@ -36,7 +36,7 @@ class QueueStatus:
         known: KnownBatchJobs,
         tell: Callable[[ObjectKey], None],
     ) -> None:
-        """`tell` is called with the key of each BatchJob whose place in line is worth saying."""
+        """`tell` is called with the key of each BatchJob that is to be looked at."""
         self._kube = kube
         self._queues = queues
         self._known = known
@@ -53,9 +53,11 @@ class QueueStatus:
                 logger.warning("queues cannot be told", error=str(error), exc_info=None if told else error)
 
     async def write(self) -> None:
-        """Tell BatchJobs their places in line, and each BatchQueue what is in it."""
+        """Tell BatchJobs what is new of their queue and their places in line, and each BatchQueue what is in it."""
+        parted = self._queues.part()
         for entry in self._known.entries():
-            if entry.phase == Phase.QUEUED and is_news(entry.position, self._queues.position(entry.uid)):
+            is_moved = entry.phase == Phase.QUEUED and is_news(entry.position, self._queues.position(entry.uid))
+            if is_moved or (entry.body is not None and entry.queue in parted):
                 self._tell((entry.namespace, entry.name))
         objects = list(self._queues.objects())
         phases = count(self._known) if objects else Counter()

@@ -20,6 +20,7 @@ from batchjob.core.slots import fed_slots
 
 PACE_SECONDS: Final = 3600.0  # over which starts are counted
 STARTS_KEPT: Final = 1000
+PARTING_SECONDS: Final = 10.0  # `kubectl replace --force` deletes before it creates
 
 logger = log.get(__name__)
 
@@ -32,6 +33,7 @@ class Queues:
         self._tell = tell
         self._objects: dict[str, BatchQueue] = {}
         self._unreadable: set[str] = set()  # names of BatchQueues that we never could read
+        self._parting: dict[str, float] = {}  # names of types' BatchQueues that went: until when they rule all the same
         self._lines: dict[str, Line] = {}
         self._where: dict[str, str] = {}  # uid → queue
         self._starts: dict[str, deque[float]] = {}
@@ -51,13 +53,12 @@ class Queues:
 
     def keep_completed(self, name: str) -> int:
         """How many of a queue's complete BatchJobs keep what they left."""
-        if self.is_unreadable(name):
-            return UNLIMITED  # what goes does not come back
-        return (self.spec(name) or BatchQueueSpec()).retention.keep_completed
+        spec = self.spec(name)
+        return spec.retention.keep_completed if spec else UNLIMITED  # what goes does not come back
 
     def objects(self) -> Iterable[BatchQueue]:
         """Every BatchQueue."""
-        return self._objects.values()
+        return [queue for name, queue in self._objects.items() if name not in self._parting]
 
     def names(self) -> list[str]:
         """Every queue that there is: one a type, and every BatchQueue."""
@@ -67,12 +68,17 @@ class Queues:
         """A BatchQueue changed or went; returns whether that concerns its BatchJobs.
 
         One that cannot be read (of a newer version) stays as it was; where we never knew that, its BatchJobs wait.
+        That of a type rules for another moment once it is gone: without it everything would start (`part`).
         """
         name = body["metadata"]["name"]
         if gone:
             self._unreadable.discard(name)
+            if name in self._objects and name in set(JobType):
+                self._parting[name] = time.monotonic() + PARTING_SECONDS
+                return False
             self._objects.pop(name, None)
         else:
+            self._parting.pop(name, None)
             try:
                 found = BatchQueue.parse(body)
             except ValidationError as error:
@@ -86,10 +92,22 @@ class Queues:
             self._objects[name] = found
             if old and old.spec == found.spec:
                 return False
+        self._apply(name)
+        return True
+
+    def part(self) -> set[str]:
+        """Let types' BatchQueues that went a moment ago rule no more; the names of those queues."""
+        now = time.monotonic()
+        over = {name for name, until in self._parting.items() if until <= now}
+        for name in over:
+            del self._parting[name], self._objects[name]
+            self._apply(name)
+        return over
+
+    def _apply(self, name: str) -> None:
         if spec := self.spec(name):  # while there is none nothing starts, and what runs keeps its place
             self.line(name).rules = build_rules(spec)
             self._admit(name)
-        return True
 
     # ---- what BatchJobs want
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from batchjob import log
-from batchjob.api.status import BatchJobStatus, Phase, read_leniently
+from batchjob.api.reading import read_leniently
+from batchjob.api.status import BatchJobStatus, Phase
 from batchjob.controller.actions import Plan
 from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
@@ -28,7 +29,9 @@ from batchjob.controller.queueing import held_slots
 from batchjob.controller.queues import Queues
 from batchjob.controller.status import build_invalid_status
 from batchjob.controller.take_place import take_place
+from batchjob.controller.traced import named_in_logs
 from batchjob.controller.workqueue import Workqueue
+from batchjob.core.phases import is_terminal
 from batchjob.core.reasons import Reason
 from batchjob.errors import (
     BatchJobError,
@@ -77,15 +80,16 @@ class Reconciler:
     async def look(self, key: ObjectKey) -> None:
         """One look at a BatchJob by its key."""
         started = time.monotonic()
-        try:
+        with named_in_logs(key, self._known.get(key)):
             try:
-                await self._look(key)
-            except (Conflict, NotFound):
-                await self._read_again(key)
-        except Exception as error:  # noqa: BLE001 - one BatchJob must never stop the others
-            self._failed(key, error)
-        finally:
-            RECONCILE_SECONDS.observe(time.monotonic() - started)
+                try:
+                    await self._look(key)
+                except (Conflict, NotFound):
+                    await self._read_again(key)
+            except Exception as error:  # noqa: BLE001 - one BatchJob must never stop the others
+                self._failed(key, error)
+            finally:
+                RECONCILE_SECONDS.observe(time.monotonic() - started)
 
     async def _look(self, key: ObjectKey) -> None:
         for uid in self._known.gone(key):
@@ -189,7 +193,6 @@ class Reconciler:
         seconds = self._queue.back_off(key)
         logger.warning(
             "reconcile failed",
-            batchjob="/".join(key),
             kind=type(error).__name__,
             error=str(error),
             retry_seconds=round(seconds, 1),
@@ -212,6 +215,9 @@ class Reconciler:
 def _invalid(body: dict[str, Any], error: ValidationError) -> Plan:
     """An object that the API server took and we cannot read: written by a newer version, or past its schema."""
     old = read_leniently(BatchJobStatus, body.get("status")) or BatchJobStatus()
-    message = say_unreadable("BatchJob", error)
-    status = build_invalid_status(old, body["metadata"].get("generation", 0), message, datetime.now(UTC))
+    generation = body["metadata"].get("generation", 0)
+    if is_terminal(old):
+        status = old.model_copy(update={"observed_generation": generation})
+    else:
+        status = build_invalid_status(old, generation, say_unreadable("BatchJob", error), datetime.now(UTC))
     return Plan(status=status if status != old else None)

@@ -1,14 +1,14 @@
 """Comparing what the watch told us with a list of all names, now and then, and when kopf begins to watch anew.
 
 kopf never reports what was deleted while its watch was broken (its trap T1), and an operator that trusts a watch
-alone believes in ghosts. Only metadata is listed: some hundred bytes an object.
+alone believes in ghosts. Only metadata is listed, and only what tells an object from another is kept of it.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from batchjob import log
 from batchjob.controller.informer import BARRED_SECONDS, ObjectKey
@@ -19,6 +19,7 @@ from batchjob.kube import BATCH_JOBS, Kube, Listing
 SETTLE_SECONDS: Final = 2.0  # a list comes as many events
 OLDER_LISTS: Final = 3  # one may be an answer that was under way for long
 FEW: Final = 20  # BatchJobs that are quickly read one by one
+COMPARED: Final = ("namespace", "name", "uid", "generation")
 
 logger = log.get(__name__)
 
@@ -62,7 +63,7 @@ class Relist:
                     keys |= await self._read(key)
                 except KubernetesError as error:
                     complete = False
-                    logger.warning("a BatchJob cannot be read", batchjob="/".join(key), error=str(error))
+                    logger.warning("a BatchJob cannot be read", job="/".join(key), error=str(error))
         if keys:
             logger.info("the watch had missed changes", batchjobs=len(keys))
         return keys, complete
@@ -92,7 +93,7 @@ class Relist:
         known_at = self._known.version
         for namespace in self._namespaces:
             try:
-                listings[namespace] = await self._kube.list(BATCH_JOBS, namespace, names_only=True)
+                listings[namespace] = await self._kube.list(BATCH_JOBS, namespace, names_only=True, shorten=shorten)
             except Forbidden as error:
                 if namespace is None:
                     raise
@@ -148,3 +149,9 @@ class Relist:
             return self._known.seen(await self._kube.get(BATCH_JOBS, *key))
         except NotFound:
             return set()  # deleted since the list was taken
+
+
+def shorten(item: dict[str, Any]) -> dict[str, Any]:
+    """What is compared of an object: its metadata with `managedFields` takes 20 KiB as Python has it."""
+    metadata = item["metadata"]
+    return {"metadata": {name: metadata[name] for name in COMPARED if name in metadata}}

@@ -90,7 +90,7 @@ class Keeping:
             metadata = job["metadata"]
             await self._kube.delete(JOBS, entry.namespace, metadata["name"], uid=metadata["uid"])
         if keys:
-            logger.info("removing what a BatchJob left in the store", batchjob=f"{entry.namespace}/{entry.name}")
+            logger.info("removing what a BatchJob left in the store", job=f"{entry.namespace}/{entry.name}")
             await self._store.delete_run(entry.uid, keys)
         self._emptied.add(entry.uid)
 
@@ -121,7 +121,7 @@ class Keeping:
         self._known.seen(body)
 
     async def _delete(self, entry: Entry) -> None:
-        logger.info("deleting a BatchJob that has ended", batchjob=f"{entry.namespace}/{entry.name}")
+        logger.info("deleting a BatchJob that has ended", job=f"{entry.namespace}/{entry.name}")
         only = {"uid": entry.uid, "resourceVersion": str(entry.version)}
         if await self._kube.delete(BATCH_JOBS, entry.namespace, entry.name, **only):
             self._deleted.add(entry.uid)  # else it has changed, and is looked at as it is now
@@ -137,4 +137,4 @@ class Keeping:
             raise
         except KubernetesError as error:
             self._refused[what, entry.uid] = REFUSED_SWEEPS
-            logger.warning("refused", batchjob=f"{entry.namespace}/{entry.name}", error=str(error))
+            logger.warning("refused", job=f"{entry.namespace}/{entry.name}", error=str(error))

@@ -53,6 +53,8 @@ class Series(Collector):
             yield
         finally:
             registry.unregister(self)
+            for gauge in metrics.OF_THE_LEADER:
+                gauge.set(0)
 
     def collect(self) -> Iterator[Metric]:
         """The series now."""

@@ -18,19 +18,28 @@ from batchjob.store.settings import PREFIX, StoreSettings
 class Settings(StoreSettings):
     """Every setting; each is the variable of its name in capitals, such as BATCHJOB_STORE_URL."""
 
-    worker_store_url: str | None = Field(None, description="The store as worker pods reach it; default: store_url.")
+    worker_store_url: str | None = Field(
+        None, description="The store as worker pods reach it; default: BATCHJOB_STORE_URL."
+    )
 
     worker_image: str = Field(description="Image of worker pods whose BatchJob names none.")
     worker_image_parquet: str | None = Field(
         None,
-        description="Image of worker pods for export.format parquet; default: worker_image, which may lack pyarrow.",
+        description="Image of worker pods for export.format parquet; default: BATCHJOB_WORKER_IMAGE, "
+        "which may lack pyarrow.",
     )
     worker_image_report: str | None = Field(
         None,
-        description="Image of worker pods for report.formats pdf; default: worker_image, which may lack typst.",
+        description="Image of worker pods for report.formats pdf; default: BATCHJOB_WORKER_IMAGE, "
+        "which may lack typst.",
     )
     worker_image_pull_policy: str = Field(
         "IfNotPresent", pattern="^(Always|IfNotPresent|Never)$", description="imagePullPolicy of worker pods."
+    )
+    worker_image_pull_secrets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Secrets to pull images of worker pods with, where spec.worker names none, separated by commas; "
+        "they have to be in the BatchJob's namespace.",
     )
     grace_seconds: int = Field(30, ge=1, description="terminationGracePeriodSeconds of worker pods.")
     linger_seconds: float = Field(
@@ -79,7 +88,7 @@ class Settings(StoreSettings):
     smtp_host: str | None = Field(None, description="Mail server of spec.notify.email where spec.notify names none.")
     smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
     smtp_tls: SmtpTls = Field(SmtpTls.STARTTLS, description="starttls, tls (from the first byte) or none.")
-    smtp_from: Address | None = Field(None, description="Address of the sender; needed with smtp_host.")
+    smtp_from: Address | None = Field(None, description="Address of the sender; needed with BATCHJOB_SMTP_HOST.")
     smtp_username: str | None = Field(None, description="Who signs in there; default: nobody.")
     smtp_password: SecretStr | None = Field(None, description="The password.")
 
@@ -94,7 +103,13 @@ class Settings(StoreSettings):
     probe_port: int = Field(8080, ge=0, description="Port of /healthz, /readyz and /metrics.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
 
-    @field_validator("watch_namespaces", "notify_allowed_networks", "notify_retry_seconds", mode="before")
+    @field_validator(
+        "watch_namespaces",
+        "worker_image_pull_secrets",
+        "notify_allowed_networks",
+        "notify_retry_seconds",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value

@@ -26,6 +26,10 @@ class Action(StrEnum):
 DESTRUCTIVE: Final = frozenset({Action.CANCEL})  # there is no way back
 HELD: Final = frozenset({Reason.STORE_LOST, Reason.FAILURE_THRESHOLD, Reason.BUDGET_EXCEEDED})
 # Of a spec that is run again: the new run is not paused or ended because the old one was.
+TRACKING: Final = (
+    *("app.kubernetes.io/instance", "argocd.argoproj.io/instance"),
+    *("kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"),
+)
 _OF_THE_OLD_RUN: Final = ("suspend", "cancel", "resumeToken", "startAfter", "source")
 
 
@@ -66,6 +70,12 @@ def build_redrive(job: BatchJob, body: dict[str, Any], wanted: dict[str, Any]) -
     """
     kept = {name: value for name, value in body["spec"].items() if name not in _OF_THE_OLD_RUN}
     return kept | {"source": {"redriveOf": {"batchJobName": job.metadata.name, **wanted}}}
+
+
+def redrive_labels(body: dict[str, Any]) -> dict[str, str]:
+    """Labels for it: those of the other one, but those by which GitOps finds, and removes, what is not in Git."""
+    labels = body["metadata"].get("labels") or {}
+    return {name: value for name, value in labels.items() if not name.startswith(TRACKING)}
 
 
 def redrive_name(job: BatchJob, mark: str) -> str:

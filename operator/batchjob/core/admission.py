@@ -132,7 +132,7 @@ class Line:
         Returns the uids of BatchJobs that may have another number of workers than before.
         """
         changed, self._smaller = [uid for uid in self._smaller if uid in self._active], []
-        while (claim := self._next()) is not None:
+        for claim in self._starts():
             self._waiting.pop(claim.uid)
             self._forget(claim)
             self._start(claim, min(claim.workers, self._free_workers()))
@@ -218,21 +218,29 @@ class Line:
     def _tag(self, owner: str) -> float:
         return max(self._tags.get(owner, 0.0), self._now)
 
-    def _next(self) -> Claim | None:
-        """The claim that starts next; None if none may."""
-        rules = self.rules
-        if rules.paused or self.active >= rules.max_active or not self._free_workers():
-            return None
-        for priority in sorted(self._order):
-            free = {
-                owner: claims
-                for owner, claims in self._order[priority].items()
-                if self._per_owner.get(owner, 0) < rules.max_active_per_owner
-            }
-            if free:
-                owner = min(free, key=lambda owner: (self._tag(owner), self._per_owner.get(owner, 0), free[owner][0]))
-                return free[owner][0]
-        return None
+    def _starts(self) -> Iterator[Claim]:
+        """The claims that start, each once the one before it has; in the midst of it nothing else may change.
+
+        A start changes the rank of its own owner alone: it had the smallest tag, so nobody else's is behind the moment.
+        """
+        most = self.rules.max_active_per_owner
+        for priority in sorted(self._order) if self._has_room() else ():
+            owners = self._order[priority]
+            heads = [self._rank(owner, owners) for owner in owners if self._per_owner.get(owner, 0) < most]
+            heapify(heads)
+            while heads and self._has_room():
+                owner = heads[0][-1]
+                yield owners[owner][0]
+                if owner in owners and self._per_owner.get(owner, 0) < most:
+                    heapreplace(heads, self._rank(owner, owners))
+                else:
+                    heappop(heads)
+
+    def _rank(self, owner: str, owners: Mapping[str, list[Claim]]) -> tuple[float, int, Claim, str]:
+        return self._tag(owner), self._per_owner.get(owner, 0), owners[owner][0], owner
+
+    def _has_room(self) -> bool:
+        return not self.rules.paused and self.active < self.rules.max_active and self._free_workers() > 0
 
     def _sequence(self) -> Iterator[Claim]:
         """Those that wait, in the order in which they would start if nothing else came."""

@@ -26,7 +26,28 @@ _DAYS, _WEEKDAYS = 2, 4  # places of the fields
 # Where Kubernetes and cronsim read a field otherwise. For Kubernetes a star with a step restricts the day as a list
 # does, for cronsim it is as good as a star; a step over a range of one is one to Kubernetes, and to cronsim goes on.
 _STEP_OF_ALL: Final = re.compile(r"^\*/(?!1$)")
-_RANGE_OF_ONE: Final = re.compile(r"\b(\w+)-\1/\d+")
+_STEP_OF_RANGE: Final = re.compile(r"\b(\w+)-(\w+)/\d+")
+_NAMES: Final = {
+    "sun": "0",
+    "mon": "1",
+    "tue": "2",
+    "wed": "3",
+    "thu": "4",
+    "fri": "5",
+    "sat": "6",
+    "jan": "1",
+    "feb": "2",
+    "mar": "3",
+    "apr": "4",
+    "may": "5",
+    "jun": "6",
+    "jul": "7",
+    "aug": "8",
+    "sep": "9",
+    "oct": "10",
+    "nov": "11",
+    "dec": "12",
+}
 _HORIZON: Final = timedelta(days=5 * 366)  # what does not come in so many days does not come for Kubernetes either
 _DAY: Final = timedelta(days=1)  # no zone changes its clocks there and back within one
 _SECOND: Final = timedelta(seconds=1)
@@ -36,7 +57,7 @@ class Cron:
     """The times of one cron string in one time zone. ValueError where it has none: the message says why."""
 
     def __init__(self, text: str, zone: tzinfo) -> None:
-        fields = _RANGE_OF_ONE.sub(r"\1", _DESCRIPTORS.get(text, text)).split()
+        fields = _STEP_OF_RANGE.sub(_without_step, _DESCRIPTORS.get(text, text)).split()
         if len(fields) == 5:  # noqa: PLR2004 - of cron
             fields[_DAYS] = _STEP_OF_ALL.sub("1-31/", fields[_DAYS])
             fields[_WEEKDAYS] = _STEP_OF_ALL.sub("0-6/", fields[_WEEKDAYS])
@@ -90,3 +111,9 @@ class Cron:
             middle = start + (stop - start) // _SECOND // 2 * _SECOND
             start, stop = (middle, stop) if self._offset(middle) == offset else (start, middle)
         return stop
+
+
+def _without_step(found: re.Match[str]) -> str:
+    """A range of one without its step, however both ends are written (5-05, mon-1); others as they are."""
+    first, last = (_NAMES.get(end.lower(), end).lstrip("0") for end in found.groups())
+    return found[1] if first == last else found[0]

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import zip_longest
+from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from batchjob.api.policies import Retention
@@ -68,7 +68,8 @@ def _in_turns(runs: Iterable[Kept[Name]]) -> list[Kept[Name]]:
 
 def _interleaved(groups: Iterable[Sequence[Kept[Name]]]) -> list[Kept[Name]]:
     """The first of each, then the second of each, and so on."""
-    return [run for rank in zip_longest(*groups) for run in rank if run is not None]
+    ranked = [(rank, run) for group in groups for rank, run in enumerate(group)]
+    return [run for _, run in sorted(ranked, key=itemgetter(0))]
 
 
 def _grouped(runs: Iterable[Kept[Name]], group: Callable[[Kept[Name]], Key]) -> dict[Key, list[Kept[Name]]]:

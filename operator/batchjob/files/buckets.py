@@ -37,6 +37,7 @@ _HINTS: Final = {
     "service account": ": check GOOGLE_SERVICE_ACCOUNT_KEY in the Secret of credentialsSecretRef",
 }
 _STATUS: Final = re.compile(r"status code: (\d{3})")  # the library has a class of its own for a few calls only
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _SAID: Final = 200  # characters of the store's words
 
 
@@ -51,8 +52,11 @@ def open_bucket(place: Location, credentials: Path, authority: Path) -> Bucket:
     """The bucket of an s3://, gs:// or az:// URL.
 
     `credentials`, `authority`: folders of the references, read where the place has any. Connects to nothing yet.
-    Raises ConfigurationError where a key of the Secret is missing.
+    Raises ConfigurationError where a key of the Secret is missing, or the URL's key cannot be one.
     """
+    for address in filter(None, (place.url, place.endpoint)):
+        if not _has_a_port(address):
+            raise ConfigurationError(f"{masked(address)} has a port that is no number: correct it")
     url = urlsplit(place.url)
     if url.scheme not in _STORES or not url.netloc:
         raise ConfigurationError(f"{masked(place.url)} is no URL of a bucket: write s3://, gs:// or az://bucket/key")
@@ -69,14 +73,32 @@ def open_bucket(place: Location, credentials: Path, authority: Path) -> Bucket:
     except (BaseError, ValueError) as error:
         hint = next((hint for words, hint in _HINTS.items() if words in str(error)), "")
         raise ConfigurationError(f"{masked(place.url)} cannot be opened: {brief(str(error))}{hint}") from None
-    return Bucket(store, unquote(url.path.lstrip("/")))
+    return Bucket(store, _key(place.url))
+
+
+def _key(url: str) -> str:
+    """The key that a URL names; ConfigurationError for one that the library takes for a path that leads elsewhere."""
+    key = unquote(urlsplit(url).path).strip("/")
+    if key and (any(step in {"", ".", ".."} for step in key.split("/")) or _CONTROL.search(key)):
+        said = "its key has an empty step, one that is . or .., or a control character"
+        raise ConfigurationError(f"{masked(url)}: {said}: write a key such as a/b")
+    return key
+
+
+def _has_a_port(url: str) -> bool:
+    """Whether its port, if it names one, is a number that a port can have."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        return False
+    return True
 
 
 async def endpoint_refusal(place: Location) -> str | None:
     """A sentence where the endpoint is at an address no worker may reach. A name without one is not ours to report."""
     url = urlsplit(place.endpoint or "")
-    if not url.hostname:
-        return None
+    if not url.hostname or not _has_a_port(place.endpoint or ""):
+        return None  # or nothing that could be asked; whoever opens it says so
     try:
         addresses = await resolve(url.hostname, url.port or 0)
     except (OSError, UnicodeError):

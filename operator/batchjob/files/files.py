@@ -5,6 +5,7 @@ is one PUT; on a claim, a temporary file that is renamed once it is safe on disk
 """
 
 import asyncio
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
@@ -19,6 +20,8 @@ from batchjob.files.urls import check_whole
 
 TEMPORARY_SUFFIX: Final = ".unfinished"
 READ_BYTES: Final = 1024 * 1024  # at once
+# Of a file system that has this for files alone, or of a folder that may be written and not read.
+NO_SYNC: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EISDIR, errno.EACCES})
 
 
 class Files(ABC):
@@ -88,7 +91,7 @@ class MountedFiles(Files):
             with _create(fresh) as file:
                 file.write(body)
                 _sync(file)
-            fresh.replace(path)
+            _rename(fresh, path)
         except OSError:
             fresh.unlink(missing_ok=True)  # on a full disk, none may be left by each try
             raise
@@ -106,7 +109,7 @@ class MountedFiles(Files):
                 await asyncio.to_thread(_sync, file)
             finally:
                 file.close()
-            await asyncio.to_thread(fresh.replace, self._folder / name)
+            await asyncio.to_thread(_rename, fresh, self._folder / name)
         except BaseException as error:
             fresh.unlink(missing_ok=True)
             if isinstance(error, OSError) and error not in failed:
@@ -162,8 +165,29 @@ async def watched(pieces: AsyncIterable[bytes], failed: list[Exception]) -> Asyn
 
 
 def _create(path: Path) -> BinaryIO:
+    missing = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync_folder(folder.parent)
     return path.open("xb")
+
+
+def _rename(fresh: Path, path: Path) -> None:
+    """Rename, and have the folder keep it through a loss of power: the store drops what is in the file next."""
+    fresh.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
 
 
 def _sync(file: BinaryIO) -> None:

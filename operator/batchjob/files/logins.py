@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from batchjob.api.source import Location
 from batchjob.errors import ConfigurationError
+from batchjob.files.secrets import read_secret
 
 DEFAULT_REGION: Final = "us-east-1"
 
@@ -59,7 +60,8 @@ def sign_in(scheme: str, place: Location, folder: Path) -> dict[str, str | bool]
             # Unsigned, as a public bucket wants it: the library would else ask the node's metadata service to sign in.
             config["skip_signature"] = True
         return config
-    found = {name: path.read_text().strip() for name in _names(cloud) if (path := folder / name).exists()}
+    where = f"Secret {place.credentials_secret_ref.name}"
+    found = {name: read_secret(path, where) for name in _names(cloud) if (path := folder / name).exists()}
     if not any(set(way) <= found.keys() for way in cloud.ways):
         raise ConfigurationError(_complain(place, cloud, found))
     return config | {name.lower(): text for name, text in found.items()}

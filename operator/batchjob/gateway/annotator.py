@@ -96,7 +96,7 @@ def read_form(form: Any) -> Any:
 
 
 def _read_field(name: str, schema: Any, required: bool) -> dict[str, Any]:
-    kind = schema.get("type") if isinstance(schema, dict) else None
+    kind = schema.get("type", "string" if "enum" in schema else None) if isinstance(schema, dict) else None
     if not isinstance(kind, str) or kind not in _TYPES:
         raise invalid(
             Fault(

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from batchjob.gateway import (
     annotator,
@@ -27,7 +28,7 @@ from batchjob.gateway.access import Gate, Permissions
 from batchjob.gateway.attempts import Attempts
 from batchjob.gateway.credentials import Credentials
 from batchjob.gateway.doors import Doors
-from batchjob.gateway.envelope import Envelope
+from batchjob.gateway.envelope import Envelope, is_quiet
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.gateway.staging import Staging
 from batchjob.kube import Access, Kube, Throttle
@@ -46,6 +47,14 @@ ROUTERS: Final = (
     live_description.router,
     *ui.ROUTERS,
 )
+# Its spans of requests, and nothing else: we have metrics and logs of our own.
+TELEMETRY: Final[TelemetryConfig] = {
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+    "exclude": is_quiet,
+}
 
 
 def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
@@ -75,6 +84,7 @@ def build_app(settings: GatewaySettings, access: Access) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=TELEMETRY,
     )
     problems.install(app)
     for router in ROUTERS:

@@ -57,8 +57,9 @@ class Attempts:
                 self._check(source)
                 try:
                     identity = await ask(authorization)
-                except Unauthenticated:
-                    await self._failed(source)
+                except Unauthenticated as error:
+                    if error.is_guess:
+                        await self._failed(source)
                     raise
         self._known.keep(digest, KNOWN_SECONDS)
         return identity

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 
-from batchjob.api.v1alpha1 import BatchJob
+from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.core.actions import Action
 from batchjob.core.phases import is_terminal
 from batchjob.errors import NotFound
@@ -14,7 +15,7 @@ from batchjob.gateway import changes
 from batchjob.gateway.access import Caller
 from batchjob.gateway.bodies import read_optional
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
-from batchjob.gateway.limits import CHANGES, READS, SUBMITS
+from batchjob.gateway.limits import CHANGES, READS, SUBMITS, Kind, take
 from batchjob.gateway.making import Making, queued
 from batchjob.gateway.problems import CONFLICT, Fault, Problem, invalid, pointer
 from batchjob.gateway.submission import checked_key
@@ -44,7 +45,11 @@ async def find(doors: Doors, caller: Caller, job: str, verb: str) -> tuple[Batch
         body = await doors.kube.get(BATCH_JOBS, namespace, name)
     except NotFound:
         raise no_such_job() from None
-    found = BatchJob.parse(body)
+    try:
+        found = BatchJob.parse(body)
+    except ValidationError:
+        detail = f"BatchJob {job} is of a newer version than this gateway: wait until all of its pods are replaced"
+        raise Problem(CONFLICT, detail) from None
     if not await caller.owns(found.spec.owner):
         raise no_such_job()
     return found, body
@@ -110,6 +115,8 @@ async def redrive(request: Request, job: str, caller: CallerOf, doors: DoorsOf, 
     """Try its dead letters again, as a BatchJob of their own; `filter` in the body says which. Waits for its end."""
     wanted = await read_optional(request)
     found, body = await find(doors, caller, job, "get")
+    if found.spec.type is JobType.AI_BATCH:
+        await take(request, Kind.ANNOTATE, caller.name, doors)
     if unknown := sorted(set(wanted) - {"filter"}):
         raise invalid(Fault(pointer((unknown[0],)), "there is no such field; there is filter"))
     mark = f"{caller.name}\0{checked_key(key) or uuid.uuid4().hex}"

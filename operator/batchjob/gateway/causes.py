@@ -12,6 +12,7 @@ from batchjob.core.rows import fingerprint
 from batchjob.gateway.doors import Doors
 from batchjob.store import DeadLetter
 
+MOST_BYTES: Final = 32 * 1024 * 1024  # of records that are read for their errors, about
 AT_ONCE: Final = 25  # dead letters of a call: each may hold a record of 1 MiB
 
 
@@ -50,13 +51,14 @@ class Causes:
 
 async def read_causes(doors: Doors, uid: str, most: int) -> Causes:
     """The causes of the first `most` failed items of a run, about."""
-    found = Causes()
+    found, size = Causes(), 0
     cursor = 0
     while letters := await doors.store.dead_letters(uid, AT_ONCE, cursor):
         for letter in letters:
             found.add(letter)
+            size += len(letter.data)
         cursor = letters[-1].position + 1
-        if found.read >= most:
+        if found.read >= most or size >= MOST_BYTES:
             found.complete = not await doors.store.dead_letters(uid, 1, cursor)
             break
     return found

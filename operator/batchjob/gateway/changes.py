@@ -4,13 +4,14 @@ import secrets
 from typing import Any, NamedTuple
 
 from batchjob.api.v1alpha1 import KIND, BatchJob
-from batchjob.core.actions import Action, build_change, build_redrive, redrive_name
-from batchjob.errors import AlreadyExists, Invalid, NotFound
+from batchjob.core.actions import Action, build_change, build_redrive, redrive_labels, redrive_name
+from batchjob.errors import AlreadyExists, NotFound
 from batchjob.gateway.access import Caller
 from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors
+from batchjob.gateway.making import create
 from batchjob.gateway.problems import KEY_REUSED, Problem
-from batchjob.gateway.submission import Submission, build_submission, refused
+from batchjob.gateway.submission import Submission, build_submission
 from batchjob.gateway.views import job_id, no_such_job
 from batchjob.kube import BATCH_JOBS
 
@@ -40,11 +41,11 @@ async def redrive(
     """Try its failed items again, as a BatchJob of their own. The same `mark` makes it once."""
     namespace, name = job.metadata.namespace, redrive_name(job, mark)
     await caller.need_to_make(namespace, job.spec.owner, job.spec)
-    submission = build_submission(build_redrive(job, body, wanted), job.spec.owner, namespace, name)
+    labels = redrive_labels(body)
+    sent = build_redrive(job, body, wanted) | ({"labels": labels} if labels else {})
+    submission = build_submission(sent, job.spec.owner, namespace, name)
     try:
-        await doors.kube.create(BATCH_JOBS, namespace, submission.manifest)
-    except Invalid as error:
-        raise refused(error, {}) from None
+        await create(doors, submission.manifest, {})
     except AlreadyExists:
         await _check_same(doors, submission)
         return Redriven(submission, name, made=False)

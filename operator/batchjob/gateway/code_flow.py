@@ -24,9 +24,9 @@ import aiohttp
 
 from batchjob import log
 from batchjob.gateway.identity import Unauthenticated
-from batchjob.gateway.issuer import Issuer
+from batchjob.gateway.issuer import Issuer, is_safe
 from batchjob.gateway.problems import unavailable
-from batchjob.gateway.settings import LOCAL_HOSTS, GatewaySettings
+from batchjob.gateway.settings import GatewaySettings
 
 KEPT_SECONDS: Final = 600  # for the issuer's questions: password, second factor
 MOST_TARGET: Final = 1500  # characters of where to go after: all of it is in a cookie
@@ -63,11 +63,14 @@ def unpack(text: str | None) -> Begun | None:
 
 
 class Refused(Unauthenticated):
-    """The issuer signs nobody in; `must_ask` where it would have to ask the user first."""
+    """The issuer signs nobody in; `must_ask` where it would have to ask the user first.
 
-    def __init__(self, message: str, *, must_ask: bool = False) -> None:
+    `is_guess`: somebody may have tried what they do not have; not where the issuer itself says no.
+    """
+
+    def __init__(self, message: str, *, must_ask: bool = False, is_guess: bool = True) -> None:
         super().__init__(message)
-        self.must_ask = must_ask
+        self.must_ask, self.is_guess = must_ask, is_guess
 
 
 class CodeFlow:
@@ -110,7 +113,7 @@ class CodeFlow:
             raise Refused("another issuer answered")
         if (error := query.get("error")) is not None:
             named = error if _ERROR.fullmatch(error) else "an error"
-            raise Refused(f"{self.label} says {named}", must_ask=named in ASKS)
+            raise Refused(f"{self.label} says {named}", must_ask=named in ASKS, is_guess=False)
         code = query.get("code", "")
         if not _CODE.fullmatch(code):
             raise Refused(f"{self.label} sent no code")
@@ -134,8 +137,7 @@ class CodeFlow:
 
     async def _endpoint(self, name: str) -> str:
         found = (await self._issuer.document()).get(name)
-        parts = urlsplit(found) if isinstance(found, str) else None
-        if parts is None or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS)):
+        if not is_safe(found):
             logger.error("the issuer's discovery document has no endpoint that can be used", name=name)
             raise unavailable("The issuer of tokens")
         return str(found)

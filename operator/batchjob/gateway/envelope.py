@@ -6,14 +6,14 @@ Plain ASGI: an answer may be a stream that lasts for hours, which the framework'
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from batchjob import log
+from batchjob import log, traces
 from batchjob.gateway.audit import Trail
 from batchjob.gateway.problems import internal
 from batchjob.metrics import GATEWAY_REQUESTS
@@ -31,7 +31,7 @@ SECURITY_HEADERS: Final = {
 }
 HSTS: Final = "Strict-Transport-Security"  # heard where TLS is in front of us, ignored elsewhere
 YEAR_SECONDS: Final = 31_536_000
-_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: no line in the log each
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 logger = log.get(__name__)
@@ -50,7 +50,10 @@ class Envelope:
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        with structlog.contextvars.bound_contextvars(request=_request_id(scope)):
+        headers = Headers(scope=scope)
+        span = traces.of_request(headers.get("traceparent"))
+        named = {"request": _request_id(headers)} | ({"trace_id": span.trace_id} if span else {})
+        with structlog.contextvars.bound_contextvars(**named), traces.within(span):
             await _Exchange(self._app, scope, send, self._headers).run(receive)
 
 
@@ -99,15 +102,20 @@ class _Exchange:
         seconds = time.monotonic() - self._began
         route = _route(self._scope)
         GATEWAY_REQUESTS.labels(route, str(self._code)).observe(seconds)
-        if self._scope["path"] not in _QUIET:
+        if not is_quiet(self._scope):
             method = self._scope.get("method", "WEBSOCKET")
             user = self._scope.get("state", {}).get("caller")
             logger.info("request", method=method, route=route, code=self._code, seconds=round(seconds, 4), user=user)
 
 
-def _request_id(scope: Scope) -> str:
+def is_quiet(scope: MutableMapping[str, Any]) -> bool:
+    """Whether it is asked every few seconds: of that is no line in the log each, and no span."""
+    return scope.get("path") in _QUIET
+
+
+def _request_id(headers: Headers) -> str:
     """The caller's own, where it is a harmless one: so their log and ours can be laid side by side."""
-    given = Headers(scope=scope).get(REQUEST_ID, "")
+    given = headers.get(REQUEST_ID, "")
     return given if _ID.fullmatch(given) else uuid.uuid4().hex
 
 

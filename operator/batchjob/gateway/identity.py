@@ -14,6 +14,8 @@ _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # it beco
 class Unauthenticated(Exception):
     """The token is none that we trust; the sentence says why, and tells no secret."""
 
+    is_guess = True  # somebody may be trying tokens out: it counts
+
 
 class Identity(NamedTuple):
     """Who asks."""

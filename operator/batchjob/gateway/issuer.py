@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from joserfc.jwk import KeySet
@@ -18,6 +19,7 @@ from joserfc.jwk import KeySet
 from batchjob import log
 from batchjob.errors import ConfigurationError
 from batchjob.gateway.problems import unavailable
+from batchjob.gateway.settings import LOCAL_HOSTS
 from batchjob.gateway.tokens import TokenRules, UnknownKey, read_keys, verify
 
 KEPT_SECONDS: Final = 3600.0  # then they are asked for again, in case one was withdrawn
@@ -108,6 +110,8 @@ class Issuer:
     async def _fetch(self) -> Any:
         async with self._session() as session:
             uri = self._jwks_uri or str((await self._discover(session))["jwks_uri"])
+            if not is_safe(uri):
+                raise ValueError(f"jwks_uri is {uri!r:.200}: keys that came over plain HTTP are anybody's")
             return await _json(session, uri)
 
     async def _discover(self, session: aiohttp.ClientSession) -> dict[str, Any]:
@@ -120,6 +124,12 @@ class Issuer:
     def _session(self) -> aiohttp.ClientSession:
         limit = aiohttp.ClientTimeout(total=ASK_SECONDS)
         return aiohttp.ClientSession(timeout=limit, connector=aiohttp.TCPConnector(ssl=self._ssl))
+
+
+def is_safe(url: Any) -> bool:
+    """Whether nobody on the way to an address of the issuer can answer in its place."""
+    parts = urlsplit(url) if isinstance(url, str) else None
+    return parts is not None and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS))
 
 
 async def _json(session: aiohttp.ClientSession, url: str) -> Any:

@@ -36,16 +36,17 @@ async def events(
     if last_event_id and last_event_id.startswith(END):  # of another BatchJob, which had this name before
         last_event_id = None
     after = checked_id(last_event_id, "Last-Event-ID") or FROM_BEGINNING
+    uid = found.metadata.uid  # under the name there may have been others: their events are not its
     namespace, owner = found.metadata.namespace, found.spec.owner
     key = owner_key(namespace, owner)
     if after != FROM_BEGINNING:
         kept = await hub.live.read_from(key, after)
-        if kept and (kept[0].id, kept[0].job) == (after, job) and kept[0].type in ENDS:
+        if kept and (kept[0].id, kept[0].uid) == (after, uid) and kept[0].type in ENDS:
             return Response(status_code=204)
     right = Right(doors, authorization, namespace, owner, job)
 
     def put(frames: list[Frame]) -> tuple[bytes, bool]:
-        told = [frame for frame in frames if frame.type != "heartbeat"]
+        told = [frame for frame in frames if frame.type != "heartbeat" and frame.uid in {"", uid}]
         ended = any(frame.type in ENDS for frame in told)
         if end is not None and not told:  # it has ended, and that is not in what is kept
             told, ended = [end], True

@@ -28,6 +28,7 @@ class Frame(NamedTuple):
     job: str
     type: str
     text: str  # JSON, in one line
+    uid: str = ""  # of the BatchJob
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,7 +46,7 @@ def build_frame(entry: LiveEntry) -> Frame:
     """An event as it lies in the store."""
     data = msgspec.Raw(entry.data)
     envelope = Envelope(entry.type, format_ms(entry.time_ms), entry.id, entry.job, entry.seq, data)
-    return Frame(entry.id, entry.job, entry.type, _encode(envelope).decode())
+    return Frame(entry.id, entry.job, entry.type, _encode(envelope).decode(), entry.uid)
 
 
 def build_notice(kind: str, now_ms: int, data: Mapping[str, Any] | None = None) -> Frame:

@@ -61,7 +61,7 @@ class Watcher:
 
     def __init__(self, hub: "Hub", owner: str, job: str | None, after: str | None) -> None:
         self.owner = owner
-        self.position = after  # id of the last event that was read; None: not known yet
+        self.position = after or FROM_BEGINNING  # id of the last event that was read
         self._hub = hub
         self._job = job
         self._returns = after not in {None, FROM_BEGINNING}
@@ -88,7 +88,7 @@ class Watcher:
 
     def offer(self, frames: Iterable[Frame]) -> bool:
         """Put what is new into the queue; whether it still keeps up. A queue that is full is emptied at once."""
-        position = _id(self.position or FROM_BEGINNING)
+        position = _id(self.position)
         self._queue += (frame for frame in frames if self._job in {None, frame.job} and _id(frame.id) > position)
         if len(self._queue) > QUEUE:
             self.part(TooSlow)
@@ -104,8 +104,6 @@ class Watcher:
 
     async def _catch_up(self) -> list[Frame]:
         """A page of what is kept; once there is no more, it joins those to whom the reader hands on."""
-        if self.position is None:
-            self.position = await self._hub.live.last(self.owner)
         frames: list[Frame] = []
         if self._returns:
             entries = await self._hub.live.read_from(self.owner, self.position)
@@ -189,8 +187,8 @@ class Hub:
     ) -> AsyncIterator[Watcher]:
         """Watch what is told of an owner (as `core.records.owner_key` names it), or of one BatchJob of theirs.
 
-        `after`: the id of the last event seen; FROM_BEGINNING: all that is kept; None: what comes from now on.
-        `who` watches; by default the owner. Raises TooManyWatchers.
+        `after`: the id of the last event seen; FROM_BEGINNING: all that is kept; None: what comes from now on, that is
+        once this is entered. `who` watches; by default the owner. Errors: TooManyWatchers; StoreError without `after`.
         """
         if len(self._watchers.get(owner, ())) >= MOST_OF_OWNER:
             raise TooManyWatchers
@@ -200,6 +198,8 @@ class Hub:
                 watcher.part(GoingAway)
             self._watchers.setdefault(owner, set()).add(watcher)
             try:
+                if after is None:  # read here, not at the first take: who is told to be watching misses nothing
+                    watcher.position = await self.live.last(owner)
                 yield watcher
             except TooSlow:
                 LIVE_DROPPED.inc()

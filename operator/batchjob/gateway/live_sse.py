@@ -45,8 +45,10 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them until one of both has enough."""
         word = b""
+        started = False
         try:
             async with self._watched as watcher:
+                started = True
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await send(_part(f"retry: {RETRY_MS}\n\n".encode()))
                 await first_of(self._send(watcher, send), _gone(receive))
@@ -55,6 +57,8 @@ class EventStream(Response):
             await problem.response()(scope, receive, send)
             return
         except (TooSlow, GoingAway, Expired, Gone, BatchJobError) as error:
+            if not started:  # the store does not answer: that is a problem like any other's
+                raise
             if isinstance(error, Gone):
                 notice = build_notice("gone", time.time_ns() // 1_000_000, event_data.Gone(GONE).to_json())
                 word = sse(notice)

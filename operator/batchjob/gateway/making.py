@@ -6,11 +6,12 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from batchjob import traces
 from batchjob.api.queue import BatchQueueSpec
-from batchjob.api.v1alpha1 import KIND
+from batchjob.api.v1alpha1 import KIND, TRACEPARENT
 from batchjob.errors import AlreadyExists, Invalid, NotFound
 from batchjob.gateway.access import Caller
-from batchjob.gateway.audit import Deed, acted
+from batchjob.gateway.audit import Deed, acted, nothing_yet
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.problems import CONFLICT, KEY_REUSED, NOT_FOUND, Fault, Problem, invalid
 from batchjob.gateway.submission import (
@@ -60,17 +61,26 @@ class Making:
     async def make(self, submission: Submission, body: Mapping[str, Any]) -> tuple[JSONResponse, bool]:
         """Make it; the answer, and whether it is new. `body`: what was sent, for pointers into it."""
         try:
-            made = await self.doors.kube.create(BATCH_JOBS, self.namespace, submission.manifest)
-        except Invalid as error:
-            raise refused(error, body) from None
-        except NotFound:
-            raise Problem(NOT_FOUND, f"There is no namespace {self.namespace}") from None
+            made = await create(self.doors, submission.manifest, body)
         except AlreadyExists:
             await check_replay(self.doors, submission, self.key)
             return queued(job_id(self.namespace, submission.manifest["metadata"]["name"])), False
         found = job_id(self.namespace, made["metadata"]["name"])
         acted(Deed("create", KIND, made["metadata"], submission.owner))
         return queued(found), True
+
+
+async def create(doors: Doors, manifest: dict[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a BatchJob, in the trace of this request. AlreadyExists; else a Problem, with pointers into `body`."""
+    metadata = manifest["metadata"]
+    if span := traces.current():
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), TRACEPARENT: span.traceparent}
+    try:
+        return await doors.kube.create(BATCH_JOBS, metadata["namespace"], manifest)
+    except Invalid as error:
+        raise refused(error, body) from None
+    except NotFound:
+        raise Problem(NOT_FOUND, f"There is no namespace {metadata['namespace']}") from None
 
 
 def queued(job: str, message: str = "Job queued for processing", status: str = "queued") -> JSONResponse:
@@ -87,3 +97,4 @@ async def check_replay(doors: Doors, submission: Submission, key: str | None) ->
         raise Problem(CONFLICT, f"The name {metadata['name']} is taken: choose another one")
     if (there["metadata"].get("annotations") or {}).get(DIGEST) != submission.digest:
         raise Problem(KEY_REUSED, "This Idempotency-Key made another BatchJob: use a new key for a new one")
+    nothing_yet()  # by this request: the record of the other one says who made it

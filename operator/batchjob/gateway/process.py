@@ -10,7 +10,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from batchjob import log
+from batchjob import log, traces
 from batchjob.api.run import EXIT_CONFIGURATION
 from batchjob.errors import ConfigurationError
 from batchjob.gateway.app import build_app
@@ -35,7 +35,8 @@ def main() -> int:
         settings = GatewaySettings.read()
         log.configure(settings.log_level)
         publish_build_info()
-        asyncio.run(serve(settings, Access.find()))
+        with traces.sending("batchjob-gateway"):
+            asyncio.run(serve(settings, Access.find()))
     except ConfigurationError as error:
         logger.critical("cannot run like this", error=str(error))
         return EXIT_CONFIGURATION

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from batchjob.core.queries import parse_query
+from batchjob.core.queries import MOST_CHARACTERS, parse_query
 from batchjob.core.rows import JobRow
 from batchjob.errors import CursorError, QueryError
 from batchjob.gateway.doors import CallerOf, DoorsOf
@@ -16,9 +16,10 @@ from batchjob.gateway.views import JOBS, job_id, links
 from batchjob.store.index import MOST_ROWS
 
 router = APIRouter(prefix=JOBS, tags=["BatchJobs"], dependencies=[READS])
-MOST_QUERY: Final = 2000  # characters
 MOST_CURSOR: Final = 200
-TextOf = Annotated[str, Query(max_length=MOST_QUERY, description="A search (docs/reference/search.md); empty: all.")]
+TextOf = Annotated[
+    str, Query(max_length=MOST_CHARACTERS, description="A search (docs/reference/search.md); empty: all.")
+]
 CursorOf = Annotated[str | None, Query(max_length=MOST_CURSOR, description="Where to go on: from Link or next.")]
 LimitOf = Annotated[int, Query(ge=1, le=MOST_ROWS, description="BatchJobs of a page.")]
 

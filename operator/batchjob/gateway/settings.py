@@ -31,7 +31,9 @@ class GatewaySettings(StoreSettings):
     oidc_issuer: str | None = Field(
         None, description="URL of the OIDC issuer whose tokens are taken, as their iss says it; default: none."
     )
-    oidc_audience: str | None = Field(None, description="What aud of its tokens has to name; needed with oidc_issuer.")
+    oidc_audience: str | None = Field(
+        None, description="What aud of its tokens has to name; needed with BATCHJOB_OIDC_ISSUER."
+    )
     oidc_algorithms: Annotated[tuple[str, ...], NoDecode] = Field(
         ("RS256", "ES256"),
         description="Algorithms of its signatures, separated by commas: RS, PS, ES and EdDSA ones; never none or HS.",
@@ -39,7 +41,7 @@ class GatewaySettings(StoreSettings):
     oidc_client_id: str | None = Field(
         None,
         description="Our client at the issuer: people sign in to the admin UI there. Its ID tokens are taken besides "
-        "those for oidc_audience. Needs public_url; default: a token in a form.",
+        "those for BATCHJOB_OIDC_AUDIENCE. Needs BATCHJOB_PUBLIC_URL; default: a token in a form.",
     )
     oidc_client_secret: SecretStr | None = Field(None, description="Its secret; default: a public client, with PKCE.")
     oidc_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -65,11 +67,14 @@ class GatewaySettings(StoreSettings):
         (), description="Audiences, of which such a token needs one, separated by commas; default: the API server's."
     )
     api_keys_secret: str | None = Field(
-        None, description="Secret with the hashes of API keys, in pod_namespace; default: there are no API keys."
+        None,
+        description="Secret with the hashes of API keys, in BATCHJOB_POD_NAMESPACE; default: there are no API keys.",
     )
     pod_namespace: str = Field("default", description="Namespace of that Secret.")
     public_url: str | None = Field(
-        None, description="Where browsers reach us, such as https://batchjob.example.org; needed with oidc_client_id."
+        None,
+        description="Where browsers reach us, such as https://batchjob.example.org; needed with "
+        "BATCHJOB_OIDC_CLIENT_ID.",
     )
     hsts_seconds: int = Field(
         31_536_000, ge=0, description="For how long browsers insist on TLS (Strict-Transport-Security); 0: not told."
@@ -133,7 +138,12 @@ class GatewaySettings(StoreSettings):
     )
     reads_per_minute: int = Field(600, ge=1, description="Requests of one user that read.")
     submits_per_minute: int = Field(60, ge=1, description="BatchJobs and schedules of one user that are made.")
-    ai_submits_per_minute: int = Field(20, ge=1, description="Of these, those of type ai-batch.")
+    ai_submits_per_minute: int = Field(
+        20,
+        ge=1,
+        description="Of these, those of type ai-batch, redriven ones too. What a form of the admin UI makes counts as "
+        "one change.",
+    )
     changes_per_minute: int = Field(120, ge=1, description="Other changes of one user, such as cancel.")
 
     kube_qps: float = Field(200, gt=0, description="Calls a second to the Kubernetes API.")

@@ -20,6 +20,7 @@ from batchjob.gateway.bodies import DECODER, MAX_BYTES, MAX_DEPTH, check_charact
 from batchjob.gateway.problems import BAD_REQUEST, TOO_LARGE, Fault, Problem, invalid
 
 ITEM_BYTES: Final = 1024 * 1024  # of an item: a worker reads no longer line
+LONGEST_WORD: Final = 16  # of JSON, cut off: a number goes on, -Infinity and \\ud83d do not
 _MARK: Final = "\ufeff"  # spreadsheets and editors begin UTF-8 with it
 _SPACE: Final = " \t\r\n"
 MOST_BLANKS: Final = 64 * 1024  # in a row; and empty lines beyond one an item: gzip makes a thousand times as many free
@@ -247,7 +248,7 @@ class Document(Splitter):
         try:
             value, end = DECODER.raw_decode(self._text, self._at)
         except json.JSONDecodeError as error:
-            if self._ended:
+            if self._ended or not _may_go_on(error, len(self._text)):
                 raise self._broken(error.msg, where, error.pos) from None
             return None
         except RecursionError:
@@ -283,3 +284,8 @@ class Document(Splitter):
 
 def _said(error: Exception) -> str:
     return f"{error.msg}, at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
+
+
+def _may_go_on(error: json.JSONDecodeError, length: int) -> bool:
+    """Whether the text may only be cut off: a text that has no end yet, or a word, a number or an escape at its end."""
+    return error.msg.startswith("Unterminated") or error.pos > length - LONGEST_WORD

@@ -1,6 +1,7 @@
 """The kinds of objects the operator touches, and their paths."""
 
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from batchjob.api.base import API_VERSION
 from batchjob.api.queue import QUEUE_KIND, QUEUE_PLURAL
@@ -21,15 +22,17 @@ class Resource(NamedTuple):
         root = "api" if "/" not in self.api_version else "apis"
         parts = ["", root, self.api_version]
         if namespace is not None:
-            parts += ["namespaces", namespace]
-        parts += [part for part in (self.plural, name, subresource) if part is not None]
+            parts += ["namespaces", quote(namespace, safe="")]
+        named = None if name is None else quote(name, safe="")  # whoever gave it, it leads nowhere else
+        parts += [part for part in (self.plural, named, subresource) if part is not None]
         return "/".join(parts)
 
 
 ACCESS_REVIEWS: Final = Resource("authorization.k8s.io/v1", "subjectaccessreviews", "SubjectAccessReview")
-BATCH_JOBS: Final = Resource(API_VERSION, PLURAL, KIND, page_size=25)  # as Python has it, 64 KiB of items are 600
+# Of those with items few at a time: as Python has it, 64 KiB of them are 600.
+BATCH_JOBS: Final = Resource(API_VERSION, PLURAL, KIND, page_size=25)
 BATCH_QUEUES: Final = Resource(API_VERSION, QUEUE_PLURAL, QUEUE_KIND)
-BATCH_SCHEDULES: Final = Resource(API_VERSION, SCHEDULE_PLURAL, SCHEDULE_KIND)
+BATCH_SCHEDULES: Final = Resource(API_VERSION, SCHEDULE_PLURAL, SCHEDULE_KIND, page_size=25)
 CLAIMS: Final = Resource("v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 CONFIG_MAPS: Final = Resource("v1", "configmaps", "ConfigMap")
 CORE_EVENTS: Final = Resource("v1", "events", "Event")

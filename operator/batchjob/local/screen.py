@@ -30,7 +30,8 @@ from batchjob.local.summary import printable
 LINE_SECONDS: Final = 5.0  # between two lines where there is no terminal
 SAME_WARNINGS: Final = 10  # of the engine's, shown of one kind: the summary counts them all
 _ENGINE: Final = "batchjob.worker"
-_NOT_SHOWN: Final = ("event", "level", "timestamp", "logger", "job", "exception")  # the rest of a log line is details
+# The rest of a log line is details.
+_NOT_SHOWN: Final = ("event", "level", "timestamp", "logger", "job", "owner", "trace_id", "exception")
 _TOLD_AT_THE_END: Final = "the run cannot be loaded"  # with its reason, in the summary
 _STYLES: Final = {"warning": "yellow", "error": "red"}
 _STATES: Final = {RunState.LOADING: "loading", RunState.SEALING: "finishing the results"}

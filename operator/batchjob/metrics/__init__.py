@@ -149,13 +149,16 @@ STORE_MEMORY: Final = gauge(
     _OPERATOR, "batchjob_store_memory_bytes", "Memory that the store uses, of all its servers; 0 of a standby."
 )
 STORE_MEMORY_LIMIT: Final = gauge(
-    _OPERATOR, "batchjob_store_memory_limit_bytes", "Above which it refuses writes (maxmemory); 0: nothing is set."
+    _OPERATOR,
+    "batchjob_store_memory_limit_bytes",
+    "Above which it refuses writes (maxmemory); 0: nothing is set, or a standby.",
 )
 CLOCK_AHEAD: Final = gauge(
     _OPERATOR,
     "batchjob_clock_ahead_seconds",
-    "How far the operator's clock is ahead of the store's; above 300 nothing expires.",
+    "How far the operator's clock is ahead of the store's; above 300 nothing expires. 0 of a standby.",
 )
+OF_THE_LEADER: Final = (STORE_UP, STORE_MEMORY, STORE_MEMORY_LIMIT, CLOCK_AHEAD)  # who else would keep them true?
 IS_LEADER: Final = gauge(_OPERATOR, "batchjob_is_leader", "1 where this replica reconciles, 0 where it stands by.")
 BUILD_INFO: Final = gauge(
     _CONTROL_PLANE, "batchjob_build_info", "Always 1; the label says which version runs.", "version"

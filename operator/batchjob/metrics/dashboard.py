@@ -13,6 +13,7 @@ class Panel(NamedTuple):
     title: str
     unit: str
     queries: tuple[tuple[str, str], ...]
+    is_signed: bool = False  # below 0 there is something to see
 
 
 def _by(label: str, expression: str, legend: str = "") -> tuple[str, str]:
@@ -113,7 +114,10 @@ PANELS: Final = (
     ),
     Panel("People who watch live", "short", (("sum(batchjob_live_clients)", "connections"),)),
     Panel(
-        "Until the next run of a schedule", "s", (("min(batchjob_schedule_next_timestamp_seconds) - time()", "next"),)
+        "Until the next run of a schedule",
+        "s",
+        (("min(batchjob_schedule_next_timestamp_seconds) - time()", "next"),),
+        is_signed=True,
     ),
 )
 
@@ -157,7 +161,7 @@ def _panel(number: int, panel: Panel, source: dict[str, str]) -> dict[str, Any]:
         "title": panel.title,
         "datasource": source,
         "gridPos": {"x": column * WIDTH, "y": row * HEIGHT, "w": WIDTH, "h": HEIGHT},
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "fieldConfig": {"defaults": {"unit": panel.unit} | ({} if panel.is_signed else {"min": 0}), "overrides": []},
         "targets": [
             {"refId": chr(ord("A") + place), "expr": expression, "legendFormat": legend}
             for place, (expression, legend) in enumerate(panel.queries)

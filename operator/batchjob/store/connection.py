@@ -59,8 +59,11 @@ _IN_WORDS: Final[dict[str, tuple[type[Exception], str]]] = {
     "OOM": (StoreFull, "the store is full"),
 }
 _NOT_READY_CODES: Final = ("NOAUTH", "WRONGPASS", "NOPERM")
-_UNAVAILABLE_CODES: Final = ("BUSY", "LOADING", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ASK")
-_ELSEWHERE: Final = ("MOVED ", "READONLY ")  # a cluster or a sentinel has made another server the one to ask
+_UNAVAILABLE_CODES: Final = frozenset(
+    {"BUSY", "LOADING", "MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ASK"}
+)
+# A cluster or a sentinel has made another server the one to ask; the last is what ends a wait of BLPOP then.
+_ELSEWHERE: Final = ("MOVED ", "READONLY ", "UNBLOCKED ")
 _TOO_MANY: Final = "ERR max number of clients"
 _PLACE: Final = re.compile(r" script: \w+, on @\w+:\d+\.?$")  # in a script of ours, where one ended with this error
 

@@ -52,6 +52,7 @@ class LiveEntry(NamedTuple):
     time_ms: int
     seq: int
     data: bytes
+    uid: str = ""  # of the BatchJob: one that is made again under the same name is another
 
 
 NOTHING: Final = Record(b"", Told())
@@ -130,15 +131,16 @@ class LiveStore:
     async def _ranges(self, firsts: Sequence[tuple[str, str]]) -> list[list[LiveEntry]]:
         batch = [("XRANGE", keys.live_events_key(owner), first, "+", "COUNT", PAGE) for owner, first in firsts]
         found = [answered(answer) for answer in await self._connection.commands(batch)]
-        return [[_entry(entry_id, *fields[1::2]) for entry_id, fields in entries] for entries in found]
+        return [[_entry(entry_id, fields[1::2]) for entry_id, fields in entries] for entries in found]
 
 
 def _record(raw: bytes | None) -> Record:
     return Record(raw, _decode(raw)) if raw else NOTHING
 
 
-def _entry(entry_id: bytes, job: bytes, kind: bytes, time_ms: bytes, seq: bytes, data: bytes) -> LiveEntry:
-    return LiveEntry(entry_id.decode(), job.decode(), kind.decode(), int(time_ms), int(seq), data)
+def _entry(entry_id: bytes, fields: list[bytes]) -> LiveEntry:
+    job, kind, time_ms, seq, data, uid = fields
+    return LiveEntry(entry_id.decode(), job.decode(), kind.decode(), int(time_ms), int(seq), data, uid.decode())
 
 
 def _command(telling: Telling) -> tuple[str | bytes | int, ...]:
@@ -146,6 +148,6 @@ def _command(telling: Telling) -> tuple[str | bytes | int, ...]:
     kept = TOLD_KEPT_MS, EVENTS_KEPT_MS, EVENTS_KEPT, RINGS_KEPT
     flat: list[str | bytes | int] = []
     for event in telling.events:
-        flat += (telling.job, event.type, event.time_ms, event.seq, _encode(event.data))
+        flat += (telling.job, event.type, event.time_ms, event.seq, _encode(event.data), telling.uid)
     head = telling.before.raw, _encode(telling.told), telling.owner
     return "EVALSHA", scripts.LIVE_PUT.sha, len(names), *names, *head, *kept, *flat

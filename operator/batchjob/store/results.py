@@ -32,11 +32,13 @@ async def iterate(
     Raises RunGone when the run is unknown, or is deleted or replaced on the way: never a silent end.
     """
     meta, results = run_key(uid, "meta"), run_key(uid, "results")
-    epoch, total, loaded = await connection.command("HMGET", meta, "epoch", "total", "loaded")
+    epoch, total, loaded, size = await connection.command("HMGET", meta, "epoch", "total", "loaded", "result_bytes")
     items = int(total or loaded or 0)  # items may be done before the source is loaded
     stop = items if end is None else min(end, items)
     if epoch is None:
         raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
+    if not int(size or 0):
+        return  # items are often done without one: nobody has to look at each of millions
     for begin in range(first, stop, BATCH):
         positions = range(begin, min(begin + BATCH, stop))
         # The epoch is read after the results, so that a deletion in between cannot pass for missing results.

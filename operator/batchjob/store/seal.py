@@ -36,7 +36,7 @@ class Taken(NamedTuple):
     """Results to seal, by position; `entries` is what they cover of the order in which they were committed."""
 
     results: list[ItemResult]
-    entries: int = 0
+    entries: int
 
 
 class SealLease(Duty):

@@ -11,6 +11,7 @@ from batchjob.core.smtp import PERMANENT, quoted, refuses_login
 from batchjob.errors import ConfigurationError
 from batchjob.files.addresses import check_host
 from batchjob.files.files import Files
+from batchjob.files.secrets import read_secret
 from batchjob.files.unreached import explain_unreached
 from batchjob.worker.context import Context
 from batchjob.worker.processor import Processor, Sealed
@@ -42,5 +43,6 @@ __all__ = [
     "mask",
     "open_range",
     "quoted",
+    "read_secret",
     "refuses_login",
 ]

@@ -21,7 +21,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import msgspec
-import structlog
 
 from batchjob import log
 from batchjob.api.run import Run
@@ -31,6 +30,7 @@ from batchjob.worker.context import Context
 from batchjob.worker.execution import per_item, renamed
 from batchjob.worker.processor import Processor, has_many_form, make_processor, processor_name
 from batchjob.worker.told import Told
+from batchjob.worker.traced import name_in_logs
 
 if TYPE_CHECKING:
     from batchjob.store import RunStore
@@ -182,7 +182,7 @@ def main() -> None:
 def _live(stream: BufferedIOBase, hello: Hello) -> None:
     log.configure(hello.log_level)
     run = Run.model_validate_json(hello.run)
-    structlog.contextvars.bind_contextvars(job=f"{run.namespace}/{run.name}")
+    name_in_logs(run)
     line, references_dir = _Line(stream), Path(hello.references_dir)
     with asyncio.Runner() as runner:
         try:

@@ -5,6 +5,7 @@ error in a bucket's name.
 """
 
 import asyncio
+import time
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 from batchjob import log
 from batchjob.api.run import Purpose, Run
 from batchjob.core.reasons import Reason
-from batchjob.core.retry import Fail, delay_ms, said
+from batchjob.core.retry import MIN_UNCOUNTED_SECONDS, Fail, delay_ms, said
 from batchjob.errors import ConfigurationError, LeaseLost, ResultsError, RunGone, StoreNotReady, StoreUnavailable
 from batchjob.files.files import Files
 from batchjob.metrics import RESULTS_ERRORS
 from batchjob.store import RunStore, SealLease
 from batchjob.worker.context import Context
 from batchjob.worker.parts import Kept, Parts, batches, find_kept
-from batchjob.worker.patience import kept, patiently
+from batchjob.worker.patience import PATIENCE_SECONDS, kept, patiently
 from batchjob.worker.processor import Processor, Sealed
 
 if TYPE_CHECKING:
@@ -73,25 +74,35 @@ async def close_run(run: Run, store: RunStore, processor: Processor, context: Co
     if lease is None:
         await patiently(lambda: store.wait(WAIT_MS))
         return
-    random = Random()  # noqa: S311 - jitter
+    random, began = Random(), time.monotonic()  # noqa: S311 - jitter
     async with kept(lease, renew_seconds):
         for attempt in count(1):
-            if await _try(run, store, lease, processor, context, is_last=attempt >= run.effective.max_attempts):
+            is_last = attempt >= run.effective.max_attempts
+            is_over = time.monotonic() - began >= PATIENCE_SECONDS
+            if await _try(run, store, lease, processor, context, is_last=is_last, is_over=is_over):
                 return
-            await asyncio.sleep(delay_ms(run.effective, attempt, random) / 1000)
+            await asyncio.sleep(max(delay_ms(run.effective, attempt, random) / 1000, MIN_UNCOUNTED_SECONDS))
 
 
 async def _try(
-    run: Run, store: RunStore, lease: SealLease, processor: Processor, context: Context, *, is_last: bool
+    run: Run,
+    store: RunStore,
+    lease: SealLease,
+    processor: Processor,
+    context: Context,
+    *,
+    is_last: bool,
+    is_over: bool,
 ) -> bool:
-    """Finish once; False where another try is worth while."""
+    """Finish once; False where another try is worth while: a destination that may come back is tried for minutes."""
     try:
         sealed = await _finish(run, store, lease, processor, context)
     except (LeaseLost, RunGone, StoreUnavailable, StoreNotReady):
         raise
     except Exception as error:  # noqa: BLE001 - a processor's own seal may raise anything
         RESULTS_ERRORS.labels(run.effective.queue).inc()
-        if _may_pass(error) and not is_last:
+        waits = isinstance(error, ResultsError) and not error.lasts and not is_over
+        if _may_pass(error) and (waits or not is_last):
             logger.warning("the results cannot be finished now", error=said(error))
             return False
         await _give_up(lease, error)
@@ -120,7 +131,7 @@ async def _finish(run: Run, store: RunStore, lease: SealLease, processor: Proces
     sealed = await processor.seal(context)
     files, table = results_files(run, context), results_table(run, context)
     if files and not sealed:
-        return await (await Parts.open(files, run, store, lease, table)).finish(store.results())
+        return await (await Parts.open(files, run, store, lease, table)).finish()
     if table:
         async for batch in batches(store.results()):
             await table.write(batch)

@@ -7,6 +7,7 @@ asked for a process runs in children.py, and is killed.)
 
 import asyncio
 import contextlib
+import contextvars
 import inspect
 import threading
 import types
@@ -199,5 +200,7 @@ def in_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
             loop.call_soon_threadsafe(settle_future, answer, failure)
 
-    threading.Thread(target=run, name="processor", daemon=True).start()
+    # In our context: what it logs says which run it is about.
+    inside = contextvars.copy_context()
+    threading.Thread(target=inside.run, args=(run,), name="processor", daemon=True).start()
     return future

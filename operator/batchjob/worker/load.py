@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from batchjob import log
+from batchjob.api.blocks.export import FIELDS_NOTE
 from batchjob.api.run import Run
 from batchjob.api.status import ErrorClass
 from batchjob.core.chunks import LOOK_AHEAD, chunk_size
@@ -30,13 +31,14 @@ from batchjob.store.keys import CHUNK_LIMIT
 from batchjob.worker.parts import Kept
 from batchjob.worker.patience import PATIENCE_SECONDS, kept, patiently
 from batchjob.worker.prefix import CHANGED, Prefix
-from batchjob.worker.sources.records import Record
+from batchjob.worker.sources.records import BadItems, Record
 from batchjob.worker.sources.source import Source
 
 PUT_ITEMS: Final = 1024  # items a call of the store
 PUT_BYTES: Final = 4 * 1024 * 1024  # of records in a chunk, and in a call: heavy ones travel in smaller company
 
 Placed = tuple[int, Record]  # a record and its position
+TellFirst = Callable[[Record], Awaitable[None]]
 FindSealed = Callable[[bool], Awaitable[Kept | None]]  # told whether the store was lost
 Groups = AsyncIterator[list[Placed]]  # as they come from the source
 
@@ -57,6 +59,7 @@ async def load(
     there is no use in loading.
     Raises LeaseLost when another worker took over.
     """
+    tell_first = partial(_note_fields, store) if run.spec.export and not run.spec.export.columns else None
     random = Random()  # noqa: S311 - jitter
     failing_since: float | None = None
     for attempt in count(1):
@@ -64,7 +67,7 @@ async def load(
         if lease is None:
             break
         async with kept(lease, renew_seconds):
-            error = await _try(lease, open_source, run.spec.parallelism, items, find_sealed)
+            error = await _try(lease, open_source, run.spec.parallelism, items, find_sealed, tell_first)
             if error is None:
                 return True
             failing_since = failing_since or time.monotonic()
@@ -86,10 +89,11 @@ async def _try(
     parallelism: int,
     items: int | None,
     find_sealed: FindSealed | None,
+    tell_first: TellFirst | None,
 ) -> SourceUnreachable | ResultsError | None:
     """Load once; the error where another try may help."""
     try:
-        await fill(lease, await open_source(), parallelism, items, find_sealed)
+        await fill(lease, await open_source(), parallelism, items, find_sealed, tell_first)
     except SourceChanged as error:
         await _fail(lease, Reason.SOURCE_CHANGED, error)
     except SourceTooLarge as error:
@@ -106,12 +110,23 @@ async def _fail(lease: LoadLease, reason: Reason, error: Exception) -> None:
     await patiently(lambda: lease.fail(reason, str(error)))
 
 
+async def _note_fields(store: RunStore, first: Record) -> None:
+    """Which columns an export has must not hang on the pod that is first to write some: that may be of any items."""
+    fields = msgspec.json.encode(list({"id": first.id} | first.data))
+    await patiently(lambda: store.note(FIELDS_NOTE, fields))
+
+
 async def fill(
-    lease: LoadLease, source: Source, parallelism: int, items: int | None, find_sealed: FindSealed | None = None
+    lease: LoadLease,
+    source: Source,
+    parallelism: int,
+    items: int | None,
+    find_sealed: FindSealed | None = None,
+    tell_first: TellFirst | None = None,
 ) -> None:
     """Put every record into the store that is not there or was done before, and open the run. Raises SourceChanged.
 
-    `find_sealed`: the parts of results that outlived the store, if it was lost.
+    `find_sealed`: the parts of results that outlived the store, if it was lost. `tell_first`: is told the first record.
     """
     done, missing, begun_with = await _past(lease, find_sealed)
     prefix = Prefix(await patiently(lease.reached))
@@ -122,6 +137,8 @@ async def fill(
         async for records in source.records():
             if source.bound:
                 source.bound.count(records)
+            if tell_first and records and not total:
+                await tell_first(records[0])
             known = prefix.skip(records)
             yield [placed for placed in enumerate(records[known:], total + known) if placed[0] not in done]
             total += len(records)
@@ -143,6 +160,10 @@ async def fill(
     bad = source.bad
     await patiently(lambda: lease.finish(total, source.sha256, source.etag, bad.count, bad.messages, missing))
     logger.info("loaded", items=total)
+    _warn(missing, bad)
+
+
+def _warn(missing: Ranges, bad: BadItems) -> None:
     if missing:
         logger.warning("results of items that are done were lost with the store", items=len(missing))
     if bad.count:

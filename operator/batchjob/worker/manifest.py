@@ -115,9 +115,11 @@ async def write_manifest(
 def as_row(found: ItemResult) -> dict[str, Any]:
     """A result as a record with the item's id: an object as it is, anything else as `value`.
 
-    So is an object with another id: a row has to tell its item.
+    So is an object with another id: a row has to tell its item. (A source may have had the id as a number.)
     """
     document = msgspec.json.decode(found.result)
-    if isinstance(document, dict) and document.get("id", found.id) == found.id:
-        return {"id": found.id} | document
+    if isinstance(document, dict):
+        named = document.get("id", found.id)
+        if named == found.id or (type(named) is int and str(named) == found.id):
+            return {"id": found.id} | document | {"id": found.id}
     return {"id": found.id, "value": document}

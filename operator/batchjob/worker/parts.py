@@ -80,10 +80,11 @@ class Parts:
         self._parts.append(part)
         logger.info("sealed a part", part=part.name, rows=part.rows, bytes=part.bytes)
 
-    async def finish(self, rest: AsyncIterator[ItemResult]) -> Sealed:
+    async def finish(self) -> Sealed:
         """Write what is left, and the manifest."""
-        async for batch in batches(rest):
-            await self.write(Taken(batch))
+        while (taken := await patiently(lambda: self._lease.take(PART_BYTES))).results:
+            await self.write(taken)
+        await patiently(self._lease.renew)  # a store that lost the run has nothing left either: it says so here
         return await write_manifest(self._files, self._run, self._parts, self._source_sha256, self._missing)
 
     def _next_number(self) -> int:

@@ -23,7 +23,7 @@ from batchjob.store import RunStore
 from batchjob.worker.execution import Attempt
 from batchjob.worker.patience import patiently
 
-HORIZON_SECONDS: Final = 5.0  # a share further away is not taken: a worker that dies would take it along
+HORIZON_SECONDS: Final = 5.0  # a share whose turn is further away is not taken: a worker that dies would take it along
 FREE_SECONDS: Final = 0.25  # where there is no rate, so often somebody's hold is looked for
 AWAY_SECONDS: Final = 1.0  # until a store that does not answer is asked again
 ANY_SECONDS: Final = 1e9  # a horizon for what has been used already
@@ -58,7 +58,7 @@ class Limiter:
             return False, AWAY_SECONDS
         if taken and not seconds:
             self._free_until = time.monotonic() + FREE_SECONDS
-        return taken, min(seconds, HORIZON_SECONDS)
+        return taken, seconds if taken else min(seconds, HORIZON_SECONDS)
 
     async def charge(self, weight: int) -> None:
         """Take what was used already, or give back what was not."""

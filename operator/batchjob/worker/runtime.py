@@ -15,9 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-import structlog
-
-from batchjob import log
+from batchjob import log, traces
 from batchjob.api.run import EXIT_CLOSED, EXIT_CONFIGURATION, EXIT_DRAINED, EXIT_TEMPORARY, EXIT_UNOPENED, Run
 from batchjob.core.chunks import MANY_ITEMS
 from batchjob.core.items import RunState
@@ -49,6 +47,7 @@ from batchjob.worker.settings import Settings, read_run, read_settings, read_sto
 from batchjob.worker.slots import Shape
 from batchjob.worker.sources.opening import open_source
 from batchjob.worker.sources.source import Bound, Source
+from batchjob.worker.traced import name_in_logs
 from batchjob.worker.work import ABANDON_SECONDS, Ending, Pace, Work
 
 TERMINATION_BYTES: Final = 4096  # what Kubernetes keeps of a termination message
@@ -66,9 +65,10 @@ def main() -> int:
     log.configure(settings.log_level)
     try:
         run = read_run(settings.run_dir)
-        structlog.contextvars.bind_contextvars(job=f"{run.namespace}/{run.name}")
+        name_in_logs(run)
         processor = make_processor(processor_name(run))
-        return asyncio.run(serve(settings, run, processor))
+        with traces.sending("batchjob-worker"):
+            return asyncio.run(serve(settings, run, processor))
     except ConfigurationError as error:
         return _end(EXIT_CONFIGURATION, str(error), settings.termination_log)
     except ProcessorUnopened as error:

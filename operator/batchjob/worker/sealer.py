@@ -122,8 +122,11 @@ class Sealer:
                     await patiently(partial(lease.fail, Reason.RESULTS_FAILED, said(error)))
                     return
                 pause = min(delay_ms(self._run.effective, failures, self._random) / 1000, PART_SECONDS)
+                pause = max(pause, LOOK_SECONDS)  # a back-off may be 0
             else:
-                failures, written = 0, time.monotonic()
+                failures = 0
+                if sum(found.size for found in taken.results) >= waiting.bytes:  # else more of what is late waits
+                    written = time.monotonic()
                 pause = 0.0 if taken.results else LOOK_SECONDS
 
     async def _open(self, lease: SealLease) -> Parts:

@@ -13,6 +13,7 @@ from batchjob.worker.execution import Attempt, Execution
 from batchjob.worker.holding import Holding, Holdings
 from batchjob.worker.rate import Limits
 from batchjob.worker.tally import Tally
+from batchjob.worker.traced import around_attempts
 
 TURNS_BEFORE_YIELD: Final = 32  # attempts of a slot that never wait, before the other tasks get a turn
 
@@ -49,6 +50,7 @@ class Slots:
         self._holdings = holdings
         self._shape = shape
         self._limits = limits
+        self._around = around_attempts(context.run)
         self._food = asyncio.Event()
         self._closed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,7 +95,8 @@ class Slots:
                 continue
             begun = time.monotonic()
             self.tally.waits.observe(begun - holding.since)
-            await self._execution(attempt)
+            with self._around(attempt):
+                await self._execution(attempt)
             seconds = time.monotonic() - begun
             self.tally.times.observe(seconds)
             self._record(holding, attempt, seconds)

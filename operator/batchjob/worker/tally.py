@@ -30,8 +30,20 @@ class Tally:
         self.times = metrics.ITEM_SECONDS.labels(self._queue)
         self.waits = metrics.ITEM_WAIT.labels(self._queue)
         self.rate_waits = metrics.RATE_LIMIT_WAIT.labels(self._queue)
+        self._show_zeros()
+
+    def _show_zeros(self) -> None:
+        """Of what alerts look for an increase in: from nothing to 1 would be none."""
         for rare in (metrics.LEASES_LOST, metrics.RESULTS_ERRORS):
-            rare.labels(self._queue)  # shown as 0: from nothing to 1 would be no increase
+            rare.labels(self._queue)
+        for outcome in ("succeeded", "failed"):
+            metrics.ITEMS_ENDED.labels(self._queue, outcome)
+        for error_class in (ErrorClass.TIMEOUT, ErrorClass.RATE_LIMITED):
+            metrics.RETRIES.labels(self._queue, error_class)
+            metrics.FAILURES.labels(self._queue, error_class)
+        if self._sends_mail:
+            for fate in ("sent", "refused"):
+                metrics.EMAILS.labels(self._queue, fate)
 
     def count(self, outcome: Outcome) -> None:
         """What became of one item."""

@@ -45,6 +45,7 @@ def measure(scale: float) -> Iterator[Line]:
 async def _measure(scale: float) -> AsyncIterator[Line]:
     for repetition in range(REPETITIONS):
         async with a_stage() as stage:
+            stage.admin.apply(KEEP_ALL)
             for line in await latency(stage, _scaled(SAMPLES, scale)):
                 yield line
             both = (raw_burst, burst)

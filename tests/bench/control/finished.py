@@ -27,10 +27,11 @@ async def finished(stage: Stage, scale: float) -> list[Line]:
     while (await stage.kube.list(SECRETS, NAMESPACE, labels=SELECTOR)).items:
         await _cores(stage.operator_pid, QUIET_SECONDS)  # the last ones are still being tidied up
     stage.operator.stop()
-    writes = stage.writes()
+    before = stage.written()
     stage.operator.start()
     ours = await _idle(stage.operator_pid, seconds)
-    ours["writes"] = stage.writes() - writes
+    written = stage.written() - before
+    ours |= {"writes": written.total(), "written": {**written}}
     with _empty_handler(stage) as pid:
         theirs = await _idle(pid, seconds)
     both = {"batchjob": ours, "kopf": theirs}

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -65,9 +66,17 @@ class Stage:
         """CPU seconds of Kubernetes so far."""
         return sum(map(cpu_seconds, self.pids.values()))
 
-    def writes(self) -> float:
+    def writes(self) -> int:
+        """How often everybody has written so far."""
+        return self.written().total()
+
+    def written(self) -> Counter[str]:
         """What everybody has written so far, as the API server counts it; without Leases, which follow the clock."""
-        return sum(count for resource, verb, count in self._requests() if verb in WRITES and resource != LEASES.plural)
+        found = Counter[str]()
+        for resource, verb, count in self._requests():
+            if verb in WRITES and resource != LEASES.plural:
+                found[f"{verb} {resource}"] += round(count)
+        return found
 
     def operator_writes(self) -> float:
         """What the operator has written so far, without its Lease; its patches of that are the only ones."""

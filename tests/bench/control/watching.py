@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from batchjob.api.reading import UNSEEN
 from batchjob.controller.manifests import NAME_LABEL
 from batchjob.errors import ApiUnavailable
 from batchjob.kube import BATCH_JOBS, JOBS, PODS, Kube, Resource
@@ -39,10 +40,15 @@ class Seen:
             self.jobs.setdefault(name, now)
             if _is_complete(item):
                 self.jobs_complete.setdefault(name, now)
-        elif item.get("status"):
+        elif item["status"] != UNSEEN:
             self.statuses.setdefault(name, now)
         if resource is BATCH_JOBS and _is_complete(item):
             self.batch_jobs_complete.setdefault(name, now)
+
+    def lost(self, job: dict[str, Any]) -> None:
+        """A Job that a busy Job controller had not completed a minute after the end of its BatchJob: the operator
+        deletes it, and nobody can wait for it any more."""
+        self.jobs_complete.setdefault(job["metadata"]["labels"].get(NAME_LABEL, ""), time.perf_counter())
 
 
 @asynccontextmanager
@@ -75,6 +81,8 @@ async def _follow(kube: Kube, namespace: str, resource: Resource, since: str, se
                     since = event.object["metadata"]["resourceVersion"]
                     if event.type != "BOOKMARK":
                         seen.take(resource, event.object)
+                    if event.type == "DELETED" and resource is JOBS:
+                        seen.lost(event.object)
 
 
 def _is_complete(item: dict[str, Any]) -> bool:

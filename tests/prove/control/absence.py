@@ -17,7 +17,7 @@ def trial(place: Place, actors: Sequence[Actor], seconds: float) -> dict[str, An
     """One absence, of so many seconds, in which a run is paused and another one begins."""
     actor = actors[0]
     with a_world(place, actors) as world:
-        world.apply(parallelism=1)
+        world.apply(parallelism=1, item_seconds=max(0.5, seconds / 200))  # twice as long: its end is no pause
         world.running()
         away = actor.proxy.inject("", reset=True, times=sys.maxsize)
         actor.proxy.cut_watches(last=b"")

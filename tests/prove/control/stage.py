@@ -185,11 +185,12 @@ class World:
 
     # ---- what a scenario does ----
 
-    def apply(self, name: str = "run", *, source: dict[str, Any] | None = None, **spec: Any) -> None:
-        """A BatchJob of 400 items, each half a second long until `hurry`."""
-        items = [
-            {"id": f"i{n}", "data": {"do": "sleep", "seconds": "0.5", "unless": str(self._hurry)}} for n in range(400)
-        ]
+    def apply(
+        self, name: str = "run", *, source: dict[str, Any] | None = None, item_seconds: float = 0.5, **spec: Any
+    ) -> None:
+        """A BatchJob of 400 items, each so long until `hurry`."""
+        data = {"do": "sleep", "seconds": str(item_seconds), "unless": str(self._hurry)}
+        items = [{"id": f"i{n}", "data": data} for n in range(400)]
         job = batch_job(name, "custom", source or {"items": items}, {"processor": "chaos"}, concurrency=1, **spec)
         self._uids[name] = name  # a write may come before the answer to ours
         made: Any = self._api.create_namespaced_custom_object(*self._batch_jobs, job)

@@ -7,7 +7,7 @@ added up here by the definitions of the report's fields, without a look at what 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -24,7 +24,7 @@ from tests.support.workers import Workers
 
 MOST_ITEMS: Final = 12  # of a run
 RETRY: Final = {"maxAttempts": 2, "backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}
-WINDOWS: Final = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}  # hours; the longest has the end of summer time
+WINDOWS: Final = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}  # hours, but for the longest: it has the end of summer time
 ZONES: Final = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata")
 BY_DAYS: Final = timedelta(days=3)  # a shorter window is drawn by hours
 CANCELLED: Final = 0.1  # of the runs
@@ -83,10 +83,11 @@ async def trial(workers: Workers, neighbours: Neighbours, runs: int, seed: int) 
         run, _ = await report(workers, reporting(workers, window=window, timeZone=zone, scope=scope))
         mine = [ran for ran in history if scope == "all" or (ran.namespace, ran.owner) == ("test", "alice")]
         begins = min(ran.ended for ran in history)
-        counted = count(mine, timedelta(hours=WINDOWS[window]), ZoneInfo(zone), begins)
+        counted = count(mine, window, ZoneInfo(zone), begins)
         told = read(document(workers, run).figures)
         both = {name: (told.get(name), counted.get(name)) for name in told | counted}
-        assert {name: pair for name, pair in both.items() if pair[0] != pair[1]} == {}
+        differ = {name: pair for name, pair in both.items() if pair[0] != pair[1]}
+        assert not differ, f"reported and counted: {differ}"
         compared += len(told)
     return {
         "histories": 1,
@@ -172,24 +173,35 @@ KINDS: Final = {
 }
 
 
-def count(mine: Sequence[Ran], window: timedelta, zone: ZoneInfo, begins: datetime) -> dict[str, Any]:
+def before_by_the_clock(moment: datetime, window: str, zone: ZoneInfo) -> datetime:
+    """Where a window begins that ends at a moment: days go from one time of the day to the same one."""
+    if window.endswith("h"):
+        return moment - timedelta(hours=WINDOWS[window])
+    there = moment.astimezone(zone)
+    day = there.date() - timedelta(days=WINDOWS[window] // 24)
+    return datetime.combine(day, there.time(), zone).astimezone(UTC)
+
+
+def count(mine: Sequence[Ran], window: str, zone: ZoneInfo, begins: datetime) -> dict[str, Any]:
     """Every figure by its name, from the ledgers. `begins`: when the first run ended of anybody's."""
-    since = NOW - window
+    since = before_by_the_clock(NOW, window, zone)
+    earliest = before_by_the_clock(since, window, zone)
+    length, length_before = NOW - since, since - earliest
     now = [ran for ran in mine if ran.ended >= since]
-    before = [ran for ran in mine if since - window <= ran.ended < since] if begins <= since - window else None
-    found = add_up("total", now, window)
+    before = [ran for ran in mine if earliest <= ran.ended < since] if begins <= earliest else None
+    found = add_up("total", now, length)
     if before is not None:
-        found |= add_up("before", before, window)
+        found |= add_up("before", before, length_before)
     for queue in {ran.queue for ran in now}:
-        found |= add_up(f"queue {queue}", [ran for ran in now if ran.queue == queue], window)
+        found |= add_up(f"queue {queue}", [ran for ran in now if ran.queue == queue], length)
         if before is not None:
-            found |= add_up(f"queue {queue} before", [ran for ran in before if ran.queue == queue], window)
+            found |= add_up(f"queue {queue} before", [ran for ran in before if ran.queue == queue], length_before)
     classes, classes_before = (_sum(ran.done.failures for ran in runs) for runs in (now, before or []))
     for name in {*classes, *classes_before}:
         found[f"failures {name}"] = classes[name], classes_before[name] if before is not None else None
     spans: dict[str, tuple[int, int]] = {}
     for ran in now:
-        span, known = _span(ran.ended, window, zone), spans.get(_span(ran.ended, window, zone), (0, 0))
+        span, known = _span(ran.ended, length, zone), spans.get(_span(ran.ended, length, zone), (0, 0))
         spans[span] = known[0] + ran.done.succeeded, known[1] + ran.failed
     found |= {f"span {name}": both for name, both in spans.items() if any(both)}
     worst = sorted((ran for ran in now if ran.failed), key=lambda ran: (-ran.failed, NOW - ran.ended))[:LISTED]
@@ -264,7 +276,6 @@ def _sum(counts: Iterable[dict[str, int]]) -> Counter[str]:
 
 
 def _span(moment: datetime, window: timedelta, zone: ZoneInfo) -> str:
-    """The hour or the day of a moment."""
-    if window < BY_DAYS:
-        return str(moment.timestamp() // 3600)
-    return moment.astimezone(zone).date().isoformat()
+    """The hour or the day of a moment, as clocks there have it."""
+    there = moment.astimezone(zone)
+    return f"{there:%Y-%m-%dT%H %z}" if window < BY_DAYS else there.date().isoformat()

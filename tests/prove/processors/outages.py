@@ -45,7 +45,7 @@ async def trial(workers: Workers, folder: Path, items: int, away_seconds: float)
                 assert [await ended(one), await ended(two)] == [EXIT_CLOSED] * PODS
                 rows = asked(back, run)
     found = await workers.snapshot(run)
-    assert (found.counts.succeeded, found.counts.failed) == (items, 0)
+    assert (found.counts.succeeded, found.counts.failed) == (items, 0), f"{found}"
     assert before.succeeded < items, "it was done before the server died"
     assert (after.succeeded + after.waiting + after.delayed + after.active, after.failed) == (items, 0)
     spent = [result["batchjob/answer"]["attempt"] - 1 for result in (await results(workers, run)).values()]

@@ -173,6 +173,10 @@ def test_the_doctor_tells_what_is_wrong_and_what_to_do() -> None:
         "spec": {"holderIdentity": "a", "renewTime": "2026-11-27T11:59:50Z"},
     }
     assert judge_lease([lease], NOW) == (GOOD, "leader", "a")
+    named = {"metadata": {"name": "prod-operator"}, "spec": lease["spec"] | {"holderIdentity": "prod-operator-7d9-x"}}
+    other = {"metadata": {"name": "some-operator"}, "spec": lease["spec"] | {"holderIdentity": "somebody"}}
+    assert judge_lease([other, named], NOW) == (GOOD, "leader", "prod-operator-7d9-x")
+    assert judge_lease([other], NOW).state == BAD
     old = lease | {"spec": {"holderIdentity": "a", "renewTime": "2026-11-27T11:50:00Z"}}
     assert "a led last 10m ago" in judge_lease([old], NOW).said
     assert judge_lease([], NOW).state == BAD

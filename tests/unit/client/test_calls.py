@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from batchjob.client import calls
+from batchjob.client.bodies import build_body
 from batchjob.client.errors import NoAnswer, NotFound
 from batchjob.client.retries import Retries
 from batchjob.client.steps import Emit, Lines, NextLine, NotAnswered, Open, Pause, Reply, Send
@@ -45,8 +46,8 @@ def sent(steps: list[Any]) -> list[Any]:
 
 def test_a_submission_whose_reply_is_lost_is_sent_again_with_the_same_key_and_body() -> None:
     accepted = Reply(202, {}, b'{"success": true, "jobId": "t.a", "status": "queued", "message": "m", "links": {}}')
-    body = calls.build_body("custom", [("1", {"n": 1})], {"custom": {"processor": "noop"}, "priority": None})
-    steps, found, _ = play(calls.submit(RULES, body, "key"), LOST, Reply(503, {"retry-after": "4"}), accepted)
+    with build_body("custom", [("1", {"n": 1})], {"custom": {"processor": "noop"}, "priority": None}) as body:
+        steps, found, _ = play(calls.submit(RULES, body, "key"), LOST, Reply(503, {"retry-after": "4"}), accepted)
     first, second, third = sent(steps)
     assert first == second == third
     assert first.headers["Idempotency-Key"] == "key"
@@ -60,8 +61,7 @@ def test_a_submission_whose_reply_is_lost_is_sent_again_with_the_same_key_and_bo
 
 
 def test_a_named_submission_whose_reply_is_lost_is_not_sent_again() -> None:
-    body = calls.build_body("custom", None, {"name": "a"})
-    with pytest.raises(NoAnswer, match="reset"):
+    with build_body("custom", None, {"name": "a"}) as body, pytest.raises(NoAnswer, match="reset"):
         play(calls.submit(RULES, body, None), LOST)
 
 

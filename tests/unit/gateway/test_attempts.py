@@ -45,6 +45,24 @@ class Desk:
         return Attempts(self.count, each, in_all, lambda: self.now)
 
 
+class Asked(Unauthenticated):
+    is_guess = False
+
+
+async def test_who_is_sent_back_by_the_issuer_has_guessed_nothing() -> None:
+    desk = Desk()
+    attempts = desk.attempts(each=1)
+
+    async def sent_back(_: str | None) -> Identity:
+        raise Asked("the issuer says login_required")
+
+    for _ in range(5):
+        with pytest.raises(Asked):
+            await attempts.identify(sent_back, "code", "192.0.2.1")
+    assert desk.counts == {}
+    assert await tried(attempts, desk, "right") == "alice"
+
+
 async def tried(attempts: Attempts, desk: Desk, token: str | None, address: str = "192.0.2.1") -> str:
     try:
         return (await attempts.identify(desk.ask, token, address)).name

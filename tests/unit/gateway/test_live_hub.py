@@ -235,6 +235,15 @@ async def test_what_is_told_while_somebody_joins_is_not_missed(others: int) -> N
             assert await watcher.take(0) == []
 
 
+async def test_nothing_is_missed_of_what_is_told_once_somebody_watches() -> None:
+    """They were told that they do, and have taken nothing yet."""
+    streams = Streams()
+    await streams.tell("alice")
+    async with a_hub(streams) as hub, hub.watch("alice") as watcher:
+        await streams.tell("alice")
+        assert await take(watcher, 1) == [2]
+
+
 async def test_the_store_may_be_away_for_a_while_and_nothing_is_missed() -> None:
     streams = Streams()
     async with a_hub(streams) as hub, hub.watch("alice") as watcher:

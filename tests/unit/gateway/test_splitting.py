@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchjob.gateway import splitting
 from batchjob.gateway.bodies import DECODER, MAX_BYTES, parse_object
-from batchjob.gateway.problems import Problem
+from batchjob.gateway.problems import BAD_REQUEST, Problem
 from batchjob.gateway.splitting import ITEM_BYTES, MOST_BLANKS, Document, Lines, Splitter
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -42,6 +42,16 @@ def test_an_object_is_read_the_same_however_it_is_cut(
     after = {name: value for name, value in after.items() if name not in before}
     body = json.dumps({**before, "items": items, **after}, indent=indent, ensure_ascii=escape).encode()
     assert split(Document(), *cut(body, places)) == ({**before, **after}, items)
+
+
+def test_a_mistake_is_told_where_it_is_however_much_comes_after_it() -> None:
+    rest = b', {"text": "' + b"x" * 60_000 + b'"}'
+    for mistake in (b'{"id": oops}', b'{"id" 1}', b'{"id": "a\x01b"}', b"[1 2]"):
+        blocks = [b'{"items": [1, ' + mistake, *[rest] * 40, b"]}"]
+        with pytest.raises(Problem, match="not JSON") as refusal:
+            split(Document(), *blocks)
+        assert refusal.value.slug is BAD_REQUEST
+        assert "/items/1" in refusal.value.detail
 
 
 @given(fields, st.lists(values, max_size=5), cuts, st.sampled_from(["\n", "\r\n", "\n\n"]), st.booleans())

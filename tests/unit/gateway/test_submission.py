@@ -189,3 +189,6 @@ def test_a_flat_json_schema_is_a_form() -> None:
         {"name": "c", "type": "list", "required": False},
     ]
     assert read_form({"fields": [1]}) == {"fields": [1]}
+    assert read_form({"properties": {"a": {"enum": ["x", "y"]}}}) == {
+        "fields": [{"name": "a", "type": "enum", "required": False, "enum": ["x", "y"]}]
+    }

@@ -9,6 +9,7 @@ import pytest
 from starlette.types import Message
 
 from batchjob import log
+from batchjob.errors import StoreUnavailable
 from batchjob.gateway import live_hub, live_stream
 from batchjob.gateway.ui.routes_live import CHANGED
 from batchjob.gateway.ui.session import COOKIE
@@ -118,6 +119,19 @@ async def test_who_may_not_see_hears_nothing(world: World, token: str, query: st
     async with running(world) as app, listening(app, token, query) as heard:
         assert heard.status == status
         assert heard.ended
+
+
+async def test_a_store_that_does_not_answer_is_said_before_the_stream_begins(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: str) -> str:
+        raise StoreUnavailable("the store does not answer")
+
+    async with running(world) as app:
+        monkeypatch.setattr(world.live, "last", away)
+        async with listening(app, "alice", f"job={MINE}") as heard:
+            assert heard.status == 503
+            assert heard.ended
 
 
 async def test_anothers_batchjob_is_not_there(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 import time
 from typing import Any
 
@@ -83,7 +84,7 @@ async def test_a_worker_says_when_it_was_last_heard(client: httpx2.AsyncClient, 
     world.seen = {pod_of(world): time.time() - 65}
     for path in (RICH, f"{ROOT}/workers"):
         page = (await client.get(path)).text
-        assert "1m5s ago" in page
+        assert re.search(r"1m\d+s ago", page)
         assert page.count("holds nothing") == 2
     world.store_error = StoreUnavailable("away")
     assert "when workers were last heard is left out" in (await client.get(f"{ROOT}/workers")).text

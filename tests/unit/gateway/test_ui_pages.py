@@ -163,7 +163,12 @@ async def test_queues_and_schedules_are_paused_by_a_button(client: httpx2.AsyncC
     await client.post(f"{ROOT}/schedules/billing/office-hours", data={"suspend": "0"}, headers=SAME)
     assert world.changes == [
         ("patch", "BatchQueue", "None/ai-batch", '{"spec": {"paused": true}}'),
-        ("patch", "BatchSchedule", "billing/office-hours", '{"spec": {"suspend": false}}'),
+        (
+            "patch",
+            "BatchSchedule",
+            "billing/office-hours",
+            '{"metadata": {"uid": "uid-office-hours"}, "spec": {"suspend": false}}',
+        ),
     ]
     assert (await client.post(f"{ROOT}/queues/ai-batch", data={}, headers=SAME)).status_code == 422
 

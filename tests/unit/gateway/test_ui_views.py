@@ -9,7 +9,7 @@ from batchjob.api.queue import BatchQueue
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import BatchJob, BatchJobSpec
-from batchjob.core.actions import Action, build_change, build_redrive, obstacle, redrive_name
+from batchjob.core.actions import Action, build_change, build_redrive, obstacle, redrive_labels, redrive_name
 from batchjob.core.queries import parse_query
 from batchjob.core.rows import JobRow
 from batchjob.gateway.ui import words
@@ -179,6 +179,8 @@ def test_a_redrive_is_the_same_run_again_over_the_failed_items() -> None:
     spec = build_redrive(job, body, wanted)
     assert spec == {"owner": "bob", **kept, "source": {"redriveOf": {"batchJobName": "a", **wanted}}}
     assert BatchJobSpec.model_validate(spec).source.redrive_of
+    labels = {"team": "a", "app.kubernetes.io/instance": "app", "kustomize.toolkit.fluxcd.io/name": "app"}
+    assert redrive_labels({"metadata": {"labels": labels}}) == {"team": "a"}, "nobody takes it for a part of Git"
     names = {redrive_name(job, kind) for kind in ("", *ErrorClass)}
     assert len(names) == 1 + len(ErrorClass)
     assert redrive_name(job, "timeout") in names

@@ -110,7 +110,7 @@ def _tile(label: str, value: str, now: float | None, before: float | None, bette
     said = numbers.points(now, before) if value.endswith("%") else numbers.change(now, before)
     moved = (now or 0) - (before or 0)
     is_good = None if not better or not said or said.startswith("±") else moved * better > 0
-    return Tile(label, value, said, is_good)
+    return Tile(label, value, now, said, is_good)
 
 
 def _throughput(figures: Figures, title: str) -> Section:

@@ -20,5 +20,7 @@ def _sheet(section: Section) -> bytes:
         rows.writerows([escaped(cell(value)) for value in row] for row in section.table.rows)
     else:
         rows.writerow(("Figure", "Value", "Change"))
-        rows.writerows([escaped(text) for text in (tile.label, tile.value, tile.change)] for tile in section.tiles)
+        rows.writerows(
+            [escaped(text) for text in (tile.label, cell(tile.figure), tile.change)] for tile in section.tiles
+        )
     return file.getvalue().encode()

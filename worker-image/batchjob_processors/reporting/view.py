@@ -13,6 +13,7 @@ class Tile:
 
     label: str
     value: str
+    figure: float | None = None  # the value as it is
     change: str = ""
     is_good: bool | None = None  # the change; None: neither
 

@@ -50,6 +50,9 @@ class Compression(StrEnum):
     ZSTD = "zstd"
 
 
+FIELDS_NOTE: Final = "fields"  # of a run, by its loader: the first item's fields, a JSON list
+
+
 class ColumnFormat(StrEnum):
     """What the values of a column are: what each of the file formats can write, and text can be read as without guess.
 

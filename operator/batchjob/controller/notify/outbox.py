@@ -91,7 +91,7 @@ class Outbox:
             seconds = self._queue.back_off(key)
             logger.warning(
                 "notifications failed",
-                batchjob="/".join(key),
+                job="/".join(key),
                 kind=type(error).__name__,
                 error=str(error),
                 retry_seconds=round(seconds, 1),
@@ -167,14 +167,14 @@ class Outbox:
         try:
             outcome = await self._receivers.tell(job, notice, delivery)
         except Exception as error:  # a mistake of ours with one receiver must not cost the others theirs
-            logger.warning("a notification went wrong", batchjob="/".join(job.key), to=delivery.to, exc_info=error)
+            logger.warning("a notification went wrong", job="/".join(job.key), to=delivery.to, exc_info=error)
             outcome = Outcome(DeliveryState.PENDING, "an error of the operator's own; its log has it")
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         after = attempted(delivery, outcome, datetime.now(UTC), self._settings.retry_seconds, jitter)
         NOTIFICATIONS.labels(kind=delivery.to.partition("[")[0], outcome=after.state.lower()).inc()
         logger.info(
             "notification",
-            batchjob="/".join(job.key),
+            job="/".join(job.key),
             told=notice.event,
             id=notice.id,
             to=delivery.to,

@@ -1,5 +1,6 @@
 """What a look at a BatchSchedule knows when it decides: values, read from the objects of the API server. Pure."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -7,7 +8,8 @@ from typing import Any
 
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.status import ConditionType, Phase
-from batchjob.controller.light import lighten
+from batchjob.controller.light import lighten, shed
+from batchjob.controller.rows import mapping
 from batchjob.controller.schedules.manifests import CAUGHT_UP, JOB_MANAGER, JOB_TIME, run_name
 from batchjob.core.phases import TERMINAL
 
@@ -120,6 +122,37 @@ def read_job(body: dict[str, Any], schedule: str, cron_job_uid: str) -> SeenJob 
         ended=bool(conditions & {"Complete", "Failed"}),
         run=run_name(schedule, metadata["name"], at),
     )
+
+
+def shorten_schedule(body: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a BatchSchedule: a template with 64 KiB of items takes a tenth as JSON; `whole` unpacks it."""
+    shed(body["metadata"], ())
+    spec = mapping(body.get("spec"))
+    if isinstance(template := spec.get("jobTemplate"), dict):
+        spec["jobTemplate"] = json.dumps(template, separators=(",", ":"))
+    return body
+
+
+def whole(body: dict[str, Any]) -> dict[str, Any]:
+    """A BatchSchedule of which `shorten_schedule` kept this."""
+    spec = mapping(body.get("spec"))
+    if isinstance(packed := spec.get("jobTemplate"), str):
+        spec = spec | {"jobTemplate": json.loads(packed)}
+    return body | {"spec": spec}
+
+
+def shorten_cron_job(body: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a CronJob."""
+    body["metadata"].pop("managedFields", None)
+    return body
+
+
+def shorten_job(body: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a Job: what `read_job` and the informer's index read."""
+    shed(body["metadata"], (JOB_TIME, CAUGHT_UP))
+    spec, status = mapping(body.get("spec")), mapping(body.get("status"))
+    kept = {name: status[name] for name in ("startTime", "conditions") if name in status}
+    return {"metadata": body["metadata"], "spec": {"managedBy": spec.get("managedBy")}, "status": kept}
 
 
 def shorten_run(body: dict[str, Any]) -> dict[str, Any]:

@@ -150,7 +150,9 @@ def _catch_up(seen: SeenSchedule, one: SeenCronJob, text: str, cron: Cron) -> Ca
     """
     spec = seen.schedule.spec
     settled, owed = _settled(seen, one.name)
-    since = settled or one.created
+    # One that has run and of which nothing is settled is of a string that was removed meanwhile: nothing was due then,
+    # and of what was before it Jobs may be gone that were done.
+    since = settled or (max(one.created, seen.now) if one.last else one.created)
     if _was_suspended(seen) and not spec.suspend:
         since = max(since, seen.now)  # what a pause left out is not made up for
     made = {job.at: job for job in seen.jobs if job.cron_job_uid == one.uid and not job.by_hand}

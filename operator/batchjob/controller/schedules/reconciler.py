@@ -12,10 +12,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from batchjob import log
+from batchjob.api.reading import read_leniently
 from batchjob.api.schedule import SCHEDULE_KIND, BatchSchedule, BatchScheduleStatus
-from batchjob.api.status import read_leniently
 from batchjob.controller.events import Events
-from batchjob.controller.informer import Informer, ObjectKey, controller_uid, object_key
+from batchjob.controller.informer import Informer, Keep, ObjectKey, controller_uid, object_key
 from batchjob.controller.notes import notes_of
 from batchjob.controller.obstacles import say_unreadable
 from batchjob.controller.schedules.carry_out import CarryOutSchedule
@@ -26,7 +26,11 @@ from batchjob.controller.schedules.observed import (
     read_cron_job,
     read_job,
     read_run,
+    shorten_cron_job,
+    shorten_job,
     shorten_run,
+    shorten_schedule,
+    whole,
 )
 from batchjob.controller.schedules.plan import plan_schedule
 from batchjob.controller.schedules.status import build_schedule_status, build_unreadable_status
@@ -53,11 +57,16 @@ class Schedules:
         self._events = Events(kube)
         self._image = image
         self._queue: Workqueue[ObjectKey] = Workqueue(tell_depth=lambda _: None)  # the gauge is of BatchJobs
-        self._schedules = Informer(kube, BATCH_SCHEDULES, namespaces, None, self._moved)
-        self._cron_jobs = Informer(kube, CRON_JOBS, namespaces, SCHEDULE_LABEL, self._child_moved)
-        self._jobs = Informer(kube, JOBS, namespaces, SCHEDULE_LABEL, self._child_moved)
+        # What a write of ours did is looked at when the watch tells of it.
+        schedules, cron_jobs, jobs = (
+            Keep(shorten, tells_of_rest=True) for shorten in (shorten_schedule, shorten_cron_job, shorten_job)
+        )
+        self._schedules = Informer(kube, BATCH_SCHEDULES, namespaces, None, self._moved, keep=schedules)
+        self._cron_jobs = Informer(kube, CRON_JOBS, namespaces, SCHEDULE_LABEL, self._child_moved, keep=cron_jobs)
+        self._jobs = Informer(kube, JOBS, namespaces, SCHEDULE_LABEL, self._child_moved, keep=jobs)
+        runs = Keep(shorten_run)
         self._runs = Informer(
-            kube, BATCH_JOBS, namespaces, SCHEDULE_LABEL, self._run_moved, index=schedule_of, transform=shorten_run
+            kube, BATCH_JOBS, namespaces, SCHEDULE_LABEL, self._run_moved, index=schedule_of, keep=runs
         )
         self._copies = (self._schedules, self._cron_jobs, self._jobs, self._runs)
         # Runs that had ended and were deleted before their Job was told: by schedule, by name. Kept while we lead.
@@ -138,7 +147,8 @@ class Schedules:
         if plan.again_seconds is not None:
             self._queue.add_after(key, plan.again_seconds)
 
-    async def _observe(self, body: dict[str, Any]) -> SeenSchedule:
+    async def _observe(self, packed: dict[str, Any]) -> SeenSchedule:
+        body = whole(packed)
         schedule = BatchSchedule.parse(body)
         namespace, name = object_key(body)
         cron_jobs = [read_cron_job(one) for one in self._cron_jobs.owned_by(namespace, schedule.metadata.uid)]

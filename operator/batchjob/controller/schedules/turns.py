@@ -1,5 +1,7 @@
 """Whose turn it is among the runs of a BatchSchedule with concurrencyPolicy Queue: the oldest that has not ended.
 
+Each waits for the one before it, so an end concerns one other, however many wait.
+
 A label makes no run: anybody may write it. One that others wait for is theirs by owner too, and has the name that its
 Job gives it; so a run that was copied with its labels holds up nobody.
 """
@@ -31,32 +33,48 @@ class Turns:
         """
         metadata = entry.body["metadata"] if entry.body else {}
         schedule = metadata.get("labels", {}).get(SCHEDULE_LABEL)
-        if not schedule or metadata.get("annotations", {}).get(IN_TURN) != "true":
+        if not schedule or not _is_in_turn(metadata):
             return None
         run = self._runs.get((entry.namespace, entry.name))
         if run is None or run["metadata"]["uid"] != entry.uid:
             raise BatchJobError(f"the runs of BatchSchedule {schedule} are not all known yet; looking again")
-        others = (
+        earlier = (
             other
             for other in self._runs.owned_by(entry.namespace, schedule)
-            if other.get("spec", {}).get("owner") == entry.owner and _has_name_of_its_job(other, schedule)
+            if not _has_ended(other)
+            and _turn(other) < _turn(run)
+            and _owner(other) == entry.owner
+            and _has_name_of_its_job(other, schedule)
         )
-        earlier = [other for other in others if not _has_ended(other) and _turn(other) < _turn(run)]
-        return str(min(earlier, key=_turn)["metadata"]["name"]) if earlier else None
+        last = max(earlier, key=_turn, default=None)
+        return str(last["metadata"]["name"]) if last else None
 
     def moved(self, run: dict[str, Any], *, gone: bool) -> None:
-        """Where a run ended or went, one that waits may have its turn."""
+        """Where a run ended or went, the one that waits for it may have its turn."""
         if not gone and not _has_ended(run):
             return
         schedule = schedule_of(run) or ""  # of that name there is none
-        for other in self._runs.owned_by(run["metadata"]["namespace"], schedule):
-            if not _has_ended(other) and other["metadata"].get("annotations", {}).get(IN_TURN) == "true":
-                self._look(object_key(other))
+        later = (
+            other
+            for other in self._runs.owned_by(run["metadata"]["namespace"], schedule)
+            if not _has_ended(other) and _turn(other) > _turn(run) and _owner(other) == _owner(run)
+        )
+        if following := min((other for other in later if _is_in_turn(other["metadata"])), key=_turn, default=None):
+            self._look(object_key(following))
 
 
 def schedule_of(item: dict[str, Any]) -> str | None:
     """The name of the BatchSchedule that an object says it is of."""
     return item["metadata"].get("labels", {}).get(SCHEDULE_LABEL) or None
+
+
+def _is_in_turn(metadata: dict[str, Any]) -> bool:
+    return bool(metadata.get("annotations", {}).get(IN_TURN) == "true")
+
+
+def _owner(run: dict[str, Any]) -> str | None:
+    found: str | None = run.get("spec", {}).get("owner")
+    return found
 
 
 def _has_name_of_its_job(run: dict[str, Any], schedule: str) -> bool:

@@ -13,12 +13,14 @@ from batchjob.api.queue import BatchQueue
 from batchjob.api.schedule import BatchSchedule
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.queries import Query
-from batchjob.errors import Forbidden, Invalid, KubernetesError, NotFound, StoreError
+from batchjob.errors import Forbidden, Invalid, KubernetesError, StoreError
 from batchjob.gateway.access import Caller
+from batchjob.gateway.batchjobs import find
 from batchjob.gateway.doors import Doors
 from batchjob.gateway.lists import AT_ONCE, find_jobs, list_queues, seen_schedules
 from batchjob.gateway.problems import FORBIDDEN, NOT_FOUND, Problem
-from batchjob.kube import BATCH_JOBS, BATCH_SCHEDULES, CORE_EVENTS, POD_LOGS, PODS, Resource
+from batchjob.gateway.views import job_id
+from batchjob.kube import BATCH_SCHEDULES, CORE_EVENTS, POD_LOGS, PODS, Resource
 from batchjob.store import DeadLetter, ItemResult
 from batchjob.store.index import MOST_ROWS
 
@@ -26,6 +28,7 @@ NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"  # else a name could lea
 LETTERS: Final = 25  # of a page: each may hold a record of 1 MiB
 GROUPED: Final = 200  # dead letters whose errors are put into groups
 RESULTS: Final = 10
+POSITIONS: Final = 2000  # of items whose results are looked for: many leave none
 CONTAINER: Final = "worker"  # of a worker pod
 LOG_LINES: Final = 500
 MOST_LOG: Final = 60_000  # characters: a page has 100 kB
@@ -45,15 +48,13 @@ def owner_seen(caller: Caller, *, is_admin: bool) -> str | None:
 
 async def read_job(doors: Doors, caller: Caller, namespace: str, name: str) -> tuple[BatchJob, dict[str, Any]]:
     """A BatchJob and its body; another one's is not there."""
-    await caller.need("get", BATCH_JOBS, namespace)
     try:
-        body = await doors.kube.get(BATCH_JOBS, namespace, name)
-    except NotFound:
-        body = None
-    job = None if body is None else BatchJob.parse(body)
-    if body is None or job is None or not await caller.owns(job.spec.owner):
-        raise Problem(NOT_FOUND, f"There is no BatchJob {name} in the namespace {namespace}, or it is not yours")
-    return job, body
+        return await find(doors, caller, job_id(namespace, name), "get")
+    except Problem as problem:
+        if problem.slug is not NOT_FOUND:
+            raise
+        said = f"There is no BatchJob {name} in the namespace {namespace}, or it is not yours"
+        raise Problem(NOT_FOUND, said) from None
 
 
 async def read_jobs(
@@ -97,7 +98,7 @@ async def read_letters(doors: Doors, uid: str, first: int) -> tuple[list[DeadLet
 async def read_results(doors: Doors, uid: str) -> list[ItemResult]:
     """The first results that the store still has."""
     found: list[ItemResult] = []
-    results: AsyncIterator[ItemResult] = doors.store.results(uid)
+    results: AsyncIterator[ItemResult] = doors.store.results(uid, 0, POSITIONS)
     async for result in results:
         found.append(result)
         if len(found) == RESULTS:

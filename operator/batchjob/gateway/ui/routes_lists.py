@@ -13,13 +13,14 @@ from batchjob.api.schedule import SCHEDULE_KIND
 from batchjob.api.status import ErrorClass
 from batchjob.core.queries import Query, Term, build_query, parse_query
 from batchjob.core.schedule_runs import build_run_now
-from batchjob.errors import AlreadyExists, Invalid, QueryError
+from batchjob.errors import AlreadyExists, QueryError
 from batchjob.gateway.access import Caller
 from batchjob.gateway.audit import Deed, acted
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.lists import find_jobs
+from batchjob.gateway.making import create
 from batchjob.gateway.problems import FORBIDDEN, INVALID, Problem
-from batchjob.gateway.submission import KEPT_SECONDS, refused
+from batchjob.gateway.submission import KEPT_SECONDS
 from batchjob.gateway.ui import reading
 from batchjob.gateway.ui.assets import ROOT
 from batchjob.gateway.ui.day import day_of
@@ -29,7 +30,7 @@ from batchjob.gateway.ui.views_jobs import JobList, Tab, build_fault, build_list
 from batchjob.gateway.ui.views_queues import build_overview, queue_names
 from batchjob.gateway.ui.views_schedules import build_schedules
 from batchjob.gateway.ui.views_workers import SELECTOR, build_pods, uids_of
-from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES
+from batchjob.kube import BATCH_QUEUES, BATCH_SCHEDULES
 
 ROWS: Final = 50  # of a page
 MOST_PODS: Final = 200  # of a page
@@ -118,10 +119,11 @@ async def change_schedule(
 ) -> Response:
     """Pause a schedule, or let it run."""
     suspend = _flag(await read_form(request), "suspend")
-    schedule, _ = await reading.read_schedule(doors, caller, namespace, name)
+    schedule, body = await reading.read_schedule(doors, caller, namespace, name)
     await caller.need("patch", BATCH_SCHEDULES, namespace)
     await caller.need_for(schedule.spec.owner, namespace)
-    made = await doors.kube.patch(BATCH_SCHEDULES, namespace, name, {"spec": {"suspend": suspend}})
+    change = {"metadata": {"uid": body["metadata"]["uid"]}, "spec": {"suspend": suspend}}  # of this very one
+    made = await doors.kube.patch(BATCH_SCHEDULES, namespace, name, change)
     acted(Deed("suspend" if suspend else "resume", SCHEDULE_KIND, made["metadata"], made["spec"].get("owner")))
     return RedirectResponse(f"{ROOT}/schedules", 303)
 
@@ -134,9 +136,7 @@ async def run_schedule(namespace: reading.Named, name: reading.Named, caller: Vi
     run = build_run_now(schedule, body["spec"]["jobTemplate"], datetime.now(UTC), KEPT_SECONDS)
     made = run["metadata"]["name"]
     try:
-        await doors.kube.create(BATCH_JOBS, namespace, run)
-    except Invalid as error:
-        raise refused(error, {}) from None
+        await create(doors, run, {})
     except AlreadyExists:  # the button was pressed twice
         return RedirectResponse(job_path(namespace, made), 303)
     acted(Deed("run", SCHEDULE_KIND, body["metadata"], run["spec"].get("owner"), f"{namespace}.{made}"))

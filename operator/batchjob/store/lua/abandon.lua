@@ -25,6 +25,7 @@ if run.state == 'loading' then
   conclude(run, 'failed', 'WorkersFailed', ARGV[2])
   return 0
 end
+write_though_full()
 redis.call('HSET', KEY.meta, 'abandoned', 1, 'message', ARGV[2]) -- so that an operator that dies here goes on
 local room, chunk = tonumber(ARGV[1]), next_chunk(run)
 while chunk do

@@ -262,8 +262,9 @@ local function too_large(run)
 end
 
 local run = read_run()
+write_though_full()
 local worker, want, concurrency = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local lost = {}
+local lost, granted = {}, {}
 for _, c in ipairs(cmsgpack.unpack(ARGV[4])) do
   if not commit(run, c) then
     lost[#lost + 1] = c[1]
@@ -272,7 +273,6 @@ end
 if result_bytes > 0 then
   run.result_bytes = redis.call('HINCRBY', KEY.meta, 'result_bytes', result_bytes)
 end
-local granted = {}
 if run.claimable then
   reap(run)
   promote(run)

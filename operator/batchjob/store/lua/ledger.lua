@@ -5,6 +5,7 @@ read_run()
 if string.match(redis.call('HGET', KEY.owner, ARGV[2]) or '', '^%d+') ~= ARGV[3] then
   stop('LEASELOST', 'the item is not in this worker\'s hands any more')
 end
+write_though_full()
 if ARGV[4] then
   redis.call('HSET', KEY.ledger, ARGV[1], ARGV[4])
 else

@@ -2,5 +2,6 @@
 -- Returns the value in force.
 
 read_run()
+write_though_full()
 redis.call('HSETNX', KEY.notes, ARGV[1], ARGV[2])
 return redis.call('HGET', KEY.notes, ARGV[1])

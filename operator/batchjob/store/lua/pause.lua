@@ -8,6 +8,7 @@ local pause, token = ARGV[1] == '1', ARGV[2] or ''
 local tripped = redis.call('HGET', KEY.meta, 'tripped') -- false where it has not
 local is_held = tripped and not pause and token == ''
 if not run.ended and run.paused ~= pause and not is_held then
+  write_though_full()
   redis.call('HSET', KEY.meta, 'paused', ARGV[1])
   if tripped and not pause then
     redis.call('HSET', KEY.meta, 'resumed_by', token)

@@ -40,6 +40,12 @@ local function read_run()
   }
 end
 
+-- What works items off, or ends a run, goes on though the memory of the server is full: a script that has begun with a
+-- write that takes none is let go on with others, and to remove what is not there is such a one.
+local function write_though_full()
+  redis.call('HDEL', KEY.meta, '')
+end
+
 -- The server's clock in milliseconds: the only one that leases and retries know.
 local function now_ms()
   local t = redis.call('TIME')
@@ -137,6 +143,7 @@ end
 -- are not terminal are cancelled, and they are all the items that the run will ever have had. Owner tokens go, so every
 -- later commit is refused.
 local function conclude(run, state, reason, message)
+  write_though_full()
   local accepted = run.state ~= 'loading' or run.claimable
   for _, name in ipairs(OPEN) do
     local n = tonumber(redis.call('HGET', KEY.counters, name) or 0)

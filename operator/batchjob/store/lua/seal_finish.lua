@@ -10,6 +10,7 @@ check_duty('seal', token)
 if run.state ~= 'sealing' then
   stop('INCOMPLETE', 'the run is ' .. run.state .. ': its results cannot be complete yet')
 end
+write_though_full()
 redis.call('HSET', KEY.meta, 'results_uri', ARGV[2], 'manifest_sha256', ARGV[3], 'sealed_by', token)
 redis.call('UNLINK', KEY.duty, KEY.unsealed)
 set_state('closed')

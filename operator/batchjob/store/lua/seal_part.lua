@@ -9,7 +9,7 @@ check_duty('seal', ARGV[1])
 if redis.call('HGET', KEY.sealed, ARGV[2]) then
   return
 end
--- This goes first: a server whose memory is full lets a script go on that has begun with what takes none.
+write_though_full()
 redis.call('LTRIM', KEY.unsealed, ARGV[5], -1)
 local ranges, batch = cmsgpack.unpack(ARGV[6]), {}
 for i = 1, #ranges, 2 do

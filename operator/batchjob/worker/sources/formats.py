@@ -252,9 +252,11 @@ PARSERS: Final[dict[SourceFormat, type[Parser]]] = {
 
 
 def _header(fields: list[str], line: int, id_field: str) -> list[str]:
-    repeated = next((name for name in fields if fields.count(name) > 1), None)
-    if repeated is not None:
-        raise InvalidSource(f"line {line}: the header names the column {repeated!r} twice")
+    seen: set[str] = set()
+    for name in fields:
+        if name in seen:
+            raise InvalidSource(f"line {line}: the header names the column {name!r} twice")
+        seen.add(name)
     if id_field not in fields:
         sign = next((sign for sign in _OTHER_SIGNS if len(fields) == 1 and sign in fields[0]), None)
         hint = f". Its columns seem to be separated by {sign!r}: write the file with commas" if sign else ""

@@ -5,6 +5,7 @@ metadata service between check and use. The certificate is still checked against
 """
 
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from batchjob.errors import InvalidSource, SourceUnreachable
 from batchjob.files.addresses import refusal, resolve
 from batchjob.files.unreached import TRUST_THE_BUNDLE, explain_unreached, is_final
 from batchjob.files.urls import masked
-from batchjob.worker.sources.limits import BLOCK_BYTES, SILENCE_SECONDS
+from batchjob.worker.sources.limits import BLOCK_BYTES, SILENCE_SECONDS, check_time
 
 REDIRECTS: Final = 5
 TIMEOUT: Final = httpx2.Timeout(SILENCE_SECONDS)
@@ -62,7 +63,7 @@ class HttpsReader:
                 self.etag = response.headers.get("etag")
                 if (packed := response.headers.get("content-encoding", "identity")) != "identity":
                     raise InvalidSource(f"it is sent compressed ({packed}), though that was not asked for")
-                async for block in response.aiter_raw(BLOCK_BYTES):
+                async for block in gathered(response.aiter_raw(), self.name):
                     yield block
         except httpx2.InvalidURL as error:
             raise InvalidSource(f"it is no URL: {error}") from None
@@ -71,6 +72,19 @@ class HttpsReader:
         except httpx2.HTTPError as error:
             why, lasts = explain_unreached(error, TRUST_THE_BUNDLE)
             raise SourceUnreachable(f"{self.name} cannot be reached: {why}", lasts=lasts) from None
+
+
+async def gathered(pieces: AsyncIterator[bytes], name: str) -> AsyncIterator[bytes]:
+    """Blocks of BLOCK_BYTES. However small the pieces are that come, the time is looked at with each."""
+    block, began = bytearray(), time.monotonic()
+    async for piece in pieces:
+        check_time(name, time.monotonic() - began)
+        block += piece
+        if len(block) >= BLOCK_BYTES:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)
 
 
 class CheckedTransport(httpx2.AsyncHTTPTransport):

@@ -25,5 +25,10 @@ def check_cost(name: str, size: int, seconds: float) -> None:
     """Raises InvalidSource or SourceUnreachable where what was read so far is too much, or took too long."""
     if size > SOURCE_BYTES:
         raise InvalidSource(f"larger than {SOURCE_BYTES >> 20} MiB, the most a source may have")
+    check_time(name, seconds)
+
+
+def check_time(name: str, seconds: float) -> None:
+    """Raises SourceUnreachable where reading has taken too long."""
     if seconds > READ_SECONDS:
         raise SourceUnreachable(f"{name} was not read within {READ_SECONDS:.0f} s, the longest that a source may take")

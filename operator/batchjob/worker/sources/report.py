@@ -146,5 +146,15 @@ def _cell(value: Any) -> Cell:
         return value if isfinite(value) else str(value)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
-    text = f"{value:f}" if isinstance(value, Decimal) else str(value)  # of a date: by ISO 8601
+    text = _text(value)
     return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, dict | list):
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    if isinstance(value, bytes):
+        return rf"\x{value.hex()}"  # as the database writes it
+    return str(value)  # of a date: by ISO 8601
