@@ -45,6 +45,7 @@ from batchjob.controller.workqueue import Workqueue
 from batchjob.core.rows import JobRow
 from batchjob.errors import ConfigurationError, StoreError
 from batchjob.kube import BATCH_QUEUES, JOBS, Access, Kube, Throttle
+from batchjob.memory import collect_rarely
 from batchjob.metrics import publish_build_info
 from batchjob.store import Store
 
@@ -222,6 +223,7 @@ class Operator:
 
 def main() -> int:
     """The command `batchjob operator`; returns its exit code."""
+    collect_rarely()
     log.configure()
     try:
         settings = Settings.read()

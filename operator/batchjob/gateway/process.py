@@ -17,6 +17,7 @@ from batchjob.gateway.app import build_app
 from batchjob.gateway.live import leave
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.kube import Access
+from batchjob.memory import collect_rarely
 from batchjob.metrics import publish_build_info
 
 HEADER_BYTES: Final = 64 * 1024  # all header lines of a request: a token with many groups has 16 KiB
@@ -30,6 +31,7 @@ logger = log.get(__name__)
 
 def main() -> int:
     """The command `batchjob gateway`; returns its exit code."""
+    collect_rarely()
     log.configure()
     try:
         settings = GatewaySettings.read()

@@ -29,6 +29,7 @@ from batchjob.errors import (
     StoreNotReady,
     StoreUnavailable,
 )
+from batchjob.memory import collect_rarely, give_back
 from batchjob.store import RunStore, Standing, Store
 from batchjob.worker.children import ChildExecution
 from batchjob.worker.closing import check_destination, close_run, find_sealed
@@ -36,7 +37,6 @@ from batchjob.worker.context import Context
 from batchjob.worker.execution import Execution
 from batchjob.worker.heartbeat import Heartbeat, Pulse
 from batchjob.worker.load import load
-from batchjob.worker.memory import give_back
 from batchjob.worker.parts import Kept
 from batchjob.worker.patience import patiently
 from batchjob.worker.probes import Probes
@@ -58,6 +58,7 @@ logger = log.get(__name__)
 
 def main() -> int:
     """Run one worker to its end; returns its exit code."""
+    collect_rarely()
     try:
         settings = read_settings()
     except ConfigurationError as error:

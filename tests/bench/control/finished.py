@@ -27,11 +27,11 @@ async def finished(stage: Stage, scale: float) -> list[Line]:
     while (await stage.kube.list(SECRETS, NAMESPACE, labels=SELECTOR)).items:
         await _cores(stage.operator_pid, QUIET_SECONDS)  # the last ones are still being tidied up
     stage.operator.stop()
-    before = stage.written()
+    before, leases = stage.written(), stage.lease_patches()
     stage.operator.start()
     ours = await _idle(stage.operator_pid, seconds)
-    written = stage.written() - before
-    ours |= {"writes": written.total(), "written": {**written}}
+    writes = stage.operator.writes() - (stage.lease_patches() - leases)
+    ours |= {"writes": writes, "written_by_all": {**(stage.written() - before)}}
     with _empty_handler(stage) as pid:
         theirs = await _idle(pid, seconds)
     both = {"batchjob": ours, "kopf": theirs}

@@ -44,7 +44,7 @@ class Ours:
             empty = await broker.bytes_used()
             await store.pause(run.uid)
             with workers.process(run) as process:
-                began = await until(lambda: broker.redis.exists(run_key(run.uid, "duty")))
+                began = await until(lambda: _is_loading(broker, run))
                 loaded = await until(lambda: _is(store, run, RunState.OPEN))
                 weight = await broker.bytes_used() - empty
                 peak = peak_mib(process.pid)
@@ -151,6 +151,11 @@ def _write_items(workers: Workers, run: Run, items: int) -> None:
 async def _is(store: Store, run: Run, state: RunState) -> bool:
     snapshot = await store.snapshot(run.uid)
     return snapshot is not None and snapshot.state is state
+
+
+async def _is_loading(broker: Broker, run: Run) -> bool:
+    """Whether it is loaded by now, or was: a thousand items may be in between two looks."""
+    return bool(await broker.redis.exists(run_key(run.uid, "duty"), run_key(run.uid, "data")))
 
 
 async def _waits(broker: Broker) -> bool:
