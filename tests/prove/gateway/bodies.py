@@ -20,7 +20,8 @@ AT_ONCE: Final = 6
 BLOCK: Final = b" " * 65_536
 MOST_SECONDS: Final = 30.0  # of an answer, on a machine that is busy
 MOST_GROWTH: Final = 128 * 2**20  # of memory, with AT_ONCE of them; each alone may be 100 MB by what it says
-UPLOADS: Final = {"UPLOADS_MAX_BYTES": str(2**23)}
+# One user may have half of those at once: none of these is to be refused because of the others.
+UPLOADS: Final = {"UPLOADS_MAX_BYTES": str(2**23), "UPLOADS_AT_ONCE": str(2 * AT_ONCE)}
 
 
 class Answer(NamedTuple):
