@@ -73,11 +73,21 @@ async def test_without_the_api_server_everything_is_a_503_and_the_process_lives(
         assert (await client.get(f"{JOBS}/{TEAM}.x")).status_code == 401, "who sends no token needs nobody to say so"
 
 
-async def test_a_run_that_the_store_does_not_know_has_no_results(world: World) -> None:
+async def test_a_run_that_has_not_begun_has_no_results_and_one_that_is_forgotten_says_so(world: World) -> None:
     async with world.gateway() as client:
         job = (await client.post(JOBS, json=NOOP, headers=ALICE)).json()["jobId"]
-        assert (await client.get(f"{JOBS}/{job}/results", headers=ALICE)).status_code == 404
-        assert (await client.get(f"{JOBS}/{job}/items", headers=ALICE)).json()["items"] == []
+        none = await client.get(f"{JOBS}/{job}/results", headers=ALICE)
+        assert (none.status_code, none.text) == (200, "")
+        for status in ("failed", "succeeded"):
+            items = await client.get(f"{JOBS}/{job}/items", params={"status": status}, headers=ALICE)
+            assert (items.json()["items"], items.json()["next"]) == ([], None)
+        begun = '{"status": {"storeEpoch": "e1", "counts": {"total": 200}}}'
+        name = job.partition(".")[2]
+        world.team("patch", "batchjob", name, "--subresource=status", "--type=merge", "-p", begun)
+        for path in ("results", "items?status=succeeded"):
+            gone = await client.get(f"{JOBS}/{job}/{path}", headers=ALICE)
+            assert gone.status_code == 410, gone.text
+            assert "forgotten" in gone.json()["detail"]
 
 
 async def test_an_account_that_may_not_ask_for_rights_tells_nobody_else(world: World) -> None:

@@ -3,7 +3,8 @@
 Pages go by position: a page is so many positions long, and has those of them that fit, which may be fewer.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -14,6 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import BatchJob
+from batchjob.errors import RunGone
 from batchjob.gateway.batchjobs import find
 from batchjob.gateway.causes import AT_ONCE, read_causes
 from batchjob.gateway.doors import CallerOf, Doors, DoorsOf
@@ -27,6 +29,7 @@ SHOWN_BYTES: Final = 2048  # of an item's data or result in a list: whole ones a
 PAGE_BYTES: Final = 8 * 1024 * 1024  # of items that are read for a page, about: 500 may have 500 MiB
 MOST_POSITION: Final = 2**53
 LETTERS_READ: Final = 10_000  # for the errors of one answer: some 400 calls
+FORGOTTEN: Final = "The store has forgotten the run: its items and results were kept as long as spec.retention says."
 
 router = APIRouter(prefix=JOBS, tags=["Items and results"], dependencies=[READS])
 CursorOf = Annotated[int, Query(ge=0, le=MOST_POSITION, description="Where to go on: from Link or next.")]
@@ -86,7 +89,9 @@ async def items(  # noqa: PLR0913 - a query has its parameters
     else:
         _need_store(found)
         total = found.status.counts.total if found.status else 0
-        shown, stop = await read_succeeded(doors, found.metadata.uid, cursor, limit)
+        shown, stop = [], total
+        with _of_run(found):
+            shown, stop = await read_succeeded(doors, found.metadata.uid, cursor, limit)
         following = stop if stop < total else None
     headers = {}
     if following is not None:
@@ -146,7 +151,9 @@ async def results(job: str, caller: CallerOf, doors: DoorsOf) -> Response:
     found, _ = await find(doors, caller, job, "get")
     _need_store(found)
     lines = _lines(doors.store.results(found.metadata.uid))
-    first = await anext(lines, b"")  # what is wrong with the run or the store is found out before the answer begins
+    first = b""
+    with _of_run(found):  # what is wrong with the run or the store is found out before the answer begins
+        first = await anext(lines, b"")
 
     async def body() -> AsyncIterator[bytes]:
         yield first
@@ -170,6 +177,16 @@ def _need_store(job: BatchJob) -> None:
         raise Problem(CONFLICT, f"The results are at the destination of the BatchJob: {where.uri} lists their files")
     if where and where.expires_at and _is_past(where.expires_at):
         raise Problem(GONE, f"The results were removed at {where.expires_at} (spec.retention)")
+
+
+@contextmanager
+def _of_run(job: BatchJob) -> Iterator[None]:
+    """Of a run that has not begun the store knows nothing, and there are no results; one that has is forgotten."""
+    try:
+        yield
+    except RunGone:
+        if job.status and job.status.store_epoch:
+            raise Problem(GONE, FORGOTTEN) from None
 
 
 def _is_past(moment: str) -> bool:

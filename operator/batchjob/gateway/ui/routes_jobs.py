@@ -10,6 +10,7 @@ from starlette.responses import Response
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.errors import RunGone, StoreError
 from batchjob.gateway.causes import read_causes
+from batchjob.gateway.contents import FORGOTTEN
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.links import build_links
 from batchjob.gateway.problems import NOT_FOUND, Problem
@@ -31,7 +32,6 @@ from batchjob.gateway.ui.views_workers import build_pods
 from batchjob.kube import POD_LOGS
 
 STORE_AWAY: Final = "The store does not answer: items and errors are left out. What stands here is the BatchJob's."
-RUN_GONE: Final = "The store has forgotten the run: its items and results were kept as long as spec.retention says."
 
 router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=Page)
 
@@ -101,7 +101,7 @@ async def _of_run(doors: Doors, job: BatchJob, path: str, first: int, now: float
         if counts and counts.succeeded and not job.spec.has_destination:
             found["results"] = build_results(await reading.read_results(doors, uid))
     except RunGone:
-        return found, RUN_GONE
+        return found, FORGOTTEN
     except StoreError:
         return found, STORE_AWAY
     return found, ""
