@@ -106,6 +106,11 @@ def test_a_bar_shows_what_is_not_nothing_and_never_leaves_its_box() -> None:
     assert words.segments([("a", 0)], 0) == ()
 
 
+def test_what_stands_between_backticks_is_code_and_nothing_is_markup() -> None:
+    assert words.coded("fewer than `limit` <b>") == "fewer than <code>limit</code> &lt;b&gt;"
+    assert words.coded("`<i>`") == "<code>&lt;i&gt;</code>"
+
+
 def test_times_that_are_none_are_left_out() -> None:
     assert words.when(1e300, NOW) is None
     assert words.since("yesterday", NOW) is None

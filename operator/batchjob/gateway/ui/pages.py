@@ -37,7 +37,7 @@ _templates = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_templates.filters |= {"number": words.number, "shortened": words.shortened}
+_templates.filters |= {"number": words.number, "shortened": words.shortened, "coded": words.coded}
 _templates.globals |= {"root": ROOT, "assets": ASSETS, "navigation": NAVIGATION, "plural": words.plural}
 
 

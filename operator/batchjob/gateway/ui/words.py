@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from markupsafe import Markup, escape
+
 from batchjob.core.progress import format_duration
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S UTC"
@@ -57,6 +59,12 @@ def since(text: str | None, now: float) -> When | None:
 def shortened(text: str, most: int) -> str:
     """The beginning of a text that may be long."""
     return text if len(text) <= most else text[: most - 1] + _SHORTENED
+
+
+def coded(text: str) -> Markup:
+    """A text as HTML, in which what stands between backticks is code."""
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(part) if n % 2 else escape(part) for n, part in enumerate(text.split("`")))
 
 
 def percent(part: int, whole: int) -> int:
