@@ -28,7 +28,19 @@ from tests.prove.proof import Proof, at_once, proofs_of, trial
 REPOSITORY: Final = Path(__file__).parents[2]
 STATE: Final = REPOSITORY / ".state" / "prove"
 RESULTS: Final = REPOSITORY / "docs" / "proof"
-PACKAGE: Final = ("__init__.py", "errors.py", "log.py", "metrics", "api", "core", "files", "store", "traces", "worker")
+PACKAGE: Final = (
+    "__init__.py",
+    "errors.py",
+    "log.py",
+    "memory.py",
+    "metrics",
+    "api",
+    "core",
+    "files",
+    "store",
+    "traces",
+    "worker",
+)
 SUPPORT: Final = (
     *("chaos", "crowd.py", "redis_server.py", "sealed.py", "workers.py"),
     *("store_machine.py", "store_oracle.py", "store_proxy.py", "store_runs.py"),
