@@ -91,6 +91,7 @@ async def test_who_may_not_watch_is_told_by_a_code(gateway: GatewayProcess) -> N
     alice = json.dumps({"token": token("alice")})
     assert await code("hello") == 4400
     assert await code(alice, "?after=yesterday") == 4400
+    assert await code(alice, "?after=%D9%A1") == 4400, "a digit, and none of Redis'"
     assert await code(json.dumps({"token": "bj_alice_" + "y" * 32})) == 4401
     assert await code(alice, "?owner=bob") == 4404
     assert await code(alice, "?jobId=team.b") == await code(alice, "?jobId=team.unknown") == 4404

@@ -1,8 +1,8 @@
 """A body as it comes, block by block, in bounds of size and time; unpacked where it is gzip.
 
 The bytes are counted as they come and as they are unpacked: a length that was announced is refused before anything is
-read, one that was not where it gets too long. A client may wait and go on, but not for ever: who sends a byte a minute
-would hold a connection, and of large bodies one of a few places.
+read, one that was not where it gets too long, and gzip where it stands for nothing. A client may wait and go on, but not
+for ever: who sends a byte a minute would hold a connection, and of large bodies one of a few places.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ PATIENCE_SECONDS: Final = 30.0  # in all, beyond what the slowest rate allows
 SLOWEST_BYTES: Final = 16 * 1024  # a second: a poor mobile line
 MOST_SECONDS: Final = 3600.0  # for all of it, however fast it began
 PIECE_BYTES: Final = 64 * 1024  # unpacked at once: a block of gzip may stand for a thousand times as many
+EMPTY_BYTES: Final = 2**20  # of gzip that stands for nothing, and could go on for ever
 _GZIP: Final = 31  # zlib's number for gzip with its header
 
 
@@ -35,13 +36,16 @@ async def read_blocks(request: Request, limit: int, refusal: Problem) -> AsyncIt
     if announced.isdecimal() and int(announced) > limit:
         raise refusal
     unpacked = _Unpacked() if encoding == "gzip" else None
-    size = 0
+    size = packed = 0
     async for block in _received(request):
         for piece in (block,) if unpacked is None else unpacked.feed(block):
             size += len(piece)
             if size > limit:
                 raise refusal
             yield piece
+        packed += len(block)
+        if packed > 2 * size + EMPTY_BYTES:
+            raise refusal
     if unpacked is not None:
         unpacked.check_end()
 

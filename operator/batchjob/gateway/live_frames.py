@@ -13,7 +13,7 @@ import msgspec
 
 from batchjob.store import LiveEntry
 
-ID: Final = re.compile(r"\d{1,15}(-\d{1,15})?")
+ID: Final = re.compile(r"\d{1,15}(-\d{1,15})?", re.ASCII)
 MOST_MS: Final = 253_402_300_799_000  # the year 9999: a run that a tenant wrote by hand may say anything
 GONE: Final = "the BatchJob was deleted, or is not yours any more: nothing more is told of it"
 GAP: Final = "what came after this event is not kept any more, or not all of it: read the BatchJobs again"

@@ -175,7 +175,7 @@ class Document(Splitter):
             raise self._broken("there is more after its end")
 
     def _field(self) -> _Reading[None]:
-        name, _ = yield from self._value("the body", MAX_BYTES)
+        name, name_text = yield from self._value("the body", MAX_BYTES)
         if not isinstance(name, str):
             raise self._broken("a field has no name")
         if name in self.fields or (name == "items" and self._has_items):
@@ -186,7 +186,7 @@ class Document(Splitter):
             yield from self._items()
             return
         value, text = yield from self._value(f"/{name:.100}", MAX_BYTES)
-        self._size += len(text)
+        self._size += len(name_text) + len(text)
         if self._size > MAX_BYTES:
             raise Problem(TOO_LARGE, f"The fields besides items may have {MAX_BYTES} bytes")
         self.fields[name] = value

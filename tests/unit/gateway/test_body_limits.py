@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from batchjob.gateway import blocks
-from batchjob.gateway.bodies import DECODER, MAX_BYTES, read_object, read_optional
+from batchjob.gateway.bodies import _BRACKETS, DECODER, MAX_BYTES, check_depth, read_object, read_optional
 from tests.support.gateway import asking, build_gateway
 
 JSON = {"Content-Type": "application/json"}
@@ -117,3 +117,11 @@ async def test_a_key_that_stands_twice_among_many_is_found_in_one_pass() -> None
     with pytest.raises(ValueError, match="'twice' is there twice"):
         DECODER.object_pairs_hook([(name, 1) for name in names])
     assert Name.compared < 10 * len(names)
+
+
+def test_a_text_without_an_end_is_gone_through_once() -> None:
+    for text in ('"' + '\\"' * 5000 + "[" * 65, '"' + "x" * 5000 + "\\", '"'):
+        assert len(_BRACKETS.findall(text)) == 1, "else each of its quotation marks begins another look to the end"
+        check_depth(text)
+    with pytest.raises(ValueError, match="deeper than 64"):
+        check_depth('{"a\\"[": ' + "[" * 65)

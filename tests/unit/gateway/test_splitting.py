@@ -150,8 +150,11 @@ def test_what_has_no_end_is_not_collected(splitter: type[Splitter]) -> None:
     assert sum(map(len, fed)) <= ITEM_BYTES + 2 * 65_536
 
 
-def test_fields_may_not_be_long_either() -> None:
-    body = json.dumps({"a": "x" * (MAX_BYTES // 2), "b": "x" * (MAX_BYTES // 2), "items": [1]}).encode()
+@pytest.mark.parametrize("is_name", [True, False])
+def test_fields_may_not_be_long_either(*, is_name: bool) -> None:
+    long = "x" * (MAX_BYTES // 2)
+    fields = {f"a{long}": 1, f"b{long}": 1} if is_name else {"a": long, "b": long}
+    body = json.dumps({**fields, "items": [1]}).encode()
     with pytest.raises(Problem) as refusal:
         split(Document(), body)
     assert refusal.value.slug.status == 413

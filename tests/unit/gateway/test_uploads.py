@@ -244,6 +244,8 @@ async def test_limits_of_the_gateway_are_named(tmp_path: Path) -> None:
     assert "UPLOADS_MAX_BYTES" in str(await gateway.refused(*cut(large), kind=LINES))
     assert "UPLOADS_MAX_BYTES" in str(await gateway.refused(packed, kind=LINES, content_encoding="gzip"))
     assert "UPLOADS_MAX_BYTES" in str(await gateway.refused(b"", kind=LINES, content_length="600001"))
+    nothing = gzip.compress(b"", mtime=0) * 60_000
+    assert (await gateway.refused(*cut(nothing, 65_536), kind=LINES, content_encoding="gzip")).slug.status == 413
     bomb = gzip.compress(b" " * 50_000_000, mtime=0)
     assert (await gateway.refused(bomb, kind=LINES, content_encoding="gzip")).slug.status == 413
     assert gateway.files == []

@@ -111,7 +111,7 @@ class Example(Model):
     )
 
 
-class Header(Model):
+class RequestHeader(Model):
     """A header of each request."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[-A-Za-z0-9!#$%&'*+.^_`|~]+$")] = Field(
@@ -163,7 +163,7 @@ class ModelEndpoint(Model):
     api_key_secret_ref: SecretKey | None = Field(
         None, description="Key of a Secret with the API key (the usual key is OPENAI_API_KEY)."
     )
-    headers: Annotated[list[Header], Field(max_length=16)] | None = Field(
+    headers: Annotated[list[RequestHeader], Field(max_length=16)] | None = Field(
         None,
         description="Headers of each request besides the usual ones, such as a project's. Nothing confidential.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},

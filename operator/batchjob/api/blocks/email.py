@@ -59,7 +59,7 @@ class OnDoubt(StrEnum):
     DEAD_LETTER = "deadLetter"
 
 
-class Header(Model):
+class MailHeader(Model):
     """A header of one's own."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[!-9;-~]+$")] = Field(
@@ -249,7 +249,7 @@ class Email(Model):
         description="The mail in other languages. Who asks for de-AT gets de-AT, else de, else the mail of the block.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["locale"]},
     )
-    headers: Annotated[list[Header], Field(min_length=1, max_length=32)] | None = Field(
+    headers: Annotated[list[MailHeader], Field(min_length=1, max_length=32)] | None = Field(
         None,
         description="Headers of one's own.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
