@@ -1,8 +1,8 @@
 """A body as it comes, block by block, in bounds of size and time; unpacked where it is gzip.
 
 The bytes are counted as they come and as they are unpacked: a length that was announced is refused before anything is
-read, one that was not where it gets too long, and gzip where it stands for nothing. A client may wait and go on, but not
-for ever: who sends a byte a minute would hold a connection, and of large bodies one of a few places.
+read, one that was not where it gets too long, and gzip where it stands for nothing. A client may wait and go on, but
+not for ever: who sends a byte a minute would hold a connection, and of large bodies one of a few places.
 """
 
 import asyncio

@@ -3,8 +3,9 @@
 Pages go by position: a page is so many positions long, and has those of them that fit, which may be fewer.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -12,7 +13,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
+from batchjob import log
 from batchjob.api.status import ErrorClass
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.errors import RunGone
@@ -30,6 +33,10 @@ PAGE_BYTES: Final = 8 * 1024 * 1024  # of items that are read for a page, about:
 MOST_POSITION: Final = 2**53
 LETTERS_READ: Final = 10_000  # for the errors of one answer: some 400 calls
 FORGOTTEN: Final = "The store has forgotten the run: its items and results were kept as long as spec.retention says."
+
+SEND_SECONDS: Final = 60.0  # for a result of 1 MiB at 16 KiB a second: whoever takes longer keeps the memory of others
+
+logger = log.get(__name__)
 
 router = APIRouter(prefix=JOBS, tags=["Items and results"], dependencies=[READS])
 CursorOf = Annotated[int, Query(ge=0, le=MOST_POSITION, description="Where to go on: from Link or next.")]
@@ -68,6 +75,33 @@ def result_view(result: ItemResult) -> dict[str, Any]:
     """An item with a result."""
     shown = {"id": result.id, "position": result.position, "status": ItemStatus.SUCCEEDED.value}
     return shown | {"result": _excerpt(result.result)}
+
+
+class Download(StreamingResponse):
+    """Lines of results, as fast as they are taken; who takes them too slowly is cut off, which is no end of them."""
+
+    def __init__(
+        self, lines: AsyncIterator[bytes], place: AbstractContextManager[None], headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(lines, media_type="application/x-ndjson", headers=headers)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them, once there is a place."""
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+    async def stream_response(self, send: Send) -> None:
+        """Send them, each within its time; without the end of a body, the server breaks the connection off."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(message)
+
+        try:
+            await super().stream_response(send_in_time)
+        except TimeoutError:
+            logger.info("results were taken too slowly")
 
 
 @router.get("/{job}/items")
@@ -162,7 +196,7 @@ async def results(job: str, caller: CallerOf, doors: DoorsOf) -> Response:
 
     name = f"{found.metadata.name}.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(body(), media_type="application/x-ndjson", headers=headers)
+    return Download(body(), doors.downloads.take(caller.name), headers)
 
 
 async def _lines(found: AsyncIterator[ItemResult]) -> AsyncIterator[bytes]:

@@ -64,6 +64,7 @@ _MORE: Final[dict[tuple[str, str], tuple[Slug, ...]]] = {
     ("post", f"{JOBS}/{{job}}/redrive"): _OF_A_KEY,
     **{("post", f"{JOBS}/{{job}}/{verb}"): (CONFLICT, INVALID) for verb in ("cancel", "suspend", "resume")},
     ("get", f"{JOBS}/{{job}}/items"): (CONFLICT, GONE, INVALID),
+    ("get", f"{JOBS}/{{job}}/errors"): (GONE,),
     ("get", f"{JOBS}/{{job}}/results"): (CONFLICT, GONE),
     ("get", f"{JOBS}/{{job}}/events"): (INVALID,),
     ("get", "/api/v1/audit"): (INVALID,),

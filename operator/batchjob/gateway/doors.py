@@ -1,18 +1,21 @@
 """What every route works with: the settings and the open doors. Made at the start, closed at the end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from batchjob.gateway.access import Caller, Gate
 from batchjob.gateway.addresses import client_address
+from batchjob.gateway.places import Places
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.gateway.staging import Staging
 from batchjob.kube import Kube
 from batchjob.store import Store
+
+DOWNLOADS: Final = 16  # of results at once, each of which has some megabytes in memory
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Doors:
     gate: Gate
     annotator: Mapping[str, Any]  # the spec that the routes of `annotator` begin with
     staging: Staging | None = None  # where large inputs are put
+    downloads: Places = field(default_factory=lambda: Places(DOWNLOADS, "downloads"))
 
 
 def doors_of(connection: HTTPConnection) -> Doors:

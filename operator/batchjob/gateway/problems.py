@@ -71,6 +71,7 @@ SLUGS: Final = (
     INTERNAL,
     UNAVAILABLE,
 )
+DAMAGED: Final = "What the store has of the run was overwritten, and cannot be read: cancel it, and create it again."
 _BY_STATUS: Final = {slug.status: slug for slug in reversed(SLUGS)}
 
 # What Kubernetes refuses; without a sentence, its own: of our rules and the chart's policies, which name the field.
@@ -215,6 +216,9 @@ def build_problem(error: Exception) -> Problem:
 def _of_store(error: errors.StoreError) -> Problem:
     if isinstance(error, errors.RunGone):
         return Problem(NOT_FOUND, "The store does not know the run, or not any more")
+    if isinstance(error, errors.StoreDamaged):
+        logger.warning("what a run has in the store cannot be read", error=str(error))
+        return Problem(GONE, DAMAGED)
     logger.warning("the store cannot be used", error=str(error))
     return unavailable("The store")
 

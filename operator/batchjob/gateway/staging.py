@@ -11,9 +11,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections import Counter
-from collections.abc import AsyncIterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -28,7 +26,8 @@ from batchjob.core.phases import is_terminal
 from batchjob.core.retention import expires_at
 from batchjob.errors import ConfigurationError, Forbidden, KubernetesError, NotFound, ResultsError
 from batchjob.files.files import Files, open_files
-from batchjob.gateway.problems import UNAVAILABLE, Problem, unavailable
+from batchjob.gateway.places import Places
+from batchjob.gateway.problems import unavailable
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.kube import BATCH_JOBS, Kube
 
@@ -55,7 +54,7 @@ class Staging:
 
     def __init__(self, settings: GatewaySettings, url: str) -> None:
         self._settings = settings
-        self._users: Counter[str] = Counter()  # whose uploads are under way
+        self.uploads = Places(settings.uploads_at_once, "uploads")  # each takes some memory
         secret, bundle = settings.staging_secret, settings.staging_ca_config_map
         self._location = Location(
             url=url.rstrip("/"),
@@ -86,21 +85,6 @@ class Staging:
             return None
         path = urlsplit(self._location.url).path
         return {"claimName": self._settings.staging_claim, "mountPath": path, "readOnly": True}
-
-    @contextmanager
-    def slot(self, user: str) -> Iterator[None]:
-        """One of the few uploads that may go on at once, each of which takes some memory; half of them for one user."""
-        most = self._settings.uploads_at_once
-        if self._users.total() >= most or self._users[user] >= max(1, most // 2):
-            raise Problem(
-                UNAVAILABLE, "Other uploads are under way here: send it again later", headers={"Retry-After": "10"}
-            )
-        self._users[user] += 1
-        try:
-            yield
-        finally:
-            self._users[user] -= 1
-            self._users += Counter()  # drops who has none
 
     async def write(self, place: Place, pieces: AsyncIterable[bytes]) -> None:
         """Put it there, as it comes. What `pieces` raises comes through, and nothing is there."""

@@ -148,7 +148,7 @@ class _Upload:
         if staging is None:
             raise too_large(MAX_BYTES)
         await making.caller.need("create", BATCH_JOBS, making.namespace)
-        with staging.slot(making.caller.name):
+        with staging.uploads.take(making.caller.name):
             first = await anext(pieces, None)
             fields = known or self._splitter.fields
             body = self._shape.fields(fields)

@@ -8,19 +8,23 @@ from typing import Final
 
 import msgspec
 
-from batchjob.errors import RunGone
+from batchjob.errors import RunGone, StoreDamaged
 from batchjob.store.connection import Connection, answered
 from batchjob.store.keys import run_key
 from batchjob.store.snapshot import DeadLetter, ItemResult, read_dead_letter
 
 BATCH: Final = 50  # items a round trip: each may hold a result or a record of 1 MiB and more
+BATCH_BYTES: Final = 2 * 2**20  # of results, about: who reads them slowly has them in memory all the time
 
 _unpack = msgspec.msgpack.Decoder(tuple[str, str])
 
 
 def read_result(position: int, packed: bytes) -> ItemResult:
-    """A result from its packed form."""
-    item_id, result = _unpack.decode(packed)
+    """A result from its packed form. Raises StoreDamaged if a tenant wrote nonsense into its own keys."""
+    try:
+        item_id, result = _unpack.decode(packed)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise StoreDamaged(f"the result of item {position} is damaged: {error}") from error
     return ItemResult(position, item_id, result.encode())
 
 
@@ -39,12 +43,16 @@ async def iterate(
         raise RunGone(f"the store does not know run {uid}: it was deleted, or the store was emptied")
     if not int(size or 0):
         return  # items are often done without one: nobody has to look at each of millions
-    for begin in range(first, stop, BATCH):
-        positions = range(begin, min(begin + BATCH, stop))
+    begin, many = first, max(1, min(BATCH, BATCH_BYTES * items // int(size)))
+    while begin < stop:
+        positions = range(begin, min(begin + many, stop))
         # The epoch is read after the results, so that a deletion in between cannot pass for missing results.
         found, now = await connection.commands([("HMGET", results, *positions), ("HGET", meta, "epoch")])
         if answered(now) != epoch:
             raise RunGone(f"run {uid} was deleted while its results were read")
+        begin = positions.stop
+        read = sum(len(packed) for packed in answered(found) if packed)
+        many = max(1, min(BATCH, 2 * many, many * BATCH_BYTES // max(read, 1)))
         for position, packed in zip(positions, answered(found), strict=True):
             if packed is not None:
                 yield read_result(position, packed)

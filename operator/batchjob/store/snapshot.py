@@ -84,8 +84,11 @@ def _snapshot(reply: list[Any]) -> Snapshot:
 
 
 def read_dead_letter(position: int, packed: bytes) -> DeadLetter:
-    """A dead letter from its packed form."""
-    item_id, error_class, message, attempts, losses, data, at_ms = _letter.decode(packed)
+    """A dead letter from its packed form. Raises StoreDamaged, as above."""
+    try:
+        item_id, error_class, message, attempts, losses, data, at_ms = _letter.decode(packed)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise StoreDamaged(f"the record of failed item {position} is damaged: {error}") from error
     return DeadLetter(position, item_id, error_class, message, attempts, losses, data.encode(), at_ms)
 
 

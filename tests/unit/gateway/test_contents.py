@@ -1,16 +1,21 @@
 """Pages of items: what is read for one is bounded, whatever the records hold."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from itertools import chain
 from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
+from starlette.types import Message
 
 from batchjob.gateway import contents
 from batchjob.gateway.causes import AT_ONCE
+from batchjob.gateway.places import Places
+from batchjob.gateway.problems import Problem
 from batchjob.store import DeadLetter, ItemResult
 
+SCOPE: Final = {"type": "http", "asgi": {"spec_version": "2.3"}}
 LONG: Final = b'"' + b"x" * 1_000_000 + b'"'
 
 
@@ -62,3 +67,28 @@ async def test_long_records_make_short_pages_and_none_is_left_out(*, failed: boo
 @pytest.mark.parametrize("failed", [True, False])
 async def test_short_records_fill_a_page(*, failed: bool) -> None:
     assert await pages(Store(b"{}"), 40, failed=failed) == [[*range(40)], [*range(40, 60)]]
+
+
+async def test_who_takes_results_too_slowly_is_cut_off_and_leaves_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "SEND_SECONDS", 0.05)
+    places, sent = Places(2, "downloads"), list[Message]()
+
+    async def lines() -> AsyncGenerator[bytes]:
+        while True:
+            yield LONG
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) > 3:  # its buffers are full
+            with pytest.raises(Problem, match="Other downloads are under way"), places.take("alice"):
+                pytest.fail("half of two is one")
+            await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    await contents.Download(lines(), places.take("alice"), {})(SCOPE, receive, send)
+    assert [message.get("more_body") for message in sent] == [None, True, True, True], "no word of an end"
+    with places.take("alice"), places.take("bob"), pytest.raises(Problem), places.take("carol"):
+        pytest.fail("there are two")

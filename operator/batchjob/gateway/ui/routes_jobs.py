@@ -8,12 +8,12 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from batchjob.api.v1alpha1 import BatchJob
-from batchjob.errors import RunGone, StoreError
+from batchjob.errors import RunGone, StoreDamaged, StoreError
 from batchjob.gateway.causes import read_causes
 from batchjob.gateway.contents import FORGOTTEN
 from batchjob.gateway.doors import Doors, DoorsOf
 from batchjob.gateway.links import build_links
-from batchjob.gateway.problems import NOT_FOUND, Problem
+from batchjob.gateway.problems import DAMAGED, NOT_FOUND, Problem
 from batchjob.gateway.ui import reading
 from batchjob.gateway.ui.assets import ROOT
 from batchjob.gateway.ui.pages import Page, page
@@ -102,6 +102,8 @@ async def _of_run(doors: Doors, job: BatchJob, path: str, first: int, now: float
             found["results"] = build_results(await reading.read_results(doors, uid))
     except RunGone:
         return found, FORGOTTEN
+    except StoreDamaged:
+        return found, DAMAGED
     except StoreError:
         return found, STORE_AWAY
     return found, ""
