@@ -1,13 +1,18 @@
 """What is done to many BatchJobs: what is shown and typed before, what becomes of each, and what is said of it."""
 
+import asyncio
 import json
 import re
+from typing import Any
 
+import anyio
 import httpx2
 import pytest
 
 from batchjob.errors import ApiUnavailable
-from batchjob.gateway.ui import reading
+from batchjob.gateway.lists import AT_ONCE
+from batchjob.gateway.ui import reading, routes_bulk
+from batchjob.gateway.ui.views_bulk import Outcome, bulk_job
 from tests.support.ui_scene import build_scene
 from tests.support.ui_world import ADMIN, ALICE, World, build_ui, sign
 
@@ -135,3 +140,23 @@ async def test_an_api_server_that_goes_away_on_the_way_is_told_for_each(
     assert f"Suspend: 0 of {len(jobs)} BatchJobs" in done
     assert f'<span class="bad num">{len(jobs)}</span> Kubernetes does not answer now' in done
     assert "10.0.0.1" not in done
+
+
+async def test_of_a_page_that_is_closed_what_has_begun_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = list[tuple[str, str]](), list[tuple[str, str]]()
+
+    async def do(_doors: Any, _caller: Any, _order: Any, key: tuple[str, str]) -> Outcome:
+        begun.append(key)
+        if len(begun) == AT_ONCE:
+            group.cancel_scope.cancel()
+        await asyncio.sleep(0.01)
+        ended.append(key)
+        return Outcome("done", bulk_job(*key, ""))
+
+    monkeypatch.setattr(routes_bulk, "_do", do)
+    keys = [("team", f"n{number}") for number in range(30)]
+    nothing: Any = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(routes_bulk._do_some, nothing, nothing, nothing, keys)
+    assert sorted(ended) == sorted(begun)
+    assert len(begun) == AT_ONCE

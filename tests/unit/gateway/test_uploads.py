@@ -344,14 +344,14 @@ async def test_what_is_not_an_upload_is_left_by_the_sweep(gateway: Gateway) -> N
 
 async def test_few_are_taken_at_once(gateway: Gateway) -> None:
     assert gateway.staging
-    with gateway.staging.slot("alice"), gateway.staging.slot("alice"):
+    with gateway.staging.uploads.take("alice"), gateway.staging.uploads.take("alice"):
         problem = await gateway.refused(*cut(lines_of(NOOP, items_of(6000))), kind=LINES)
         assert (problem.slug.status, problem.headers["Retry-After"]) == (503, "10")
         with (
-            gateway.staging.slot("bob"),
-            gateway.staging.slot("bob"),
+            gateway.staging.uploads.take("bob"),
+            gateway.staging.uploads.take("bob"),
             pytest.raises(Problem),
-            gateway.staging.slot("c"),
+            gateway.staging.uploads.take("c"),
         ):
             pass
     assert (await gateway.post(*cut(lines_of(NOOP, items_of(6000))), kind=LINES)).status_code == 202
@@ -361,7 +361,7 @@ async def test_nothing_more_is_read_of_who_may_not_or_has_no_place(gateway: Gate
     """An item without an end: whoever reads it on would refuse that."""
     blocks = [*cut(b'{"type": "custom", "items": ["' + b"x" * 3_000_000)]
     assert gateway.staging
-    with gateway.staging.slot("alice"), gateway.staging.slot("alice"):
+    with gateway.staging.uploads.take("alice"), gateway.staging.uploads.take("alice"):
         assert (await gateway.refused(*blocks)).slug.status == 503
     gateway.denied = True
     with pytest.raises(AssertionError, match="create"):

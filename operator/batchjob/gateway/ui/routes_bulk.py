@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
+from anyio import CancelScope
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
@@ -40,6 +41,7 @@ from batchjob.gateway.ui.views_bulk import (
 
 GROUP: Final = 5 * AT_ONCE  # BatchJobs between two words on how far it is: about a second's
 CUT: Final = "<!--steps-->"  # where the page is
+CLOSED: Final = "the page was closed before"
 MOST_MARK: Final = 64  # characters
 
 router = APIRouter(prefix=ROOT, include_in_schema=False, route_class=Page)
@@ -156,14 +158,26 @@ async def _run(doors: Doors, caller: Caller, order: Order, html: str, outcomes: 
 
 
 async def _do_some(doors: Doors, caller: Caller, order: Order, keys: Sequence[tuple[str, str]]) -> list[Outcome]:
-    """Some of them, a few side by side: one that fails holds up no other."""
+    """Some of them, a few side by side: one that fails holds up no other.
+
+    Where the page is closed meanwhile, those that are under way are waited for: what they did is told of.
+    """
     gate = asyncio.Semaphore(AT_ONCE)
+    is_closed = False
 
     async def do(key: tuple[str, str]) -> Outcome:
         async with gate:
-            return await _do(doors, caller, order, key)
+            return Outcome("left", bulk_job(*key, CLOSED)) if is_closed else await _do(doors, caller, order, key)
 
-    return list(await asyncio.gather(*map(do, keys)))
+    tasks = [asyncio.create_task(do(key)) for key in keys]
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        is_closed = True
+        with CancelScope(shield=True):
+            await asyncio.wait(tasks)
+        raise
+    return [task.result() for task in tasks]
 
 
 async def _do(doors: Doors, caller: Caller, order: Order, key: tuple[str, str]) -> Outcome:
