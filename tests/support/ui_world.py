@@ -24,6 +24,7 @@ from batchjob.core.rows import JobRow
 from batchjob.errors import AlreadyExists, NotFound
 from batchjob.gateway import live, problems, ui
 from batchjob.gateway.access import CHALLENGE, Caller, Permissions
+from batchjob.gateway.doors import Doors
 from batchjob.gateway.envelope import Envelope
 from batchjob.gateway.identity import Identity
 from batchjob.gateway.problems import UNAUTHENTICATED, Problem
@@ -261,7 +262,7 @@ def build_ui(world: World) -> FastAPI:
         app.include_router(router)
     app.add_middleware(Envelope)
     app.openapi = build_gateway().openapi  # type: ignore[method-assign]  # what the pages about the API are made of
-    store = SimpleNamespace(
+    store: Any = SimpleNamespace(
         audit=Audit(world),
         index=world,
         history=world,
@@ -272,7 +273,8 @@ def build_ui(world: World) -> FastAPI:
         signs=world.signs,
     )
     settings = gateway_settings(watch_namespaces=world.watched, **world.settings)
-    app.state.doors = SimpleNamespace(settings=settings, kube=world, store=store, gate=world)
+    stand_in: Any = world
+    app.state.doors = Doors(settings, kube=stand_in, store=store, gate=stand_in, annotator={})
     return app
 
 

@@ -1,5 +1,6 @@
 """What every route works with: the settings and the open doors. Made at the start, closed at the end."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
@@ -28,6 +29,7 @@ class Doors:
     gate: Gate
     annotator: Mapping[str, Any]  # the spec that the routes of `annotator` begin with
     staging: Staging | None = None  # where large inputs are put
+    listing: asyncio.Lock = field(default_factory=asyncio.Lock)  # of all pods or schedules: a page is in memory in full
     downloads: Places = field(default_factory=lambda: Places(DOWNLOADS, "downloads"))
 
 

@@ -71,6 +71,7 @@ SLUGS: Final = (
     INTERNAL,
     UNAVAILABLE,
 )
+UPGRADE: Final = "wait until all of its pods are replaced"
 DAMAGED: Final = "What the store has of the run was overwritten, and cannot be read: cancel it, and create it again."
 _BY_STATUS: Final = {slug.status: slug for slug in reversed(SLUGS)}
 
@@ -181,7 +182,8 @@ def install(app: FastAPI) -> None:
             problem.headers["Allow"] = _methods_of(request)
         return problem.response()
 
-    for kind in (Problem, HTTPException, RequestValidationError, errors.StoreError, errors.KubernetesError):
+    known = (Problem, HTTPException, RequestValidationError, ValidationError, errors.StoreError, errors.KubernetesError)
+    for kind in known:
         app.add_exception_handler(kind, refuse)
 
 
@@ -207,7 +209,7 @@ def build_problem(error: Exception) -> Problem:
             return invalid(*map(_of_parameter, error.errors()))
         case errors.StoreError():
             return _of_store(error)
-        case errors.KubernetesError():
+        case errors.KubernetesError() | ValidationError():
             return _of_kubernetes(error)
     logger.error("a request failed", exc_info=error)
     return internal()
@@ -223,7 +225,10 @@ def _of_store(error: errors.StoreError) -> Problem:
     return unavailable("The store")
 
 
-def _of_kubernetes(error: errors.KubernetesError) -> Problem:
+def _of_kubernetes(error: errors.KubernetesError | ValidationError) -> Problem:
+    if isinstance(error, ValidationError):  # of an object that is there
+        logger.warning("an object cannot be read", kind=error.title, error=str(error))
+        return Problem(CONFLICT, f"A {error.title} is of a newer version than this gateway: {UPGRADE}")
     if isinstance(error, errors.ApiUnavailable):
         logger.warning("the Kubernetes API cannot be used", error=str(error))
         return unavailable("Kubernetes", error.retry_after_seconds)

@@ -124,7 +124,7 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_nothing_and_a_line_in_the
     [
         (StoreUnavailable(SECRET), (503, "unavailable")),
         (StoreNotReady(SECRET), (503, "unavailable")),
-        (StoreDamaged(SECRET), (503, "unavailable")),
+        (StoreDamaged(SECRET), (410, "gone")),
         (ApiUnavailable(SECRET, retry_after_seconds=7), (503, "unavailable")),
         (RunGone(SECRET), (404, "not-found")),
         (NotFound(SECRET), (404, "not-found")),

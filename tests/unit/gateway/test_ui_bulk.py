@@ -37,6 +37,22 @@ async def test_to_cancel_is_looked_at_first_and_typed(client: httpx2.AsyncClient
     assert {json.loads(one[3])["metadata"]["uid"] for one in world.changes} == {"uid-rich", "uid-held"}
 
 
+async def test_one_of_a_newer_version_holds_up_no_other_and_is_not_there_for_others(
+    client: httpx2.AsyncClient, world: World
+) -> None:
+    newer = world.jobs["team-search", "welcome-mail-2402"]
+    newer["spec"] |= {"type": "newer", "owner": "root@example.com"}
+    sign(client, "admin")
+    form = {"action": "cancel", "job": ["team-search.reviews-sentiment-2401", "team-search.welcome-mail-2402"]}
+    look = await client.post(f"{ROOT}/jobs/bulk", data=form, headers=SAME)
+    assert "Type <code>cancel 1</code>" in look.text
+    assert "of a newer version than this gateway" in look.text
+    path = f"{ROOT}/jobs/team-search/welcome-mail-2402"
+    assert (await client.get(path)).status_code == 409
+    sign(client, "alice")
+    assert (await client.get(path)).status_code == 404, "that it is there is not said to others"
+
+
 async def test_an_action_on_all_that_a_search_finds_says_how_many(client: httpx2.AsyncClient, world: World) -> None:
     sign(client, "admin")
     form = {"action": "redrive", "all": "1", "q": "status:failed", "class": "timeout"}

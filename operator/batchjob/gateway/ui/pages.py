@@ -7,6 +7,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import ValidationError
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from batchjob.errors import KubernetesError, StoreError
@@ -74,7 +75,7 @@ class Page(APIRoute):
                 return await handle(request)
             except session.SignInNeeded:
                 return RedirectResponse(session.sign_in_path(request), 303)
-            except (Problem, RequestValidationError, StoreError, KubernetesError) as error:
+            except (Problem, RequestValidationError, ValidationError, StoreError, KubernetesError) as error:
                 problem = build_problem(error)
                 if problem.slug is not UNAUTHENTICATED:
                     return refusal(problem, request)

@@ -60,13 +60,15 @@ async def read_job(doors: Doors, caller: Caller, namespace: str, name: str) -> t
 async def read_jobs(
     doors: Doors, caller: Caller, keys: Sequence[tuple[str, str]]
 ) -> list[tuple[tuple[str, str], BatchJob | None, dict[str, Any]]]:
-    """Many by (namespace, name), some side by side; None where one is not there or not theirs."""
+    """Many by (namespace, name), some side by side; None where one is not there, not theirs, or cannot be read here."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def read(key: tuple[str, str]) -> tuple[tuple[str, str], BatchJob | None, dict[str, Any]]:
         async with gate:
             try:
                 return (key, *await read_job(doors, caller, *key))
+            except ValidationError:
+                return key, None, {}
             except Problem as problem:
                 if problem.slug not in {NOT_FOUND, FORBIDDEN}:
                     raise
@@ -152,8 +154,31 @@ async def _listed(
 ) -> list[dict[str, Any]]:
     """Objects of a namespace, or of all that are watched: where these are some, we may list in them alone."""
     spaces: list[str | None] = [namespace] if namespace else [*doors.settings.watch_namespaces]
-    found = await asyncio.gather(*(doors.kube.list(resource, space, labels=labels) for space in spaces or [None]))
-    return [item for listing in found for item in listing.items]
+    found: list[dict[str, Any]] = []
+    async with doors.listing:
+        for space in spaces or [None]:
+            found += (await doors.kube.list(resource, space, labels=labels, shorten=_SHORTEN[resource])).items
+    return found
+
+
+def _shorten_pod(body: dict[str, Any]) -> dict[str, Any]:
+    """What `views_workers` reads of a pod: a tenth."""
+    spec, status = body.get("spec") or {}, body.get("status") or {}
+    body["metadata"].pop("managedFields", None)
+    kept = {name: status[name] for name in ("phase", "startTime", "containerStatuses", "conditions") if name in status}
+    return {"metadata": body["metadata"], "spec": {"nodeName": spec.get("nodeName")}, "status": kept}
+
+
+def _shorten_schedule(body: dict[str, Any]) -> dict[str, Any]:
+    """A schedule without its items, of which it may have 64 KiB."""
+    body["metadata"].pop("managedFields", None)
+    template = body["spec"].get("jobTemplate")
+    if isinstance(template, dict) and isinstance(template.get("spec"), dict):
+        template["spec"].pop("source", None)
+    return body
+
+
+_SHORTEN: Final = {PODS: _shorten_pod, BATCH_SCHEDULES: _shorten_schedule}
 
 
 def _readable(parse: Callable[[Any], Kind], bodies: Iterable[dict[str, Any]]) -> list[Kind]:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from anyio import CancelScope
 from fastapi import APIRouter, Request
+from pydantic import ValidationError
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from batchjob.api.status import ErrorClass
@@ -41,6 +42,7 @@ from batchjob.gateway.ui.views_bulk import (
 
 GROUP: Final = 5 * AT_ONCE  # BatchJobs between two words on how far it is: about a second's
 CUT: Final = "<!--steps-->"  # where the page is
+MISSING: Final = "there is no such BatchJob, it is not yours, or it is of a newer version than this gateway"
 CLOSED: Final = "the page was closed before"
 MOST_MARK: Final = 64  # characters
 
@@ -93,7 +95,7 @@ async def _look(doors: Doors, caller: Caller, order: Order, typed: str | None) -
     else:
         read = await reading.read_jobs(doors, caller, order.keys)
         jobs = [job for _, job, _ in read if job is not None]
-        missing = [bulk_job(*key, "there is no such BatchJob, or it is not yours") for key, job, _ in read if not job]
+        missing = [bulk_job(*key, MISSING) for key, job, _ in read if not job]
         plan = build_plan(order.action, jobs, missing, order.error_class)
     fault = f"Type {plan.typed}, as it stands above; {typed or 'nothing'} was typed." if typed is not None else ""
     return await page(
@@ -192,7 +194,7 @@ async def _do(doors: Doors, caller: Caller, order: Order, key: tuple[str, str]) 
             return Outcome("done", bulk_job(*key, ""))
         wanted = {"filter": {"errorClass": [error_class]}} if error_class else {}
         again = await changes.redrive(doors, caller, job, body, wanted, f"{caller.name}\0{order.mark}")
-    except (Problem, KubernetesError) as error:
+    except (Problem, ValidationError, KubernetesError) as error:
         problem = build_problem(error)
         named = {"namespace": key[0], "name": key[1]}
         acted(Deed(action.value, KIND, named, outcome=outcome_of(problem.slug.status)))
