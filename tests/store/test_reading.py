@@ -52,6 +52,9 @@ async def test_dead_letters_come_in_pages(runs: Runs, store: Store) -> None:
         pages.append([letter.position for letter in page])
         cursor = page[-1].position + 1
     assert pages == [[1, 2, 3, 4], [5, 6]]
+    await runs.redis.hdel(run_key(uid, "dead"), "2")
+    without = [letter.position for letter in await store.dead_letters(uid, 4)]
+    assert without == [1, 3, 4, 5], "a record that was lost is no end of the page"
 
 
 async def test_another_run_reads_dead_letters_page_by_page(runs: Runs, store: Store) -> None:
@@ -70,6 +73,14 @@ async def test_results_come_in_the_order_of_positions_over_many_batches(runs: Ru
         await store.run(uid, "w1").exchange([commit(chunk, outcomes)], 0)
     expected = [(n, f"item-{n}", b"[%d]" % n) for n in range(1203) if n % 7]
     assert [tuple(result) async for result in store.results(uid)] == expected
+
+
+async def test_long_results_come_in_order_too(runs: Runs, store: Store) -> None:
+    uid = await runs.open(items=60, chunk=60)
+    [chunk] = await runs.claim(uid, want=60)
+    texts = {n: b'"' + b"x" * (900_000 if n in {20, 21, 22, 23} else 10) + b'"' for n in range(60)}
+    await store.run(uid, "w1").exchange([commit(chunk, [Succeeded(n, text) for n, text in texts.items()])], 0)
+    assert {result.position: result.result async for result in store.results(uid)} == texts
 
 
 async def test_results_come_from_a_part_of_the_positions(runs: Runs, store: Store) -> None:
@@ -138,6 +149,15 @@ async def test_what_a_tenant_wrote_by_hand_is_called_damage(runs: Runs, store: S
     for uid in (damaged, wrong):
         with pytest.raises(StoreDamaged):
             await store.snapshot(uid)
+    uid = await runs.open(items=2)
+    await runs.redis.hset(run_key(uid, "meta"), "result_bytes", "5")
+    await runs.redis.hset(run_key(uid, "results"), "0", b"\xff\xff")
+    await runs.redis.zadd(run_key(uid, "failed"), {"1": 1})
+    await runs.redis.hset(run_key(uid, "dead"), "1", b"\xff\xff")
+    with pytest.raises(StoreDamaged, match="result of item 0"):
+        await anext(store.results(uid))
+    with pytest.raises(StoreDamaged, match="failed item 1"):
+        await store.dead_letters(uid, 1)
 
 
 async def test_a_snapshot_is_bounded_whatever_a_tenant_wrote(runs: Runs, store: Store) -> None:

@@ -65,13 +65,21 @@ async def read_parts(connection: Connection, uid: str, key: str) -> dict[str, by
 
 
 async def read_letters(connection: Connection, uid: str, limit: int, cursor: int) -> list[DeadLetter]:
-    """Dead letters in the order of positions, from position `cursor` on; go on at the last position + 1."""
-    bounds = (cursor, "+inf", "BYSCORE", "LIMIT", 0, limit)
-    positions = [int(position) for position in await connection.command("ZRANGE", run_key(uid, "failed"), *bounds)]
-    if not positions:
-        return []
-    packed = await connection.command("HMGET", run_key(uid, "dead"), *positions)
-    return [read_dead_letter(*letter) for letter in zip(positions, packed, strict=True) if letter[1] is not None]
+    """Dead letters in the order of positions, from position `cursor` on; go on at the last position + 1.
+
+    Fewer than `limit` are the last ones: a position whose record was lost makes no page shorter.
+    """
+    letters: list[DeadLetter] = []
+    while True:
+        asked = limit - len(letters)
+        found = await connection.command("ZRANGE", run_key(uid, "failed"), cursor, "+inf", "BYSCORE", "LIMIT", 0, asked)
+        positions = [int(position) for position in found]
+        packed = await connection.command("HMGET", run_key(uid, "dead"), *positions) if positions else []
+        records = zip(positions, packed, strict=True)
+        letters += [read_dead_letter(position, record) for position, record in records if record is not None]
+        if len(positions) < asked or len(letters) == limit:
+            return letters
+        cursor = positions[-1] + 1
 
 
 async def iterate_letters(connection: Connection, uid: str) -> AsyncIterator[DeadLetter]:
