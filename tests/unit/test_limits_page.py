@@ -14,6 +14,8 @@ from batchjob.controller.settings import Settings
 from batchjob.core.queries import MOST_CHARACTERS, MOST_TERMS
 from batchjob.core.records import KEPT_SECONDS
 from batchjob.gateway import bodies
+from batchjob.gateway.contents import SEND_SECONDS
+from batchjob.gateway.doors import DOWNLOADS
 from batchjob.gateway.items import MOST_ID
 from batchjob.gateway.live_hub import MOST_OF_USER
 from batchjob.gateway.settings import GatewaySettings
@@ -68,6 +70,8 @@ ROWS: Final = {
     f"{GATEWAY['submits_per_minute'].default} that make BatchJobs ({GATEWAY['ai_submits_per_minute'].default} of type "
     f"ai-batch), {GATEWAY['changes_per_minute'].default} other changes",
     "connections for live events": f"{MOST_OF_USER} of one user, to each pod of the gateway",
+    "results read at a time (`…/results`)": f"{DOWNLOADS} to each pod of the gateway, half of them for one user; "
+    f"{SEND_SECONDS:.0f} s for a result",
     "a page of a list": f"{MOST_ROWS}",
 }
 
