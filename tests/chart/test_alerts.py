@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,11 @@ def test_an_alert_fires_for_what_it_is_about_and_for_nothing_else(
         {
             "name": kind,
             "interval": "1m",
-            "input_series": [{"series": series, "values": values} for series, values in case[kind].items()],
+            "input_series": [{"series": series, "values": values} for series, values in told.items()],
             "alert_rule_test": [{"eval_time": case["at"], "alertname": alert, "exp_alerts": expected}],
         }
         for kind, expected in (("fires", [raised]), ("silent", []))
+        for told in scenarios(case[kind])
     ]
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": tests}))
     promtool("test", "rules", tmp_path / "tests.yaml")
@@ -99,7 +101,7 @@ def test_alerts_and_their_cases_are_about_metrics_that_exist(rules: dict[str, di
     for alert, rule in rules.items():
         assert named(rule["expr"]) <= known().keys(), alert
         for kind in ("fires", "silent"):
-            for series in CASES[alert][kind]:
+            for series in chain.from_iterable(scenarios(CASES[alert][kind])):
                 name, _, labels = series.partition("{")
                 assert set(re.findall(r"(\w+)=", labels)) <= known()[name], series
 
@@ -112,6 +114,11 @@ def test_without_a_gateway_nothing_is_said_of_it() -> None:
         "batchjob-queues",
         "batchjob-workers",
     ]
+
+
+def scenarios(case: dict[str, str] | list[dict[str, str]]) -> list[dict[str, str]]:
+    """Series and their values, one or several times."""
+    return case if isinstance(case, list) else [case]
 
 
 def known() -> dict[str, set[str]]:
