@@ -1,10 +1,14 @@
 """What /metrics says: about queues and schedules from the leader alone, and all of it on the page."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterable
+from math import nan
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
+import pytest
 from prometheus_client import Metric, generate_latest
 
 from batchjob.api.schedule import BatchScheduleStatus
@@ -136,7 +140,16 @@ def test_who_leads_shows_what_is_declared_and_who_does_not_says_nothing_about_qu
     with series().shown():
         assert shown(text_of(Process.OPERATOR)) == declared(Process.OPERATOR, Process.LEADER)
     assert shown(text_of(Process.OPERATOR)) == declared(Process.OPERATOR)
-    assert [sample.value for gauge in OF_THE_LEADER for one in gauge.collect() for sample in one.samples] == [0] * 4
+    now = [sample.value for gauge in OF_THE_LEADER for one in gauge.collect() for sample in one.samples]
+    assert now == pytest.approx([nan, 0, 0, 0], nan_ok=True)
+
+
+def test_a_store_that_nobody_has_asked_is_not_down() -> None:
+    code = (
+        "from batchjob.metrics import REGISTRIES as all; print(all['operator'].get_sample_value('batchjob_store_up'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "nan\n"
 
 
 def test_no_metric_is_declared_twice_and_none_has_a_label_that_grows_with_the_users() -> None:

@@ -53,8 +53,8 @@ class Series(Collector):
             yield
         finally:
             registry.unregister(self)
-            for gauge in metrics.OF_THE_LEADER:
-                gauge.set(0)
+            for gauge, otherwise in metrics.OF_THE_LEADER.items():
+                gauge.set(otherwise)
 
     def collect(self) -> Iterator[Metric]:
         """The series now."""

@@ -5,6 +5,7 @@ What is known of queues the leader tells, what goes on in a pod its worker.
 """
 
 from importlib.metadata import version
+from math import nan
 from typing import Final
 
 from batchjob.metrics.catalogue import (
@@ -143,7 +144,9 @@ API_REQUESTS: Final = counter(
     "code",
 )
 STORE_UP: Final = gauge(
-    _OPERATOR, "batchjob_store_up", "1 where the store answered the leader when it last asked, else 0; 0 of a standby."
+    _OPERATOR,
+    "batchjob_store_up",
+    "1 where the store answered the leader when it last asked, else 0; NaN until it has asked, and of a standby.",
 )
 STORE_MEMORY: Final = gauge(
     _OPERATOR, "batchjob_store_memory_bytes", "Memory that the store uses, of all its servers; 0 of a standby."
@@ -158,7 +161,10 @@ CLOCK_AHEAD: Final = gauge(
     "batchjob_clock_ahead_seconds",
     "How far the operator's clock is ahead of the store's; above 300 nothing expires. 0 of a standby.",
 )
-OF_THE_LEADER: Final = (STORE_UP, STORE_MEMORY, STORE_MEMORY_LIMIT, CLOCK_AHEAD)  # who else would keep them true?
+# What the leader alone keeps true, and what it is otherwise. A store that nobody has asked is not down: no alert's
+# `== 0` is true of NaN.
+OF_THE_LEADER: Final = {STORE_UP: nan, STORE_MEMORY: 0, STORE_MEMORY_LIMIT: 0, CLOCK_AHEAD: 0}
+STORE_UP.set(OF_THE_LEADER[STORE_UP])
 IS_LEADER: Final = gauge(_OPERATOR, "batchjob_is_leader", "1 where this replica reconciles, 0 where it stands by.")
 BUILD_INFO: Final = gauge(
     _CONTROL_PLANE, "batchjob_build_info", "Always 1; the label says which version runs.", "version"
