@@ -414,21 +414,6 @@ def test_redis_lets_in_the_gateway_and_the_pods_that_the_operator_labels_as_work
     assert {"namespaceSelector": {}, "podSelector": worker} in policy["spec"]["ingress"][0]["from"]
 
 
-def test_redis_never_evicts_and_writes_every_change_down() -> None:
-    (config,) = [one for one in of_kind(objects(), "ConfigMap") if "redis.conf" in one["data"]]
-    lines = config["data"]["redis.conf"].splitlines()
-    assert {"maxmemory-policy noeviction", "appendonly yes", "appendfsync everysec"} <= set(lines)
-
-
-def test_a_changed_configuration_restarts_redis() -> None:
-    def checksum(*arguments: str) -> str:
-        (redis,) = of_kind(objects(*arguments), "StatefulSet")
-        found: str = redis["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
-        return found
-
-    assert checksum() != checksum("--set", "redis.maxMemory=200mb")
-
-
 def test_helm_lint_finds_nothing() -> None:
     assert "0 chart(s) failed" in run_helm("lint", "--strict", CHART)
 

@@ -1,0 +1,32 @@
+"""The chart's Redis: what it holds, and how the chart reaches it or one of your own."""
+
+import yaml
+
+from tests.chart.rendering import CHART, objects, of_kind
+
+
+def test_redis_never_evicts_and_writes_every_change_down() -> None:
+    (config,) = [one for one in of_kind(objects(), "ConfigMap") if "redis.conf" in one["data"]]
+    lines = config["data"]["redis.conf"].splitlines()
+    assert {"maxmemory-policy noeviction", "appendonly yes", "appendfsync everysec"} <= set(lines)
+
+
+def test_by_default_three_times_what_redis_holds_fits_its_claim_and_three_quarters_of_its_memory_hold_it() -> None:
+    redis = yaml.safe_load((CHART / "values.yaml").read_text())["redis"]
+    held = bytes_of(redis["maxMemory"])
+    assert 3 * held <= bytes_of(redis["persistence"]["size"])
+    assert held <= 0.75 * bytes_of(redis["resources"]["limits"]["memory"])
+
+
+def bytes_of(amount: str) -> int:
+    """Of an amount as Redis or Kubernetes writes it: 320mb, 512Mi, 1Gi."""
+    return int(amount[:-2]) << {"mb": 20, "Mi": 20, "gb": 30, "Gi": 30}[amount[-2:]]
+
+
+def test_a_changed_configuration_restarts_redis() -> None:
+    def checksum(*arguments: str) -> str:
+        (redis,) = of_kind(objects(*arguments), "StatefulSet")
+        found: str = redis["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        return found
+
+    assert checksum() != checksum("--set", "redis.maxMemory=200mb")
