@@ -211,7 +211,8 @@ def test_the_doctor_looks_at_the_installation(cli: Cli, jobs: Jobs) -> None:
     assert lines["ok   rights"].startswith("you may do all")
     poor = cli("doctor", "--system-namespace", jobs.kubectl.namespace, "--as", "nobody-at-all")
     assert "?    rights: in the namespace" in poor.out
-    assert "you lack list batchjobs (of ls, top)" in poor.out
+    assert "you lack list batchjobs (of ls, get for @latest, " in poor.out
+    assert f"list pods in {jobs.kubectl.namespace} (of ls with a query, " in poor.out
 
 
 ASKED: Final = {

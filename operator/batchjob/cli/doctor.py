@@ -8,7 +8,7 @@ import click
 
 from batchjob.cli.exits import ERROR, OK
 from batchjob.cli.options import Place, placed
-from batchjob.cli.rights import RIGHTS, Right, in_words
+from batchjob.cli.rights import DISPENSABLE, RIGHTS, Right, in_words
 
 GOOD: Final = "ok"
 UNKNOWN: Final = "?"  # it may not be looked at
@@ -25,6 +25,14 @@ class Finding(NamedTuple):
     state: str
     about: str
     said: str
+
+
+class Question(NamedTuple):
+    """What one may do or not: as Right has it, a verb alone."""
+
+    verb: str
+    resource: str
+    within: str
 
 
 @click.command(epilog=in_words("doctor"))
@@ -146,27 +154,39 @@ def judge_lease(found: Sequence[Mapping[str, Any]], now: datetime) -> Finding:
 
 
 async def _rights(cluster: Any, system: str) -> Finding:
-    """What of the rights that commands always need one does not have."""
     from batchjob.kube import SELF_REVIEWS
 
-    lacking: dict[str, list[str]] = {}
-    asked: dict[tuple[str, str, str], bool] = {}
+    allowed: dict[Question, bool] = {}
+    for question, (right, _) in questions().items():
+        body = build_review(right, question.verb, cluster.namespace, system)
+        answer = await cluster.kube.create(SELF_REVIEWS, None, body)
+        allowed[question] = bool((answer.get("status") or {}).get("allowed"))
+    return judge_rights(allowed, cluster.namespace, system)
+
+
+def questions() -> dict[Question, tuple[Right, list[str]]]:
+    """What to ask about rights, once each, and which commands need it, with the condition under which they do. Pure."""
+    found: dict[Question, tuple[Right, list[str]]] = {}
     for command, rights in RIGHTS.items():
         for right in rights:
-            if right.when:
+            if right.when in DISPENSABLE:
                 continue
             for verb in right.verbs:
-                key = (verb, right.resource, right.within)
-                if key not in asked:
-                    body = build_review(right, verb, cluster.namespace, system)
-                    answer = await cluster.kube.create(SELF_REVIEWS, None, body)
-                    asked[key] = bool((answer.get("status") or {}).get("allowed"))
-                if not asked[key]:
-                    lacking.setdefault(f"{verb} {right.resource}", []).append(command)
-    if not lacking:
-        return Finding(GOOD, "rights", f"you may do all in the namespace {cluster.namespace}")
-    told = "; ".join(f"{right} (of {', '.join(commands)})" for right, commands in lacking.items())
-    return Finding(UNKNOWN, "rights", f"in the namespace {cluster.namespace} you lack {told}")
+                _, commands = found.setdefault(Question(verb, right.resource, right.within), (right, []))
+                commands.append(f"{command} {right.when}".rstrip())
+    return found
+
+
+def judge_rights(allowed: Mapping[Question, bool], namespace: str, system: str) -> Finding:
+    """What of the rights that commands need one does not have. Pure."""
+    told = "; ".join(
+        f"{one.verb} {one.resource}{f' in {system}' if one.within == 'system' else ''} (of {', '.join(commands)})"
+        for one, (_, commands) in questions().items()
+        if not allowed[one]
+    )
+    if not told:
+        return Finding(GOOD, "rights", f"you may do all in the namespace {namespace}")
+    return Finding(UNKNOWN, "rights", f"in the namespace {namespace} you lack {told}")
 
 
 def build_review(right: Right, verb: str, namespace: str, system: str) -> dict[str, Any]:

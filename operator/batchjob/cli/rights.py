@@ -3,6 +3,9 @@
 from typing import Final, NamedTuple
 
 GROUP: Final = "batchjob.dev"
+LOOKED_AT: Final = "looked at where allowed"
+SHOWN: Final = "shown where allowed"
+DISPENSABLE: Final = frozenset({LOOKED_AT, SHOWN})  # `when` of what a command does without
 
 
 class Right(NamedTuple):
@@ -38,7 +41,7 @@ RIGHTS: Final[dict[str, tuple[Right, ...]]] = {
         *(right._replace(when="with a query") for right in FORWARD),
     ),
     "get": (jobs("get"), LATEST),
-    "status": (jobs("get"), Right(("list",), "pods", "", when="shown where allowed"), LATEST),
+    "status": (jobs("get"), Right(("list",), "pods", "", when=SHOWN), LATEST),
     "wait": (jobs("get"), LATEST),
     "watch": (jobs("get"), LATEST),
     "submit": (
@@ -63,8 +66,8 @@ RIGHTS: Final[dict[str, tuple[Right, ...]]] = {
     "schedule run": (Right(("get",), "batchschedules"), jobs("create")),
     "top": (jobs("list"),),
     "doctor": (
-        Right(("list",), "pods", "", "system", "looked at where allowed"),
-        Right(("list",), "leases", "coordination.k8s.io", "system", "looked at where allowed"),
+        Right(("list",), "pods", "", "system", LOOKED_AT),
+        Right(("list",), "leases", "coordination.k8s.io", "system", LOOKED_AT),
     ),
 }
 

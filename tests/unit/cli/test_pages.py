@@ -8,7 +8,17 @@ import pytest
 
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.cli.contents import show_errors, show_items
-from batchjob.cli.doctor import BAD, GOOD, UNKNOWN, judge_jobs, judge_lease, judge_pods
+from batchjob.cli.doctor import (
+    BAD,
+    GOOD,
+    UNKNOWN,
+    Question,
+    judge_jobs,
+    judge_lease,
+    judge_pods,
+    judge_rights,
+    questions,
+)
 from batchjob.cli.options import Place
 from batchjob.cli.output import show, show_objects
 from batchjob.cli.progress import build_line
@@ -182,3 +192,18 @@ def test_the_doctor_tells_what_is_wrong_and_what_to_do() -> None:
     assert judge_lease([], NOW).state == BAD
     assert judge_jobs([job("new")]).state == GOOD
     assert "1 cannot go on: run (SecretNotFound)" in judge_jobs([job("new"), job("run", RUNNING)]).said
+
+
+def test_the_doctor_asks_for_rights_that_are_needed_at_times_and_says_when() -> None:
+    all_of_them = dict.fromkeys(questions(), True)
+    assert judge_rights(all_of_them, "team", "sys") == (GOOD, "rights", "you may do all in the namespace team")
+    lacking = {Question("list", "pods", "system"), Question("list", "pods", "namespace")}
+    assert lacking <= all_of_them.keys()
+    found = judge_rights(all_of_them | dict.fromkeys(lacking, False), "team", "sys")
+    assert found.state == UNKNOWN
+    assert found.said == (
+        "in the namespace team you lack list pods in sys (of ls with a query, submit with --items, items without "
+        "--gateway, errors without --gateway, results download without --gateway); list pods (of logs)"
+    )
+    assert Question("list", "leases", "system") not in all_of_them, "it is looked at where that is allowed"
+    assert "get for @latest" in questions()[Question("list", "batchjobs", "namespace")][1]
