@@ -1,8 +1,9 @@
 """The chart's Redis: what it holds, and how the chart reaches it or one of your own."""
 
+import pytest
 import yaml
 
-from tests.chart.rendering import CHART, objects, of_kind
+from tests.chart.rendering import CHART, HelmError, objects, of_kind, render
 
 
 def test_redis_never_evicts_and_writes_every_change_down() -> None:
@@ -30,3 +31,11 @@ def test_a_changed_configuration_restarts_redis() -> None:
         return found
 
     assert checksum() != checksum("--set", "redis.maxMemory=200mb")
+
+
+@pytest.mark.parametrize("user", ["redis.auth", "gateway.redis"])
+def test_another_key_is_one_of_a_secret_of_your_own(user: str) -> None:
+    with pytest.raises(HelmError) as error:
+        render("--set", f"{user}.key=secret")
+    assert f"at '/{user.replace('.', '/')}/key': value must be 'password'" in str(error.value)
+    assert "key: secret" in render("--set", f"{user}.key=secret,{user}.existingSecret=mine")
