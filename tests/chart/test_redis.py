@@ -39,3 +39,17 @@ def test_another_key_is_one_of_a_secret_of_your_own(user: str) -> None:
         render("--set", f"{user}.key=secret")
     assert f"at '/{user.replace('.', '/')}/key': value must be 'password'" in str(error.value)
     assert "key: secret" in render("--set", f"{user}.key=secret,{user}.existingSecret=mine")
+
+
+EXTERNAL = "redis.mode=external,redis.url=redis://elsewhere:6379"
+
+
+def test_in_a_redis_of_your_own_the_gateways_user_and_its_password_come_together() -> None:
+    username, secret = "gateway.redis.username=me", "gateway.redis.existingSecret=mine"
+    for alone, words in ((username, "existingSecret': minLength"), (secret, "existingSecret': maxLength")):
+        with pytest.raises(HelmError) as error:
+            render("--set", f"{EXTERNAL},{alone}")
+        assert f"at '/gateway/redis/{words}" in str(error.value)
+        assert render("--set", alone), "in the chart's own the other one is made"
+    assert render("--set", f"{EXTERNAL},{username},{secret}")
+    assert render("--set", EXTERNAL)
