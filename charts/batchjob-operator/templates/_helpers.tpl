@@ -94,6 +94,13 @@ affinity: {{- toYaml . | nindent 2 }}
 {{ .Values.gateway.serviceAccount.name | default (printf "%s-gateway" (include "batchjob.fullname" .)) }}
 {{- end }}
 
+{{/* Namespace of what is made by those whose token names none: one whose BatchJobs are run. */}}
+{{- define "batchjob.defaultNamespace" -}}
+{{- $wanted := .Values.gateway.defaultNamespace -}}
+{{- $watched := .Values.watchNamespaces | default (list $wanted) -}}
+{{- has $wanted $watched | ternary $wanted (first $watched) -}}
+{{- end }}
+
 {{- define "batchjob.redisUrl" -}}
 {{- if eq .Values.redis.mode "embedded" -}}
 redis://{{ include "batchjob.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6379/0
