@@ -99,17 +99,21 @@ class _Exchange:
         await self._send(message)
 
     def _tell(self) -> None:
+        if is_quiet(self._scope):
+            return
         seconds = time.monotonic() - self._began
         route = _route(self._scope)
         GATEWAY_REQUESTS.labels(route, str(self._code)).observe(seconds)
-        if not is_quiet(self._scope):
-            method = self._scope.get("method", "WEBSOCKET")
-            user = self._scope.get("state", {}).get("caller")
-            logger.info("request", method=method, route=route, code=self._code, seconds=round(seconds, 4), user=user)
+        method = self._scope.get("method", "WEBSOCKET")
+        user = self._scope.get("state", {}).get("caller")
+        logger.info("request", method=method, route=route, code=self._code, seconds=round(seconds, 4), user=user)
 
 
 def is_quiet(scope: MutableMapping[str, Any]) -> bool:
-    """Whether it is asked every few seconds: of that is no line in the log each, and no span."""
+    """Whether it is asked every few seconds: of that is no line in the log each, no span, and no time in the metrics.
+
+    Among the few requests of people, probes and scrapes would hide that those fail.
+    """
     return scope.get("path") in _QUIET
 
 

@@ -176,7 +176,8 @@ GATEWAY_REQUESTS: Final = histogram(
     _GATEWAY,
     (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     "batchjob_gateway_requests_seconds",
-    "Time of requests to the HTTP API until the answer has been sent, by route (never a path) and status code.",
+    "Time of requests to the HTTP API until the answer has been sent, by route (never a path) and status code; probes "
+    "and scrapes are left out.",
     "route",
     "code",
 )

@@ -168,3 +168,12 @@ async def test_metrics_name_routes_and_never_paths(client: httpx2.AsyncClient) -
     assert 'batchjob_gateway_requests_seconds_count{code="500",route="/raise/{number}"}' in text
     assert 'route="none"' in text
     assert number not in text
+
+
+async def test_probes_and_scrapes_are_not_among_the_requests_that_metrics_tell_of(client: httpx2.AsyncClient) -> None:
+    for path in ("/healthz", "/readyz", "/metrics", "/nowhere"):
+        await client.get(path)
+    text = (await client.get("/metrics")).text
+    assert 'batchjob_gateway_requests_seconds_count{code="404",route="none"}' in text
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert f'route="{path}"' not in text
