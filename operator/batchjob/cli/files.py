@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from batchjob.api.base import API_VERSION
+from batchjob.api.base import GROUP
 from batchjob.api.kinds import KINDS
 from batchjob.cli.exits import Refused
 from batchjob.local.documents import read_documents
@@ -35,10 +36,20 @@ class Document(NamedTuple):
     @property
     def is_ours(self) -> bool:
         """Whether it is of a kind of BatchJob's."""
-        return self.kind in OURS and str(self.body.get("apiVersion", "")).partition("/")[0] == _GROUP
+        return self.kind in OURS and self._is_of_our_group
 
+    @property
+    def wrong_kind(self) -> str:
+        """What is wrong with a kind that our group does not have; empty: it has it, or the group is another's."""
+        if self.kind in OURS or not self._is_of_our_group:
+            return ""
+        near = get_close_matches(self.kind, OURS, n=1)
+        hint = f"did you mean {near[0]}? There are" if near else "write one of"
+        return f"kind: {GROUP} has no kind {self.kind!r}: {hint} {', '.join(OURS)}"
 
-_GROUP: Final = API_VERSION.partition("/")[0]
+    @property
+    def _is_of_our_group(self) -> bool:
+        return str(self.body.get("apiVersion", "")).partition("/")[0] == GROUP
 
 
 def read(files: Sequence[Path]) -> list[Document]:

@@ -18,8 +18,8 @@ _WIDTH: Final = 100
 def lint(files: tuple[Path, ...], *, form: str) -> int:
     """Check manifests without a cluster: fields, types, bounds, and the rules that the API server holds them to.
 
-    It says what the API server would say, and 1 is the exit code where there is anything. Documents of other kinds are
-    left alone. - is standard input.
+    It says what the API server would say, and 1 is the exit code where there is anything. Documents of other API
+    groups are left alone. - is standard input.
     """
     import json
 
@@ -27,12 +27,12 @@ def lint(files: tuple[Path, ...], *, form: str) -> int:
     from batchjob.cli.output import clean, note, say
     from batchjob.local.rules import faults
 
-    documents = [one for one in read(files) if one.is_ours]
+    documents = [one for one in read(files) if one.is_ours or one.wrong_kind]
     if not documents:
         raise Refused(f"{', '.join(map(str, files))}: there is no document of batchjob.dev/v1alpha1")
     number = 0
     for one in documents:
-        for fault in faults(_with_name(one.body), one.kind):
+        for fault in [one.wrong_kind] if one.wrong_kind else faults(_with_name(one.body), one.kind):
             number += 1
             if form == "jsonl":
                 say(json.dumps({"file": str(one.file), "kind": one.kind, "name": one.name, "fault": fault}))

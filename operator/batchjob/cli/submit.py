@@ -6,9 +6,9 @@ They go to Kubernetes, but for one with `--items`: those are more than an object
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -16,6 +16,9 @@ from batchjob.cli.exits import ERROR, OK, Refused
 from batchjob.cli.following import timeout
 from batchjob.cli.options import GatewayPlace, Place, output, placed, through_gateway
 from batchjob.cli.rights import in_words
+
+if TYPE_CHECKING:
+    from batchjob.cli.files import Document
 
 F = TypeVar("F", bound=Callable[..., Any])
 STDIN: Final = Path("-")
@@ -83,9 +86,7 @@ def submit(
     from batchjob.cli.output import note
 
     documents = read(files)
-    jobs = [one for one in documents if one.is_ours and one.kind == "BatchJob"]
-    if not jobs:
-        raise Refused(f"{', '.join(map(str, files))}: there is no document with kind: BatchJob of batchjob.dev")
+    jobs = _jobs(documents, files)
     if len(jobs) > 1 and (new_name or wait.waits or many.file):
         raise click.UsageError(f"--name, --wait and --items are for one BatchJob, and there are {len(jobs)}")
     if many.file and dry_run:
@@ -103,6 +104,15 @@ def submit(
     if many.file:
         return work(place, _send(place, many.file, many.gateway, bodies[0], form, wait))
     return work(place, _submit(place, bodies, form, dry_run=dry_run, wait=wait))
+
+
+def _jobs(documents: "Sequence[Document]", files: Sequence[Path]) -> "list[Document]":
+    if wrong := [f"{one.file}: {one.name}: {one.wrong_kind}" for one in documents if one.wrong_kind]:
+        raise Refused("; ".join(wrong))
+    jobs = [one for one in documents if one.is_ours and one.kind == "BatchJob"]
+    if not jobs:
+        raise Refused(f"{', '.join(map(str, files))}: there is no document with kind: BatchJob of batchjob.dev")
+    return jobs
 
 
 def _named(body: dict[str, Any], name: str | None) -> dict[str, Any]:

@@ -132,6 +132,28 @@ def test_lint_says_of_each_kind_what_is_wrong(said: Output, tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("BatchJbo", "has no kind 'BatchJbo': did you mean BatchJob? There are BatchJob, BatchQueue, BatchSchedule"),
+        ("Job", "has no kind 'Job': write one of BatchJob, BatchQueue, BatchSchedule"),
+        ("", "has no kind '': write one of BatchJob, BatchQueue, BatchSchedule"),
+    ],
+)
+def test_a_kind_that_our_group_does_not_have_is_an_error(
+    said: Output, tmp_path: Path, kind: str, sentence: str
+) -> None:
+    path = tmp_path / "wrong.yaml"
+    good = (REPOSITORY / "examples" / "custom-noop.yaml").read_text()
+    path.write_text(
+        f"{good}\n---\napiVersion: batchjob.dev/v1alpha1\nkind: {kind or repr('')}\nmetadata: {{name: x}}\n"
+    )
+    assert batchjob(["lint", str(path)]) == 1
+    assert f"wrong.yaml: {kind} x: kind: batchjob.dev {sentence}" in said()[0]
+    assert batchjob(["submit", "-f", str(path)]) == 1
+    assert f"wrong.yaml: x: kind: batchjob.dev {sentence}" in said()[1]
+
+
 def test_lint_reads_standard_input_and_made_up_names(monkeypatch: pytest.MonkeyPatch, said: Output) -> None:
     text = (REPOSITORY / "examples" / "custom-noop.yaml").read_text()
     monkeypatch.setattr("sys.stdin", io.StringIO(re.sub(r"^  name: ", "  generateName: ", text, flags=re.MULTILINE)))
