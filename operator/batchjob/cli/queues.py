@@ -19,7 +19,10 @@ def queue() -> None:
 @output()
 @placed
 def list_queues(place: Place, *, form: str) -> None:
-    """List all queues: how many BatchJobs wait and run in each, and whether it is paused."""
+    """List all queues: how many BatchJobs wait and run in each, and whether it is paused.
+
+    Those of the types are there without an object; numbers are there only where a BatchQueue of that name exists.
+    """
     from batchjob.cli.cluster import work
 
     return work(place, _list(place, form))
@@ -55,7 +58,8 @@ def with_built_in(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     named = {item["metadata"]["name"]: item for item in found}
     for kind in JobType:
-        plain = {"apiVersion": API_VERSION, "kind": QUEUE_KIND, "metadata": {"name": str(kind)}}
+        metadata, spec = {"name": str(kind)}, {"paused": False}
+        plain = {"apiVersion": API_VERSION, "kind": QUEUE_KIND, "metadata": metadata, "spec": spec}
         named.setdefault(str(kind), plain)
     return [named[name] for name in sorted(named)]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchjob.api.v1alpha1 import BatchJob
+from batchjob.api.v1alpha1 import BatchJob, JobType
 from batchjob.cli.contents import show_errors, show_items
 from batchjob.cli.doctor import (
     BAD,
@@ -22,6 +22,7 @@ from batchjob.cli.doctor import (
 from batchjob.cli.options import Place
 from batchjob.cli.output import show, show_objects
 from batchjob.cli.progress import build_line
+from batchjob.cli.queues import with_built_in
 from batchjob.cli.searching import show_found, within
 from batchjob.cli.status_page import build_page
 from batchjob.cli.top import build_rows
@@ -142,6 +143,17 @@ def test_what_runs_now(check: Any) -> None:
 def test_progress_is_a_line() -> None:
     line = build_line(BatchJob.parse(job("run", RUNNING)))
     assert line == "run: Running, 7/20, 35%, 1 failed, 0.50/s, for 30m, SecretNotFound"
+
+
+def test_a_queue_without_an_object_is_not_paused_and_shows_no_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    mine = {"metadata": {"name": "mine"}, "spec": {"paused": True}, "status": {"waiting": 3}}
+    show(with_built_in([mine]), "table", "BatchQueue", NOW)
+    head, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    shown = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    assert {name: (row["PAUSED"], row["WAITING"]) for name, row in shown.items()} == {
+        "mine": ("true", "3"),
+        **{str(kind): ("false", "<none>") for kind in JobType},
+    }
 
 
 def test_what_a_search_found(check: Any) -> None:
