@@ -7,7 +7,8 @@ anything, and at once.
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -108,6 +109,7 @@ class World:
     audited: list[AuditEntry] = field(default_factory=list)
     changes: list[tuple[str, ...]] = field(default_factory=list)
     listed: list[tuple[str, str | None]] = field(default_factory=list)
+    kept: list[dict[str, Any]] = field(default_factory=list)  # of what was listed last
     watched: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)  # by pod
@@ -136,11 +138,22 @@ class World:
             raise NotFound(name)
         return self.jobs[namespace, name]
 
-    async def list(self, resource: Resource, namespace: str | None = None, **_: Any) -> Listing:
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str | None = None,
+        fields: str | None = None,
+        shorten: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> Listing:
+        del labels, fields
         self._answers()
         self.listed.append((resource.plural, namespace))
         kinds = {BATCH_QUEUES: self.queues, BATCH_SCHEDULES: self.schedules, PODS: self.pods, CORE_EVENTS: self.events}
-        return Listing([one for one in kinds[resource] if namespace in {None, one["metadata"].get("namespace")}], "1")
+        found = [one for one in kinds[resource] if namespace in {None, one["metadata"].get("namespace")}]
+        self.kept = [shorten(deepcopy(one)) for one in found]
+        return Listing(self.kept, "1")
 
     async def patch(
         self, resource: Resource, namespace: str | None, name: str, change: Mapping[str, Any]

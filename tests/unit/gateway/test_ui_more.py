@@ -139,6 +139,19 @@ async def test_where_namespaces_are_watched_these_alone_are_listed(world: World)
         assert {space for _, space in world.listed} == {"billing", "team-search"}, "all at once would be a 403"
 
 
+async def test_of_what_is_listed_no_more_is_kept_than_is_shown(client: httpx2.AsyncClient, world: World) -> None:
+    sign(client, "admin")
+    for body in (*world.schedules, *world.pods):
+        body["metadata"]["managedFields"] = [{"manager": "x" * 1000}]
+    for pod in world.pods:
+        pod["spec"]["containers"] = [{"env": ["x" * 1000]}]
+    world.schedules[0]["spec"]["jobTemplate"]["spec"]["source"] = {"items": [{"id": "x" * 1000}]}
+    for path in ("schedules", "workers"):
+        assert (await client.get(f"{ROOT}/{path}")).status_code == 200
+        assert world.kept
+        assert "x" * 1000 not in json.dumps(world.kept), path
+
+
 async def test_a_schedule_that_cannot_be_read_hides_no_other(client: httpx2.AsyncClient, world: World) -> None:
     sign(client, "admin")
     world.schedules[0]["spec"] = {"schedule": ["of a newer version"]}
