@@ -62,6 +62,8 @@ STORE_ITSELF := $(addprefix tests/store/test_,access.py ending.py events.py exch
 # As many at a time as two cores bear: unit and chart tests compute, those of the store and the operator mostly wait. A
 # file's tests stay together, for they share what it starts.
 AT_ONCE = -n $(1) --dist loadfile
+# What takes the time, where there is something to cut.
+SLOWEST := --durations=8 --durations-min=5
 
 .PHONY: test
 test: check test-unit test-ui test-store test-chart test-cluster test-e2e ## Everything but the benches: the one test command
@@ -73,7 +75,7 @@ test-unit: install ## Pure functions: no socket, no file outside a temporary fol
 .PHONY: test-store
 test-store: install redis-server postgresql ## The store, the worker and the processors against real servers on loopback
 	$(RUN)/pytest $(QUICKSTART)
-	$(RUN)/pytest tests/store --ignore $(QUICKSTART) $(call AT_ONCE,4)
+	$(RUN)/pytest tests/store --ignore $(QUICKSTART) $(call AT_ONCE,4) $(SLOWEST)
 	STORE_SERVER=valkey $(RUN)/pytest $(STORE_ITSELF) $(call AT_ONCE,4)
 
 .PHONY: test-chart
@@ -82,7 +84,7 @@ test-chart: install promtool ## The chart: rendered, compared, validated; its al
 
 .PHONY: test-cluster
 test-cluster: install redis-server ## The operator against a real API server, without pods
-	$(RUN)/pytest tests/cluster $(call AT_ONCE,2)
+	$(RUN)/pytest tests/cluster $(call AT_ONCE,2) $(SLOWEST)
 
 .PHONY: test-ui
 test-ui: install chromium ## The admin UI in a browser: accessibility, keys, freshness
@@ -90,7 +92,7 @@ test-ui: install chromium ## The admin UI in a browser: accessibility, keys, fre
 
 .PHONY: test-e2e
 test-e2e: cluster-up ## Real pods on the cluster
-	$(RUN)/pytest tests/e2e -p no:randomly
+	$(RUN)/pytest tests/e2e -p no:randomly $(SLOWEST)
 
 .PHONY: bench
 bench: install redis-server postgresql chromium ## Benchmarks, reported and never asserted: PART=items|control|exports|submissions|index|live|pages|cli, SCALE=0.01 for a quick try
