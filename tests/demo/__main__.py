@@ -1,8 +1,9 @@
 """Run with `make demo`, remove with `make demo-down`.
 
 The cluster is up and the images are in when this starts. It installs the chart, starts the neighbours (test
-equipment: a chat server, a mail sink, an S3 store), loads 3,708 review sentences and applies three manifests from
-`examples/`. What it prints at the end is read back from where a user would look: kubectl, the bucket, the mailbox.
+equipment: a chat server, a mail sink, an S3 store), opens the admin UI, loads 3,708 review sentences and applies three
+manifests from `examples/`. What it prints at the end is read back from where a user would look: kubectl, the bucket,
+the mailbox.
 """
 
 import csv
@@ -17,6 +18,7 @@ from email import message_from_bytes
 from email.policy import default
 from typing import Any, Final
 
+from tests.demo.admin_ui import close_admin_ui, open_admin_ui
 from tests.demo.screen import LiveTable, Steps, table
 from tests.support.installation import EXAMPLES, RELEASE, SYSTEM, Installation
 from tests.support.kubectl import Kubectl, wait_until
@@ -42,6 +44,9 @@ def main() -> int:
     with steps.step("Start the neighbours (a chat server, a mail sink, an S3 store: test equipment)"):
         demo = installation.install_neighbours(NAMESPACE)
     demo.apply(*_administrator())
+    with steps.step("Open the admin UI"):
+        print(f"    {(pages := open_admin_ui(installation.cluster.within(SYSTEM), f'{RELEASE}-gateway'))}")
+        print(f"    The token to sign in with, for four hours:\n\n{demo('create', 'token', ADMIN, '--duration=4h')}\n")
     with ExitStack() as open_forwards:
         ports = {
             port: open_forwards.enter_context(demo.port_forward("service/neighbours", port)) for port in (8080, 9000)
@@ -52,7 +57,7 @@ def main() -> int:
         with steps.step("kubectl apply three BatchJobs and watch them"):
             _run(demo)
         complete = _show(demo, neighbours, sentences)
-    print(f"\nTime of each step:\n{steps.summary()}\n\n{_next(installation)}")
+    print(f"\nTime of each step:\n{steps.summary()}\n\n{_next(installation, pages)}")
     return 0 if complete else 1
 
 
@@ -151,20 +156,20 @@ def _heading(title: str, body: str) -> None:
     print(f"\n--- {title}\n{textwrap.indent(body.rstrip(), '    ')}")
 
 
-def _next(installation: Installation) -> str:
+def _next(installation: Installation, pages: str) -> str:
     return textwrap.dedent(f"""\
         To try next:
           eval "$(.venv/bin/python -m tests.localcluster env)"     # kubectl and helm, and this cluster
           kubectl -n {NAMESPACE} describe batchjob annotate-reviews
           kubectl -n {NAMESPACE} apply -f examples/custom-noop.yaml && kubectl -n {NAMESPACE} get batchjobs -w
-        The admin UI is then at http://localhost:8080/admin/queues, where a token signs you in:
-          kubectl -n {SYSTEM} port-forward service/{RELEASE}-gateway 8080:80
+        The admin UI stays at {pages}, and another token is to be had by:
           kubectl -n {NAMESPACE} create token {ADMIN}
         The release is {RELEASE} in {SYSTEM} ({installation.kubeconfig}). `make demo-down` removes it all.""")
 
 
 def down() -> int:
     """Remove what the demo installed."""
+    close_admin_ui()
     installation = Installation()
     installation.cluster("delete", "clusterrolebinding", f"{NAMESPACE}-{ADMIN}", "--ignore-not-found")
     installation.cluster("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s", timeout=150)

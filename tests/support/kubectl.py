@@ -36,6 +36,10 @@ class Kubectl:
         """The same cluster, another namespace."""
         return Kubectl(self._binary, self.kubeconfig, namespace)
 
+    def command(self, *arguments: str) -> list[str]:
+        """How kubectl is called with these."""
+        return [*self._command, *arguments]
+
     def __call__(self, *arguments: str | Path, stdin: str | None = None, timeout: float = 120) -> str:
         """Run it and return its standard output; KubectlError with its words where it fails."""
         done = subprocess.run(
