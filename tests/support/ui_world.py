@@ -142,12 +142,9 @@ class World:
         self,
         resource: Resource,
         namespace: str | None = None,
-        *,
-        labels: str | None = None,
-        fields: str | None = None,
         shorten: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        **_: Any,
     ) -> Listing:
-        del labels, fields
         self._answers()
         self.listed.append((resource.plural, namespace))
         kinds = {BATCH_QUEUES: self.queues, BATCH_SCHEDULES: self.schedules, PODS: self.pods, CORE_EVENTS: self.events}

@@ -98,34 +98,7 @@ def build() -> Json:
             "Server-Sent Events, of all that are yours over a WebSocket. Requests are described at /openapi.json.",
         },
         "defaultContentType": "application/json",
-        "channels": {
-            "events": {
-                "address": f"{JOBS}/{{job}}/events",
-                "title": "Server-Sent Events of one BatchJob",
-                "description": "From the first event that is kept, or after the one that the header Last-Event-ID "
-                "names, to the last. Each has `id`, `event` (its type) and `data` (this message, in one line). "
-                "Heartbeats are comments.",
-                "parameters": {"job": {"description": "The BatchJob: <namespace>.<name>."}},
-                "messages": _references(stream),
-            },
-            "ws": {
-                "address": "/ws",
-                "title": "WebSocket of all that is yours",
-                "description": "The token comes in the Authorization header, or in the first message. It is closed "
-                "with: " + "; ".join(f"{close.code}: {close.reason}" for close in CLOSES) + ".",
-                "messages": _references([*socket, "token"]),
-                "bindings": {
-                    "ws": {
-                        "query": {
-                            "type": "object",
-                            "properties": {
-                                name: {"type": "string", "description": said} for name, said in _QUERY.items()
-                            },
-                        }
-                    }
-                },
-            },
-        },
+        "channels": _channels(stream, socket),
         "operations": {
             "tellByEvents": _operation("send", "events", stream),
             "tellByWebSocket": _operation("send", "ws", socket),
@@ -143,6 +116,36 @@ def build() -> Json:
             },
             "schemas": schemas,
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _channels(stream: list[str], socket: list[str]) -> Json:
+    """The ways on which they are told."""
+    return {
+        "events": {
+            "address": f"{JOBS}/{{job}}/events",
+            "title": "Server-Sent Events of one BatchJob",
+            "description": "From the first event that is kept, or after the one that the header Last-Event-ID "
+            "names, to the last. Each has `id`, `event` (its type) and `data` (this message, in one line). "
+            "Heartbeats are comments.",
+            "parameters": {"job": {"description": "The BatchJob: <namespace>.<name>."}},
+            "messages": _references(stream),
+        },
+        "ws": {
+            "address": "/ws",
+            "title": "WebSocket of all that is yours",
+            "description": "The token comes in the Authorization header, or in the first message. It is closed "
+            "with: " + "; ".join(f"{close.code}: {close.reason}" for close in CLOSES) + ".",
+            "messages": _references([*socket, "token"]),
+            "bindings": {
+                "ws": {
+                    "query": {
+                        "type": "object",
+                        "properties": {name: {"type": "string", "description": said} for name, said in _QUERY.items()},
+                    }
+                }
+            },
         },
     }
 
