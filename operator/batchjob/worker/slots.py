@@ -188,6 +188,6 @@ class Slots:
 def _report(item: Item, outcome: Retried | Failed) -> None:
     details = {"item": item.id, "attempt": item.attempt, "error_class": outcome.error_class, "error": outcome.message}
     if isinstance(outcome, Retried):
-        logger.info("an attempt failed", again_in_ms=outcome.delay_ms, **details)
+        logger.info("an attempt failed", counts=outcome.counts, again_in_ms=outcome.delay_ms, **details)
     else:
         logger.warning("an item is given up", **details)
