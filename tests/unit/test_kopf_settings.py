@@ -8,8 +8,9 @@ from unittest.mock import AsyncMock, Mock
 
 import pytest
 from kopf import Body
+from yarl import URL
 
-from batchjob.controller.handlers import build_registry
+from batchjob.controller.handlers import build_pace, build_registry
 from batchjob.controller.supervisor import Supervisor, build_settings
 from batchjob.kube import Access
 
@@ -64,3 +65,15 @@ async def test_a_token_that_was_refused_is_read_again_and_not_handed_out_twice(t
     assert await login() is None
     for one in (first, second):
         await one.aiohttp_session.close()
+
+
+async def test_a_watch_is_not_opened_again_at_once_and_other_calls_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = list[float]()
+    monkeypatch.setattr(f"{build_pace.__module__}.asyncio.sleep", AsyncMock(side_effect=waits.append))
+    [wait] = build_pace(60).on_request_start
+    for query in ("watch=true", "limit=500", "watch=true&resourceVersion=1"):
+        request = Mock(url=URL(f"http://127.0.0.1/apis/batchjob.dev/v1alpha1/batchjobs?{query}"))
+        await wait(Mock(), Mock(), request)
+    first, second = waits
+    assert first <= 0
+    assert 0 < second <= 60
