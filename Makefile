@@ -65,8 +65,15 @@ AT_ONCE = -n $(1) --dist loadfile
 # What takes the time, where there is something to cut.
 SLOWEST := --durations=8 --durations-min=5
 
+# Tests with pods mostly wait for them, one at a time: what needs none goes on beside them, once there is nothing left to
+# build or to install.
 .PHONY: test
-test: check test-unit test-ui test-store test-chart test-cluster test-e2e ## Everything but the benches: the one test command
+test: check test-unit test-ui test-chart redis-server postgresql cluster-up ## Everything but the benches: the one test command
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-without-pods
+
+.PHONY: test-without-pods
+test-without-pods:
+	@MAKEFLAGS= $(MAKE) --no-print-directory test-store test-cluster
 
 .PHONY: test-unit
 test-unit: install ## Pure functions: no socket, no file outside a temporary folder
