@@ -72,7 +72,7 @@ test: check test-unit test-ui test-chart redis-server postgresql cluster-up ## E
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-without-pods
 
 .PHONY: test-without-pods
-test-without-pods:
+test-without-pods: ## The tests with servers and without pods, one tier after the other
 	@MAKEFLAGS= $(MAKE) --no-print-directory test-store test-cluster
 
 .PHONY: test-unit
