@@ -69,10 +69,10 @@ SLOWEST := --durations=8 --durations-min=5
 # build or to install.
 .PHONY: test
 test: check test-unit test-ui test-chart redis-server postgresql cluster-up ## Everything but the benches: the one test command
-	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-without-pods
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-podless
 
-.PHONY: test-without-pods
-test-without-pods: ## The tests with servers and without pods, one tier after the other
+.PHONY: test-podless
+test-podless: ## The tests with servers and without pods, one tier after the other
 	@MAKEFLAGS= $(MAKE) --no-print-directory test-store test-cluster
 
 .PHONY: test-unit
