@@ -169,6 +169,9 @@ async def test_a_run_that_begins_again_counts_what_was_done_before_and_loads_the
     assert lease
     done, sha256 = await lease.before()
     assert ([position for position in range(8) if position in done], sha256) == ([0, 1, 2, 5], "f" * 64)
+    lost_again = await store.snapshot("again")
+    assert lost_again
+    assert (lost_again.counts.retried_after_loss, lost_again.counts.cancelled) == (3, 1), "or a second loss forgets it"
     await lease.put([items(3, 2), items(6, 2)])
     with pytest.raises(StoreError, match="9 items, but 4 arrived in the store, and 4 were done before"):
         await lease.finish(9, None, None)

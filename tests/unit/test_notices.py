@@ -23,7 +23,7 @@ from batchjob.controller.notify.notices import (
     with_notices,
 )
 from batchjob.controller.observed import Trouble
-from batchjob.controller.plan import plan_obstructed
+from batchjob.controller.obstacles import plan_obstructed
 from batchjob.controller.settings import Settings
 from batchjob.core.items import RunState
 from batchjob.core.reasons import Reason

@@ -1,5 +1,6 @@
 """Looking at a BatchJob while the store hangs: the looks must not wait for it one after the other."""
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import AsyncMock
@@ -11,6 +12,7 @@ from batchjob.controller.known import Entry, KnownBatchJobs, build_entry
 from batchjob.controller.manifests import child_name
 from batchjob.controller.observe import SILENCE_PAUSE_SECONDS, UNDONE_SECONDS, Memory, Observer
 from batchjob.controller.queues import Queues
+from batchjob.controller.status import format_time
 from batchjob.controller.take_place import take_place
 from batchjob.core.admission import Claim
 from batchjob.core.items import RunState
@@ -210,3 +212,11 @@ def test_a_glance_asks_nobody_and_knows_the_job_all_the_same() -> None:
     seen = observer.glance(reads({"items": [{"id": "a", "data": {}}]}), Memory())
     assert seen.child
     assert (seen.child.parallelism, seen.snapshot, seen.job.metadata.name) == (3, None, NAME)
+
+
+def test_an_end_that_lies_in_the_future_of_a_clock_that_was_set_back_is_no_reason_to_wait_for_it() -> None:
+    nothing = cast("Any", Nothing())
+    observer = Observer(nothing, nothing, nothing, nothing, KnownBatchJobs(), Queues(lambda _: None), nothing)
+    in_an_hour = format_time(datetime.now(UTC) + timedelta(hours=1))
+    entry = reads({"items": []}, phase="Succeeded", completionTime=in_an_hour)
+    assert 3500 < observer.ended(entry).seconds <= 3600

@@ -3,8 +3,7 @@
 import pytest
 
 from batchjob.api.status import ConditionType
-from batchjob.controller.obstacles import build_trouble
-from batchjob.controller.plan import plan_obstructed
+from batchjob.controller.obstacles import build_trouble, plan_obstructed
 from batchjob.controller.reconciler import OBSTACLES
 from batchjob.errors import Forbidden, Invalid, NameTaken, StoreDamaged, StoreFull, WebhookUnavailable
 from tests.support.plan_world import SETTINGS, World, condition

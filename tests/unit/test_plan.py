@@ -10,7 +10,8 @@ from batchjob.api.status import BatchJobStatus, ConditionType, Counts, Phase
 from batchjob.controller import actions as do
 from batchjob.controller.ending import plan_ended
 from batchjob.controller.observed import Ended, Parent, Trouble
-from batchjob.controller.plan import make_plan, plan_obstructed
+from batchjob.controller.obstacles import plan_obstructed
+from batchjob.controller.plan import make_plan
 from batchjob.core.items import RunRules, RunState
 from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import LastError

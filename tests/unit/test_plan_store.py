@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
+from batchjob.api.queue import BatchQueueSpec
 from batchjob.api.status import ConditionType, Phase
 from batchjob.controller import actions as do
-from batchjob.controller.observed import Trouble
-from batchjob.controller.plan import make_plan, plan_obstructed
+from batchjob.controller.observed import RATE_WINDOW_SECONDS, Trouble
+from batchjob.controller.obstacles import plan_obstructed
+from batchjob.controller.plan import make_plan
+from batchjob.core.deadline import active_seconds
 from batchjob.core.items import Before, RunRules, RunState
 from batchjob.core.reasons import Reason
 from tests.support.plan_world import SETTINGS, World, condition, kinds, snapshot, started
@@ -139,6 +142,47 @@ def test_a_token_that_came_while_a_lost_run_was_suspended_or_obstructed_is_not_u
     world.status = plan_obstructed(world.observe(), Trouble(Reason.STORE_FULL, "full"), SETTINGS.pace).status
     world.edit(suspend=False)
     assert do.CreateJob in kinds(world.look())
+
+
+def test_one_that_stood_in_line_again_and_meets_an_obstacle_uses_up_no_time_of_its_deadline() -> None:
+    world = started(activeDeadlineSeconds=3600)
+    world.pass_time(60)
+    world.edit(suspend=True)
+    world.settle()
+    world.jobs.clear()
+    world.queue = BatchQueueSpec(paused=True)
+    world.edit(suspend=False)
+    world.settle()
+    assert world.status
+    assert (world.status.phase, world.status.active_seconds) == (Phase.QUEUED, 60)
+    world.queue = BatchQueueSpec()
+    world.pass_time(1)
+    world.status = plan_obstructed(world.observe(), Trouble(Reason.REFUSED, "no quota"), SETTINGS.pace).status
+    assert world.status
+    assert (world.status.phase, world.status.active_seconds) == (Phase.SUSPENDED, 60)
+    world.pass_time(7200)
+    world.settle()
+    assert (world.status.phase, world.status.active_seconds) == (Phase.RUNNING, 60)
+    world.pass_time(10)
+    assert active_seconds(world.status, world.now) == 70
+
+
+def test_what_does_not_move_any_more_is_looked_at_until_its_rate_says_so_and_then_no_more() -> None:
+    world = started()
+    [(name, child)] = world.jobs.items()
+    world.jobs[name] = replace(child, ready=1, active=1)
+    world.work(succeeded=3)
+    world.rate = 5.0
+    world.pass_time(60)
+    assert world.look().again_seconds == RATE_WINDOW_SECONDS
+    assert world.status
+    assert world.status.rate == "5.0/s"
+    world.rate = 0.0
+    world.pass_time(RATE_WINDOW_SECONDS)
+    assert world.look().again_seconds == SETTINGS.pace.max_seconds - RATE_WINDOW_SECONDS
+    world.pass_time(SETTINGS.pace.max_seconds - RATE_WINDOW_SECONDS)
+    assert world.look().again_seconds is None
+    assert world.status.rate == "0.00/s"
 
 
 def test_a_run_that_is_lost_again_while_it_loads_still_knows_what_is_certain() -> None:

@@ -41,7 +41,7 @@ class Stage:
         known = Mock(spec=KnownBatchJobs)
         known.gone.return_value = ()
         known.get.return_value = entry
-        observer = AsyncMock()
+        observer = AsyncMock(ended=Mock(return_value=Mock(child=None)))
         observer.observe.side_effect = lambda *_: self.world.observe()
         carry_out = AsyncMock(side_effect=self._carry_out)
         self.entry, self.observer, self.queues = entry, observer, Queues(lambda _: None)
@@ -273,6 +273,22 @@ async def test_one_that_waited_and_cannot_be_read_any_more_leaves_the_line() -> 
     await stage.look()
     assert stage.queues.line("custom").waiting == 0
     assert condition(stage.world.status, ConditionType.STALLED)[:2] == ("True", "InvalidSpec")
+
+
+async def test_one_that_runs_and_cannot_be_read_any_more_keeps_its_place_until_its_pods_are_gone() -> None:
+    stage = Stage()
+    stage.queues.restore("custom", Claim(5, "2026-01-01T00:00:00Z", UID, "namespace team", 3))
+    stage.entry.body = {"metadata": {"generation": 3}, "status": {}}
+    with pytest.raises(ValidationError) as found:
+        BatchJob.parse({"metadata": {}, "spec": {"type": "of a newer version"}})
+    stage.observer.observe.side_effect = found.value
+    stage.observer.ended.return_value.child = Mock(parallelism=3, ended=False, kueue=None, suspended=False)
+    await stage.look()
+    line = stage.queues.line("custom")
+    assert (line.active, line.workers) == (1, 3)
+    stage.observer.ended.return_value.child = None
+    await stage.look()
+    assert (line.active, line.workers) == (0, 0)
 
 
 @pytest.mark.parametrize(

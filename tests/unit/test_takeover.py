@@ -102,3 +102,24 @@ def test_who_waited_under_another_leader_is_in_line_before_anybody_is_looked_at(
     place = queues.place("nightly", "u0", first_to_ask)
     assert place
     assert (place.workers, place.position, queues.line("nightly").place("u2")) == (0, 2, (2, None, "", 0))
+
+
+def test_what_runs_and_only_a_newer_version_can_read_is_counted_all_the_same() -> None:
+    known, queues = KnownBatchJobs(), Queues(lambda _: None)
+    metadata = {"name": "nightly", "uid": "q", "generation": 1, "resourceVersion": "1"}
+    queues.seen({"metadata": metadata, "spec": {"maxActiveJobs": 1}}, False)
+    known.seen({
+        "metadata": {
+            "namespace": "team",
+            "name": NAME,
+            "uid": UID,
+            "resourceVersion": "1",
+            "generation": 1,
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"type": "of a newer version", "queueName": "nightly", "parallelism": 3},
+        "status": {"phase": "Running", "observedGeneration": 1},
+    })  # fmt: skip
+    restore(queues, known, cast("Any", OneJob()))
+    line = queues.line("nightly")
+    assert (line.active, line.workers) == (1, 3)

@@ -27,7 +27,15 @@ from batchjob.controller.children import (
 from batchjob.controller.informer import Informer
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.manifests import UID_LABEL
-from batchjob.controller.observed import POD_CHECK_SECONDS, ChildJob, Ended, Observed, Parent, Trouble
+from batchjob.controller.observed import (
+    POD_CHECK_SECONDS,
+    RATE_WINDOW_SECONDS,
+    ChildJob,
+    Ended,
+    Observed,
+    Parent,
+    Trouble,
+)
 from batchjob.controller.parents import build_parent
 from batchjob.controller.plan import POD_FAILURE_POLICY
 from batchjob.controller.queues import Queues
@@ -44,7 +52,6 @@ from batchjob.errors import Forbidden, StoreDamaged, StoreNotReady, StoreUnavail
 from batchjob.kube import CORE_EVENTS, NAMESPACES, PODS, Kube
 from batchjob.store import Store
 
-RATE_WINDOW_SECONDS: Final = 20.0  # long enough to be steady, short enough to be "lately"
 CHECKPOINT_SECONDS: Final = 5.0
 UNDONE_SECONDS: Final = 10.0  # who changes our Job back each time gets no answer at once: nobody wins such a race
 # A store that hangs costs each call its time limit: while it is silent, one look in so many seconds asks it.
@@ -186,7 +193,8 @@ class Observer:
         return Ended(
             name=entry.name,
             uid=entry.uid,
-            seconds=seconds_since(entry.completion_time, now) or 0.0,
+            # Of a clock that was set back since, the end is in the future: that is no reason to wait for it.
+            seconds=abs(seconds_since(entry.completion_time, now) or 0.0),
             has_user=entry.uid in self._users.present,
             dismissed=entry.uid in self._users.dismissed,
             child=self._child(entry, now),

@@ -25,6 +25,7 @@ EPOCH: Final = f"{GROUP}/epoch"  # of the store
 FRUITLESS_BEFORE: Final = f"{GROUP}/fruitless-before"  # Jobs in a row before it that finished none
 
 MAX_FRUITLESS_JOBS: Final = 3
+RATE_WINDOW_SECONDS: Final = 20.0  # of items a second: long enough to be steady, short enough to be "lately"
 POD_CHECK_SECONDS: Final = 10.0  # a pod that takes longer to start is looked at
 
 

@@ -47,11 +47,11 @@ from batchjob.controller.begin import (
 from batchjob.controller.ending import delete_job, judge, plan_edited, plan_end
 from batchjob.controller.lost import known_epochs, may_not_repeat, plan_rebuild, say_store_is_silent
 from batchjob.controller.manifests import History, Slots, build_job
-from batchjob.controller.observed import MAX_FRUITLESS_JOBS, ChildJob, Observed, Trouble
+from batchjob.controller.observed import MAX_FRUITLESS_JOBS, RATE_WINDOW_SECONDS, ChildJob, Observed, Trouble
+from batchjob.controller.obstacles import plan_obstructed
 from batchjob.controller.policies import held_before, hold, in_time, plan_overdue, plan_trip
 from batchjob.controller.queueing import build_claim
 from batchjob.controller.status import (
-    Pace,
     Verdict,
     build_status,
     format_time,
@@ -68,7 +68,6 @@ from batchjob.core.slots import IDLE_SECONDS, idle_seconds
 from batchjob.core.snapshot import Snapshot
 
 SILENCE_SECONDS: Final = 30.0  # a restart of the store is over by then; longer is worth saying
-STARTED: Final = frozenset({Phase.RUNNING, Phase.FINALIZING, Phase.SUSPENDED})
 CUT_SHORT: Final = frozenset({Reason.DEADLINE_EXCEEDED, Reason.FAILURE_THRESHOLD})  # pods go at once
 POD_FAILURE_POLICY: Final = "PodFailurePolicy"  # Kubernetes' reason; our only rule that fails a Job is exit 64
 
@@ -164,8 +163,10 @@ def _keep(seen: Observed, snapshot: Snapshot, actions: list[Action], settings: P
     plan = Plan(tuple(actions))
     if is_worth_writing(old, status, seen.since_write_seconds, settings.pace):
         plan = told(seen, replace(plan, status=status))
-    elif old and status.counts != old.counts:
+    elif old and (status.counts, status.rate) != (old.counts, old.rate):
         again.append(settings.pace.next_seconds(seen.since_write_seconds))
+    if seen.rate:  # nothing tells that nothing moves any more
+        again.append(RATE_WINDOW_SECONDS)
     if seen.child and seen.child.is_starting:
         again.append(seen.child.next_check_seconds)
     if seen.child and (idle := _idle_seconds(seen.child, snapshot)):
@@ -285,14 +286,3 @@ def _keep_suspended(seen: Observed, child: ChildJob) -> Plan:
     """A pause needs no store: the pods go, and what they held comes back when their leases are over."""
     actions = delete_job(child) if child.kueue else tuple(_slots(child, child.parallelism, suspend=True))
     return replace(plan_wait(seen, suspended(), back_off=True), actions=actions)
-
-
-def plan_obstructed(seen: Observed, trouble: Trouble, pace: Pace) -> Plan:
-    """Something that is not ours to change is in the way: say what, and try again."""
-    old = seen.job.status
-    if is_terminal(old):
-        return Plan(back_off=True)
-    phase = old.phase if old and old.phase in STARTED else Phase.PENDING
-    status = build_status(seen, stalled(phase, trouble))
-    plan = Plan(status=status) if is_worth_writing(old, status, seen.since_write_seconds, pace) else Plan()
-    return replace(told(seen, plan, notices=False), back_off=True)

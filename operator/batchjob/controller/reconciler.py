@@ -23,8 +23,8 @@ from batchjob.controller.informer import ObjectKey
 from batchjob.controller.known import Entry, KnownBatchJobs
 from batchjob.controller.observe import Memory, Observer
 from batchjob.controller.observed import Observed
-from batchjob.controller.obstacles import COMMON, Obstacles, build_trouble, say_unreadable
-from batchjob.controller.plan import make_plan, plan_obstructed
+from batchjob.controller.obstacles import COMMON, Obstacles, build_trouble, plan_obstructed, say_unreadable
+from batchjob.controller.plan import make_plan
 from batchjob.controller.queueing import held_slots
 from batchjob.controller.queues import Queues
 from batchjob.controller.status import build_invalid_status
@@ -153,8 +153,8 @@ class Reconciler:
         try:
             seen = await self._observe(entry)
         except ValidationError as error:
-            if entry.phase == Phase.QUEUED:  # an earlier leader could read it: here it keeps nobody waiting
-                self._queues.forget(entry.uid)
+            if not held_slots(self._observer.ended(entry).child):  # an earlier leader could read it
+                self._queues.forget(entry.uid)  # here it keeps nobody waiting
             return _invalid(entry.body, error)
         return self._memory(entry).patient(make_plan(seen, self._settings))
 

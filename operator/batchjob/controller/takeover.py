@@ -51,8 +51,8 @@ def _restore(queues: Queues, queue: BatchQueueSpec, entry: Entry, workers: int) 
     if entry.body is not None:  # else it has ended, and only has what it has until its pods have left
         try:
             spec = entry.parse().spec
-        except ValidationError:
-            return  # of a newer version: it is looked at, and says so
-        priority, workers = effective(spec, queue.defaults).priority, workers or spec.parallelism
+            priority, workers = effective(spec, queue.defaults).priority, workers or spec.parallelism
+        except ValidationError:  # of a newer version: it is looked at, and says so; its pods are there all the same
+            pass
     owner = owner_of(entry.owner, entry.namespace)
     queues.restore(entry.queue, Claim(priority, entry.created, entry.uid, owner, workers))

@@ -59,7 +59,7 @@ def _snapshot(reply: list[Any]) -> Snapshot:
         state=RunState(facts["state"]),
         paused=facts.get("paused") == "1",
         total=total,
-        counts=Counts(total=total or 0, **_numbers(counters)),
+        counts=Counts(total=total or 0, **_numbers(counters) | ({} if "total" in facts else _known_before(facts))),
         usage=_numbers(usage),
         failed_positions=[int(position) for position in failed],
         last_errors=[LastError(*_error.decode(entry)) for entry in errors],
@@ -81,6 +81,12 @@ def _snapshot(reply: list[Any]) -> Snapshot:
         reached=int(facts.get("reached", 0)),
         version=int(facts["version"]),
     )
+
+
+def _known_before(facts: dict[str, str]) -> dict[str, int]:
+    """What load_finish.lua will count of a run that is made again: whoever looks before must not forget it."""
+    repeats, cancelled = int(facts.get("repeats", 0)), int(facts.get("done_cancelled", 0))
+    return {"retried_after_loss": repeats, "cancelled": cancelled} if repeats or cancelled else {}
 
 
 def read_dead_letter(position: int, packed: bytes) -> DeadLetter:
