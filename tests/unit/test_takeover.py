@@ -34,6 +34,25 @@ class NoJobs:
         return []
 
 
+def nightly_queue(spec: dict[str, Any]) -> dict[str, Any]:
+    """The BatchQueue."""
+    metadata = {"name": "nightly", "uid": "q", "generation": 1, "resourceVersion": "1"}
+    return {"metadata": metadata, "spec": spec}
+
+
+def batch_job(spec: dict[str, Any], status: dict[str, Any], name: str = NAME, uid: str = UID) -> dict[str, Any]:
+    """A BatchJob of that queue."""
+    metadata = {
+        "namespace": "team",
+        "name": name,
+        "uid": uid,
+        "resourceVersion": "1",
+        "generation": 1,
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    return {"metadata": metadata, "spec": {"queueName": "nightly"} | spec, "status": status}
+
+
 @pytest.mark.parametrize(
     ("phase", "job", "queue", "held"),
     [
@@ -53,27 +72,10 @@ def test_a_new_leader_counts_whoever_had_its_turn(
 ) -> None:
     known, queues = KnownBatchJobs(), Queues(lambda _: None)
     if queue is not None:
-        metadata = {"name": "nightly", "uid": "q", "generation": 1, "resourceVersion": "1"}
-        queues.seen({"metadata": metadata, "spec": queue}, False)
+        queues.seen(nightly_queue(queue), False)
     source = {"items": [{"id": "a", "data": {}}]}
-    known.seen({
-        "metadata": {
-            "namespace": "team",
-            "name": NAME,
-            "uid": UID,
-            "resourceVersion": "1",
-            "generation": 1,
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-        },
-        "spec": {
-            "type": "custom",
-            "custom": {"processor": "noop"},
-            "source": source,
-            "queueName": "nightly",
-            "parallelism": 5,
-        },
-        "status": {"phase": phase, "observedGeneration": 1},
-    })  # fmt: skip
+    spec = {"type": "custom", "custom": {"processor": "noop"}, "source": source, "parallelism": 5}
+    known.seen(batch_job(spec, {"phase": phase, "observedGeneration": 1}))
     restore(queues, known, cast("Any", OneJob(**job)))
     line = queues.line("nightly")
     assert (line.active, line.workers) == held
@@ -81,21 +83,11 @@ def test_a_new_leader_counts_whoever_had_its_turn(
 
 def test_who_waited_under_another_leader_is_in_line_before_anybody_is_looked_at() -> None:
     known, queues = KnownBatchJobs(), Queues(lambda _: None)
-    metadata = {"name": "nightly", "uid": "q", "generation": 1, "resourceVersion": "1"}
-    queues.seen({"metadata": metadata, "spec": {"maxActiveJobs": 1}}, False)
+    queues.seen(nightly_queue({"maxActiveJobs": 1}), False)
+    spec = {"type": "custom", "custom": {"processor": "noop"}, "parallelism": 2}
     for n, priority in enumerate((9, 5, 1)):
-        known.seen({
-            "metadata": {
-                "namespace": "team",
-                "name": f"run-{n}",
-                "uid": f"u{n}",
-                "resourceVersion": "1",
-                "generation": 1,
-                "creationTimestamp": "2026-01-01T00:00:00Z",
-            },
-            "spec": {"type": "custom", "custom": {"processor": "noop"}, "queueName": "nightly", "parallelism": 2},
-            "status": {"phase": "Queued", "queuePosition": 3 - n, "effective": {"priority": priority}},
-        })  # fmt: skip
+        status = {"phase": "Queued", "queuePosition": 3 - n, "effective": {"priority": priority}}
+        known.seen(batch_job(spec, status, f"run-{n}", f"u{n}"))
     restore(queues, known, cast("Any", NoJobs()))
     assert queues.line("nightly").waiting == 3
     first_to_ask = Claim(9, "2026-01-01T00:00:00Z", "u0", "namespace team", 2)
@@ -106,20 +98,8 @@ def test_who_waited_under_another_leader_is_in_line_before_anybody_is_looked_at(
 
 def test_what_runs_and_only_a_newer_version_can_read_is_counted_all_the_same() -> None:
     known, queues = KnownBatchJobs(), Queues(lambda _: None)
-    metadata = {"name": "nightly", "uid": "q", "generation": 1, "resourceVersion": "1"}
-    queues.seen({"metadata": metadata, "spec": {"maxActiveJobs": 1}}, False)
-    known.seen({
-        "metadata": {
-            "namespace": "team",
-            "name": NAME,
-            "uid": UID,
-            "resourceVersion": "1",
-            "generation": 1,
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-        },
-        "spec": {"type": "of a newer version", "queueName": "nightly", "parallelism": 3},
-        "status": {"phase": "Running", "observedGeneration": 1},
-    })  # fmt: skip
+    queues.seen(nightly_queue({"maxActiveJobs": 1}), False)
+    known.seen(batch_job({"type": "of a newer version", "parallelism": 3}, {"phase": "Running"}))
     restore(queues, known, cast("Any", OneJob()))
     line = queues.line("nightly")
     assert (line.active, line.workers) == (1, 3)
