@@ -12,7 +12,16 @@ from batchjob.api.base import MAX_NAME
 from batchjob.api.defaults import effective
 from batchjob.api.pods import Variant
 from batchjob.api.run import REFERENCES_DIR, Run, StoreAccess
-from batchjob.controller.manifests import PodSettings, Slots, build_job, build_secret, child_name, decode, slots_patch
+from batchjob.controller.manifests import (
+    UID_LABEL,
+    PodSettings,
+    Slots,
+    build_job,
+    build_secret,
+    child_name,
+    decode,
+    slots_patch,
+)
 from tests.support.plan_world import batch_job
 
 PODS = PodSettings("worker:1", "Always", 45, 3600, "debug")
@@ -60,6 +69,35 @@ def test_pods_pull_with_the_secrets_of_the_spec_else_of_the_installation_and_sen
         assert [secret["name"] for secret in pod["imagePullSecrets"]] == names
         told = {variable["name"]: variable.get("value") for variable in pod["containers"][0]["env"]}
         assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://c:4318"
+
+
+def test_jobs_and_pods_have_the_labels_that_are_copied_and_pods_those_of_the_installation_but_ours_stay() -> None:
+    some = replace(
+        PODS,
+        labels={"team": "platform", "sidecar": "no", "app.kubernetes.io/component": "x"},
+        annotations={"example.com/logs": "json"},
+        copied_labels=("team", "cost-centre", UID_LABEL),
+    )
+    own = {"team": "billing", "batch": "nightly", UID_LABEL: "another"}
+    job = build_job(batch_job(labels=own), some, epoch="e1", index=0, slots=Slots(1))
+    pod = job["spec"]["template"]["metadata"]
+    ours = build_job(batch_job(labels=own), PODS, epoch="e1", index=0, slots=Slots(1))["metadata"]["labels"]
+    assert job["metadata"]["labels"] == ours | {"team": "billing"}
+    assert pod == {
+        "labels": ours | {"team": "billing", "sidecar": "no"},
+        "annotations": {"example.com/logs": "json"},
+    }
+    kubernetes_validate.validate(job, "1.37", strict=True)
+
+
+def test_on_openshift_no_user_is_named_and_all_else_stays() -> None:
+    user = {"runAsUser", "runAsGroup", "fsGroup"}
+    plain, there = (
+        build_job(batch_job(), settings, epoch="e1", index=0, slots=Slots(1))["spec"]["template"]["spec"]
+        for settings in (PODS, replace(PODS, openshift=True))
+    )
+    assert set(plain["securityContext"]) - set(there["securityContext"]) == user
+    assert plain | {"securityContext": there["securityContext"]} == there
 
 
 def test_what_needs_a_variant_of_the_image_gets_it_without_asking_but_never_in_place_of_its_own() -> None:

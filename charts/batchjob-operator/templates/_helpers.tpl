@@ -17,12 +17,22 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{- define "batchjob.labels" -}}
+{{- define "batchjob.ownLabels" -}}
 {{ include "batchjob.selector" . }}
 app.kubernetes.io/part-of: batchjob
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "batchjob.labels" -}}
+{{ include "batchjob.ownLabels" . }}
+{{- $own := include "batchjob.ownLabels" . | fromYaml }}
+{{- range $name, $value := .root.Values.commonLabels }}
+{{- if not (hasKey $own $name) }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Variables of OpenTelemetry; the operator hands them on to worker pods. */}}
@@ -53,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* Labels and annotations of pods. Call with (dict "root" $ "component" … "values" … "checksums" <annotations>). */}}
 {{- define "batchjob.podMetadata" -}}
-labels: {{- merge (include "batchjob.selector" . | fromYaml) .values.podLabels | toYaml | nindent 2 }}
+labels: {{- merge (include "batchjob.selector" . | fromYaml) .values.podLabels .root.Values.commonLabels | toYaml | nindent 2 }}
 {{- with merge (dict) .checksums .values.podAnnotations }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -143,8 +153,16 @@ redis://{{ include "batchjob.fullname" . }}-redis.{{ .Release.Namespace }}.svc:6
 {{- join " " $names -}}
 {{- end }}
 
-{{/* The restricted Pod Security Standard, and a root filesystem that cannot be written. */}}
+{{/* The restricted Pod Security Standard, a root filesystem that cannot be written, and as whom a pod runs, which OpenShift
+     says itself. Call with (dict "root" $ "user" … "files" <whether those of a claim are the user's too>). */}}
 {{- define "batchjob.podSecurity" -}}
+{{- if not .root.Values.openshift -}}
+runAsUser: {{ .user }}
+runAsGroup: {{ .user }}
+{{ if .files -}}
+fsGroup: {{ .user }}
+{{ end -}}
+{{- end -}}
 runAsNonRoot: true
 seccompProfile:
   type: RuntimeDefault

@@ -251,6 +251,7 @@ class ObjectMeta(Model):
     generation: int = 0
     creation_timestamp: str = ""
     deletion_timestamp: str | None = None
+    labels: dict[str, str] | None = None
     annotations: dict[str, Any] | None = None
 
 

@@ -78,6 +78,10 @@ class PodSettings:
     variables: Mapping[str, str] = field(default_factory=dict)  # of their environment: where traces go
     pull_secrets: Sequence[str] = ()
     variants: Mapping[Variant, str] = field(default_factory=dict)  # images that have more, for specs that need it
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    copied_labels: Sequence[str] = ()  # those of a BatchJob that its Jobs and pods get too, such as a cost centre
+    openshift: bool = False  # as whom pods run is for the cluster to say
 
 
 def child_name(name: str, uid: str, index: int) -> str:
@@ -128,6 +132,9 @@ def build_job(
     """
     owner = Owner(job.metadata.namespace, job.metadata.name, job.metadata.uid)
     metadata = _metadata(owner, child_name(owner.name, owner.uid, index))
+    own = job.metadata.labels or {}
+    copied = {name: own[name] for name in settings.copied_labels if name in own}
+    metadata["labels"] = copied | metadata["labels"]
     if slots.kueue:
         metadata["labels"] |= {KUEUE_LABEL: slots.kueue}
     metadata["annotations"] = {
@@ -148,7 +155,13 @@ def build_job(
             "podReplacementPolicy": "Failed",  # never two pods in one slot
             "podFailurePolicy": {"rules": _failure_rules()},
             "ttlSecondsAfterFinished": settings.job_ttl_seconds,
-            "template": {"metadata": {"labels": _labels(owner)}, "spec": _pod(job, settings, parent)},
+            "template": {
+                "metadata": {
+                    "labels": {**settings.labels, **copied, **_labels(owner)},
+                    **({"annotations": dict(settings.annotations)} if settings.annotations else {}),
+                },
+                "spec": _pod(job, settings, parent),
+            },
         },
     }
 
@@ -204,9 +217,7 @@ def _pod(job: BatchJob, settings: PodSettings, parent: ParentResults | None) -> 
         "terminationGracePeriodSeconds": settings.grace_seconds,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": WORKER_UID,
-            "runAsGroup": WORKER_UID,
-            "fsGroup": WORKER_UID,
+            **({} if settings.openshift else dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), WORKER_UID)),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumes": [volume for volume, _ in volumes],

@@ -288,6 +288,10 @@ def _plan_settings(settings: Settings) -> PlanSettings:
         variables=traces.environment(),
         pull_secrets=settings.worker_image_pull_secrets,
         variants={variant: image for variant, image in variants.items() if image},
+        labels=settings.worker_labels,
+        annotations=settings.worker_annotations,
+        copied_labels=settings.worker_copied_labels,
+        openshift=settings.openshift,
     )
     pace = Pace(settings.progress_seconds, settings.progress_percent, settings.progress_max_seconds)
     return PlanSettings(

@@ -41,6 +41,16 @@ class Settings(StoreSettings):
         description="Secrets to pull images of worker pods with, where spec.worker names none, separated by commas; "
         "they have to be in the BatchJob's namespace.",
     )
+    worker_labels: dict[str, str] = Field({}, description="Labels of worker pods besides our own, as a JSON object.")
+    worker_annotations: dict[str, str] = Field({}, description="Annotations of worker pods, as a JSON object.")
+    worker_copied_labels: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Labels of a BatchJob that its Jobs and pods get too, such as a cost centre: their keys, separated "
+        "by commas.",
+    )
+    openshift: bool = Field(
+        False, description="Worker pods do not name the user 65532: OpenShift gives each namespace users of its own."
+    )
     grace_seconds: int = Field(30, ge=1, description="terminationGracePeriodSeconds of worker pods.")
     linger_seconds: float = Field(
         60, ge=0, description="How long after its end a BatchJob keeps what workers need that have not heard of it."
@@ -106,6 +116,7 @@ class Settings(StoreSettings):
     @field_validator(
         "watch_namespaces",
         "worker_image_pull_secrets",
+        "worker_copied_labels",
         "notify_allowed_networks",
         "notify_retry_seconds",
         mode="before",
