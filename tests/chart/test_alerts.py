@@ -124,6 +124,7 @@ def scenarios(case: dict[str, str] | list[dict[str, str]]) -> list[dict[str, str
 def known() -> dict[str, set[str]]:
     """The labels of each metric, and of the count of each histogram."""
     found = {metric.name: {*metric.labels, "namespace", "pod"} for metric in METRICS}
+    found["process_start_time_seconds"] = {"namespace", "pod"}  # prometheus-client's own
     return found | {f"{metric.name}_count": found[metric.name] for metric in METRICS if metric.type == "histogram"}
 
 

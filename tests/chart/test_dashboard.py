@@ -19,7 +19,11 @@ MISSPELT = "sum(rate(batchjob_itmes_total[5m]))"
 @pytest.fixture(scope="module")
 def queries() -> list[str]:
     panels = json.loads(build_dashboard())["panels"]
-    return [target["expr"].replace("$queue", ".*") for panel in panels for target in panel["targets"]]
+    return [
+        target["expr"].replace("$queue", ".*").replace("$namespace", ".*")
+        for panel in panels
+        for target in panel["targets"]
+    ]
 
 
 def series_of(metric: Metric) -> list[str]:

@@ -88,6 +88,17 @@ async def test_the_memory_of_a_server_and_its_limit_are_known(own_runs: Runs) ->
     assert (await own_runs.store.memory())[1] == 64 * 1024**2
 
 
+async def test_of_several_servers_the_fullest_is_told_for_no_run_is_on_two(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def everywhere(*_: object) -> list[list[bytes]]:
+        sizes = ((50, 200), (90, 100), (95, 400))
+        return [[f"# Memory\r\nused_memory:{used}\r\nmaxmemory:{limit}\r\n".encode()] for used, limit in sizes]
+
+    monkeypatch.setattr(store._connection, "everywhere", everywhere)
+    assert await store.memory() == (90, 100)
+
+
 async def test_a_server_that_is_too_old_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     async def everywhere(*_: object) -> list[list[bytes]]:
         return [[b"# Server\r\nredis_version:6.2.14\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n"]]

@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock, Mock, call
 import pytest
 from pydantic import ValidationError
 
-from batchjob.api.status import BatchJobStatus, ConditionType, Phase
+from batchjob.api.status import BatchJobStatus, ConditionType, Counts, Phase
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.controller.actions import CreateJob, Plan, SetSlots
 from batchjob.controller.carry_out import CarryOut
@@ -312,5 +312,21 @@ def test_the_time_of_an_end_is_told_once_unless_its_queue_is_none(
     begun, ended = "2026-01-01T00:00:00Z", "2026-01-01T00:01:40Z"
     known = told()
     status = BatchJobStatus(phase=after, start_time=begun, completion_time=ended)
-    reconciler._count_end(Mock(phase=before, queue=queue), status)
+    reconciler._count(Mock(phase=before, queue=queue, row=SimpleNamespace(succeeded=0, failed=0, cancelled=0)), status)
     assert told() - known == seconds
+
+
+@pytest.mark.parametrize(("queue", "told"), [("report", [3, 2, 0]), ("none", [0, 0, 0])])
+def test_items_that_ended_since_the_status_before_are_counted_and_a_store_that_was_lost_takes_none_back(
+    queue: str, told: list[int]
+) -> None:
+    def counted() -> list[float]:
+        ask = REGISTRIES[Process.OPERATOR].get_sample_value
+        names = [{"queue": queue, "outcome": outcome} for outcome in ("succeeded", "failed", "cancelled")]
+        return [ask("batchjob_items_ended_total", labels) or 0.0 for labels in names]
+
+    reconciler = Reconciler(Mock(), Mock(), Workqueue(), Mock(), Mock(), Queues(lambda _: None), SETTINGS)
+    known = counted()
+    before = SimpleNamespace(succeeded=4, failed=0, cancelled=1)
+    reconciler._count(Mock(queue=queue, row=before), BatchJobStatus(counts=Counts(total=9, succeeded=7, failed=2)))
+    assert [now - then for now, then in zip(counted(), known, strict=True)] == told

@@ -53,6 +53,32 @@ def test_each_cron_string_becomes_a_cron_job_whose_jobs_have_no_pods() -> None:
     assert condition(found, ScheduleConditionType.RECONCILING) == ("False", "Scheduled", "")
 
 
+def test_a_time_is_due_until_its_job_is_there_however_late_that_is() -> None:
+    found = world()
+    due = found.hour(1)
+    for hour in (1, 2, 25):
+        found.now = found.hour(hour) + timedelta(minutes=10)
+        assert found.look().due_time == due, "Kubernetes makes none"
+    found.fire(found.hour(25))
+    assert found.look().due_time == found.hour(26)
+    found.edit(suspend=True)
+    assert found.look().due_time is None
+
+
+def test_what_forbid_leaves_out_while_a_run_goes_on_is_not_due_and_after_it_a_time_is() -> None:
+    found = world(concurrencyPolicy="Forbid")
+    found.fire(found.hour(1))
+    found.settle()
+    found.now = found.hour(3) + timedelta(minutes=10)
+    assert found.look().due_time == found.hour(4)
+    [name] = found.runs
+    found.end(name)
+    found.settle()
+    assert found.look().due_time == found.hour(4)
+    found.now = found.hour(5)
+    assert found.look().due_time == found.hour(4), "late"
+
+
 def test_queue_lets_kubernetes_allow_and_its_runs_wait_for_their_turn() -> None:
     found = world(concurrencyPolicy="Queue")
     [cron_job] = found.cron_jobs.values()

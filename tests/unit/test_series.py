@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from math import nan
 from typing import Any
 from unittest.mock import AsyncMock, Mock
@@ -51,6 +52,7 @@ def series(
     batch_jobs: Iterable[dict[str, Any]] = (),
     jobs: Iterable[dict[str, Any]] = (),
     told: bool = True,
+    due: datetime | None = None,
 ) -> Series:
     queues = Queues(lambda _: None)
     queues.seen(queue("nightly", maxActiveJobs=1), False)
@@ -65,7 +67,7 @@ def series(
     totals = Totals(Mock(history=Mock(totals=AsyncMock(return_value={("nightly", "Succeeded"): 7}))))
     if told:
         asyncio.run(totals.read())
-    return Series(queues, known, children, lambda: schedules, totals)
+    return Series(queues, known, children, lambda: schedules, lambda: due, totals)
 
 
 def values(found: Iterable[Metric]) -> dict[str, float]:
@@ -84,6 +86,22 @@ def test_a_queue_says_how_many_wait_run_and_are_delayed_and_how_long_the_first_h
     assert found["queue_jobs_delayed nightly"] == 4
     assert found["batchjob_oldest_waiting_seconds nightly"] > 86_400
     assert found["queue_jobs_waiting email"] == 0, "every type has a queue"
+    assert (found["batchjob_queue_paused nightly"], found["batchjob_queue_paused email"]) == (0, 0)
+
+
+def test_a_queue_that_is_paused_says_so() -> None:
+    queues = Queues(lambda _: None)
+    queues.seen(queue("nightly", paused=True), False)
+    one = Series(queues, KnownBatchJobs(), Mock(known_keys=list), list, lambda: None, Mock(of=Mock(return_value=None)))
+    found = values(one.collect())
+    assert (found["batchjob_queue_paused nightly"], found["batchjob_queue_paused email"]) == (1, 0)
+
+
+def test_what_is_counted_begins_at_zero_for_every_queue() -> None:
+    list(series().collect())
+    text = text_of(Process.OPERATOR)
+    assert 'batchjob_items_ended_total{outcome="failed",queue="nightly"} 0.0' in text
+    assert 'batchjob_job_duration_seconds_count{queue="nightly"} 0.0' in text
 
 
 def test_totals_are_those_of_the_store_and_absent_until_it_has_told() -> None:
@@ -102,7 +120,7 @@ def test_a_queue_says_how_its_items_and_workers_stand_and_what_needs_somebody() 
                 body("works", "Running", counts=counts, conditions=stalled),
                 body("failed", "Failed", counts={"total": 5, "failed": 5}, conditions=stalled),
                 body("emptied", "Failed", counts={"total": 7, "failed": 7}, results=expired),
-                body("elsewhere", "Running", queue_name="none", counts=counts),
+                body("elsewhere", "Running", queue_name="none", counts=counts, conditions=stalled),
             ],
             jobs=[job("works", active=5, ready=3), job("failed", ready=1, active=1), job("nobody", active=4)],
         ).collect()
@@ -112,16 +130,18 @@ def test_a_queue_says_how_its_items_and_workers_stand_and_what_needs_somebody() 
     assert found["batchjob_dead_letters nightly"] == 6, "of those that ended too, until they are removed"
     assert (found["batchjob_workers nightly starting"], found["batchjob_workers nightly ready"]) == (2, 4)
     assert found["batchjob_jobs_stalled nightly"] == 1, "nothing is left to do for what has ended"
-    assert not [name for name in found if "none" in name], "a queue that is none is no label"
+    of_none = {name: value for name, value in found.items() if "none" in name}
+    assert of_none == {"batchjob_dead_letters (none)": 1, "batchjob_jobs_stalled (none)": 1}, "what is none is no label"
 
 
 def test_the_first_time_that_is_next_and_the_newest_run_stand_for_all_schedules() -> None:
     conditions = [{"type": "Suspended", "status": "True", "reason": "SuspendedByUser", "lastTransitionTime": ""}]
     found = values(
         series(
-            BatchScheduleStatus(last_schedule_time="1970-01-01T00:00:05Z", next_schedule_time="1970-01-01T00:00:30Z"),
-            BatchScheduleStatus(last_schedule_time="1970-01-01T00:00:07Z", next_schedule_time="1970-01-01T00:00:20Z"),
+            BatchScheduleStatus(last_schedule_time="1970-01-01T00:00:05Z"),
+            BatchScheduleStatus(last_schedule_time="1970-01-01T00:00:07Z"),
             BatchScheduleStatus.model_validate({"conditions": conditions}),
+            due=datetime.fromtimestamp(20, UTC),
         ).collect()
     )
     assert found["batchjob_schedule_last_timestamp_seconds"] == 7

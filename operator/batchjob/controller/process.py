@@ -12,9 +12,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from batchjob import log, traces
-from batchjob.api.pods import Variant
 from batchjob.api.run import EXIT_CONFIGURATION
-from batchjob.controller.begin import PlanSettings
 from batchjob.controller.carry_out import CarryOut
 from batchjob.controller.child_jobs import shorten
 from batchjob.controller.clock import notice_jumps
@@ -22,10 +20,10 @@ from batchjob.controller.housekeeping import Housekeeping
 from batchjob.controller.indexing import Indexing
 from batchjob.controller.informer import Informer, Keep, ObjectKey, controller_uid
 from batchjob.controller.known import Entry, KnownBatchJobs
-from batchjob.controller.leader import Leader, LeaseSettings
+from batchjob.controller.leader import Leader
 from batchjob.controller.live import Live
-from batchjob.controller.manifests import SELECTOR, PodSettings
-from batchjob.controller.notify.outbox import Outbox, OutboxSettings
+from batchjob.controller.manifests import SELECTOR
+from batchjob.controller.notify.outbox import Outbox
 from batchjob.controller.observe import Observer
 from batchjob.controller.probes import serve_probes
 from batchjob.controller.queue_status import QueueStatus
@@ -36,7 +34,6 @@ from batchjob.controller.retention import Keeping
 from batchjob.controller.schedules.reconciler import Schedules
 from batchjob.controller.series import Series
 from batchjob.controller.settings import Settings
-from batchjob.controller.status import Pace
 from batchjob.controller.supervisor import Supervisor
 from batchjob.controller.takeover import restore
 from batchjob.controller.totals import Totals
@@ -76,7 +73,7 @@ class Operator:
         self._housekeeping = Housekeeping(
             store, self._users, self._known, self._relist, self._queue, keeping, self._live.moved
         )
-        self._outbox = Outbox(kube, self._known, _outbox_settings(settings), self._look_at)
+        self._outbox = Outbox(kube, self._known, settings.outbox(), self._look_at)
         self._totals = Totals(store)
         self._queue_status = QueueStatus(kube, self._queues, self._known, self._queue.add)
         self._supervisors = [
@@ -90,7 +87,7 @@ class Operator:
             Observer(kube, store, self._users, self._jobs, self._known, self._queues, self._schedules.turns),
             CarryOut(kube, store, self._users, self._jobs, self._known),
             self._queues,
-            _plan_settings(settings),
+            settings.plan(),
         )
 
     @property
@@ -126,7 +123,9 @@ class Operator:
         self._leads = True
         for key in self._known.all_keys():  # also what an earlier lead of ours left to tidy up
             self._add(key)
-        series = Series(self._queues, self._known, self._jobs, self._schedules.statuses, self._totals)
+        series = Series(
+            self._queues, self._known, self._jobs, self._schedules.statuses, self._schedules.due, self._totals
+        )
         try:
             with series.shown():
                 await self._keep_house()
@@ -247,7 +246,7 @@ async def serve(settings: Settings, access: Access) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        leader = Leader(await stack.enter_async_context(Kube(access)), _lease_settings(settings))
+        leader = Leader(await stack.enter_async_context(Kube(access)), settings.lease())
         throttle = Throttle(settings.kube_qps, settings.kube_burst)
         kube = await stack.enter_async_context(Kube(access, throttle, may_write=leader.may_write))
         store = await stack.enter_async_context(
@@ -260,40 +259,3 @@ async def serve(settings: Settings, access: Access) -> None:
         logger.info("started", server=access.server, namespaces=settings.watch_namespaces or "all")
         await operator.run(stop)
     logger.info("stopped")
-
-
-def _lease_settings(settings: Settings) -> LeaseSettings:
-    return LeaseSettings(
-        namespace=settings.pod_namespace,
-        name=settings.lease_name,
-        identity=settings.pod_name,
-        seconds=settings.lease_seconds,
-        renew_seconds=settings.lease_renew_seconds,
-        retry_seconds=settings.lease_retry_seconds,
-    )
-
-
-def _outbox_settings(settings: Settings) -> OutboxSettings:
-    return OutboxSettings(settings.notify_allowed_networks, settings.notify_retry_seconds, settings.smtp())
-
-
-def _plan_settings(settings: Settings) -> PlanSettings:
-    variants = {Variant.PARQUET: settings.worker_image_parquet, Variant.REPORT: settings.worker_image_report}
-    pods = PodSettings(
-        image=settings.worker_image,
-        image_pull_policy=settings.worker_image_pull_policy,
-        grace_seconds=settings.grace_seconds,
-        job_ttl_seconds=settings.job_ttl_seconds,
-        log_level=settings.log_level,
-        variables=traces.environment(),
-        pull_secrets=settings.worker_image_pull_secrets,
-        variants={variant: image for variant, image in variants.items() if image},
-        labels=settings.worker_labels,
-        annotations=settings.worker_annotations,
-        copied_labels=settings.worker_copied_labels,
-        openshift=settings.openshift,
-    )
-    pace = Pace(settings.progress_seconds, settings.progress_percent, settings.progress_max_seconds)
-    return PlanSettings(
-        pods, pace, settings.results_limit_bytes, settings.linger_seconds, reports_on_all=settings.reports_on_all
-    )

@@ -42,7 +42,7 @@ from batchjob.errors import (
     StoreFull,
 )
 from batchjob.kube import BATCH_JOBS, Kube
-from batchjob.metrics import JOB_SECONDS, RECONCILE_ERRORS, RECONCILE_SECONDS
+from batchjob.metrics import ITEM_OUTCOMES, ITEMS_DONE, JOB_SECONDS, RECONCILE_ERRORS, RECONCILE_SECONDS
 
 CROWD: Final = 16  # BatchJobs that wait to be started; of fewer, each says within a second that it was seen
 # What keeps a plan from being made or carried out and is not ours to mend: the reason of the condition, and what to do.
@@ -111,7 +111,7 @@ class Reconciler:
             await self._carry_out(entry, plan)
         if plan.status is not None:
             self._memory(entry).written()
-            self._count_end(entry, plan.status)
+            self._count(entry, plan.status)
         if plan.back_off:
             self._queue.back_off(key)
         else:
@@ -135,10 +135,14 @@ class Reconciler:
         again = left if plan.again_seconds is None else min(left, plan.again_seconds)
         return replace(plan, status=None, again_seconds=again)
 
-    def _count_end(self, entry: Entry, status: BatchJobStatus) -> None:
-        """Tell how long a BatchJob took that has ended now; a queue that is none is no label."""
-        is_end = status.phase in {Phase.SUCCEEDED, Phase.FAILED} and entry.phase != status.phase
-        if not is_end or not self._queues.spec(entry.queue):
+    def _count(self, entry: Entry, status: BatchJobStatus) -> None:
+        """What a status has that the one before it had not, for /metrics; a queue that is none is no label."""
+        if not self._queues.spec(entry.queue):
+            return
+        for outcome in ITEM_OUTCOMES:
+            more = getattr(status.counts, outcome) - getattr(entry.row, outcome)
+            ITEMS_DONE.labels(entry.queue, outcome).inc(max(0, more))  # less: the store was lost
+        if status.phase not in {Phase.SUCCEEDED, Phase.FAILED} or entry.phase == status.phase:
             return
         if status.start_time and status.completion_time:
             seconds = datetime.fromisoformat(status.completion_time) - datetime.fromisoformat(status.start_time)

@@ -25,6 +25,7 @@ from batchjob.controller.totals import Totals
 
 ITEM_STATES: Final = ("waiting", "delayed", "active", "succeeded", "failed", "cancelled")
 WORKER_STATES: Final = ("starting", "ready")
+NO_QUEUE: Final = "(none)"  # no name of a queue
 
 
 class Series(Collector):
@@ -36,12 +37,14 @@ class Series(Collector):
         known: KnownBatchJobs,
         jobs: Informer,
         schedules: Callable[[], Iterable[BatchScheduleStatus]],
+        due: Callable[[], datetime | None],
         totals: Totals,
     ) -> None:
         self._queues = queues
         self._known = known
         self._jobs = jobs
         self._schedules = schedules
+        self._due = due
         self._totals = totals
 
     @contextmanager
@@ -68,8 +71,12 @@ class Series(Collector):
         held, oldest = metrics.JOBS_DELAYED.gauge(), metrics.OLDEST_WAITING.gauge()
         complete, failed = metrics.JOBS_COMPLETED.counter(), metrics.JOBS_FAILED.counter()
         late = delayed(self._known)
+        paused = metrics.QUEUE_PAUSED.gauge()
         for name in queues:
+            self._begin_at_zero(name)
             line = self._queues.line(name)
+            spec = self._queues.spec(name)
+            paused.add_metric([name], bool(spec and spec.paused))
             waiting.add_metric([name], line.waiting)
             active.add_metric([name], line.active)
             held.add_metric([name], late[name])
@@ -77,7 +84,13 @@ class Series(Collector):
             for family, phase in ((complete, Phase.SUCCEEDED), (failed, Phase.FAILED)):
                 if (count := self._totals.of(name, phase)) is not None:
                     family.add_metric([name], count)
-        yield from (waiting, active, held, oldest, complete, failed)
+        yield from (waiting, active, held, oldest, paused, complete, failed)
+
+    def _begin_at_zero(self, queue: str) -> None:
+        """A series that begins with what was counted first is no increase to Prometheus."""
+        metrics.JOB_SECONDS.labels(queue)
+        for outcome in metrics.ITEM_OUTCOMES:
+            metrics.ITEMS_DONE.labels(queue, outcome)
 
     def _of_batch_jobs(self, queues: Iterable[str], now: datetime) -> Iterator[Metric]:
         items, letters, stalled = Counter[tuple[str, str]](), Counter[str](), Counter[str]()
@@ -94,6 +107,8 @@ class Series(Collector):
             family = metric.gauge()
             for name in queues:
                 family.add_metric([name], found[name])
+            # One label for all queues that are none: what users misspell makes no series.
+            family.add_metric([NO_QUEUE], found.total() - sum(found[name] for name in queues))
             yield family
 
     def _count_workers(self) -> Counter[tuple[str, str]]:
@@ -112,12 +127,10 @@ class Series(Collector):
     def _of_schedules(self) -> Iterator[Metric]:
         states: Counter[str] = Counter({"scheduled": 0, "suspended": 0, "stalled": 0})
         last: list[float] = []
-        due: list[float] = []
         for status in self._schedules():
             states[_state(status)] += 1
-            for moments, text in ((last, status.last_schedule_time), (due, status.next_schedule_time)):
-                if text is not None:
-                    moments.append(datetime.fromisoformat(text).timestamp())
+            if status.last_schedule_time is not None:
+                last.append(datetime.fromisoformat(status.last_schedule_time).timestamp())
         schedules, newest, first = (
             metric.gauge() for metric in (metrics.SCHEDULES, metrics.SCHEDULE_LAST, metrics.SCHEDULE_NEXT)
         )
@@ -125,8 +138,8 @@ class Series(Collector):
             schedules.add_metric([state], count)
         if last:
             newest.add_metric([], max(last))
-        if due:
-            first.add_metric([], min(due))
+        if due := self._due():
+            first.add_metric([], due.timestamp())
         yield from (schedules, newest, first)
 
 

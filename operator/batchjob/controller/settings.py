@@ -6,11 +6,17 @@ from typing import Annotated, Self
 from pydantic import Field, IPvAnyNetwork, PositiveFloat, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from batchjob import traces
 from batchjob.api.blocks.email import SmtpTls
 from batchjob.api.notify import Address
+from batchjob.api.pods import Variant
 from batchjob.api.run import StoreAccess
-from batchjob.controller.leader import lease_duration
+from batchjob.controller.begin import PlanSettings
+from batchjob.controller.leader import LeaseSettings, lease_duration
+from batchjob.controller.manifests import PodSettings
 from batchjob.controller.notify.mails import Server
+from batchjob.controller.notify.outbox import OutboxSettings
+from batchjob.controller.status import Pace
 from batchjob.errors import ConfigurationError
 from batchjob.store.settings import PREFIX, StoreSettings
 
@@ -153,3 +159,40 @@ class Settings(StoreSettings):
         password = self.smtp_password.get_secret_value() if self.smtp_password else ""
         login = (self.smtp_username, password) if self.smtp_username else None
         return Server(self.smtp_host, self.smtp_port, self.smtp_tls, self.smtp_from, login, trusted=True)
+
+    def lease(self) -> LeaseSettings:
+        """How the leader is elected."""
+        return LeaseSettings(
+            namespace=self.pod_namespace,
+            name=self.lease_name,
+            identity=self.pod_name,
+            seconds=self.lease_seconds,
+            renew_seconds=self.lease_renew_seconds,
+            retry_seconds=self.lease_retry_seconds,
+        )
+
+    def outbox(self) -> OutboxSettings:
+        """Whom notifications may reach, and when they are tried again."""
+        return OutboxSettings(self.notify_allowed_networks, self.notify_retry_seconds, self.smtp())
+
+    def plan(self) -> PlanSettings:
+        """What plans are made by."""
+        variants = {Variant.PARQUET: self.worker_image_parquet, Variant.REPORT: self.worker_image_report}
+        pods = PodSettings(
+            image=self.worker_image,
+            image_pull_policy=self.worker_image_pull_policy,
+            grace_seconds=self.grace_seconds,
+            job_ttl_seconds=self.job_ttl_seconds,
+            log_level=self.log_level,
+            variables=traces.environment(),
+            pull_secrets=self.worker_image_pull_secrets,
+            variants={variant: image for variant, image in variants.items() if image},
+            labels=self.worker_labels,
+            annotations=self.worker_annotations,
+            copied_labels=self.worker_copied_labels,
+            openshift=self.openshift,
+        )
+        pace = Pace(self.progress_seconds, self.progress_percent, self.progress_max_seconds)
+        return PlanSettings(
+            pods, pace, self.results_limit_bytes, self.linger_seconds, reports_on_all=self.reports_on_all
+        )

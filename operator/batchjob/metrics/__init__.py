@@ -53,11 +53,14 @@ JOBS_DELAYED: Final = declare(
 OLDEST_WAITING: Final = declare(
     "gauge", _LEADER, "batchjob_oldest_waiting_seconds", "How long the first of those that wait has done so.", "queue"
 )
+QUEUE_PAUSED: Final = declare(
+    "gauge", _LEADER, "batchjob_queue_paused", "1 where a queue is paused (spec.paused), else 0.", "queue"
+)
 JOBS_STALLED: Final = declare(
     "gauge",
     _LEADER,
     "batchjob_jobs_stalled",
-    "BatchJobs that have not ended and need somebody (condition Stalled).",
+    "BatchJobs that have not ended and need somebody (condition Stalled); queue (none): theirs is not there.",
     "queue",
 )
 ITEMS: Final = declare(
@@ -70,7 +73,11 @@ ITEMS: Final = declare(
     "state",
 )
 DEAD_LETTERS: Final = declare(
-    "gauge", _LEADER, "batchjob_dead_letters", "Items that were given up and whose dead letters are kept.", "queue"
+    "gauge",
+    _LEADER,
+    "batchjob_dead_letters",
+    "Items that were given up and whose dead letters are kept; queue (none): theirs is not there.",
+    "queue",
 )
 WORKERS: Final = declare(
     "gauge",
@@ -92,9 +99,17 @@ JOBS_FAILED: Final = declare(
 )
 JOB_SECONDS: Final = durations(
     _OPERATOR,
-    (1, 10, 60, 300, 900, 3600, 14_400, 86_400),
+    (1, 10, 60, 300, 900, 1800, 3600, 7200, 14_400, 21_600, 28_800, 43_200, 86_400),
     "batchjob_job_duration_seconds",
     "BatchJobs that became Complete or Failed, from the start of their work to the end, since we lead.",
+)
+ITEM_OUTCOMES: Final = ("succeeded", "failed", "cancelled")
+ITEMS_DONE: Final = counter(
+    _OPERATOR,
+    "batchjob_items_ended_total",
+    "Items that ended: succeeded, failed, cancelled; as statuses say, since we lead. It outlives the workers' pods.",
+    "queue",
+    "outcome",
 )
 SCHEDULES: Final = declare(
     "gauge", _LEADER, "batchjob_schedules", "BatchSchedules that are scheduled, suspended or stalled.", "state"
@@ -106,7 +121,7 @@ SCHEDULE_NEXT: Final = declare(
     "gauge",
     _LEADER,
     "batchjob_schedule_next_timestamp_seconds",
-    "The first of the times that are next: in the past where a run is late.",
+    "The first time of all BatchSchedules whose run has not begun: in the past where one is late.",
 )
 SCHEDULE_MISSED: Final = counter(
     _OPERATOR, "batchjob_schedule_missed_total", "Runs of BatchSchedules that were missed and are not made up for."
@@ -133,6 +148,9 @@ NOTIFICATIONS: Final = counter(
     "kind",
     "outcome",
 )
+for _kind in ("webhooks", "email"):
+    for _outcome in ("delivered", "failed"):
+        NOTIFICATIONS.labels(_kind, _outcome)  # the first one is an increase
 LIVE_EVENTS: Final = counter(
     _OPERATOR, "batchjob_live_events_total", "Live events that were told to people, by type.", "type"
 )
@@ -149,7 +167,7 @@ STORE_UP: Final = gauge(
     "1 where the store answered the leader when it last asked, else 0; NaN until it has asked, and of a standby.",
 )
 STORE_MEMORY: Final = gauge(
-    _OPERATOR, "batchjob_store_memory_bytes", "Memory that the store uses, of all its servers; 0 of a standby."
+    _OPERATOR, "batchjob_store_memory_bytes", "Memory that the store uses, of its fullest server; 0 of a standby."
 )
 STORE_MEMORY_LIMIT: Final = gauge(
     _OPERATOR,
@@ -188,7 +206,12 @@ LIVE_DROPPED: Final = counter(
 
 # ---- a worker
 
-_ITEM_LIMITS: Final = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
+_WAIT_LIMITS: Final = (0.001, 0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
+# 300 s is where an attempt ends if a BatchJob says nothing; some take longer.
+_ITEM_LIMITS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
+)
 
 ITEMS_ENDED: Final = counter(
     _WORKER,
@@ -211,13 +234,13 @@ ITEM_SECONDS: Final = durations(
 )
 ITEM_WAIT: Final = durations(
     _WORKER,
-    _ITEM_LIMITS,
+    _WAIT_LIMITS,
     "batchjob_item_wait_seconds",
     "From a worker's taking an item out of the store until its attempt begins, waiting for rates included.",
 )
 RATE_LIMIT_WAIT: Final = durations(
     _WORKER,
-    _ITEM_LIMITS,
+    _WAIT_LIMITS,
     "batchjob_rate_limit_wait_seconds",
     "How long an attempt waited for its share of the rates that hold for it.",
 )

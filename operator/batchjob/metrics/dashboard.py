@@ -4,7 +4,9 @@ import json
 from typing import Any, Final, NamedTuple
 
 COLUMNS, WIDTH, HEIGHT = 3, 8, 8  # of Grafana's 24 columns
-OF_QUEUE: Final = '{queue=~"$queue"}'
+HERE: Final = '{namespace=~"$namespace"}'  # an installation's: the release's namespace
+OF_LINE: Final = '{namespace=~"$namespace", queue=~"$queue"}'  # what the operator says of queues
+OF_QUEUE: Final = '{queue=~"$queue"}'  # what workers say, which are in all namespaces
 
 
 class Panel(NamedTuple):
@@ -20,6 +22,20 @@ def _by(label: str, expression: str, legend: str = "") -> tuple[str, str]:
     return f"sum by ({label}) ({expression})", f"{legend} {{{{{label}}}}}".strip()
 
 
+def _grown(metric: str, labels: str = OF_QUEUE) -> str:
+    """Within an hour, of a counter whose pods may live for less: increase() sees nothing of what was scraped once.
+
+    Such a pod counts from 0 and is never started again, so its last number less that of an hour ago is what it counted.
+    """
+    now = f"max_over_time({metric}{labels}[1h])"
+    return f"{now} - ({metric}{labels} offset 1h or {now} * 0)"
+
+
+def _ended(metric: str) -> str:
+    """Within an hour, of what the leader alone says: that goes from pod to pod with the lead."""
+    return f"increase(max by (queue) ({metric}{OF_LINE})[1h:1m])"
+
+
 def _rate(metric: str, window: str = "5m", labels: str = OF_QUEUE) -> str:
     return f"rate({metric}{labels}[{window}])"
 
@@ -29,29 +45,30 @@ def _quantile(share: float, metric: str, legend: str, window: str = "5m", labels
 
 
 PANELS: Final = (
-    Panel("BatchJobs that wait", "short", (_by("queue", f"queue_jobs_waiting{OF_QUEUE}"),)),
-    Panel("BatchJobs that run", "short", (_by("queue", f"queue_jobs_active{OF_QUEUE}"),)),
+    Panel("BatchJobs that wait", "short", (_by("queue", f"queue_jobs_waiting{OF_LINE}"),)),
+    Panel("BatchJobs that run", "short", (_by("queue", f"queue_jobs_active{OF_LINE}"),)),
     Panel(
-        "The first has waited for", "s", ((f"max by (queue) (batchjob_oldest_waiting_seconds{OF_QUEUE})", "{{queue}}"),)
+        "The first has waited for", "s", ((f"max by (queue) (batchjob_oldest_waiting_seconds{OF_LINE})", "{{queue}}"),)
     ),
     Panel(
         "BatchJobs that ended within an hour",
         "short",
         (
-            _by("queue", f"increase(queue_jobs_completed_total{OF_QUEUE}[1h])", "complete"),
-            _by("queue", f"increase(queue_jobs_failed_total{OF_QUEUE}[1h])", "failed"),
+            (_ended("queue_jobs_completed_total"), "complete {{queue}}"),
+            (_ended("queue_jobs_failed_total"), "failed {{queue}}"),
         ),
     ),
     Panel(
         "Time of a BatchJob",
         "s",
         (
-            _quantile(0.5, "batchjob_job_duration_seconds", "half within", "1h"),
-            _quantile(0.95, "batchjob_job_duration_seconds", "95% within", "1h"),
+            _quantile(0.5, "batchjob_job_duration_seconds", "half within", "1h", OF_LINE),
+            _quantile(0.95, "batchjob_job_duration_seconds", "95% within", "1h", OF_LINE),
         ),
     ),
-    Panel("BatchJobs that need somebody", "short", (_by("queue", f"batchjob_jobs_stalled{OF_QUEUE}"),)),
-    Panel("Items of BatchJobs that run", "short", (_by("state", f"batchjob_items{OF_QUEUE}"),)),
+    Panel("BatchJobs that need somebody", "short", (_by("queue", f"batchjob_jobs_stalled{OF_LINE}"),)),
+    Panel("Items of BatchJobs that run", "short", (_by("state", f"batchjob_items{OF_LINE}"),)),
+    Panel("Items that end a second", "ops", (_by("outcome", _rate("batchjob_items_ended_total", labels=OF_LINE)),)),
     Panel("Attempts a second", "ops", (_by("outcome", _rate("batchjob_items_total")),)),
     Panel(
         "Errors a second",
@@ -61,7 +78,7 @@ PANELS: Final = (
             _by("error_class", _rate("batchjob_failures_total"), "given up:"),
         ),
     ),
-    Panel("Dead letters", "short", (_by("queue", f"batchjob_dead_letters{OF_QUEUE}"),)),
+    Panel("Dead letters", "short", (_by("queue", f"batchjob_dead_letters{OF_LINE}"),)),
     Panel(
         "Time of an attempt",
         "s",
@@ -78,45 +95,46 @@ PANELS: Final = (
             _quantile(0.95, "batchjob_rate_limit_wait_seconds", "of it, for rates"),
         ),
     ),
-    Panel("Worker pods", "short", (_by("state", f"batchjob_workers{OF_QUEUE}"),)),
+    Panel("Worker pods", "short", (_by("state", f"batchjob_workers{OF_LINE}"),)),
     Panel("Tokens a second", "ops", (_by("kind", _rate("batchjob_llm_tokens_total")),)),
-    Panel(
-        "Cost of models within an hour", "short", (_by("currency", f"increase(batchjob_llm_cost_total{OF_QUEUE}[1h])"),)
-    ),
+    Panel("Cost of models within an hour", "short", (_by("currency", _grown("batchjob_llm_cost_total")),)),
     Panel("Mails a second", "ops", (_by("outcome", _rate("batchjob_emails_total")),)),
     Panel("Rows exported a second", "ops", (_by("queue", _rate("batchjob_rows_exported_total")),)),
     Panel(
         "Trouble within an hour",
         "short",
         (
-            _by("queue", f"increase(batchjob_leases_lost_total{OF_QUEUE}[1h])", "leases lost:"),
-            _by("queue", f"increase(batchjob_results_errors_total{OF_QUEUE}[1h])", "results not written:"),
+            _by("queue", _grown("batchjob_leases_lost_total"), "leases lost:"),
+            _by("queue", _grown("batchjob_results_errors_total"), "results not written:"),
         ),
     ),
     Panel(
         "Memory of the store",
         "bytes",
-        (("max(batchjob_store_memory_bytes)", "used"), ("max(batchjob_store_memory_limit_bytes)", "limit")),
-    ),
-    Panel(
-        "The operator's looks",
-        "s",
         (
-            _quantile(0.95, "batchjob_reconcile_seconds", "95% within", labels=""),
-            (f"sum({_rate('batchjob_reconcile_errors_total', labels='')})", "errors a second"),
+            (f"max(batchjob_store_memory_bytes{HERE})", "used"),
+            (f"max(batchjob_store_memory_limit_bytes{HERE})", "limit"),
         ),
     ),
-    Panel("Requests to Kubernetes a second", "ops", (_by("code", _rate("batchjob_api_requests_total", labels="")),)),
+    Panel(
+        "Time of the operator's looks", "s", (_quantile(0.95, "batchjob_reconcile_seconds", "95% within", labels=HERE),)
+    ),
+    Panel(
+        "Looks that fail a second",
+        "ops",
+        ((f"sum({_rate('batchjob_reconcile_errors_total', labels=HERE)})", "errors"),),
+    ),
+    Panel("Requests to Kubernetes a second", "ops", (_by("code", _rate("batchjob_api_requests_total", labels=HERE)),)),
     Panel(
         "Requests to the HTTP API a second",
         "ops",
-        (_by("code", _rate("batchjob_gateway_requests_seconds_count", labels="")),),
+        (_by("code", _rate("batchjob_gateway_requests_seconds_count", labels=HERE)),),
     ),
-    Panel("People who watch live", "short", (("sum(batchjob_live_clients)", "connections"),)),
+    Panel("People who watch live", "short", ((f"sum(batchjob_live_clients{HERE})", "connections"),)),
     Panel(
         "Until the next run of a schedule",
         "s",
-        (("min(batchjob_schedule_next_timestamp_seconds) - time()", "next"),),
+        ((f"min(batchjob_schedule_next_timestamp_seconds{HERE}) - time()", "next"),),
         is_signed=True,
     ),
 )
@@ -125,18 +143,11 @@ PANELS: Final = (
 def build_dashboard() -> str:
     """The dashboard as Grafana imports it."""
     source = {"type": "prometheus", "uid": "$datasource"}
-    queues = {
-        "name": "queue",
-        "label": "Queue",
-        "type": "query",
-        "datasource": source,
-        "query": "label_values(queue_jobs_waiting, queue)",
-        "refresh": 2,
-        "includeAll": True,
-        "allValue": ".*",
-        "multi": True,
-        "current": {"text": "All", "value": "$__all"},
-    }
+    source_choice = {"name": "datasource", "label": "Source", "type": "datasource", "query": "prometheus"}
+    choices = [
+        _choice("namespace", "Installation", "batchjob_is_leader"),
+        _choice("queue", "Queue", "queue_jobs_waiting"),
+    ]
     dashboard = {
         "uid": "batchjob",
         "title": "BatchJob",
@@ -145,12 +156,25 @@ def build_dashboard() -> str:
         "schemaVersion": 39,
         "refresh": "30s",
         "time": {"from": "now-6h", "to": "now"},
-        "templating": {
-            "list": [{"name": "datasource", "label": "Source", "type": "datasource", "query": "prometheus"}, queues]
-        },
+        "templating": {"list": [source_choice, *({"datasource": source} | choice for choice in choices)]},
         "panels": [_panel(number, panel, source) for number, panel in enumerate(PANELS)],
     }
     return json.dumps(dashboard, indent=1) + "\n"
+
+
+def _choice(label: str, shown: str, metric: str) -> dict[str, Any]:
+    """Which values of a label the panels are about; at first all."""
+    return {
+        "name": label,
+        "label": shown,
+        "type": "query",
+        "query": f"label_values({metric}, {label})",
+        "refresh": 2,
+        "includeAll": True,
+        "allValue": ".*",
+        "multi": True,
+        "current": {"text": "All", "value": "$__all"},
+    }
 
 
 def _panel(number: int, panel: Panel, source: dict[str, str]) -> dict[str, Any]:

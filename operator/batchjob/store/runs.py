@@ -84,10 +84,13 @@ class Store:
             _check_server(_read_info(info))
 
     async def memory(self) -> tuple[int, int]:
-        """Bytes that the servers use together, and above which they refuse writes (0: nothing is set)."""
+        """Bytes that the fullest server uses, and above which it refuses writes (0: nothing is set).
+
+        A run is on one server of a cluster with all that it has: what others have left is of no use to it.
+        """
         found = [_read_info(info) for [info] in await self._connection.everywhere(("INFO", "memory"))]
-        used, limits = ([int(info[name]) for info in found] for name in ("used_memory", "maxmemory"))
-        return sum(used), sum(limits) if all(limits) else 0
+        servers = [(int(info["used_memory"]), int(info["maxmemory"])) for info in found]
+        return max(servers, key=lambda server: server[0] / server[1] if server[1] else 0)
 
     async def now(self) -> datetime:
         """What time it is for the store; of several servers, for the one that is furthest behind."""

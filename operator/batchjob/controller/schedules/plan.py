@@ -5,15 +5,16 @@ that were missed become Jobs, then Jobs become BatchJobs, oldest first; last, wh
 its Job, which tells the CronJob. Each step may be repeated: every name follows from the time that it is for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
 from batchjob.api.schedule import BatchScheduleStatus, ConcurrencyPolicy, ScheduleConditionType
 from batchjob.controller.actions import Note
 from batchjob.controller.observed import Trouble
+from batchjob.controller.rows import moment
 from batchjob.controller.schedules.actions import (
     ChangeCronJob,
     DeleteCronJob,
@@ -55,6 +56,7 @@ class SchedulePlan:
     # CronJob → every time until then is dealt with, but for the Jobs that could not be made; None: as it was.
     settled: dict[str, datetime] | None = None
     next_time: datetime | None = None
+    due_time: datetime | None = None  # the first time that nothing was done about: in the past where Kubernetes is late
     active: tuple[str, ...] = ()  # BatchJobs that have not ended, oldest first
     missed: int = 0  # times that are given up
     again_seconds: float | None = None
@@ -92,6 +94,7 @@ def plan_schedule(seen: SeenSchedule) -> SchedulePlan:
         tuple(steps),
         settled={name: one.settled for name, one in caught.items()},
         next_time=next_time,
+        due_time=_due_time(seen, [(crons[name][1], one.settled) for name, one in caught.items()], busy=bool(active)),
         active=active,
         missed=sum(one.missed for one in caught.values()),
         again_seconds=0 if jobs else _pause(seen.now, next_time),
@@ -250,6 +253,19 @@ def _next_time(seen: SeenSchedule, crons: dict[str, tuple[str, Cron]]) -> dateti
     if seen.schedule.spec.suspend:
         return None
     times = (cron.next(seen.now) for _, cron in crons.values())
+    return min((time for time in times if time is not None), default=None)
+
+
+def _due_time(seen: SeenSchedule, settled: Iterable[tuple[Cron, datetime]], *, busy: bool) -> datetime | None:
+    """The first time after those that are settled. Forbid leaves out on purpose what comes while a run goes on."""
+    spec = seen.schedule.spec
+    if spec.suspend:
+        return None
+    free = datetime.min.replace(tzinfo=UTC)
+    if spec.concurrency_policy is ConcurrencyPolicy.FORBID:
+        ends = (moment(run.completion_time) for run in seen.runs.values())
+        free = seen.now if busy else max((end for end in ends if end), default=free)
+    times = (cron.next(max(since, free)) for cron, since in settled)
     return min((time for time in times if time is not None), default=None)
 
 

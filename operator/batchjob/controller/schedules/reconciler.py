@@ -71,6 +71,7 @@ class Schedules:
         self._copies = (self._schedules, self._cron_jobs, self._jobs, self._runs)
         # Runs that had ended and were deleted before their Job was told: by schedule, by name. Kept while we lead.
         self._last_words: dict[ObjectKey, dict[str, SeenRun]] | None = None
+        self._due: dict[ObjectKey, datetime] = {}
         self._carry_out = CarryOutSchedule(kube, self._cron_jobs, self._jobs, self._runs)
         self.turns = Turns(self._runs, look_at_run)
 
@@ -79,6 +80,10 @@ class Schedules:
         for key in self._schedules.known_keys():
             body = self._schedules.get(key) or {}
             yield read_leniently(BatchScheduleStatus, body.get("status")) or BatchScheduleStatus()
+
+    def due(self) -> datetime | None:
+        """The first time of all BatchSchedules that nothing was done about; the leader's."""
+        return min(self._due.values(), default=None)
 
     async def run(self) -> None:
         """Keep the copies for ever."""
@@ -97,6 +102,7 @@ class Schedules:
             await self._queue.work(self._look, WORKERS)
         finally:
             self._last_words = None
+            self._due.clear()
             self._queue.clear()
 
     def look_at_all(self) -> None:
@@ -126,14 +132,20 @@ class Schedules:
         # In foreground deletion the children go first; making new ones would never end.
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._queue.forget_failures(key)
+            self._due.pop(key, None)
             self._hear_last_words(key, ())
             return
         try:
             seen = await self._observe(body)
         except ValidationError as error:
+            self._due.pop(key, None)
             await self._say_unreadable(body, error)
             return
         plan = plan_schedule(seen)
+        if plan.due_time is None:
+            self._due.pop(key, None)
+        else:
+            self._due[key] = plan.due_time
         obstacle, undone = await self._carry_out(seen, plan)
         trouble = obstacle or plan.trouble
         status = build_schedule_status(seen, plan, trouble, undone)
