@@ -187,6 +187,28 @@ async def test_a_hint_that_goes_first_does_so_too_when_it_comes_during_a_look() 
     assert seen == ["a", "a", "b"]
 
 
+async def test_a_look_that_fails_is_made_again_in_the_lane_that_it_came_from() -> None:
+    queue: Workqueue[str] = Workqueue()
+    seen: list[str] = []
+    done = asyncio.Event()
+
+    async def look(key: str) -> None:
+        seen.append(key)
+        if key == "rest":
+            while "start" in queue._timers:
+                await asyncio.sleep(0.01)
+        if seen == ["start"]:
+            queue.back_off(key)
+            for name in ("rest", "more"):
+                queue.add(name)
+        elif len(seen) == 4:
+            done.set()
+
+    queue.add("start", first=True)
+    await run(queue, look, done, workers=1)
+    assert seen == ["start", "rest", "start", "more"]
+
+
 async def test_a_key_is_expected_while_it_waits_for_a_worker_or_its_time() -> None:
     queue: Workqueue[str] = Workqueue()
     assert not queue.expects("a")

@@ -77,7 +77,7 @@ class Workqueue(Generic[Key]):
         self._rest = Lane[Key](group)
         self._ready = asyncio.Semaphore(0)  # as often as keys wait
         self._taken = 0
-        self._busy: set[Key] = set()
+        self._busy: dict[Key, bool] = {}  # looked at now; whether it was in the first lane
         self._again: dict[Key, bool] = {}  # added while busy; whether to be looked at first
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._failures: dict[Key, int] = {}
@@ -105,10 +105,10 @@ class Workqueue(Generic[Key]):
             self._rest.remove(key)
             self._first.add(key)
 
-    def add_after(self, key: Key, seconds: float) -> None:
+    def add_after(self, key: Key, seconds: float, *, first: bool = False) -> None:
         """Look at the key in so many seconds, unless it is looked at earlier for another reason."""
         if seconds <= 0:
-            self.add(key)
+            self.add(key, first=first)
             return
         loop = asyncio.get_running_loop()
         due = loop.time() + seconds
@@ -117,15 +117,15 @@ class Workqueue(Generic[Key]):
             return
         if earlier:
             earlier.cancel()
-        self._timers[key] = loop.call_at(due, self.add, key)
+        self._timers[key] = loop.call_at(due, lambda: self.add(key, first=first))
 
     def back_off(self, key: Key) -> float:
-        """Look again later, each time later, with jitter; returns the seconds."""
+        """Look again later, each time later, with jitter, in the lane that it came from; returns the seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         grown: float = min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** min(failures, 10))
         seconds = grown * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing
-        self.add_after(key, seconds)
+        self.add_after(key, seconds, first=self._busy.get(key, False))
         return seconds
 
     def forget_failures(self, key: Key) -> None:
@@ -142,11 +142,10 @@ class Workqueue(Generic[Key]):
         while True:
             await self._ready.acquire()
             key = self._take()
-            self._busy.add(key)
             try:
                 await look(key)
             finally:
-                self._busy.discard(key)
+                del self._busy[key]
                 if key in self._again:
                     self.add(key, first=self._again.pop(key))
 
@@ -155,7 +154,9 @@ class Workqueue(Generic[Key]):
         lanes = [self._first, self._rest]
         if self._taken % SHARE_OF_REST == 0:
             lanes.reverse()
-        key = next(lane for lane in lanes if lane).take()
+        lane = next(lane for lane in lanes if lane)
+        key = lane.take()
+        self._busy[key] = lane is self._first
         self._tell()
         return key
 
