@@ -13,6 +13,16 @@ CHART: Final = HERE.parents[1] / "charts" / "batchjob-operator"
 RELEASE: Final = ("batchjob", "--namespace", "batchjob-system", "--kube-version", "1.37.0")
 
 
+class Strict(yaml.SafeLoader):
+    """Refuses a key that is there twice, as kustomize does; Helm takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Of the keys of one mapping each is another."""
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"{sorted(keys)}: {node.start_mark}"
+        return super().construct_mapping(node, deep=deep)
+
+
 class HelmError(Exception):
     """helm ended with another code than 0; the text is what it said."""
 
@@ -34,7 +44,7 @@ def render(*arguments: str | Path, program: Path | None = None) -> str:
 
 def objects(*arguments: str | Path, program: Path | None = None) -> list[dict[str, Any]]:
     """The rendered objects."""
-    return [found for found in yaml.safe_load_all(render(*arguments, program=program)) if found]
+    return [found for found in yaml.load_all(render(*arguments, program=program), Strict) if found]
 
 
 def of_kind(found: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:

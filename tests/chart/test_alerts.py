@@ -88,11 +88,12 @@ def test_without_an_address_of_runbooks_no_alert_has_a_link() -> None:
 
 
 @pytest.mark.parametrize("alert", CASES)
-def test_a_runbook_says_what_it_means_and_what_to_do(alert: str) -> None:
+def test_a_runbook_says_what_it_means_and_what_to_do(alert: str, rules: dict[str, dict[str, Any]]) -> None:
     page = (RUNBOOKS / f"{alert}.md").read_text("utf-8")
     assert page.startswith(f"# {alert}\n")
     assert re.findall(r"^## (.*)$", page, re.MULTILINE) == PARTS
     assert "```sh\nkubectl " in page, "a command to copy"
+    assert named(page) & named(yaml.safe_dump(rules[alert]["expr"])), "what it looks at"
     assert named(page) <= known().keys()
     assert f"[{alert}]({alert}.md)" in (RUNBOOKS / "README.md").read_text("utf-8")
 

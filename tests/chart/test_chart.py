@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from batchjob.gateway.app import ROUTERS
 from batchjob.gateway.settings import GatewaySettings
 from batchjob.gateway.staging import Staging
 from batchjob.store.settings import PREFIX
-from tests.chart.rendering import CHART, HERE, HelmError, objects, of_kind, render, run_helm
+from tests.chart.rendering import CHART, HERE, HelmError, Strict, objects, of_kind, render, run_helm
 from tests.support.gateway_world import RIGHTS
 
 CRDS = HERE.parents[1] / "crds"
@@ -96,6 +97,30 @@ def test_a_role_for_admins_of_queues_is_there_and_nobody_has_it(aggregated: str)
     assert role["rules"] == [{"apiGroups": ["batchjob.dev"], "resources": ["batchqueues"], "verbs": verbs}]
     assert not [label for label in role["metadata"]["labels"] if "aggregate" in label]
     assert name not in {one["roleRef"]["name"] for one in of_kind(found, "ClusterRoleBinding", "RoleBinding")}
+
+
+@pytest.mark.parametrize("release", ["my.app", "123", f"{'a' * 36}--bb-batchjob"])
+def test_any_name_of_a_release_makes_names_that_kubernetes_takes(release: str) -> None:
+    monitored = ("--values", HERE / "values" / "monitoring.yaml")
+    text = run_helm("template", release, CHART, "--namespace", "9", "--kube-version", "1.37.0", *monitored, *NO_CRDS)
+    for found in yaml.load_all(text, Strict):
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", found["metadata"]["name"]), found["metadata"]["name"]
+        if not found["apiVersion"].startswith("monitoring.coreos.com/"):
+            kubernetes_validate.validate(found, "1.37", strict=True)
+
+
+def test_a_label_by_value_takes_the_place_of_none_of_the_charts_own() -> None:
+    labels = {"release": "prometheus", "app.kubernetes.io/name": "x", "team": "a"}
+    settings = [
+        f"{where}.{key.replace('.', chr(92) + '.')}={value}"
+        for key, value in labels.items()
+        for where in ("commonLabels", "monitoring.podMonitors.labels")
+    ]
+    told = objects(
+        "--set", "monitoring.podMonitors.enabled=true", *chain.from_iterable(("--set", one) for one in settings)
+    )
+    for found in of_kind(told, "PodMonitor"):
+        assert found["metadata"]["labels"].items() >= {("app.kubernetes.io/name", "batchjob-operator"), ("team", "a")}
 
 
 def test_rendering_twice_gives_the_same() -> None:

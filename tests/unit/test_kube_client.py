@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock
 
+import aiohttp
 import pytest
 
 from batchjob.errors import ApiUnavailable, Gone
 from batchjob.kube import JOBS, Access, Kube, Listing, WatchEvent
+from batchjob.metrics import REGISTRIES, Process
 
 METADATA = {"name": "a", "uid": "u1", "resourceVersion": "5"}
 JOB = {"metadata": METADATA}
@@ -56,6 +58,28 @@ async def test_a_line_of_a_watch_that_is_json_of_another_shape_breaks_the_watch(
 ) -> None:
     with pytest.raises(ApiUnavailable, match="no event"):
         await anext(answer(kube, monkeypatch, line))
+
+
+async def test_a_watch_that_gets_no_answer_counts_as_one_and_a_broken_one_does_not(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unanswered() -> float:
+        labels = {"verb": "watch", "code": "0"}
+        return REGISTRIES[Process.OPERATOR].get_sample_value("batchjob_api_requests_total", labels) or 0.0
+
+    @asynccontextmanager
+    async def refuse(*_: object, **__: object) -> AsyncGenerator[None]:
+        raise aiohttp.ClientConnectionError("refused")
+        yield
+
+    before = unanswered()
+    with pytest.raises(ApiUnavailable):
+        await anext(answer(kube, monkeypatch, "words"))
+    assert unanswered() == before
+    monkeypatch.setattr(kube, "_session", SimpleNamespace(get=refuse))
+    with pytest.raises(ApiUnavailable, match="broke"):
+        await anext(kube.watch(JOBS, None, "1"))
+    assert unanswered() == before + 1
 
 
 def test_a_name_leads_nowhere_else_in_the_api_server() -> None:

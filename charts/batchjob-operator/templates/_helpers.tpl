@@ -1,22 +1,19 @@
 {{/* Prefix of every name: the release's, with the chart's behind it unless it says so already. 40 characters leave
-     room for "-redis-0" and the controller's hash below the limit of 63. */}}
+     room for "-redis-0" and the controller's hash below the limit of 63. A release may have dots, and a Service none. */}}
 {{- define "batchjob.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else if contains "batchjob" .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-batchjob" .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- end -}}
+{{- $release := replace "." "-" .Release.Name -}}
+{{- $name := contains "batchjob" $release | ternary $release (printf "%s-batchjob" $release) -}}
+{{- .Values.fullnameOverride | default $name | trunc 40 | trimAll "-" -}}
 {{- end }}
 
 {{/* Labels that never change: Kubernetes does not let a selector be changed. Call with (dict "root" $ "component" …). */}}
 {{- define "batchjob.selector" -}}
 app.kubernetes.io/name: batchjob-operator
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
+{{/* Labels of objects. Call with (dict "root" $ "component" … "more" <labels by value, if any>). */}}
 {{- define "batchjob.ownLabels" -}}
 {{ include "batchjob.selector" . }}
 app.kubernetes.io/part-of: batchjob
@@ -28,7 +25,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- define "batchjob.labels" -}}
 {{ include "batchjob.ownLabels" . }}
 {{- $own := include "batchjob.ownLabels" . | fromYaml }}
-{{- range $name, $value := .root.Values.commonLabels }}
+{{- range $name, $value := merge (dict) (.more | default dict) (.root.Values.commonLabels | default dict) }}
 {{- if not (hasKey $own $name) }}
 {{ $name }}: {{ $value | quote }}
 {{- end }}
@@ -63,8 +60,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* Labels and annotations of pods. Call with (dict "root" $ "component" … "values" … "checksums" <annotations>). */}}
 {{- define "batchjob.podMetadata" -}}
-labels: {{- merge (include "batchjob.selector" . | fromYaml) .values.podLabels .root.Values.commonLabels | toYaml | nindent 2 }}
-{{- with merge (dict) .checksums .values.podAnnotations }}
+labels: {{- merge (include "batchjob.selector" . | fromYaml) (.values.podLabels | default dict) (.root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
+{{- with merge (dict) .checksums (.values.podAnnotations | default dict) }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
@@ -72,7 +69,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{/* Where pods run. Call with (dict "root" $ "component" … "values" … "replicas" <how many>). */}}
 {{- define "batchjob.placement" -}}
 {{- with .values.priorityClassName -}}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{ end -}}
 {{- if .values.topologySpreadConstraints -}}
 topologySpreadConstraints: {{- toYaml .values.topologySpreadConstraints | nindent 2 }}

@@ -204,17 +204,18 @@ class Kube:
             timeoutSeconds=str(max(1, round(seconds))),
         )
         limit = aiohttp.ClientTimeout(total=None, sock_connect=CALL_SECONDS, sock_read=seconds + SILENCE_SECONDS)
+        url, status = self.access.server + resource.path(namespace), 0
         try:
-            request = self._open().get(
-                self.access.server + resource.path(namespace), params=query, headers=self._headers({}), timeout=limit
-            )
-            async with request as answer:
-                API_REQUESTS.labels("watch", str(answer.status)).inc()
-                if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+            async with self._open().get(url, params=query, headers=self._headers({}), timeout=limit) as answer:
+                status = answer.status
+                API_REQUESTS.labels("watch", str(status)).inc()
+                if status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
                     raise self._error(answer, await answer.text(), "GET")
                 async for line in answer.content:
                     yield read_watch_event(line)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            if not status:
+                API_REQUESTS.labels("watch", "0").inc()
             raise ApiUnavailable(f"watching {resource.plural} broke: {error!r}") from error
 
     async def _call(
