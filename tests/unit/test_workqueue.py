@@ -188,15 +188,19 @@ async def test_a_hint_that_goes_first_does_so_too_when_it_comes_during_a_look() 
 
 
 async def test_a_look_that_fails_is_made_again_in_the_lane_that_it_came_from() -> None:
-    queue: Workqueue[str] = Workqueue()
     seen: list[str] = []
-    done = asyncio.Event()
+    back, done = asyncio.Event(), asyncio.Event()
+
+    def tell(_: float) -> None:
+        if seen and queue.first_waiting:
+            back.set()
+
+    queue: Workqueue[str] = Workqueue(tell)
 
     async def look(key: str) -> None:
         seen.append(key)
         if key == "rest":
-            while "start" in queue._timers:
-                await asyncio.sleep(0.01)
+            await back.wait()
         if seen == ["start"]:
             queue.back_off(key)
             for name in ("rest", "more"):
