@@ -67,10 +67,8 @@ async def test_a_watch_that_gets_no_answer_counts_as_one_and_a_broken_one_does_n
         labels = {"verb": "watch", "code": "0"}
         return REGISTRIES[Process.OPERATOR].get_sample_value("batchjob_api_requests_total", labels) or 0.0
 
-    @asynccontextmanager
-    async def refuse(*_: object, **__: object) -> AsyncGenerator[None]:
+    def refuse(*_: object, **__: object) -> None:
         raise aiohttp.ClientConnectionError("refused")
-        yield
 
     before = unanswered()
     with pytest.raises(ApiUnavailable):
