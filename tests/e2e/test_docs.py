@@ -123,6 +123,7 @@ def names(desk: Path, namespace: Kubectl) -> dict[str, str]:
     there.wait_phase("queued", "Queued")
     there.wait_complete("sort-tickets")
     return {
+        "NAMESPACE": namespace.namespace,  # before NAME, which is in it
         "NAME": "mailing",
         "QUEUE": "nightly",
         "POD": str(
