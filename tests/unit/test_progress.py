@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from batchjob.api.status import Counts
 from batchjob.core.items import RunState
-from batchjob.core.progress import format_duration, format_percent, format_progress, format_rate, reckoned
+from batchjob.core.progress import format_duration, format_percent, format_progress, format_rate, listed, reckoned
 from tests.support.plan_world import snapshot
 
 
@@ -55,6 +55,25 @@ def test_items_that_were_cancelled_with_their_run_are_not_finished(
     found = snapshot(state, 2000, counts={"succeeded": 1060, "failed": 9, "cancelled": 931})
     counts = reckoned(found)
     assert (format_progress(counts, found.total), format_percent(counts, found.total)) == (progress, percent)
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason", "counts", "known"),
+    [
+        ("Succeeded", "Succeeded", Counts(total=9, succeeded=4, cancelled=5), (9, 9)),
+        ("Failed", "ItemsFailed", Counts(total=9, succeeded=3, failed=1, cancelled=5), (9, 9)),
+        ("Failed", "RunDeleted", Counts(total=9, succeeded=3, failed=1, cancelled=5), (4, 9)),
+        ("Cancelled", "Cancelled", Counts(total=9, succeeded=4, cancelled=5), (4, 9)),
+        ("Running", "Running", Counts(total=9, succeeded=4, cancelled=1), (5, 9)),
+        ("Running", "Loading", Counts(succeeded=2), (2, None)),
+        ("Succeeded", "Succeeded", Counts(), (0, 0)),
+        ("Dreaming", None, Counts(), (0, None)),
+    ],
+)
+def test_a_list_knows_by_the_phase_which_cancelled_items_are_finished(
+    phase: str, reason: str | None, counts: Counts, known: tuple[int, int | None]
+) -> None:
+    assert listed(counts, phase, reason) == known
 
 
 @pytest.mark.parametrize(

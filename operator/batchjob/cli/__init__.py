@@ -1,27 +1,20 @@
 """The command `batchjob`. It imports what a command needs only when that command runs."""
 
 import importlib.util
-import os
 import signal
 import sys
-from typing import Final, NoReturn
-
-EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT
 
 
 def main() -> None:
     """Entry point; exits with the command's code, 2 for a wrong command line, 130 after a Ctrl-C."""
+    from batchjob.cli.streams import stand_in
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored, as with nohup
-        signal.signal(signal.SIGINT, _leave)
+        from batchjob.cli.interrupts import leave
+
+        signal.signal(signal.SIGINT, leave)  # nothing has begun: whoever begins something sets a handler of its own
+    stand_in()
     sys.exit(execute(sys.argv[1:]))
-
-
-def _leave(_number: int, _frame: object) -> NoReturn:
-    """End at once: nothing has begun. Whoever begins something sets a handler of its own.
-
-    A KeyboardInterrupt would be raised within whatever is imported now, and a library in Rust panics then.
-    """
-    os._exit(EXIT_INTERRUPTED)
 
 
 def execute(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
@@ -48,10 +41,7 @@ def execute(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
 
             return init_secret(namespace, names)
         case ["version" | "--version"]:
-            from importlib.metadata import version
-
-            print(version("batchjob"))
-            return 0
+            return _version()
         case _:
             # The images of the operator and of workers have the processes, and no click of their own.
             if importlib.util.find_spec("click") is None:
@@ -60,3 +50,15 @@ def execute(arguments: list[str]) -> int:  # noqa: PLR0911 - one a command
             from batchjob.cli.app import run
 
             return run(arguments or ["--help"])
+
+
+def _version() -> int:
+    from importlib.metadata import version
+
+    try:
+        print(version("batchjob"), flush=True)
+    except OSError as error:
+        from batchjob.cli.streams import give_up
+
+        return give_up("batchjob", error)
+    return 0

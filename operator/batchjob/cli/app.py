@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import click
 
 from batchjob.cli.exits import ERROR, EXIT_CODES, INTERRUPTED, OK, USAGE, Refused
+from batchjob.cli.streams import give_up, tell
 from batchjob.errors import BatchJobError
 
 DOCS: Final = "docs/how-to/command-line.md"
@@ -123,12 +124,11 @@ def run(arguments: Sequence[str]) -> int:  # noqa: PLR0911 - one a way to end
         if (error.name or "").partition(".")[0] == "batchjob":
             raise
         return _say(f"{name}: this needs the extra `cli`: pip install 'batchjob[cli]' ({error})", ERROR)
-    except BrokenPipeError:  # whoever read it has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ERROR
+    except OSError as error:
+        return give_up(name, error)
     return code if isinstance(code, int) else OK
 
 
 def _say(sentence: str, code: int) -> int:
-    click.echo(sentence, err=True)
+    tell(sentence)
     return code

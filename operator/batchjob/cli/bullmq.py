@@ -5,10 +5,12 @@ Its keys (BullMQ 3 to 5): the lists `wait` and `paused`, of which the last is th
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from batchjob.cli.exits import Refused
+from batchjob.cli.output import clean
 from batchjob.store.connection import Connection
 
 LISTS: Final = ("wait", "paused")
@@ -18,6 +20,7 @@ PAGE: Final = 500  # jobs a call
 _MARKER: Final = b"0:"  # begins what is no job and lies in a list all the same
 _DUE_BITS: Final = 12
 _MINUTE_MS: Final = 60_000
+_HALF: Final = re.compile("[\ud800-\udfff]")  # JSON may say it (\\ud83d), and UTF-8 cannot
 
 
 class Job(NamedTuple):
@@ -89,7 +92,12 @@ def _job(raw_id: bytes, due: int, name: bytes | None, data: bytes) -> Job:
     try:
         found = json.loads(data)
     except ValueError as error:
-        raise Refused(f"the job {its_id}: its data is no JSON: {error}") from None
+        raise Refused(f"the job {clean(its_id)}: its data is no JSON: {error}") from None
+    if _HALF.search(json.dumps(found, ensure_ascii=False)):
+        raise Refused(
+            f"the job {clean(its_id)}: its data has half a character, as of an emoji that was cut in two, which "
+            "neither a file nor an item can hold: mend or remove the job"
+        )
     return Job(
         its_id, (name or b"").decode(errors="replace"), found if isinstance(found, dict) else {"value": found}, due
     )

@@ -1,6 +1,5 @@
 """The cluster that a command works on: signing in, the names that people write, and refusals in plain words."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -8,6 +7,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from batchjob.cli import interrupts
 from batchjob.cli.exits import Refused
 from batchjob.cli.options import Place
 from batchjob.errors import ApiUnavailable, Forbidden, Invalid, KubernetesError, NotFound
@@ -52,7 +52,7 @@ class Cluster(NamedTuple):
 def work(place: Place, doing: Coroutine[Any, Any, T]) -> T:
     """Run what a command does on the cluster; Refused says why it could not."""
     try:
-        return asyncio.run(doing)
+        return interrupts.run(doing)
     except KubernetesError as error:
         raise Refused(in_words(error, place)) from None
     except ValidationError as error:

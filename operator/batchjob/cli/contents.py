@@ -62,14 +62,13 @@ def show_items(found: list[Any], form: str, status: str) -> None:
     """Print items."""
     import msgspec
 
-    from batchjob.cli.output import note, say, show_json, show_table
+    from batchjob.cli.output import note, show_json, show_lines, show_table
 
     plain = [msgspec.to_builtins(item) for item in found]
     if form == "json":
         show_json(plain)
     elif form == "jsonl":
-        for one in plain:
-            say(json.dumps(one, ensure_ascii=False))
+        show_lines(plain)
     elif not found:
         note("No items failed." if status == "failed" else "No item left a result in the store.")
     elif status == "failed":
@@ -140,35 +139,26 @@ def download(place: Place, name: str, *, to: Path | None, force: bool, gateway: 
         raise Refused(f"{to} is there already: name another file, or write over it with --force")
 
     async def read(cluster: Any, client: Any) -> None:
-        lines = (
-            json.dumps({"id": one.id, "result": one.result}, ensure_ascii=False)
-            async for one in client.results(await job_id(cluster, name))
-        )
-        await (_into_file(lines, to) if to else _onto_output(lines))
+        found = ({"id": one.id, "result": one.result} async for one in client.results(await job_id(cluster, name)))
+        await (_into_file(found, to) if to else _onto_output(found))
 
     return work(place, ask(place, gateway, read))
 
 
-async def _onto_output(lines: Any) -> None:
-    from batchjob.cli.output import say
+async def _onto_output(found: Any) -> None:
+    from batchjob.cli.output import show_lines
 
-    async for line in lines:
-        say(line)
+    async for one in found:
+        show_lines([one])
 
 
-async def _into_file(lines: Any, to: Path) -> None:
+async def _into_file(found: Any, to: Path) -> None:
+    from batchjob.cli.files import writing
     from batchjob.cli.output import note
 
-    part = to.with_name(f"{to.name}.part")
     number = 0
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            async for line in lines:
-                file.write(f"{line}\n")
-                number += 1
-        part.replace(to)
-    except OSError as error:
-        raise Refused(f"{to} cannot be written: {error.strerror}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(to) as file:
+        async for one in found:
+            file.write(f"{json.dumps(one, ensure_ascii=False)}\n")
+            number += 1
     note(f"{number} results are in {to}")

@@ -1,6 +1,7 @@
 """`batchjob doctor`: the way to the cluster, the installation and one's rights, a line each with what to do."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +14,6 @@ from batchjob.cli.rights import DISPENSABLE, RIGHTS, Right, in_words
 GOOD: Final = "ok"
 UNKNOWN: Final = "?"  # it may not be looked at
 BAD: Final = "bad"
-LEASE: Final = "batchjob-operator"
 COLOURS: Final = {GOOD: "Succeeded", UNKNOWN: "Suspended", BAD: "Failed"}
 SELECTOR: Final = "app.kubernetes.io/name=batchjob-operator,app.kubernetes.io/component="  # of the chart
 STALE: Final = timedelta(minutes=1)  # the operator renews its Lease every few seconds
@@ -83,26 +83,29 @@ async def examine(place: Place, system: str) -> AsyncIterator[Finding]:
             yield Finding(BAD, "kinds", f"the cluster has no {', '.join(lacking)}: install the chart batchjob-operator")
             return
         yield Finding(GOOD, "kinds", "BatchJob, BatchQueue and BatchSchedule are there")
-        for about, component in (("operator", "operator"), ("gateway", "gateway")):
-            yield await _pods(cluster, system, about, component)
-        yield await _lease(cluster, system)
+        operators = await _pods(cluster, system, "operator")
+        yield judge_pods("operator", system, operators)
+        yield judge_pods("gateway", system, await _pods(cluster, system, "gateway"))
+        yield await _lease(cluster, system, operators)
         yield await _rights(cluster, system)
         yield await _stalled(cluster)
 
 
-async def _pods(cluster: Any, system: str, about: str, component: str) -> Finding:
+async def _pods(cluster: Any, system: str, component: str) -> Sequence[Mapping[str, Any]] | None:
     from batchjob.errors import Forbidden
     from batchjob.kube import PODS
 
     try:
-        pods = (await cluster.kube.list(PODS, system, labels=SELECTOR + component)).items
+        found: Sequence[Mapping[str, Any]] = (await cluster.kube.list(PODS, system, labels=SELECTOR + component)).items
     except Forbidden:
+        return None
+    return found
+
+
+def judge_pods(about: str, system: str, pods: Sequence[Mapping[str, Any]] | None) -> Finding:
+    """Whether some of its pods are ready; None: they may not be seen. Pure."""
+    if pods is None:
         return Finding(UNKNOWN, about, f"you may not list pods in the namespace {system}")
-    return judge_pods(about, system, pods)
-
-
-def judge_pods(about: str, system: str, pods: Sequence[Mapping[str, Any]]) -> Finding:
-    """Whether some of its pods are ready. Pure."""
     if not pods:
         if about == "gateway":
             return Finding(
@@ -122,7 +125,7 @@ def judge_pods(about: str, system: str, pods: Sequence[Mapping[str, Any]]) -> Fi
     )
 
 
-async def _lease(cluster: Any, system: str) -> Finding:
+async def _lease(cluster: Any, system: str, operators: Sequence[Mapping[str, Any]] | None) -> Finding:
     from batchjob.errors import Forbidden
     from batchjob.kube import LEASES
 
@@ -130,20 +133,18 @@ async def _lease(cluster: Any, system: str) -> Finding:
         found = (await cluster.kube.list(LEASES, system)).items
     except Forbidden:
         return Finding(UNKNOWN, "leader", f"you may not list leases in the namespace {system}")
-    return judge_lease(found, datetime.now(UTC))
+    if operators is None:
+        return Finding(UNKNOWN, "leader", f"you may not list pods in the namespace {system}, of which one would lead")
+    return judge_lease(found, {pod["metadata"]["name"] for pod in operators}, datetime.now(UTC))
 
 
-def _held(spec: Mapping[str, Any]) -> str:
-    return str(spec.get("holderIdentity") or "")
-
-
-def judge_lease(found: Sequence[Mapping[str, Any]], now: datetime) -> Finding:
-    """Whether an operator leads. Pure."""
+def judge_lease(found: Sequence[Mapping[str, Any]], operators: AbstractSet[str], now: datetime) -> Finding:
+    """Whether one of the operator's pods leads. Pure."""
     from batchjob.cli.views import age, parse_time
 
-    # Named by default, or else as the Deployment is, and so held by a pod whose name begins with it.
-    specs = [(one["metadata"]["name"], one.get("spec") or {}) for one in found]
-    ours = [spec for name, spec in specs if name.endswith(LEASE) or _held(spec).startswith(f"{name}-")]
+    # Its name tells nothing, since a release may have any: other controllers have Leases here, too.
+    specs = [one.get("spec") or {} for one in found]
+    ours = [spec for spec in specs if spec.get("holderIdentity") in operators]
     spec = max(ours, key=lambda one: str(one.get("renewTime")), default={})
     renewed, holder = spec.get("renewTime"), spec.get("holderIdentity")
     if not renewed or not holder:

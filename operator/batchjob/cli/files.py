@@ -1,10 +1,11 @@
-"""Manifests that people write: YAML or JSON documents in files, or on standard input."""
+"""Files: manifests that people write, YAML or JSON, or on standard input; and what commands write for them."""
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 
 from batchjob.api.base import GROUP
 from batchjob.api.kinds import KINDS
@@ -63,6 +64,8 @@ def _read(file: Path) -> Iterator[Document]:
             text = sys.stdin.read()
         except ValueError:
             raise Refused("standard input is not YAML: it is no UTF-8") from None
+        except OSError as error:
+            raise Refused(f"standard input cannot be read: {error.strerror}") from None
     elif file.is_dir():
         raise Refused(f"{file} is a folder: name its files")
     else:
@@ -74,3 +77,18 @@ def _read(file: Path) -> Iterator[Document]:
             raise Refused(f"{file} is not YAML: it is no UTF-8") from None
     for body in read_documents(text, file):
         yield Document(file, body)
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[TextIO]:
+    """A file that is there once it is whole: until then it has another name. Refused says why it cannot be written."""
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with part.open("w", encoding="utf-8") as text:
+            yield text
+        part.replace(file)
+    except OSError as error:
+        raise Refused(f"{file} cannot be written: {error.strerror}") from None
+    finally:
+        with suppress(OSError):  # it is not there, or what stands above is why
+            part.unlink()

@@ -19,6 +19,7 @@ AWAY_SECONDS: Final = (
     120.0  # an API server that is replaced is away for a minute: nobody's wait of hours ends with that
 )
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600}
+_DIGITS: Final = 9  # of a duration: 30 years of seconds; Python and clocks know no more than some hundreds
 
 
 class Duration(click.ParamType[float]):
@@ -33,6 +34,8 @@ class Duration(click.ParamType[float]):
         number, unit = (value[:-1], value[-1:]) if value[-1:] in _UNITS else (value, "s")
         if not number.isdecimal():
             self.fail(f"{value!r} is no duration: write seconds, or such as 90s, 10m or 2h", param, ctx)
+        if len(number) > _DIGITS:
+            self.fail(f"a number of {len(number)} digits is too long: leave it out to wait for ever", param, ctx)
         return float(int(number) * _UNITS[unit])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from batchjob.cli.cluster import Cluster, open_cluster
+from batchjob.cli.cluster import Cluster, bare, open_cluster
 from batchjob.cli.exits import Refused
 from batchjob.cli.options import GatewayPlace, Place
 from batchjob.client import ApiError, AsyncClient, NoAnswer
@@ -101,7 +101,7 @@ async def job_id(cluster: Cluster, name: str) -> str:
     """The id of a BatchJob: asked of Kubernetes where it is @latest."""
     if name.startswith("@"):
         name = (await cluster.find(name))["metadata"]["name"]
-    return f"{cluster.namespace}.{name}"
+    return f"{cluster.namespace}.{bare(name)}"
 
 
 def _in_words(error: ApiError) -> str:

@@ -56,10 +56,10 @@ def bullmq(
     once the BatchJobs are there. An item has the id of its job, and its data; data that is no object becomes the field
     `value`.
     """
-    import asyncio
+    from batchjob.cli import interrupts
 
     body = _template(template)
-    found, left = asyncio.run(_read(url, prefix, queue, states))
+    found, left = interrupts.run(_read(url, prefix, queue, states))
     wanted = [job for job in found if not names or job.name in names]
     _tell(queue, found, wanted, left)
     if not wanted:
@@ -129,16 +129,17 @@ def _inline(body: Mapping[str, Any], jobs: "Sequence[Job]") -> list[dict[str, An
 def _with_file(body: Mapping[str, Any], jobs: "Sequence[Job]", file: Path, url: str) -> list[dict[str, Any]]:
     import json
 
+    from batchjob.cli.files import writing
+
     if any(job.due for job in jobs):
         raise Refused("--items is for jobs that may begin now: bring delayed ones over without it")
-    try:
-        with file.open("x", encoding="utf-8") as lines:
-            lines.writelines(json.dumps({"id": job.id, "data": job.data}, ensure_ascii=False) + "\n" for job in jobs)
-    except FileExistsError:
-        raise Refused(f"{file} is there already: name another file") from None
-    except OSError as error:
-        raise Refused(f"{file} cannot be written: {error.strerror}") from None
-    return [_manifest(body, {"uri": {"url": url, "format": "items"}}, jobs[0], "")]
+    if file.exists():
+        raise Refused(f"{file} is there already: name another file")
+    # First: a template that is refused leaves no file behind, which the next try would find in its way.
+    made = _manifest(body, {"uri": {"url": url, "format": "items"}}, jobs[0], "")
+    with writing(file) as lines:
+        lines.writelines(json.dumps({"id": job.id, "data": job.data}, ensure_ascii=False) + "\n" for job in jobs)
+    return [made]
 
 
 def _manifest(body: Mapping[str, Any], source: Mapping[str, Any], first: "Job", ending: str) -> dict[str, Any]:
@@ -158,8 +159,6 @@ def _manifest(body: Mapping[str, Any], source: Mapping[str, Any], first: "Job", 
 
 
 def _print(manifests: Sequence[dict[str, Any]]) -> None:
-    import yaml
+    from batchjob.cli.output import show_yaml
 
-    from batchjob.cli.output import say
-
-    say(yaml.safe_dump_all(manifests, sort_keys=False, allow_unicode=True, width=120).rstrip("\n"))
+    show_yaml(*manifests)

@@ -7,6 +7,7 @@ shown as its number.
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -17,6 +18,8 @@ from batchjob.cli.options import WIDE
 from batchjob.cli.views import NONE, TABLES, age
 
 _GAP: Final = "   "
+_WIDE: Final = frozenset({"W", "F"})  # of Unicode's East Asian widths
+_SET_OVER: Final = frozenset({"Mn", "Me"})  # of its categories: marks that take no place of their own
 _COLOURS: Final = {
     "Succeeded": "green",
     "Failed": "red",
@@ -63,12 +66,22 @@ def paint(text: str, word: str) -> str:
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines of a table, with columns as wide as what is in them."""
     shown = [[clean(cell) for cell in row] for row in rows]
-    widths = [max(len(row[place]) for row in [[*headers], *shown]) for place in range(len(headers))]
+    widths = [max(_width(row[place]) for row in [[*headers], *shown]) for place in range(len(headers))]
     lines = []
     for row in [[*headers], *shown]:
-        cells = [paint(cell.ljust(width), cell) for cell, width in zip(row, widths, strict=True)]
+        cells = [paint(cell + " " * (width - _width(cell)), cell) for cell, width in zip(row, widths, strict=True)]
         lines.append(_GAP.join(cells).rstrip())
     return lines
+
+
+def _width(text: str) -> int:
+    """How many columns of a terminal it takes: an ideograph or an emoji two, and an accent that is set over it none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(letter) in _SET_OVER else 2 if unicodedata.east_asian_width(letter) in _WIDE else 1
+        for letter in text
+    )
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -79,14 +92,36 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
 def show_json(value: Any) -> None:
     """Print a document."""
-    say(json.dumps(value, indent=2, ensure_ascii=False))
+    say(as_json(value, indent=2))
 
 
-def show_yaml(value: Any) -> None:
-    """Print a document."""
+def show_lines(values: Iterable[Any]) -> None:
+    """Print documents, one a line."""
+    for value in values:
+        say(as_json(value))
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """A document as JSON; for a terminal with what that would act on escaped, which is the same JSON."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    if not is_terminal() or _is_harmless(text):
+        return text
+    return "".join(letter if _is_harmless(letter) else json.dumps(letter)[1:-1] for letter in text)
+
+
+def _is_harmless(text: str) -> bool:
+    return text.replace("\n", "").isprintable()  # line ends are ours: those of texts are escaped anyway
+
+
+def show_yaml(*values: Any) -> None:
+    """Print documents; on a terminal as JSON is printed there, but that all that is not ASCII is escaped then."""
     import yaml
 
-    say(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120).rstrip("\n"))
+    def dump(*, is_raw: bool) -> str:
+        return yaml.safe_dump_all(values, sort_keys=False, allow_unicode=is_raw, width=120).rstrip("\n")
+
+    text = dump(is_raw=True)
+    say(text if not is_terminal() or _is_harmless(text) else dump(is_raw=False))
 
 
 def show(found: Sequence[Mapping[str, Any]], form: str, kind: str, now: datetime, *, single: bool = False) -> None:
@@ -97,8 +132,7 @@ def show(found: Sequence[Mapping[str, Any]], form: str, kind: str, now: datetime
             whole = bare[0] if single else {"apiVersion": "v1", "kind": "List", "items": bare}
             (show_json if form == "json" else show_yaml)(whole)
         case "jsonl":
-            for item in bare:
-                say(json.dumps(item, ensure_ascii=False))
+            show_lines(bare)
         case "name":
             for item in bare:
                 say(f"{kind.lower()}.batchjob.dev/{item['metadata']['name']}")

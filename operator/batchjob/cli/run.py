@@ -25,8 +25,6 @@ EXIT_CODES: Final = {
 def main(arguments: Sequence[str]) -> int:
     """Run one BatchJob; returns one of `EXIT_CODES`."""
     parsed = build_parser().parse_args(arguments)
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - None where somebody closed it (>&-)
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as above
     try:
         from batchjob.local.command import Options, run
 

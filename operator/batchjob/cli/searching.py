@@ -1,6 +1,5 @@
 """`batchjob ls QUERY`: what the index of the gateway finds. The query is read here first, by the same parser."""
 
-import json
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,9 +9,10 @@ import msgspec
 from batchjob.cli.cluster import Cluster, work
 from batchjob.cli.gateway import ask
 from batchjob.cli.options import WIDE, GatewayPlace, Place
-from batchjob.cli.output import note, say, show_json, show_table, show_yaml
+from batchjob.cli.output import note, say, show_json, show_lines, show_table, show_yaml
 from batchjob.cli.views import NONE, in_units
 from batchjob.client import AsyncClient, FoundJob
+from batchjob.core.progress import format_fraction, listed
 from batchjob.core.queries import Query, Term, build_query, parse_query
 from batchjob.errors import QueryError
 
@@ -50,8 +50,7 @@ def show_found(found: list[FoundJob], form: str, now: datetime, query: str) -> N
         case "yaml":
             show_yaml(plain)
         case "jsonl":
-            for job in plain:
-                say(json.dumps(job, ensure_ascii=False))
+            show_lines(plain)
         case "name":
             for one in found:
                 say(f"batchjob.batchjob.dev/{one.name}")
@@ -65,6 +64,7 @@ def show_found(found: list[FoundJob], form: str, now: datetime, query: str) -> N
 def _row(job: FoundJob, now: datetime, *, wide: bool) -> tuple[object, ...]:
     counts = job.counts
     age = in_units(now.timestamp() - job.created) if job.created is not None else NONE
-    progress = f"{counts.succeeded + counts.failed}/{counts.total or '?'}"
-    plain = (job.namespace, job.name, job.type, job.state.capitalize(), progress, counts.failed, age)
+    phase = job.state.capitalize()
+    progress = format_fraction(*listed(counts, phase, job.reason))
+    plain = (job.namespace, job.name, job.type, phase, progress, counts.failed, age)
     return (*plain, job.queue or NONE, job.owner or NONE, job.reason or NONE) if wide else plain

@@ -19,13 +19,12 @@ def build_page(job: BatchJob, pods: Sequence[Mapping[str, Any]] | None, now: dat
     status = job.status or BatchJobStatus()
     created = job.metadata.creation_timestamp
     yield _line("Name", f"{job.metadata.namespace}/{job.metadata.name}")
-    yield _line(
-        "Type", f"{job.spec.type}, queue {job.spec.queue}" + (f", owner {job.spec.owner}" if job.spec.owner else "")
-    )
+    owner = f", owner {job.spec.owner}" if job.spec.owner else ""
+    yield _line("Type", clean(f"{job.spec.type}, queue {job.spec.queue}{owner}"))
     yield _line("Phase", paint(clean(status.phase), status.phase) + _since(job, status, created, now))
-    yield _line("Items", _items(status))
+    yield _line("Items", clean(_items(status)))
     for label, text in _facts(status):
-        yield _line(label, text)
+        yield _line(label, clean(text))
     yield from _conditions(status, now)
     yield from _errors(status)
     yield from _pods(pods, now)
@@ -63,11 +62,11 @@ def _facts(status: BatchJobStatus) -> Iterator[tuple[str, str]]:
     if status.estimated_completion_time and not status.completion_time:
         yield "Ends", f"about {status.estimated_completion_time}"
     if status.usage:
-        yield "Used", ", ".join(f"{clean(name)} {number}" for name, number in sorted(status.usage.items()))
+        yield "Used", ", ".join(f"{name} {number}" for name, number in sorted(status.usage.items()))
     if status.failed_items:
         yield "Failed", f"positions {status.failed_items}"
     if status.results and status.results.uri:
-        yield "Results", clean(status.results.uri)
+        yield "Results", status.results.uri
     elif status.results and status.results.expires_at:
         yield "Results", f"in the store until {status.results.expires_at}"
 

@@ -1,19 +1,41 @@
 """How progress is reckoned and told to people: short strings of exact numbers. Pure."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from batchjob.api.policies import SuccessPolicy
-from batchjob.api.status import Counts
+from batchjob.api.status import Counts, Phase
 from batchjob.core.items import RunState
+from batchjob.core.reasons import Reason
 from batchjob.core.snapshot import Snapshot
 
 _CUT_SHORT: Final = frozenset({RunState.FAILED, RunState.CANCELLED})
+_LOADED: Final = frozenset({Phase.FINALIZING, Phase.SUCCEEDED})  # so that no items are none, and not unknown
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86400
 
 
-def finished(counts: Counts) -> int:
+class Tally(Protocol):
+    """Items by state, whoever counts them: a status, the index, or an answer of the HTTP API."""
+
+    @property
+    def total(self) -> int:
+        """Items in the run; 0 until the source is loaded."""
+
+    @property
+    def succeeded(self) -> int:
+        """Items done."""
+
+    @property
+    def failed(self) -> int:
+        """Items given up."""
+
+    @property
+    def cancelled(self) -> int:
+        """Items that the processor cancelled, or that were left as the run was cut short."""
+
+
+def finished(counts: Tally) -> int:
     """Items that are terminal."""
     return counts.succeeded + counts.failed + counts.cancelled
 
@@ -22,6 +44,16 @@ def reckoned(snapshot: Snapshot) -> Counts:
     """The counts that progress is told by: items that were cancelled with their run are not finished."""
     counts = snapshot.counts
     return counts.model_copy(update={"cancelled": 0}) if snapshot.state in _CUT_SHORT else counts
+
+
+def listed(counts: Tally, phase: str, reason: str | None) -> tuple[int, int | None]:
+    """Finished items and all of them, None until they are known: `status.progress`, where only these are at hand.
+
+    A run that was cut short is told by how the BatchJob ended: failed, but not because items did, or cancelled.
+    """
+    cut_short = phase == Phase.CANCELLED or (phase == Phase.FAILED and reason != Reason.ITEMS_FAILED)
+    done = finished(counts) - (counts.cancelled if cut_short else 0)
+    return done, counts.total if counts.total or phase in _LOADED else None
 
 
 def is_success(counts: Counts, policy: SuccessPolicy) -> bool:
@@ -35,7 +67,12 @@ def is_success(counts: Counts, policy: SuccessPolicy) -> bool:
 
 def format_progress(counts: Counts, total: int | None) -> str:
     """`1200/1500`, or `0/?` until the source is loaded."""
-    return f"{finished(counts)}/{'?' if total is None else total}"
+    return format_fraction(finished(counts), total)
+
+
+def format_fraction(done: int, total: int | None) -> str:
+    """The same of a number that is reckoned already."""
+    return f"{done}/{'?' if total is None else total}"
 
 
 def format_percent(counts: Counts, total: int | None, reached: int = 0) -> str:

@@ -57,6 +57,8 @@ def test_without_click_the_processes_still_start_and_the_rest_says_what_is_missi
         ("ls typ:export", "There is no qualifier typ."),
         ("ls status:failed -l a=b", "a query goes without -l and --watch"),
         ("wait x --timeout 5y", "'5y' is no duration: write seconds, or such as 90s, 10m or 2h"),
+        (f"wait x --timeout {'9' * 400}s", "a number of 400 digits is too long"),
+        (f"wait x --timeout {'9' * 4400}", "a number of 4400 digits is too long"),
         ("redrive x --error-class tiemout", "tiemout is no class: there are timeout"),
         ("items x --error-class nope", "nope is no class: there are timeout"),
         ("items x --status succeeded --error-class timeout", "--error-class is of items that failed"),

@@ -106,6 +106,14 @@ def test_a_page_of_one_that_nobody_has_looked_at(check: Any) -> None:
     check("status-new", "\n".join(build_page(BatchJob.parse(job("new")), None, NOW)) + "\n")
 
 
+def test_what_people_named_cannot_rewrite_the_page() -> None:
+    body = job("run", RUNNING | {"failedItems": "3\x9b2J", "progress": "7/20\x1b[2J"})
+    body["spec"]["owner"] = "eve\x1b[2J\nPhase: Succeeded"
+    lines = list(build_page(BatchJob.parse(body), [], NOW))
+    assert lines[1] == "Type:      custom, queue custom, owner eve\\x1b[2J\\x0aPhase: Succeeded"
+    assert all(line.isprintable() for line in lines), lines
+
+
 def test_a_page_of_one_that_has_ended(check: Any) -> None:
     status = {
         "phase": "Failed",
@@ -174,6 +182,24 @@ def test_a_search_is_of_ones_namespace_unless_it_says_otherwise() -> None:
     assert str(within(parse_query(""), Place(everywhere=True), "team")) == ""
 
 
+@pytest.mark.parametrize(
+    ("phase", "counts", "reason", "told"),
+    [
+        ("succeeded", Counts(total=10, succeeded=5, cancelled=5), "Succeeded", "10/10"),
+        ("failed", Counts(total=10, succeeded=4, failed=1, cancelled=5), "ItemsFailed", "10/10"),
+        ("failed", Counts(total=10, succeeded=4, failed=1, cancelled=5), "DeadlineExceeded", "5/10"),
+        ("cancelled", Counts(total=10, succeeded=5, cancelled=5), "Cancelled", "5/10"),
+        ("succeeded", Counts(), "Succeeded", "0/0"),
+        ("running", Counts(), "Loading", "0/?"),
+    ],
+)
+def test_progress_of_what_a_search_found_is_that_of_its_status(
+    phase: str, counts: Counts, reason: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_found([FoundJob("team.a", "a", "team", "export", phase, reason=reason, counts=counts)], "table", NOW, "")
+    assert capsys.readouterr().out.splitlines()[1].split()[4] == told
+
+
 def test_items_and_causes(check: Any) -> None:
     failed = [JobItem("i\u001b1", 1, "failed", error_class="timeout", message="too long", attempts=3, data={"a": 1})]
     done = [JobItem("i0", 0, "succeeded", result={"text": "x" * 200})]
@@ -185,23 +211,30 @@ def test_items_and_causes(check: Any) -> None:
     check("contents")
 
 
+def lease(name: str, holder: str, renewed: str = "2026-11-27T11:59:50Z") -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"holderIdentity": holder, "renewTime": renewed}}
+
+
+def test_the_leader_is_a_pod_of_the_operator_whatever_other_controllers_hold() -> None:
+    others = [
+        lease("keda-operator", "keda-operator-6f7-abc", "2026-11-27T11:59:59Z"),
+        lease("another-batchjob-operator", "somebody"),
+        lease("given-back", ""),
+    ]
+    assert judge_lease(others, {"prod-operator-7d9-x"}, NOW).said.startswith("no operator leads")
+    named = lease("prod-operator", "prod-operator-7d9-x")
+    assert judge_lease([*others, named], {"prod-operator-7d9-x"}, NOW) == (GOOD, "leader", "prod-operator-7d9-x")
+
+
 def test_the_doctor_tells_what_is_wrong_and_what_to_do() -> None:
     ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     assert judge_pods("operator", "sys", [ready, {}]) == (GOOD, "operator", "1 of 2 pods are ready in sys")
     assert judge_pods("operator", "sys", []).state == judge_pods("operator", "sys", [{}]).state == BAD
-    assert judge_pods("gateway", "sys", []).state == UNKNOWN
-    lease = {
-        "metadata": {"name": "batchjob-operator"},
-        "spec": {"holderIdentity": "a", "renewTime": "2026-11-27T11:59:50Z"},
-    }
-    assert judge_lease([lease], NOW) == (GOOD, "leader", "a")
-    named = {"metadata": {"name": "prod-operator"}, "spec": lease["spec"] | {"holderIdentity": "prod-operator-7d9-x"}}
-    other = {"metadata": {"name": "some-operator"}, "spec": lease["spec"] | {"holderIdentity": "somebody"}}
-    assert judge_lease([other, named], NOW) == (GOOD, "leader", "prod-operator-7d9-x")
-    assert judge_lease([other], NOW).state == BAD
-    old = lease | {"spec": {"holderIdentity": "a", "renewTime": "2026-11-27T11:50:00Z"}}
-    assert "a led last 10m ago" in judge_lease([old], NOW).said
-    assert judge_lease([], NOW).state == BAD
+    assert judge_pods("gateway", "sys", []).state == judge_pods("operator", "sys", None).state == UNKNOWN
+    assert judge_lease([lease("batchjob-operator", "a")], {"a", "b"}, NOW) == (GOOD, "leader", "a")
+    old = lease("batchjob-operator", "a", "2026-11-27T11:50:00Z")
+    assert "a led last 10m ago" in judge_lease([old], {"a"}, NOW).said
+    assert judge_lease([], {"a"}, NOW).state == BAD
     assert judge_jobs([job("new")]).state == GOOD
     assert "1 cannot go on: run (SecretNotFound)" in judge_jobs([job("new"), job("run", RUNNING)]).said
 

@@ -1,13 +1,15 @@
 """What objects look like to people: columns, ages, tables, and texts that would rewrite a terminal."""
 
+import json
 import re
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 
 from batchjob.api.status import BatchJobStatus
 from batchjob.cli.exits import JOB_FAILED, OK, PARTLY_FAILED
-from batchjob.cli.output import clean, table
+from batchjob.cli.output import clean, show, table
 from batchjob.cli.progress import exit_code
 from batchjob.cli.views import TABLES, in_units, read_path
 from batchjob.kube import BATCH_JOBS, BATCH_QUEUES, BATCH_SCHEDULES
@@ -59,6 +61,35 @@ def test_what_a_terminal_would_act_on_is_shown_as_its_number() -> None:
 
 def test_a_table_is_as_wide_as_its_cells() -> None:
     assert table(("NAME", "N"), [("a-long-name", 1), ("b", None)]) == ["NAME          N", "a-long-name   1", "b"]
+
+
+def test_columns_stand_under_each_other_in_every_script() -> None:
+    rows = [("\u7ffb\u8a33", 1), ("\uff21\U0001f600", 2), ("cafe\u0301", 3), ("four", 4)]
+    assert table(("NAME", "N"), rows) == [
+        "NAME   N",
+        "\u7ffb\u8a33   1",
+        "\uff21\U0001f600   2",
+        "cafe\u0301   3",
+        "four   4",
+    ]
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "yaml"])
+def test_what_a_terminal_would_act_on_is_escaped_there_and_the_document_is_the_same(
+    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = yaml.safe_load if form == "yaml" else json.loads
+    mean = {"metadata": {"name": "a\x9b2J\x7f\u202e\U000e0001\u00fc\u7ffb"}}
+    show([mean], form, "BatchJob", NOW, single=True)
+    assert "\u202e" in capsys.readouterr().out
+    monkeypatch.setattr("batchjob.cli.output.is_terminal", lambda: True)
+    show([mean], form, "BatchJob", NOW, single=True)
+    shown = capsys.readouterr().out
+    assert shown.replace("\n", "").isprintable()
+    assert read(shown) == mean
+    assert ("\u00fc\u7ffb" in shown) is (form != "yaml")
+    show([{"metadata": {"name": "\u00fc"}}], form, "BatchJob", NOW, single=True)
+    assert "\u00fc" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

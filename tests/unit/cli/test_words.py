@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,12 @@ def test_a_refusal_of_the_http_api_says_what_to_do(status: int, sentence: str) -
     error = build_error(Reply(status, {}, body))
     assert isinstance(error, ApiError)
     assert gateway._in_words(error) == sentence
+
+
+@pytest.mark.parametrize("name", ["a", "batchjob.batchjob.dev/a"])
+async def test_a_job_of_the_http_api_is_named_as_o_name_prints_it(name: str) -> None:
+    nobody: Any = None
+    assert await gateway.job_id(cluster.Cluster(nobody, "team"), name) == "team.a"
 
 
 def test_colours_are_for_a_terminal_and_for_nobody_who_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,20 @@ def test_a_line_counts_what_is_finished() -> None:
     assert (line.key, line.path) == ("n.a", "/admin/queues/jobs/n/a")
 
 
+def test_items_that_were_cancelled_with_their_run_are_finished_in_no_list_and_on_no_page() -> None:
+    counts = {"total": 10, "succeeded": 5, "cancelled": 5}
+    for phase, done in (("Succeeded", "10"), ("Cancelled", "5")):
+        row = JobRow(
+            phase=phase, queue="q", namespace="n", type="export", name="a", uid="u", created=0, total=10, succeeded=5,
+            cancelled=5,
+        )  # fmt: skip
+        line = build_line(row, NOW)
+        assert (line.done, line.total, line.percent) == (done, "10", 10 * int(done))
+        body = body_of(phase, counts=counts)
+        view = build_job(BatchJob.parse(body), body, NOW)
+        assert (view.progress, view.percent) == (f"{done} of 10 items", 10 * int(done))
+
+
 def test_a_phase_that_a_newer_operator_wrote_is_shown_quietly() -> None:
     row = JobRow(phase="Dreaming", queue="q", namespace="n", type="export", name="a", uid="u", created=0)
     assert (build_line(row, NOW).phase, build_line(row, NOW).state) == ("Dreaming", "quiet")

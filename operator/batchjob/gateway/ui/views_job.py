@@ -12,7 +12,7 @@ from batchjob.api.status import BatchJobStatus, Condition, ConditionType
 from batchjob.api.v1alpha1 import BatchJob
 from batchjob.core.actions import Action, obstacle
 from batchjob.core.phases import is_terminal
-from batchjob.core.progress import finished
+from batchjob.core.progress import listed
 from batchjob.gateway.causes import Causes
 from batchjob.gateway.ui import words
 from batchjob.gateway.ui.views_jobs import STATES, job_path
@@ -130,6 +130,8 @@ def build_job(job: BatchJob, body: dict[str, Any], now: float) -> JobView:
     """What the custom resource says."""
     status = job.status or BatchJobStatus()
     counts = status.counts
+    failed = status.condition(ConditionType.FAILED)
+    done, total = listed(counts, status.phase, failed.reason if failed else None)
     spec = yaml.safe_dump(body["spec"], sort_keys=False, allow_unicode=True, width=100)
     known = {name: getattr(counts, name) for name in _COUNTS}
     return JobView(
@@ -140,8 +142,8 @@ def build_job(job: BatchJob, body: dict[str, Any], now: float) -> JobView:
         phase=status.phase,
         state=STATES[status.phase],
         is_over=is_terminal(status),
-        percent=words.percent(finished(counts), counts.total),
-        progress=f"{finished(counts):,} of {counts.total:,} items" if counts.total else "no items are loaded yet",
+        percent=words.percent(done, counts.total),
+        progress="no items are loaded yet" if total is None else f"{done:,} of {total:,} items",
         bar=words.segments([(kind, known[name]) for name, kind in _KINDS.items()], counts.total),
         counts=tuple(Count(name, value, _KINDS.get(name, "waiting")) for name, value in known.items()),
         failed=counts.failed,

@@ -5,7 +5,7 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 from batchjob.api.status import ErrorClass, Phase
-from batchjob.core.progress import format_duration
+from batchjob.core.progress import format_duration, listed
 from batchjob.core.queries import Query, Term, build_query
 from batchjob.core.rows import JobRow
 from batchjob.gateway.ui import words
@@ -86,7 +86,7 @@ def search_path(text: str = "", cursor: str | None = None, page: str = "jobs") -
 def build_line(row: JobRow, now: float) -> JobLine:
     """A row of the index as a line."""
     state = STATES.get(Phase(row.phase), "quiet") if row.phase in set(Phase) else "quiet"
-    finished = row.succeeded + row.failed + row.cancelled
+    done, total = listed(row, row.phase, row.reason)
     begun = row.started if row.started is not None else row.ended
     return JobLine(
         key=f"{row.namespace}.{row.name}",
@@ -102,9 +102,9 @@ def build_line(row: JobRow, now: float) -> JobLine:
         bar=words.segments(
             (("good", row.succeeded), ("bad", row.failed), ("quiet", row.cancelled), ("active", row.active)), row.total
         ),
-        done=words.number(finished),
-        total=words.number(row.total) if row.total else "?",
-        percent=words.percent(finished, row.total),
+        done=words.number(done),
+        total="?" if total is None else words.number(total),
+        percent=words.percent(done, row.total),
         failed=row.failed,
         classes=tuple(error for error in row.errors if error in set(ErrorClass)),
         created=words.when(row.created, now),
