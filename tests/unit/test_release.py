@@ -34,6 +34,11 @@ Version: 0.19.0-1+b3
 Description: tiny but valid init
  for containers
 
+Package: python3
+Status: install ok installed
+Architecture: amd64
+Version: 3.11.2-1+b1
+
 Package: gone
 Status: deinstall ok config-files
 Architecture: amd64
@@ -77,12 +82,61 @@ def test_the_notes_are_the_versions_section(version: str, text: str | None) -> N
 def test_an_sbom_has_what_python_and_what_debian_installed_and_is_valid() -> None:
     found = build_sbom(from_uv(serialNumber="urn:uuid:1"), DPKG, "batchjob/worker:0.1.0", "0.1.0", 1_767_225_600)
     assert [component["purl"] for component in found["components"]] == [
+        "pkg:deb/debian/python3@3.11.2-1%2Bb1?arch=amd64",
         "pkg:deb/debian/tini@0.19.0-1%2Bb3?arch=amd64",
         "pkg:pypi/batchjob@0.1.0",
         "pkg:pypi/yarl@1",
     ]
     assert found["metadata"]["timestamp"] == "2026-01-01T00:00:00Z"
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(json.dumps(found)) is None
+
+
+def for_some(name: str, marker: str) -> dict[str, Any]:
+    """A package of the lock that is for some platforms alone."""
+    told = [{"name": "uv:package:marker", "value": marker}]
+    return {
+        "type": "library",
+        "bom-ref": f"{name}@1",
+        "name": name,
+        "version": "1",
+        "purl": f"pkg:pypi/{name}@1",
+        "properties": told,
+    }
+
+
+def test_an_sbom_leaves_out_the_packages_that_are_for_other_platforms_and_what_only_they_need() -> None:
+    packages = [
+        for_some("tzdata", "sys_platform == 'win32'"),
+        for_some("httpx2-jsfetch", "python_full_version >= '3.12' and sys_platform == 'emscripten'"),
+        for_some("needed-by-jsfetch", "python_full_version >= '3.12' and sys_platform == 'emscripten'"),
+        for_some("truststore", "sys_platform != 'emscripten'"),
+        for_some("backports-zstd", "python_full_version < '3.14'"),
+        for_some("newer", "python_full_version >= '3.12'"),
+        for_some("cffi", "platform_python_implementation != 'PyPy'"),
+    ]
+    needs = [
+        {"ref": PROJECT["bom-ref"], "dependsOn": [package["bom-ref"] for package in packages]},
+        {"ref": "httpx2-jsfetch@1", "dependsOn": ["needed-by-jsfetch@1"]},
+        {"ref": "needed-by-jsfetch@1"},
+        {"ref": "cffi@1"},
+    ]
+    text = from_uv(serialNumber="urn:uuid:1", components=packages, dependencies=needs)
+    found = build_sbom(text, DPKG, "batchjob/worker:0.1.0", "0.1.0", 0)
+    pypi = [one["name"] for one in found["components"] if one["purl"].startswith("pkg:pypi/")]
+    assert pypi == ["backports-zstd", "batchjob", "cffi", "truststore"]
+    assert found["dependencies"] == [
+        {"ref": PROJECT["bom-ref"], "dependsOn": ["truststore@1", "backports-zstd@1", "cffi@1"]},
+        {"ref": "cffi@1"},
+    ]
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(json.dumps(found)) is None
+    newer = build_sbom(text, DPKG.replace("3.11.2-1", "3.14.0-1"), "batchjob/worker:0.1.0", "0.1.0", 0)
+    pypi = [one["name"] for one in newer["components"] if one["purl"].startswith("pkg:pypi/")]
+    assert pypi == ["batchjob", "cffi", "newer", "truststore"]
+
+
+def test_an_image_whose_python_is_not_known_has_no_sbom() -> None:
+    with pytest.raises(ReleaseError, match="no python3"):
+        build_sbom(from_uv(serialNumber="urn:uuid:1"), DPKG.replace("python3", "perl"), "x", "0.1.0", 0)
 
 
 def test_the_sbom_of_the_same_image_is_the_same() -> None:

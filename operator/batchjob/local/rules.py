@@ -1,7 +1,8 @@
 """What the API server says of a manifest beyond its types: unknown fields, names given twice, the CEL rules. Pure.
 
-It walks the CRD beside the manifest. So whatever runs here can be applied to a cluster, and what is refused there is
-refused here, in the same words.
+It walks the CRD beside the manifest, and what metadata.py knows of metadata. So whatever runs here can be applied to a
+cluster, and what is refused there is refused here; of a CEL rule in the same words. What depends on what is in the
+cluster, such as its policies and an object of that name, nobody can say without it.
 """
 
 import re
@@ -12,7 +13,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from batchjob.api.base import API_VERSION, VALIDATIONS
 from batchjob.api.crd import Schema, crd
@@ -20,6 +21,7 @@ from batchjob.api.kinds import KINDS
 from batchjob.api.v1alpha1 import KIND
 from batchjob.core.documents import encode
 from batchjob.core.wording import in_words
+from batchjob.local.metadata import Described, bad_metadata, metadata_schema
 
 # The library imports its own command line too, which takes longer than all the rest of us: an empty one will do.
 sys.modules.setdefault("cel.cli", ModuleType("cel.cli"))
@@ -28,7 +30,6 @@ import cel  # noqa: E402
 _OF_A_CHANGE: Final = "oldSelf"  # names a rule about changes of an object: here every manifest is new
 # The words of k8s.io/apimachinery's resource.Quantity.
 _QUANTITY: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+|[KMGTPE]i|[numkMGTPE])?")
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")  # RFC 1123; a rule of the CRD forbids the dot
 _KINDS: Final = {kind.kind: kind for kind in KINDS}
 _MAP_KEYS: Final = "x-kubernetes-list-map-keys"
 
@@ -39,13 +40,19 @@ def faults(manifest: dict[str, Any], kind: str) -> list[str]:
     if manifest.get("apiVersion") != API_VERSION:
         wrong.append(f"apiVersion: write {API_VERSION} (it is {manifest.get('apiVersion')})")
     try:
-        # As JSON and strict: no text passes for a number, as it does not with the API server.
-        _KINDS[kind].model.model_validate_json(encode(manifest), strict=True)
-    except ValidationError as error:
-        wrong += [_sentence(one) for one in error.errors(include_url=False)]
+        wrong += [*_mistyped(manifest, _KINDS[kind].model), *_mistyped(manifest, Described)]
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return [*wrong, f"it is no JSON: {error}"]
     return list(dict.fromkeys([*wrong, *complaints(manifest, kind)]))
+
+
+def _mistyped(manifest: dict[str, Any], model: type[BaseModel]) -> list[str]:
+    try:
+        # As JSON and strict: no text passes for a number, as it does not with the API server.
+        model.model_validate_json(encode(manifest), strict=True)
+    except ValidationError as error:
+        return [_sentence(one) for one in error.errors(include_url=False)]
+    return []
 
 
 def _sentence(error: Any) -> str:
@@ -58,24 +65,15 @@ def _sentence(error: Any) -> str:
 
 def complaints(manifest: dict[str, Any], kind: str = KIND) -> list[str]:
     """What is wrong with an object besides its types, one sentence each, beginning with the field."""
-    return [*_bad_names(manifest.get("metadata")), *_walk(manifest, _schema_of(kind), "")]
+    is_namespaced = _KINDS[kind].scope == "Namespaced"
+    wrong = bad_metadata(manifest.get("metadata"), is_namespaced=is_namespaced)
+    return [*wrong, *_walk(manifest, _schema_of(kind), "")]
 
 
 @cache
 def _schema_of(kind: str) -> Schema:
     schema: Schema = crd(_KINDS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    return schema
-
-
-def _bad_names(metadata: Any) -> Iterator[str]:
-    """What the API server knows of itself, and so is in no schema."""
-    for field in ("name", "namespace"):
-        name = metadata.get(field) if isinstance(metadata, dict) else None
-        if isinstance(name, str) and not _NAME.fullmatch(name):
-            yield (
-                f"metadata.{field}: {name!r:.60} is no name: lower case letters a to z, digits and hyphens, the first "
-                "and the last of them no hyphen"
-            )
+    return schema | {"properties": schema["properties"] | {"metadata": metadata_schema()}}
 
 
 def _walk(value: Any, schema: Schema, path: str) -> Iterator[str]:
