@@ -118,6 +118,16 @@ def test_waiting_ends_with_the_code_of_how_it_ended(cli: Cli, jobs: Jobs) -> Non
     assert "Phase:     Running" in cli("status", "going").out
 
 
+def test_what_waits_for_a_program_is_one_document_of_how_it_ended(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(noop("asked", inline(2))))
+    late = cli("submit", "-f", str(file), "--wait", "--timeout", "1", "-o", "json")
+    assert (late.code, json.loads(late.out)["metadata"]["name"]) == (124, "asked")
+    assert cli("submit", "-f", str(file), "--name", "b", "--wait", "--timeout", "1", "-o", "name").out == (
+        "batchjob.batchjob.dev/b\n"
+    )
+
+
 def test_changes_are_those_of_the_custom_resource(cli: Cli, jobs: Jobs) -> None:
     make(jobs, "one")
     make(jobs, "over", ended("Failed", 1, 1))
@@ -186,9 +196,10 @@ def test_no_cluster_and_no_rights_are_a_sentence_each(cli: Cli, jobs: Jobs, tmp_
     config["clusters"][0]["cluster"] = {"server": "https://127.0.0.1:1"}
     away = tmp_path / "away"
     away.write_text(yaml.safe_dump(config))
-    said = cli("ls", "--kubeconfig", str(away))
-    assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
-    assert "Does the cluster of the current context run, and is it reached from here?" in said.err
+    for arguments in (["ls"], ["status", "x"], ["queue", "ls"], ["schedule", "run", "x"], ["top"], ["errors", "x"]):
+        said = cli(*arguments, "--kubeconfig", str(away))
+        assert (said.code, said.out, said.err.count("\n")) == (1, "", 1), said.err
+        assert "no answer from the Kubernetes API: 127.0.0.1:1: Connection refused. Does the cluster of" in said.err
     config = yaml.safe_load(control_plane.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": "nobody's"}
     away.write_text(yaml.safe_dump(config))

@@ -80,6 +80,8 @@ def test_items_of_a_file_are_submitted_over_the_http_api(cli: Cli, world: World,
     assert "The name cli-items is taken" in cli(*submit)[2]
     items.write_text('{"id": "a", "data": {}}\n{"id": ')
     assert f"{items}:2 is no JSON" in cli(*submit, "--name", "cli-other")[2]
+    items.write_text("\n")
+    assert f"{items} has no items" in cli(*submit, "--name", "cli-other")[2]
     assert "leave one out" in cli(*submit, "--dry-run")[2]
     manifest.write_text(json.dumps(noop("cli-items", inline(1))))
     assert "take spec.source out" in cli(*submit)[2]

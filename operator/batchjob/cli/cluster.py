@@ -1,6 +1,7 @@
 """The cluster that a command works on: signing in, the names that people write, and refusals in plain words."""
 
 import os
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple, TypeVar
@@ -15,7 +16,14 @@ from batchjob.kube import BATCH_JOBS, Kube, Resource, find_files, sign_in
 
 T = TypeVar("T")
 LATEST: Final = "@latest"
-_UNKNOWN_KIND: Final = "could not find the requested resource"  # of the API server, of a kind that it does not know
+# What the API server says of a kind that it does not know, and where it knows none of the group.
+_UNKNOWN_KIND: Final = re.compile("could not find the requested resource|^404 page not found")
+_LISTED_BY: Final = {
+    "batchjobs.": "batchjob ls, and with -n in another namespace",
+    "batchqueues.": "batchjob queue ls",
+    "batchschedules.": "batchjob schedule ls, and with -n in another namespace",
+    "namespaces": "kubectl get namespaces",
+}
 
 
 def bare(name: str) -> str:
@@ -70,15 +78,16 @@ async def open_cluster(place: Place) -> AsyncIterator[Cluster]:
 
 def in_words(error: KubernetesError, place: Place) -> str:  # noqa: PLR0911 - one a kind of refusal
     """What the API server's refusal means here, and what to do."""
-    said = str(error)
+    said = str(error).strip()
     where = f"the context {place.context}" if place.context else "the current context"
     match error:
         case Forbidden():
             return f"{said}. Ask whoever runs the cluster for a role with that right, or act in another namespace (-n)"
-        case NotFound() if _UNKNOWN_KIND in said:
+        case NotFound() if _UNKNOWN_KIND.search(said):
             return "the cluster does not know BatchJobs: install the chart batchjob-operator, or choose another context"
         case NotFound():
-            return f"{said}. See what there is with: batchjob ls, and with -n in another namespace"
+            command = next((command for kind, command in _LISTED_BY.items() if said.startswith(kind)), "")
+            return f"{said}. See what there is with: {command}" if command else said
         case Invalid(causes=causes) if causes:
             return "\n  ".join(["the API server refused it:", *(f"{field}: {why}" for field, why in causes)])
         case ApiUnavailable(status=401):

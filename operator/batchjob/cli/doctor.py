@@ -16,6 +16,7 @@ UNKNOWN: Final = "?"  # it may not be looked at
 BAD: Final = "bad"
 COLOURS: Final = {GOOD: "Succeeded", UNKNOWN: "Suspended", BAD: "Failed"}
 SELECTOR: Final = "app.kubernetes.io/name=batchjob-operator,app.kubernetes.io/component="  # of the chart
+UNSEEN: Final = timedelta(seconds=30)  # a burst of thousands has its first words by then
 STALE: Final = timedelta(minutes=1)  # the operator renews its Lease every few seconds
 
 
@@ -210,20 +211,37 @@ async def _stalled(cluster: Any) -> Finding:
         found = (await cluster.kube.list(BATCH_JOBS, cluster.namespace)).items
     except Forbidden:
         return Finding(UNKNOWN, "batchjobs", f"you may not list those of the namespace {cluster.namespace}")
-    return judge_jobs(found)
+    return judge_jobs(found, datetime.now(UTC))
 
 
-def judge_jobs(found: Sequence[Mapping[str, Any]]) -> Finding:
-    """Whether some wait for somebody. Pure."""
+def judge_jobs(found: Sequence[Mapping[str, Any]], now: datetime) -> Finding:
+    """Whether some wait for somebody, for the store, or for an operator that does not look at them. Pure."""
+    from batchjob.cli.views import parse_time
     from batchjob.core.phases import TERMINAL
+    from batchjob.core.reasons import Reason
 
-    stalled = [
-        f"{item['metadata']['name']} ({one.get('reason')})"
-        for item in found
-        if (item.get("status") or {}).get("phase") not in TERMINAL
-        for one in (item.get("status") or {}).get("conditions") or ()
-        if one.get("type") == "Stalled" and one.get("status") == "True"
-    ]
+    stalled, unseen = [], []
+    for item in found:
+        status, name = item.get("status") or {}, item["metadata"]["name"]
+        reasons = {
+            one.get("reason")
+            for one in status.get("conditions") or ()
+            if one.get("status") == "True"
+            and (one.get("type") == "Stalled" or one.get("reason") == Reason.STORE_UNAVAILABLE)
+        }
+        if status.get("phase") in TERMINAL:
+            continue
+        if reasons:
+            stalled.append(f"{name} ({', '.join(sorted(map(str, reasons)))})")
+        # -1 is the default of the CRD.
+        elif (
+            status.get("observedGeneration", -1) < 0
+            and now - parse_time(item["metadata"]["creationTimestamp"]) > UNSEEN
+        ):
+            unseen.append(name)
+    if unseen:
+        said = f"the operator has not looked at {len(unseen)}: {', '.join(unseen[:5])}"
+        return Finding(BAD, "batchjobs", f"{said}; does it watch this namespace (watchNamespaces of the chart)?")
     if stalled:
         return Finding(
             BAD, "batchjobs", f"{len(stalled)} cannot go on: {', '.join(stalled[:5])}; batchjob status says why"

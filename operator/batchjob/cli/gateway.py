@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from batchjob.cli.cluster import Cluster, bare, open_cluster
 from batchjob.cli.exits import Refused
 from batchjob.cli.options import GatewayPlace, Place
-from batchjob.client import ApiError, AsyncClient, NoAnswer
+from batchjob.client import ApiError, AsyncClient, NoAnswer, Retries
 from batchjob.client.errors import Forbidden, NotFound, Unauthenticated
 from batchjob.errors import ConfigurationError
 from batchjob.kube import PODS, Access
@@ -22,6 +22,7 @@ from batchjob.kube.forward import forward
 T = TypeVar("T")
 SELECTOR: Final = "app.kubernetes.io/name=batchjob-operator,app.kubernetes.io/component=gateway"  # of the chart
 PORT_NAME: Final = "http"
+_RETRIES: Final = Retries(tries=2)  # a gateway without its store answers after nine seconds, and somebody sits there
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _NO_TOKEN: Final = (
     "the HTTP API takes a token, and your kubeconfig signs in without one: put one into a file (kubectl create token "  # noqa: S105 - a sentence
@@ -36,13 +37,13 @@ async def open_gateway(cluster: Cluster, place: GatewayPlace) -> AsyncIterator[A
     token = _token_of(access, place)
     if place.url:
         _check(place.url)
-        async with AsyncClient(place.url, token=token) as client:
+        async with AsyncClient(place.url, token=token, retries=_RETRIES) as client:
             yield client
         return
     pod, port = await _find_pod(cluster, place.system)
     async with (
         forward(access, place.system, pod, port) as address,
-        AsyncClient(f"http://{address}", token=token) as client,
+        AsyncClient(f"http://{address}", token=token, retries=_RETRIES) as client,
     ):
         yield client
 

@@ -14,33 +14,36 @@ _WIDTH: Final = 100
 
 @click.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@output("table", "jsonl")
+@output("table", "json", "jsonl")
 def lint(files: tuple[Path, ...], *, form: str) -> int:
     """Check manifests without a cluster: fields, types, bounds, and the rules that the API server holds them to.
 
     It says what the API server would say, and 1 is the exit code where there is anything. Documents of other API
     groups are left alone. - is standard input.
     """
-    import json
-
     from batchjob.cli.files import read
-    from batchjob.cli.output import clean, note, say
+    from batchjob.cli.output import clean, note, say, show_json, show_lines
     from batchjob.local.rules import faults
 
     documents = [one for one in read(files) if one.is_ours or one.wrong_kind]
     if not documents:
         raise Refused(f"{', '.join(map(str, files))}: there is no document of batchjob.dev/v1alpha1")
-    number = 0
-    for one in documents:
-        for fault in [one.wrong_kind] if one.wrong_kind else faults(_with_name(one.body), one.kind):
-            number += 1
-            if form == "jsonl":
-                say(json.dumps({"file": str(one.file), "kind": one.kind, "name": one.name, "fault": fault}))
-            else:
-                say(clean(f"{one.file}: {one.kind} {one.name}: {fault}"))
-    if form != "jsonl":
-        note(f"{len(documents)} checked, {number} wrong" if number else f"{len(documents)} checked, nothing is wrong")
-    return ERROR if number else OK
+    wrong = [
+        {"file": str(one.file), "kind": one.kind, "name": one.name, "fault": fault}
+        for one in documents
+        for fault in ([one.wrong_kind] if one.wrong_kind else faults(_with_name(one.body), one.kind))
+    ]
+    if form == "json":
+        show_json(wrong)
+    elif form == "jsonl":
+        show_lines(wrong)
+    else:
+        for one in wrong:
+            say(clean("{file}: {kind} {name}: {fault}".format_map(one)))
+        note(
+            f"{len(documents)} checked, {len(wrong)} wrong" if wrong else f"{len(documents)} checked, nothing is wrong"
+        )
+    return ERROR if wrong else OK
 
 
 def _with_name(body: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 STDIN: Final = Path("-")
+_DOCUMENTS: Final = frozenset({"json", "yaml"})
 
 
 class Wait(NamedTuple):
@@ -126,7 +128,6 @@ def _named(body: dict[str, Any], name: str | None) -> dict[str, Any]:
 async def _submit(place: Place, bodies: list[dict[str, Any]], form: str, *, dry_run: bool, wait: Wait) -> int:
     from batchjob.cli.cluster import in_words as explain
     from batchjob.cli.cluster import open_cluster
-    from batchjob.cli.following import follow
     from batchjob.cli.output import note, show_made
     from batchjob.errors import AlreadyExists, KubernetesError
     from batchjob.kube import BATCH_JOBS
@@ -150,14 +151,28 @@ async def _submit(place: Place, bodies: list[dict[str, Any]], form: str, *, dry_
                 code = ERROR
                 continue
             made = found["metadata"]["name"]
-            show_made(found, form, "created (dry run)" if dry_run else "created")
-    if wait.waits and code == OK:
-        return await follow(place._replace(namespace=namespace), made, wait.seconds, "end")
-    return code
+            if not (wait.waits and form in _DOCUMENTS):
+                show_made(found, form, "created (dry run)" if dry_run else "created")
+    return await _wait(place._replace(namespace=namespace), made, form, wait) if wait.waits and code == OK else code
+
+
+async def _wait(place: Place, name: str, form: str, wait: Wait) -> int:
+    """Wait for the end. What a program reads is shown once: as it is then."""
+    from batchjob.cli.cluster import open_cluster
+    from batchjob.cli.following import follow
+    from batchjob.cli.output import show_made
+    from batchjob.errors import NotFound
+
+    try:
+        return await follow(place, name, wait.seconds, "end" if form == "table" else "quiet")
+    finally:
+        if form in _DOCUMENTS:
+            with suppress(NotFound):
+                async with open_cluster(place) as cluster:
+                    show_made(await cluster.find(name), form, "")
 
 
 async def _send(place: Place, items: Path, gateway: GatewayPlace, body: dict[str, Any], form: str, wait: Wait) -> int:
-    from batchjob.cli.following import follow
     from batchjob.cli.gateway import ask
     from batchjob.cli.output import note, show_made
     from batchjob.kube import BATCH_JOBS
@@ -170,11 +185,12 @@ async def _send(place: Place, items: Path, gateway: GatewayPlace, body: dict[str
         namespace, _, name = made.job_id.partition(".")
         if namespace != _namespace(place, {"namespace": wanted}, cluster.namespace):
             note(f"It is in the namespace {namespace}: over the HTTP API, who you are decides where")
-        show_made(await cluster.kube.get(BATCH_JOBS, namespace, name), form, "created")
+        if not (wait.waits and form in _DOCUMENTS):
+            show_made(await cluster.kube.get(BATCH_JOBS, namespace, name), form, "created")
         return namespace, name
 
     namespace, name = await ask(place, gateway, send)
-    return await follow(place._replace(namespace=namespace), name, wait.seconds, "end") if wait.waits else OK
+    return await _wait(place._replace(namespace=namespace), name, form, wait) if wait.waits else OK
 
 
 def _fields(body: dict[str, Any]) -> dict[str, Any]:
@@ -191,14 +207,18 @@ def _fields(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_items(file: Path) -> Iterator[Any]:
-    """What stands in each line; Refused names the line that cannot be read."""
+    """What stands in each line; Refused names the line that cannot be read, or says that there is none."""
+    item = None
     try:
         with sys.stdin.buffer if file == STDIN else file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield _decode(line, f"{file}:{number}")
+                    item = _decode(line, f"{file}:{number}")
+                    yield item
     except OSError as error:
         raise Refused(f"{file} cannot be read: {error.strerror}") from None
+    if item is None:
+        raise Refused(f"{'standard input' if file == STDIN else file} has no items: write one in each line")
 
 
 def _decode(line: bytes, place: str) -> Any:

@@ -67,7 +67,9 @@ async def take(request: HTTPConnection, kind: Kind, user: str, doors: DoorsOf) -
     except (StoreError, TimeoutError) as error:
         if kind is not Kind.READ:
             raise unavailable("The store") from error
-        logger.warning("requests are not counted, for the store does not answer", error=str(error))
+        logger.warning(
+            "requests are not counted, for the store does not answer", error=str(error) or "no answer in time"
+        )
         state.store_away_until = time.monotonic() + PAUSE_SECONDS
         return
     headers = build_headers(kind, quota, number, left)

@@ -19,7 +19,7 @@ from batchjob.kube.access import Access
 from batchjob.kube.answers import NOT_DONE, WRONG_SHAPE, WatchEvent, build_error, check_object, read_watch_event
 from batchjob.kube.fence import build_fence
 from batchjob.kube.resources import PODS, Resource
-from batchjob.kube.session import decode, open_session
+from batchjob.kube.session import decode, in_words, open_session
 from batchjob.kube.throttle import Throttle
 from batchjob.metrics import API_REQUESTS
 
@@ -142,7 +142,7 @@ class Kube:
                 async for line in answer.content:
                     yield line.decode(errors="replace").rstrip("\n")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: a line that has no end
-            raise ApiUnavailable(f"it broke off: {error!r}") from error
+            raise ApiUnavailable(f"it broke off: {in_words(error)}") from error
 
     async def create(
         self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, dry_run: bool = False
@@ -216,7 +216,7 @@ class Kube:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             if not status:
                 API_REQUESTS.labels("watch", "0").inc()
-            raise ApiUnavailable(f"watching {resource.plural} broke: {error!r}") from error
+            raise ApiUnavailable(f"watching {resource.plural} broke: {in_words(error)}") from error
 
     async def _call(
         self,
@@ -263,7 +263,7 @@ class Kube:
                 text = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             API_REQUESTS.labels(verb, "0").inc()
-            raise ApiUnavailable(f"{method} {path}: no answer from the Kubernetes API: {error!r}") from error
+            raise ApiUnavailable(f"{method} {path}: no answer from the Kubernetes API: {in_words(error)}") from error
         API_REQUESTS.labels(verb, str(answer.status)).inc()
         if answer.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
             raise self._error(answer, text.decode(errors="replace"), method)

@@ -6,7 +6,9 @@ start. Nothing that we read is a hundred levels deep, so what lies deeper than D
 """
 
 import json
+import os
 import re
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final, Self
 
@@ -90,3 +92,16 @@ class Lines:
     def iter_chunked(self, _: int) -> AsyncGenerator[bytes]:
         """Whole lines, whatever their size."""
         return aiter(self)
+
+
+def in_words(error: Exception) -> str:
+    """Why there is no answer, without the objects of Python that aiohttp's own words show."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    number = getattr(cause, "errno", None) or 0
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        said = f"its certificate is not trusted: {cause.verify_message}"
+    elif isinstance(cause, OSError) and number:
+        said = os.strerror(number) if number > 0 else str(cause.strerror)  # below 0: of resolving a name
+    else:
+        said = str(cause) or ("none in time" if isinstance(cause, TimeoutError) else type(cause).__name__)
+    return f"{error.host}:{error.port}: {said}" if isinstance(error, aiohttp.ClientConnectorError) else said

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 
 from batchjob import log
 from batchjob.errors import StoreError
@@ -57,6 +58,7 @@ class Heartbeat(threading.Thread):
     ) -> None:
         """`connect` opens the store under a name, `give_up` ends the process; both are called in the thread."""
         super().__init__(name="heartbeat", daemon=True)
+        self._context = copy_context()  # of logs: whose run it is
         self._connect = connect
         self._uid = uid
         self._worker = worker
@@ -67,7 +69,7 @@ class Heartbeat(threading.Thread):
 
     def run(self) -> None:
         """Watch until the end."""
-        asyncio.run(self._watch())
+        self._context.run(asyncio.run, self._watch())
 
     def end(self) -> None:
         """Stop watching."""

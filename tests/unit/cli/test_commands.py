@@ -128,6 +128,8 @@ def test_lint_says_of_each_kind_what_is_wrong(said: Output, tmp_path: Path) -> N
     )
     assert batchjob(["lint", str(path), "-o", "jsonl"]) == 1
     faults = [json.loads(line) for line in said()[0].splitlines()]
+    assert batchjob(["lint", str(path), "-o", "json"]) == 1
+    assert json.loads(said()[0]) == faults
     assert [(one["kind"], one["name"], one["fault"].partition(":")[0]) for one in faults] == [
         ("BatchQueue", "q", "spec.maxActiveJobs"),
         ("BatchSchedule", "s", "spec.schedules[0]"),

@@ -1,6 +1,6 @@
 """What commands print of objects, against golden files (`pytest tests/unit/cli --update-golden`)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -235,8 +235,17 @@ def test_the_doctor_tells_what_is_wrong_and_what_to_do() -> None:
     old = lease("batchjob-operator", "a", "2026-11-27T11:50:00Z")
     assert "a led last 10m ago" in judge_lease([old], {"a"}, NOW).said
     assert judge_lease([], {"a"}, NOW).state == BAD
-    assert judge_jobs([job("new")]).state == GOOD
-    assert "1 cannot go on: run (SecretNotFound)" in judge_jobs([job("new"), job("run", RUNNING)]).said
+    seen = {"observedGeneration": 1}
+    assert judge_jobs([job("new", seen)], NOW).state == GOOD
+    assert (
+        "1 cannot go on: run (SecretNotFound)" in judge_jobs([job("new", seen), job("run", RUNNING | seen)], NOW).said
+    )
+    waits = {"phase": "Running", **seen, "conditions": [condition("Reconciling", "True", "StoreUnavailable")]}
+    assert "1 cannot go on: run (StoreUnavailable)" in judge_jobs([job("run", waits)], NOW).said
+    for unseen in (None, {"observedGeneration": -1}):
+        found = judge_jobs([job("old", unseen)], NOW)
+        assert (found.state, "has not looked at 1: old; does it watch this namespace" in found.said) == (BAD, True)
+        assert judge_jobs([job("old", unseen)], NOW - timedelta(minutes=59, seconds=40)).state == GOOD
 
 
 def test_the_doctor_asks_for_rights_that_are_needed_at_times_and_says_when() -> None:

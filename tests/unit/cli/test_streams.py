@@ -29,11 +29,15 @@ def test_nobody_can_be_asked_on_a_standard_input_that_is_closed() -> None:
 def test_a_standard_input_that_is_closed_has_nothing_in_it(tmp_path: Path) -> None:
     assert bash("batchjob lint - <&-") == (1, "", "batchjob: -: there is no document of batchjob.dev/v1alpha1\n")
     read = "from batchjob.cli import main; from batchjob.cli.submit import STDIN, read_items; "
-    read += "import sys; sys.argv[1:] = ['version']\ntry: main()\nfinally: print([*read_items(STDIN)])"
+    read += "import sys; sys.argv[1:] = ['version']\ntry: main()\nfinally: [*read_items(STDIN)]"
     script = tmp_path / "read.py"
     script.write_text(read)
     code, out, err = bash(f"'{sys.executable}' '{script}' <&-")
-    assert (code, out.splitlines()[1:], err) == (0, ["[]"], "")
+    assert (code, len(out.splitlines()), err.splitlines()[-1]) == (
+        1,
+        1,
+        "batchjob.cli.exits.Refused: standard input has no items: write one in each line",
+    )
 
 
 def test_a_standard_input_that_cannot_be_read_is_said() -> None:
