@@ -23,6 +23,8 @@ from tests.support.workers import PATIENCE_SECONDS, Workers
 async def test_a_run_stops_once_its_budget_is_used_and_goes_on_where_it_was_with_a_larger_one(
     workers: Workers, neighbours: Neighbours
 ) -> None:
+    # As slow as models are: what begins while the pod has not heard of it is a matter of time.
+    neighbours.set_faults("chat", [{"match": "", "action": "delay", "delay_seconds": 0.2, "times": None}])
     run = await workers.open(ai_spec(neighbours, 40, concurrency=2, retry={"maxAttempts": 1}))
     await workers.store.set_breaker(run.uid, "100/100/20/1000")
     async with asyncio.TaskGroup() as group:
