@@ -66,10 +66,10 @@ AT_ONCE = -n $(1) --dist loadfile
 SLOWEST := --durations=8 --durations-min=5
 
 # Tests with pods mostly wait for them, one at a time: what needs none goes on beside them, once there is nothing left to
-# build or to install.
+# build or to install. The chart's come last, beside the end of the longer of the two.
 .PHONY: test
-test: check test-unit test-ui test-chart redis-server postgresql cluster-up ## Everything but the benches: the one test command
-	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-podless
+test: check test-unit test-ui promtool redis-server postgresql cluster-up ## Everything but the benches: the one test command
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-podless test-chart
 
 .PHONY: test-podless
 test-podless: ## The tests with servers and without pods, one tier after the other
