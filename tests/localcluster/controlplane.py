@@ -6,7 +6,6 @@ the node's link. Started as a context manager it dies with the process (strictly
 """
 
 import shutil
-import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from typing import Self
 
 from tests.localcluster import programs
 from tests.localcluster.credentials import ADMIN, COMPONENTS, PEOPLE, User, issue, kubeconfig_of
+from tests.localcluster.ports import free_port
 from tests.localcluster.processes import AT_ONCE, Processes
 from tests.localcluster.progress import step
 
@@ -181,10 +181,3 @@ class ControlPlane:
             "--leader-elect=false",  # there is no second one
             "--secure-port=0",  # nobody asks it anything
         ]
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

