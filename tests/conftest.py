@@ -3,6 +3,11 @@
 import signal
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Hypothesis looks for wrong answers here, not for slow ones: a busy machine is no failure.
+settings.register_profile("no-deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-deadline")
 
 # A shell starts what runs in its background with Ctrl-C ignored, and so would be whatever a test starts: those that
 # press Ctrl-C would wait for ever.

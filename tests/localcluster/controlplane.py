@@ -16,9 +16,9 @@ from typing import Self
 
 from tests.localcluster import programs
 from tests.localcluster.credentials import ADMIN, COMPONENTS, PEOPLE, User, issue, kubeconfig_of
-from tests.localcluster.ports import free_port
 from tests.localcluster.processes import AT_ONCE, Processes
 from tests.localcluster.progress import step
+from tests.support.ports import free_port
 
 STOP_ORDER = ("scheduler", "controller-manager", "apiserver", "etcd")  # writers first, what they write to last
 SERVICE_CIDR = "10.96.0.0/16"

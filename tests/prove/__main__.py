@@ -42,7 +42,7 @@ PACKAGE: Final = (
     "worker",
 )
 SUPPORT: Final = (
-    *("chaos", "crowd.py", "redis_server.py", "sealed.py", "workers.py"),
+    *("chaos", "crowd.py", "ports.py", "redis_server.py", "sealed.py", "workers.py"),
     *("store_machine.py", "store_oracle.py", "store_proxy.py", "store_runs.py"),
 )
 TOOLS: Final = (*(f"tests/prove/{name}.py" for name in ("__init__", "__main__", "proof", "table")), "uv.lock")
@@ -61,7 +61,7 @@ CODE: Final = {
         "tests/prove/processors",
         *("tests/support/chaos", "tests/support/neighbours"),
         *(f"tests/support/{name}.py" for name in ("ai_runs", "crew", "mailing", "manifests", "postgres_server")),
-        *(f"tests/support/{name}.py" for name in ("redis_server", "reporting", "reviews", "workers")),
+        *(f"tests/support/{name}.py" for name in ("ports", "redis_server", "reporting", "reviews", "workers")),
         *TOOLS,
     ),
     "gateway": (

@@ -19,11 +19,11 @@ from batchjob.store.keys import run_key
 from batchjob.worker.processor import make_processor
 from batchjob_processors import smtp
 from batchjob_processors.message import Body, build_message
-from tests.localcluster.ports import free_port
 from tests.support import manifests
 from tests.support.mailing import mailing, people, received, send
 from tests.support.neighbours.client import Neighbours
 from tests.support.neighbours.neighbours.certificates import tls_context
+from tests.support.ports import free_port
 from tests.support.workers import Workers, ended, wait_for
 
 QUICK = {"retry": {"backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}}

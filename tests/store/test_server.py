@@ -14,7 +14,7 @@ from batchjob.core.rates import Rate
 from batchjob.errors import ConfigurationError, NotLeading, StoreNotReady, StoreUnavailable
 from batchjob.store import Store, scripts
 from batchjob.store.keys import OLDEST_SCHEMA, SCHEMA, run_key
-from tests.localcluster.ports import free_port
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.store_runs import Runs, commit, done
 from tests.support.workers import wait_for

@@ -7,8 +7,8 @@ import pytest
 from batchjob.api.run import StoreAccess
 from batchjob.errors import StoreUnavailable
 from batchjob.store import Store
-from tests.localcluster.ports import free_port
 from tests.support.neighbours.neighbours.certificates import tls_context
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
 

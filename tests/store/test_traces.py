@@ -9,9 +9,9 @@ import pytest
 
 from batchjob.api.run import EXIT_CLOSED, Run
 from batchjob.core.trace_context import run_context
-from tests.localcluster.ports import free_port
 from tests.store.test_worker_process import chaos
 from tests.support.collector import Collector
+from tests.support.ports import free_port
 from tests.support.workers import Workers, ended
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

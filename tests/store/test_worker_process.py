@@ -31,9 +31,9 @@ from batchjob.store import Store
 from batchjob.store.keys import run_key
 from batchjob.worker import patience
 from batchjob_processors.noop import Noop
-from tests.localcluster.ports import free_port
 from tests.support.exposition import declared, shown
 from tests.support.neighbours.client import Neighbours
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.store_runs import started_items
 from tests.support.workers import Workers, ended, wait_for

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx2
 
-from tests.localcluster.ports import free_port
 from tests.support.gateway_world import KEYS, TEAM, World
 from tests.support.kubectl import wait_until
+from tests.support.ports import free_port
 
 
 class GatewayProcess:

@@ -23,10 +23,10 @@ from batchjob.core.events import LiveEvent, LiveType, Told
 from batchjob.core.records import owner_key
 from batchjob.store import Store, Telling
 from batchjob.store.live import NOTHING, Record
-from tests.localcluster.ports import free_port
 from tests.support.frames import check_frame
 from tests.support.kubectl import wait_until
 from tests.support.manifests import inline, noop
+from tests.support.ports import free_port
 
 USERS: Final = ("alice", "bob", "admin")
 

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.localcluster.ports import free_port
 from tests.support.kubectl import wait_until
+from tests.support.ports import free_port
 
 STOP_SECONDS = 15
 # kopf imports the kubernetes client where it finds one, which takes half a second. The operator's image has none.

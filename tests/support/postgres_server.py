@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 import psycopg
 
-from tests.localcluster.ports import free_port
+from tests.support.ports import free_port
 
 USER: Final = "nobody"  # what it runs as where we are root
 PASSWORD: Final = "secret"

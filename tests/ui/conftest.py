@@ -3,13 +3,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.support.ui_scene import build_scene
 from tests.support.ui_server import serving
 from tests.support.ui_world import World
 
 ROOT = "/admin/queues"
+PATIENCE_MS = 60_000  # the machine may be busy
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +53,7 @@ def open_page(browser: Browser, address: str, expected_errors: list[str]) -> Ite
         context = browser.new_context(**given)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)  # the machine may be busy
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda message: said.append(message.text) if message.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(address + path)

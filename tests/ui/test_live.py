@@ -52,7 +52,7 @@ def test_a_burst_of_events_is_one_look_a_second(open_page: Open, world: World) -
     asked = page.evaluate(script)
     assert len(asked) >= 2, "when the stream came, and for the burst"
     between = [later - earlier for earlier, later in pairwise(asked)]
-    assert min(between) > 900, between
+    assert min(between) > 800, between  # it looks at the clock every 250 ms: a second, and never 750 ms
 
 
 def test_a_tab_that_nobody_sees_asks_nothing_and_catches_up(open_page: Open, world: World) -> None:
