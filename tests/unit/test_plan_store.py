@@ -248,11 +248,14 @@ def test_a_lost_run_without_effects_outside_begins_again_in_another_epoch() -> N
     world.work(succeeded=2)
     world.pass_time(10)
     world.settle()
+    assert world.status
+    assert (world.status.progress, world.status.percent) == ("2/10", "20%")
     world.run = None
     plan = world.look()
     assert kinds(plan) == [do.DeleteJob, do.OpenRun, do.Admit, do.CreateJob]
     assert plan.status
     assert (plan.status.store_epoch, plan.status.jobs_created) == ("e2", 2)
+    assert (plan.status.progress, plan.status.percent) == ("0/?", "")
     assert [note.reason for note in plan.notes] == ["StoreLost"]
     again = do.OpenRun("e2", 3, Before(repeats=2), RunRules(limit_bytes=2**28))
     assert plan.actions[1] == again, "every item runs again, and those are counted"

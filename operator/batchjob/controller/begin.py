@@ -21,7 +21,7 @@ from batchjob.core.breaker import breaker_of
 from batchjob.core.figures import wanted_of
 from batchjob.core.items import Before, RunRules
 from batchjob.core.phases import TERMINAL
-from batchjob.core.progress import format_progress
+from batchjob.core.progress import format_percent, format_progress
 from batchjob.core.reasons import Reason
 from batchjob.core.trace_context import read_traceparent
 
@@ -115,6 +115,7 @@ def plan_start(seen: Observed, settings: PlanSettings, before: Before | None = N
         resume_token=job.spec.resume_token,
         jobs_created=index + 1,
         progress=format_progress(Counts(), None),
+        percent=format_percent(Counts(), None),
         start_time=(old.start_time if old else None) or format_time(seen.now),
     )
     return told(seen, Plan(actions, status))
