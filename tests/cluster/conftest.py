@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import CustomObjectsApi
 
 from batchjob.api.run import StoreAccess
 from batchjob.store import Store
 from tests.localcluster import ControlPlane
 from tests.localcluster.tools import kubectl
 from tests.support.accounts import SYSTEM, operator_kubeconfig
-from tests.support.cluster_jobs import Jobs, own_namespace
+from tests.support.cluster_jobs import BATCH_JOBS, Jobs, api_client, own_namespace
 from tests.support.crds import install_crds
+from tests.support.gateway_world import TEAM, World
 from tests.support.kubectl import Kubectl
 from tests.support.operator_process import OperatorProcess
 from tests.support.pods import PodRunner
@@ -27,6 +29,9 @@ __all__ = ["SYSTEM", "AskStore", "Operators", "own_namespace", "runs_and_users"]
 
 AskStore = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 
+# By itself kube-controller-manager makes 20 calls a second: after a crowd of Jobs the next one would wait for its turn.
+UNHINDERED = ("--kube-api-qps=200", "--kube-api-burst=400")
+
 # Dozens of operators and workers start here. Each takes three times as long where Python may not keep what it compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -34,7 +39,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane that knows our CRDs."""
-    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as running:
+    folder = tmp_path_factory.mktemp("control-plane")
+    with ControlPlane(folder, controller_manager_arguments=UNHINDERED) as running:
         install_crds(Kubectl(kubectl(), running.kubeconfig))
         yield running
 
@@ -91,6 +97,19 @@ def operator(
     folder = tmp_path_factory.mktemp("operator")
     with OperatorProcess(operator_account, redis_server.url, folder, pod_namespace=SYSTEM) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def world(
+    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """Where gateways work. What they were asked for goes with the module: the next operator would start all of it."""
+    made = World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("world"))
+    yield made
+    objects = CustomObjectsApi(api_client(admin.kubeconfig))  # kubectl deletes one by one, which takes minutes
+    for kind in ("batchschedules", "batchjobs"):
+        objects.delete_collection_namespaced_custom_object(*BATCH_JOBS, TEAM, kind)
+    objects.delete_collection_cluster_custom_object(*BATCH_JOBS, "batchqueues")
 
 
 class Operators:

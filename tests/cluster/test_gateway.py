@@ -10,10 +10,7 @@ import httpx2
 import pytest
 
 from batchjob.core.rows import fingerprint
-from tests.localcluster import ControlPlane
 from tests.support.gateway_world import TEAM, World, bearer
-from tests.support.kubectl import Kubectl
-from tests.support.redis_server import RedisServer
 
 JOBS: Final = "/api/v1/batch-jobs"
 SEED: Final = "/api/ai-annotator/batch"
@@ -27,13 +24,6 @@ SEED_BODY: Final = {
     "options": {"instructions": "x", "model": MODEL},
 }
 REPORT: Final = {"deliver": {"destination": {"url": "s3://reports/all"}}}
-
-
-@pytest.fixture(scope="module")
-def world(
-    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("gateway"))
 
 
 @pytest.fixture

@@ -5,13 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
-import pytest
 
 from batchjob.kube import Access
-from tests.localcluster import ControlPlane
 from tests.support.gateway import nobody
 from tests.support.gateway_world import TEAM, World, bearer
-from tests.support.kubectl import Kubectl
 from tests.support.redis_server import RedisServer
 
 JOBS: Final = "/api/v1/batch-jobs"
@@ -22,13 +19,6 @@ NOOP: Final[dict[str, Any]] = {
 }
 ALICE: Final = bearer("alice")
 UNUSED: Final = "redis://127.0.0.1:1/0"
-
-
-@pytest.fixture(scope="module")
-def world(
-    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("gateway"))
 
 
 def is_unavailable(answer: httpx2.Response) -> bool:

@@ -10,21 +10,11 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx2
 import pytest
 
-from tests.localcluster import ControlPlane
 from tests.support.gateway_world import World
 from tests.support.issuer import HOME, Browser, Issuer, local_issuer
-from tests.support.kubectl import Kubectl
-from tests.support.redis_server import RedisServer
 
 ROOT: Final = "/admin/queues"
 CALLBACK: Final = f"{HOME}{ROOT}/sign-in/callback"
-
-
-@pytest.fixture(scope="module")
-def world(
-    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("gateway"))
 
 
 @pytest.fixture

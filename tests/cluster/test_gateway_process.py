@@ -9,21 +9,12 @@ from typing import Final
 import httpx2
 import pytest
 
-from tests.localcluster import ControlPlane
 from tests.support.gateway_process import GatewayProcess
 from tests.support.gateway_world import TEAM, World, bearer
-from tests.support.kubectl import Kubectl, wait_until
-from tests.support.redis_server import RedisServer
+from tests.support.kubectl import wait_until
 
 JOBS: Final = "/api/v1/batch-jobs"
 HEAD: Final = "POST /api/v1/batch-jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-@pytest.fixture(scope="module")
-def world(
-    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")

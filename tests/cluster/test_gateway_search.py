@@ -9,10 +9,7 @@ import pytest
 
 from batchjob.core.rows import JobRow
 from batchjob.gateway.views import JOBS
-from tests.localcluster import ControlPlane
 from tests.support.gateway_world import TEAM, World, bearer
-from tests.support.kubectl import Kubectl
-from tests.support.redis_server import RedisServer
 
 CREATED: Final = 1_800_000_000
 MINE: Final = "label.team:searched"  # the index is that of all tests: no other has this label
@@ -43,12 +40,9 @@ ROWS: Final = [
 
 
 @pytest.fixture(scope="module")
-def world(
-    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    found = World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("gateway"))
-    asyncio.run(found.list({row.id: row for row in ROWS}))
-    return found
+def world(world: World) -> World:
+    asyncio.run(world.list({row.id: row for row in ROWS}))
+    return world
 
 
 @pytest.fixture

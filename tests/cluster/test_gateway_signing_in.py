@@ -12,10 +12,8 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from batchjob.gateway import issuer as issuers
-from tests.localcluster import ControlPlane
 from tests.support.gateway_world import KEYS, TEAM, USER, World, bearer, bound
 from tests.support.kubectl import Kubectl
-from tests.support.redis_server import RedisServer
 
 JOBS: Final = "/api/v1/batch-jobs"
 NOOP: Final[dict[str, Any]] = {
@@ -23,13 +21,6 @@ NOOP: Final[dict[str, Any]] = {
     "custom": {"processor": "noop"},
     "items": [{"id": "1", "data": {"n": 1}}],
 }
-
-
-@pytest.fixture(scope="module")
-def world(
-    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("gateway"))
 
 
 class Issuer:

@@ -7,12 +7,9 @@ from typing import Final
 
 import pytest
 
-from tests.localcluster import ControlPlane
 from tests.support.cluster_jobs import Jobs
 from tests.support.gateway_world import World, bearer
-from tests.support.kubectl import Kubectl
 from tests.support.neighbours.client import Neighbours, local_neighbours
-from tests.support.redis_server import RedisServer
 from tests.support.staging_bucket import KEY, SECRET, Bucket
 
 ITEMS: Final = 2000
@@ -27,11 +24,6 @@ def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]
 @pytest.fixture
 def bucket(neighbours: Neighbours, tmp_path: Path) -> Bucket:
     return Bucket(neighbours, tmp_path)
-
-
-@pytest.fixture
-def world(admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path: Path) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path)
 
 
 @pytest.mark.usefixtures("operator", "pods")

@@ -13,12 +13,9 @@ import pytest
 
 from batchjob import log
 from batchjob.gateway.app import ROUTERS
-from tests.localcluster import ControlPlane
 from tests.support.gateway import build_gateway
 from tests.support.gateway_world import TEAM, World, key_of
 from tests.support.issuer import Issuer, local_issuer
-from tests.support.kubectl import Kubectl
-from tests.support.redis_server import RedisServer
 from tests.support.tenancy import JOBS, NOOP, ROLES, SEED, SEED_BODY, SIGN_IN, TABLE, UI, Row, forged_tokens, routes
 from tests.support.tenancy_client import Asker, serving
 
@@ -38,13 +35,6 @@ FORGED_HEADERS: Final = dict.fromkeys(
      "Impersonate-User", "X-Auth-Request-User", "X-Webauth-User"), "alice",
 ) | {"X-Forwarded-For": "127.0.0.1"}  # fmt: skip
 FORGED_QUERY: Final = "owner=alice&user=alice&userId=alice&impersonate=alice&as=alice"
-
-
-@pytest.fixture(scope="module")
-def world(
-    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("gateway"))
 
 
 @pytest.fixture

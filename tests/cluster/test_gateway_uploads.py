@@ -19,13 +19,11 @@ from batchjob.gateway.staging import GRACE_SECONDS, Staging
 from batchjob.kube import Access, Kube
 from batchjob.worker.sources.file import FileSource
 from batchjob.worker.sources.opening import open_reader
-from tests.localcluster import ControlPlane
 from tests.support.gateway import gateway_settings
 from tests.support.gateway_process import GatewayProcess
 from tests.support.gateway_world import TEAM, World, bearer
-from tests.support.kubectl import Kubectl, wait_until
+from tests.support.kubectl import wait_until
 from tests.support.neighbours.client import Neighbours, local_neighbours
-from tests.support.redis_server import RedisServer
 from tests.support.staging_bucket import BUCKET, Bucket
 
 JOBS: Final = "/api/v1/batch-jobs"
@@ -47,13 +45,6 @@ def lines_of(items: list[Any], fields: dict[str, Any] = NOOP) -> bytes:
 def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
     with local_neighbours(tmp_path_factory.mktemp("neighbours")) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def world(
-    admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
-) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 
 from batchjob.client import AsyncClient, Conflict, Forbidden, Invalid, NotFound
-from tests.cluster.test_gateway import ITEMS, REPORT, stored, world
+from tests.cluster.test_gateway import ITEMS, REPORT, stored
 from tests.cluster.test_gateway_search import MINE, ROWS
 from tests.support.gateway_world import TEAM, World, key_of
-
-__all__ = ["world"]  # the fixture
 
 
 @pytest.fixture

@@ -8,14 +8,12 @@ import pytest
 
 from batchjob.core.trace_context import run_context
 from tests.cluster.conftest import Operators
-from tests.localcluster import ControlPlane
 from tests.support.cluster_jobs import Jobs
 from tests.support.collector import Collector, Told
 from tests.support.gateway_process import GatewayProcess
 from tests.support.gateway_world import World, bearer
-from tests.support.kubectl import Kubectl, wait_until
+from tests.support.kubectl import wait_until
 from tests.support.manifests import inline, noop
-from tests.support.redis_server import RedisServer
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -24,11 +22,6 @@ TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 def collector() -> Iterator[Collector]:
     with Collector() as started:
         yield started
-
-
-@pytest.fixture
-def world(admin: Kubectl, control_plane: ControlPlane, redis_server: RedisServer, tmp_path: Path) -> World:
-    return World(admin, control_plane.kubeconfig, redis_server.url, tmp_path)
 
 
 def of_trace(collector: Collector, trace_id: str, count: int) -> list[Told]:
