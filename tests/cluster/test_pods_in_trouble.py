@@ -12,7 +12,7 @@ import pytest
 
 from batchjob.controller.manifests import child_name
 from tests.cluster.conftest import SYSTEM, own_namespace
-from tests.support.cluster_jobs import Jobs
+from tests.support.cluster_jobs import LOOK_SECONDS, Jobs
 from tests.support.fault_proxy import FaultProxy
 from tests.support.kubectl import Kubectl, wait_until
 from tests.support.manifests import inline, noop
@@ -32,7 +32,8 @@ NO_NODE = {
     "message": "0/3 nodes are available: 3 Insufficient memory.",
 }
 
-
+SEEN_SECONDS = 2.0
+TRIALS = 3
 LOOKED_AT_SECONDS = 10.0
 CALLS_EACH = 3  # of what stands still, in that time: one try, reads and a create; a hot loop makes 500
 
@@ -63,14 +64,25 @@ def a_pod(jobs: Jobs, name: str) -> str:
 
 
 def test_a_spec_is_seen_within_two_seconds(jobs: Jobs) -> None:
-    """Of an operator that is at work; nothing runs the pods here, so it stays at this."""
+    """Of an operator that is at work, unless the machine pauses: one of three is. A slow operator is late each time."""
     jobs.apply(noop("before", inline(1)))
     jobs.wait_phase("before", "Running")
-    jobs.apply(noop("prompt", inline(1)))
+    took = [seen_after(jobs, "prompt-0")]
+    while min(took) > SEEN_SECONDS and len(took) < TRIALS:
+        took.append(seen_after(jobs, f"prompt-{len(took)}"))
+    assert min(took) <= SEEN_SECONDS, took
+
+
+def seen_after(jobs: Jobs, name: str) -> float:
+    """Seconds until a new BatchJob has a status; nothing runs the pods here, so it stays at this."""
+    jobs.apply(noop(name, inline(1)))
+    applied = time.monotonic()
     seen = wait_until(
-        lambda: jobs.status("prompt"), "a status", timeout=2, until=lambda s: s.get("observedGeneration") == 1
+        lambda: jobs.status(name), "a status", until=lambda s: s.get("observedGeneration") == 1, every=LOOK_SECONDS
     )
+    took = time.monotonic() - applied
     assert (seen["phase"], seen["progress"]) == ("Running", "0/?")
+    return took
 
 
 @dataclass
