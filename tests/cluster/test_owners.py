@@ -63,6 +63,14 @@ def bob(administrator: Kubectl, control_plane: ControlPlane) -> Kubectl:
     return person(control_plane, "bob")
 
 
+def may(user: Kubectl, *right: str) -> bool:
+    """Whether RBAC gives it by now; `kubectl auth can-i` says no with an error."""
+    try:
+        return user("auth", "can-i", *right).strip() == "yes"
+    except KubectlError:
+        return False
+
+
 def made(user: Kubectl, name: str, **spec: Any) -> dict[str, Any]:
     user.apply(noop(name, inline(1), **spec))
     return user.get("batchjob", name)
@@ -127,6 +135,8 @@ def test_the_status_of_anothers_is_guarded_even_where_rbac_lets_one_write_it(
     made(bob, "bobs-status")
     administrator("create", "role", "status", "--verb=patch", "--resource=batchjobs.batchjob.dev/status")
     administrator("create", "rolebinding", "status", "--role=status", "--user=alice")
+    right = ("patch", "batchjobs.batchjob.dev", "--subresource=status")
+    wait_until(lambda: may(alice, *right), "the API server to know of her right")
     with pytest.raises(KubectlError, match="it belongs to 'bob'"):
         alice(
             *("patch", "batchjob", "bobs-status", "--subresource=status", "--type=merge"),
