@@ -9,7 +9,7 @@ import yaml
 
 from batchjob.api.reading import UNSEEN
 from tests.cluster.test_lifecycle import chaos
-from tests.cluster.test_queues import watched
+from tests.cluster.test_queues import versions, watched
 from tests.localcluster.errors import ClusterError
 from tests.localcluster.processes import run
 from tests.localcluster.tools import helm
@@ -135,14 +135,8 @@ def _helm(jobs: Jobs, *arguments: str) -> None:
 
 def first_statuses(log: Path) -> dict[str, Any]:
     """By BatchJob, the first status that a watch saw."""
-    decoder, text, at = json.JSONDecoder(), log.read_text(), 0
     found: dict[str, Any] = {}
-    while at < len(text.rstrip()):
-        try:
-            item, end = decoder.raw_decode(text, at)
-        except ValueError:
-            break  # the last one is still being written
-        at = end + 1
+    for item in versions(log):
         if (status := item["status"]) != UNSEEN:
             found.setdefault(item["metadata"]["name"], status)
     return found

@@ -79,6 +79,11 @@ def test_a_limit_holds_at_every_moment_of_the_watch(admin: Kubectl, jobs: Jobs, 
         jobs.apply(*(noop(name, inline(4), queueName=queue, parallelism=2) for name in names))
         for name in names:
             assert jobs.wait_complete(name)["progress"] == "4/4"
+        wait_until(
+            lambda: {seen["metadata"]["name"] for seen in versions(log) if seen["status"].get("phase") == "Succeeded"},
+            "the watch to have seen the end of each",
+            until=set(names).__eq__,
+        )
     most_jobs, most_pods = highest(log)
     assert most_jobs == 2, "the queue was never full, or fuller than it may be"
     assert most_pods <= 3
@@ -92,14 +97,23 @@ def watched(jobs: Jobs, folder: Path) -> Iterator[Path]:
         yield log
 
 
+def versions(log: Path) -> Iterator[dict[str, Any]]:
+    """What a watch has seen until now."""
+    decoder, text, at = json.JSONDecoder(), log.read_text(), 0
+    while at < len(text.rstrip()):
+        try:
+            found, end = decoder.raw_decode(text, at)
+        except ValueError:
+            return  # it is still being written
+        at = end + 1
+        yield found
+
+
 def highest(log: Path) -> tuple[int, int]:
     """The most BatchJobs that were Running at once, and the most pods that ran."""
-    decoder, text, at = json.JSONDecoder(), log.read_text(), 0
     running: dict[str, int] = {}
     most_jobs = most_pods = 0
-    while at < len(text.rstrip()):
-        found, end = decoder.raw_decode(text, at)
-        at = end + 1
+    for found in versions(log):
         status = found.get("status", {})
         name = found["metadata"]["name"]
         if status.get("phase") in {"Running", "Finalizing"}:
