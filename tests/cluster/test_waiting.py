@@ -44,7 +44,7 @@ def test_a_missing_secret_and_a_missing_claim_are_named(jobs: Jobs) -> None:
 
 
 def test_a_run_starts_when_its_time_has_come_and_not_before(jobs: Jobs) -> None:
-    after = (datetime.now(UTC) + timedelta(seconds=6)).replace(microsecond=0)
+    after = (datetime.now(UTC) + timedelta(seconds=20)).replace(microsecond=0)
     jobs.apply(noop("delayed", inline(2), startAfter=after.strftime("%Y-%m-%dT%H:%M:%SZ")))
     jobs.wait_condition("delayed", "Queued", "StartAfter")
     started = datetime.fromisoformat(jobs.wait_complete("delayed")["startTime"])
