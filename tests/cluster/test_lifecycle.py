@@ -24,8 +24,8 @@ def chaos(name: str, source: dict[str, Any], **spec: Any) -> dict[str, Any]:
 
 
 def slow(name: str, hurry: Path, **spec: Any) -> dict[str, Any]:
-    """A BatchJob of 200 items, one after the other in each pod: 40 seconds for one, or until the file is there."""
-    return chaos(name, inline(200, do="sleep", seconds="0.2", unless=str(hurry)), concurrency=1, **spec)
+    """A BatchJob of 200 items, one after the other in each pod: two minutes for one, or until the file is there."""
+    return chaos(name, inline(200, do="sleep", seconds="0.6", unless=str(hurry)), concurrency=1, **spec)
 
 
 def child_jobs(jobs: Jobs, name: str) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def test_children_belong_to_the_batch_job_and_its_secret_goes_when_the_workers_h
         "the Secret to go",
         until=lambda found: not found,
     )
-    assert uid not in ask_store(lambda s: s.user_names())
+    wait_until(lambda: uid not in ask_store(lambda s: s.user_names()), "its user to go, which is the last of it")
     assert ask_store(lambda s: s.snapshot(uid)) is not None, "the results stay"
 
 
