@@ -59,7 +59,8 @@ def test_suspend_and_parallelism_of_the_job_are_kueues_and_a_pause_takes_it_away
         assert (second["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], slots(second)) == ("gpus", (True, 5, 5))
         say(jobs, second, suspend=False)
         jobs.wait_phase("run", "Running")
-    assert proxy.count(r"(PATCH|PUT) .*/jobs/") == 0, "nothing of a Job was written after it was made"
+    written = f"(PATCH|PUT) .*/namespaces/{jobs.kubectl.namespace}/jobs/"
+    assert proxy.count(written) == 0, "nothing of a Job was written after it was made"
 
 
 def the_job(jobs: Jobs) -> dict[str, Any]:

@@ -242,12 +242,13 @@ def test_what_is_told_costs_one_write_and_what_was_told_none_at_a_restart(
     proxy: FaultProxy, redis_server: RedisServer, tmp_path: Path, jobs: Jobs, team: Team
 ) -> None:
     account = proxy.kubeconfig(tmp_path)
+    told = SETTINGS | {"watch_namespaces": team.name}  # what the second one looks at is to be this
     written = f"^PATCH .*/namespaces/{team.name}/batchjobs/.*/status$"
-    with OperatorProcess(account, redis_server.url, tmp_path, pod_namespace=SYSTEM, **SETTINGS):
+    with OperatorProcess(account, redis_server.url, tmp_path, pod_namespace=SYSTEM, **told):
         jobs.apply(noop("dropped", inline(1), cancel=True, notify={"webhooks": [team.hook, team.hook]}))
         wait_settled(jobs, "dropped")
     assert proxy.count(written) == 2, "the end with what is to be told, and that both were"
-    with OperatorProcess(account, redis_server.url, tmp_path, pod_namespace=SYSTEM, **SETTINGS) as again:
+    with OperatorProcess(account, redis_server.url, tmp_path, pod_namespace=SYSTEM, **told) as again:
         wait_until(lambda: again.metric("batchjob_reconcile_seconds_count") >= 1, "it to be looked at")
     assert proxy.count(written) == 2
     assert len(team.rows()) == 2
