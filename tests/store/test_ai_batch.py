@@ -354,10 +354,11 @@ async def test_items_of_different_instructions_go_into_requests_of_their_own(
 async def test_requests_a_minute_hold_for_second_questions_too(workers: Workers, neighbours: Neighbours) -> None:
     neighbours.set_faults("chat", [{"action": "wrong_answer", "times": 1}])
     run = await workers.open(ai_spec(neighbours, 20, concurrency=1, model={"requestsPerMinute": 600}))
+    began = time.time()  # and not the first row's time, which may be late by itself
     found = await work(workers, run)
     assert (found.counts.succeeded, found.usage["requests"]) == (20, 40)
     times = [row["time"] for row in asked(neighbours, run)]
-    assert times[-1] - times[0] >= 0.1 * (38 - 10), "ten at once, then one each tenth of a second"
+    assert times[-1] - began >= 0.1 * (38 - 10), "ten at once, then one each tenth of a second"
 
 
 async def test_a_request_about_several_items_is_one_of_the_requests_a_minute(
@@ -365,10 +366,12 @@ async def test_a_request_about_several_items_is_one_of_the_requests_a_minute(
 ) -> None:
     block = {"itemsPerRequest": 10}
     run = await workers.open(ai_spec(neighbours, 30, concurrency=10, model={"requestsPerMinute": 60}, block=block))
+    began = time.time()
     found = await work(workers, run)
     assert (found.counts.succeeded, found.usage["requests"]) == (30, 3)
     times = [row["time"] for row in asked(neighbours, run)]
-    assert 2 <= times[-1] - times[0] < 20, "one each second, and not one each ten"
+    assert times[-1] - began >= 2, "one each second"
+    assert times[-1] - times[0] < 20, "and not one each ten"
 
 
 async def test_tokens_a_minute_are_shared_by_all_who_ask_with_the_same_key(
@@ -376,10 +379,10 @@ async def test_tokens_a_minute_are_shared_by_all_who_ask_with_the_same_key(
 ) -> None:
     model = {"tokensPerMinute": 60_000}  # a thousand at once, then one a millisecond
     runs = [await workers.open(ai_spec(neighbours, 10, concurrency=1, model=model)) for _ in range(2)]
-    used = 0
+    used, began = 0, time.time()
     for run in runs:
         found = await work(workers, run)
         assert found.counts.succeeded == 10
         used += found.usage["promptTokens"] + found.usage["completionTokens"]
     times = [row["time"] for run in runs for row in asked(neighbours, run)]
-    assert times[-1] - times[0] >= 0.001 * (0.9 * used - 1000)
+    assert times[-1] - began >= 0.001 * (0.9 * used - 1000)

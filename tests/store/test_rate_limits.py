@@ -48,12 +48,12 @@ def keyed(count: int, key: str) -> dict[str, Any]:
 
 async def test_runs_that_share_a_rate_keep_it_together(workers: Workers) -> None:
     runs = [await workers.open(mails(20, 600, rateLimitKey="shared")) for _ in range(2)]
-    found = [Noting() for _ in runs]
+    found, asked = [Noting() for _ in runs], time.monotonic()  # the first to begin may be late to note it
     codes = await asyncio.gather(*(workers.work(run, noting) for run, noting in zip(runs, found, strict=True)))
     assert codes == [EXIT_CLOSED] * 2
     times = sorted(at for noting in found for _, at in noting.begun)
     assert len(times) == 40
-    assert times[-1] - times[0] >= 0.1 * (40 - 10 - 1), "ten at once, then one each tenth of a second"
+    assert times[-1] - asked >= 0.1 * (40 - 10), "ten at once, then one each tenth of a second"
 
 
 async def test_one_that_is_told_to_slow_down_stops_all_that_share_its_key_and_spends_no_attempt(
@@ -112,22 +112,22 @@ async def test_two_runs_of_a_queue_keep_its_rate_together_and_another_queue_has_
     limits = [RateLimit(key="a-minute", requests=600)]
     shared = [await workers.open(plain(20, queueName="shared"), rate_limits=limits) for _ in range(2)]
     other = await workers.open(plain(10, queueName="other"), rate_limits=limits)
-    found, alone = [Noting() for _ in shared], Noting()
+    found, alone, asked = [Noting() for _ in shared], Noting(), time.monotonic()
     codes = await asyncio.gather(
         *(workers.work(run, noting) for run, noting in zip([*shared, other], [*found, alone], strict=True))
     )
     assert codes == [EXIT_CLOSED] * 3
     times = sorted(at for noting in found for _, at in noting.begun)
-    assert times[-1] - times[0] >= 0.1 * (40 - 10 - 1), "ten at once, then one each tenth of a second"
+    assert times[-1] - asked >= 0.1 * (40 - 10), "ten at once, then one each tenth of a second"
     assert max(at for _, at in alone.begun) < times[-1] - 1, "ten at once, whatever others do"
 
 
 async def test_the_slower_of_the_runs_own_rate_and_the_queues_holds(workers: Workers) -> None:
     fast = [RateLimit(key="a-second", requests=1000, per_seconds=1)]
     run = await workers.open(mails(20, 600, rateLimitKey="own"), rate_limits=fast)
-    noting = Noting()
+    noting, asked = Noting(), time.monotonic()
     assert await workers.work(run, noting) == EXIT_CLOSED
-    assert noting.begun[-1][1] - noting.begun[0][1] >= 0.1 * (20 - 10 - 1)
+    assert noting.begun[-1][1] - asked >= 0.1 * (20 - 10)
 
 
 async def test_items_that_go_together_and_are_heavier_than_the_horizon_start_all_the_same(workers: Workers) -> None:
@@ -148,16 +148,19 @@ async def test_items_that_go_together_and_are_heavier_than_the_horizon_start_all
 async def test_tokens_that_were_used_are_waited_for(workers: Workers) -> None:
     def use(item: Item, context: Context) -> None:
         context.usage("promptTokens", 10)
-        context.usage("completionTokens", 170 if item.position % 2 else 10)  # nobody can tell beforehand
+        last = 29
+        often = 170 if item.position % 2 else 10  # nobody can tell beforehand
+        context.usage("completionTokens", 5000 if item.position == last else often)
 
     limits = [RateLimit(key="tokens", tokens=60_000)]  # a thousand at once, then one a millisecond
     run = await workers.open(plain(30, queueName="talks", concurrency=2), rate_limits=limits)
-    noting = Noting(use)
+    noting, asked = Noting(use), time.monotonic()
     assert await workers.work(run, noting) == EXIT_CLOSED
-    assert noting.begun[-1][1] - noting.begun[0][1] >= 0.001 * (30 * 100 - 1000 - 2 * 180)
+    assert noting.begun[-1][1] - asked >= 0.001 * (30 * 100 - 1000 - 2 * 180)
     [rate] = queue_rates(run)
     _, wait = await workers.store.run(run.uid, "looks").take_rate(rate.key, Rate(rate.rate.interval_us, 1), 0, 0)
-    assert wait > 0.5, "what the last ones used counts too"
+    since = time.monotonic() - dict(noting.begun)["i29"]
+    assert wait + since > 0.001 * (5000 - 180), "what the last one used counts too, but for what was taken before"
 
 
 async def test_a_worker_hears_of_a_change_of_its_queues_rate(workers: Workers) -> None:
