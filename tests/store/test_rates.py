@@ -59,16 +59,16 @@ async def test_what_is_beyond_the_horizon_is_not_taken_and_takes_nothing(store: 
 
 
 async def test_what_is_heavier_than_the_horizon_has_its_turn_and_waits_for_its_own_weight(store: Store) -> None:
-    run, slow = store.run("a", "w1"), Rate(1_000_000, 1)
+    run, slow = store.run("a", "w1"), Rate(100_000_000, 1)  # so slow that how long the calls take does not show
     taken, wait = await run.take_rate("heavy", slow, 20, 5)
-    assert (taken, round(wait)) == (True, 19)
+    assert (taken, round(wait, -2)) == (True, 1900)
     taken, wait = await run.take_rate("heavy", slow, 1, 5)
-    assert (taken, round(wait)) == (False, 20), "others wait until it is over"
+    assert (taken, round(wait, -2)) == (False, 2000), "others wait until it is over"
     taken, wait = await run.take_rate("heavy", slow, 20, 5)
-    assert (taken, round(wait)) == (False, 20), "and so does another of its weight, no longer than they do"
-    await run.hold_rate("told", 30)
+    assert (taken, round(wait, -2)) == (False, 2000), "and so does another of its weight, as long as they do"
+    await run.hold_rate("told", 3000)
     taken, wait = await run.take_rate("told", slow, 20, 5)
-    assert (taken, round(wait)) == (False, 30)
+    assert (taken, round(wait, -2)) == (False, 3000)
 
 
 async def test_a_hold_is_for_everybody_and_the_longest_counts(store: Store) -> None:
@@ -80,5 +80,5 @@ async def test_a_hold_is_for_everybody_and_the_longest_counts(store: Store) -> N
 
 
 async def test_a_rate_that_says_nothing_any_more_is_forgotten(store: Store, redis: Redis) -> None:
-    await store.run("a", "w1").take_rate("short", EACH_100_MS, 1, 1)
-    assert 0 < await redis.pttl(RATE_PREFIX + "short") <= 1100
+    await store.run("a", "w1").take_rate("short", Rate(10_000_000, 1), 1, 60)
+    assert 0 < await redis.pttl(RATE_PREFIX + "short") <= 11_000
