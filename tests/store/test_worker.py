@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -160,14 +161,17 @@ async def test_a_plain_def_may_block_for_longer_than_its_lease(workers: Workers)
 
 
 async def test_a_blocked_event_loop_keeps_its_leases_while_a_rival_asks_for_them(workers: Workers) -> None:
-    def block(*_: Any) -> None:
-        time.sleep(4)
+    run = await workers.open(spec(1), lease_ms=3000)  # so long that a busy machine renews it in time
+    rivals: list[Any] = []
+    with ExitStack() as stack:
 
-    run = await workers.open(spec(1), lease_ms=900)
-    processor = Recorder(block)
-    with workers.process(run, "rival", BATCHJOB_LEASE_SECONDS="0.9") as rival:  # begins while the loop here is blocked
-        assert await workers.work(run, processor, lease_seconds=0.9) == EXIT_CLOSED
-        assert await ended(rival) == EXIT_CLOSED
+        def block(*_: Any) -> None:
+            rivals.append(stack.enter_context(workers.process(run, "rival", BATCHJOB_LEASE_SECONDS="3")))
+            time.sleep(7)  # the loop here, for more than two leases: the rival begins meanwhile
+
+        processor = Recorder(block)
+        assert await workers.work(run, processor, lease_seconds=3) == EXIT_CLOSED
+        assert [await ended(rival) for rival in rivals] == [EXIT_CLOSED]
     found = await workers.snapshot(run)
     assert processor.begun == ["i0"]
     assert (found.counts.succeeded, found.counts.retried_after_loss) == (1, 0)
