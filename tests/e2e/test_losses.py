@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.test_control import wait_answered
 from tests.e2e.test_three_types import chat_answers
 from tests.support.cluster_jobs import Jobs, kill_worker
 from tests.support.installation import Installation
@@ -58,7 +59,7 @@ def test_a_blow_in_mid_run_loses_nothing_and_repeats_are_bounded(
     name = f"blow-{blow.__name__.split('_', 1)[1].replace('_', '-')}"
     neighbours.set_faults("chat", SLOW)
     jobs.apply(ai_batch(name, inline(ITEMS), parallelism=PARALLELISM, concurrency=CONCURRENCY))
-    jobs.wait_finished(name, at_least=ITEMS // 10)
+    wait_answered(jobs, neighbours, name, at_least=ITEMS // 5)
     blow(jobs, installation, name)
     status = jobs.wait_complete(name)
 
