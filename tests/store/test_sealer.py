@@ -227,6 +227,7 @@ async def test_of_several_workers_one_seals_and_all_work(workers: Workers, redis
 async def test_a_restart_of_the_store_loses_no_part(
     workers: Workers, redis: Redis, redis_server: RedisServer, claim: Path
 ) -> None:
+    await redis.config_set("appendfsync", "always")  # until it starts anew: it forgets nothing when it is killed
     run = await workers.open(spec(claim, 300, concurrency=2))
     writer = Writer(gate=150)
     working = asyncio.create_task(workers.work(run, writer))
