@@ -55,7 +55,7 @@ def _watch(master_port: int, port: int) -> str:
     return (
         f"port {port}\nbind 127.0.0.1\n"
         f"sentinel monitor {MASTER} 127.0.0.1 {master_port} 1\n"
-        f"sentinel down-after-milliseconds {MASTER} 500\n"
+        f"sentinel down-after-milliseconds {MASTER} 3000\n"  # less, and a busy machine looks like a dead master
         f"sentinel failover-timeout {MASTER} 3000\n"
     )
 
