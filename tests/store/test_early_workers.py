@@ -11,7 +11,8 @@ from batchjob.core.snapshot import Snapshot
 from tests.support.neighbours.client import Neighbours
 from tests.support.workers import Workers, ended
 
-LEASE = {"BATCHJOB_LEASE_SECONDS": "1.5"}
+LEASE = {"BATCHJOB_LEASE_SECONDS": "5"}  # so long that the first keeps it on a busy machine while it lives
+LEASE_MS = 5000
 LINES = [f'{{"id": "i{n}", "text": "{"x" * 32}"}}\n' for n in range(12_000)]  # half is more than the loader looks ahead
 NAME = "items.jsonl"
 BAD = '{"id": "bad"\n'
@@ -38,7 +39,7 @@ async def life(
     url = f"https://localhost:{neighbours.ports['https']}/files/{NAME}"
     source = {"uri": {"url": url, "caBundleRef": {"name": "ca", "key": "ca.crt"}}, "onBadItem": "skip"}
     custom = {"type": "custom", "custom": {"processor": "chaos"}, "source": source}
-    run = await workers.open(custom | {"retry": {"maxAttempts": 1}}, lease_ms=1500)
+    run = await workers.open(custom | {"retry": {"maxAttempts": 1}}, lease_ms=LEASE_MS)
     workers.reference(run, "source-ca", ca__crt=neighbours.ca_certificate())
     with workers.process(run, "first", **LEASE) as first:
         await workers.wait(run, lambda s: s.counts.waiting > 0, "the load to begin")
