@@ -1,6 +1,7 @@
 """Type email through a real worker, the store and an SMTP server: each mail once, and what a server's no means."""
 
 import asyncio
+import signal
 from collections import Counter
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -198,11 +199,11 @@ async def test_a_server_that_does_not_answer_quit_holds_up_no_end(monkeypatch: p
     server = Controller(Silent(), hostname="127.0.0.1", port=free_port())
     server.start()
     try:
-        connections = smtp.Connections(Smtp(host="127.0.0.1", port=server.port, tls=SmtpTls.NONE), None, 8, 60)
+        connections = smtp.Connections(Smtp(host="127.0.0.1", port=server.port, tls=SmtpTls.NONE), None, 40, 60)
         message = build_message({"From": "a@b.example", "To": "c@d.example"}, Body("text"), datetime.now(UTC))
         begin = partial(asyncio.sleep, 0)
-        await asyncio.gather(*(connections.send(message, "c@d.example", begin) for _ in range(8)))
-        async with asyncio.timeout(3):
+        await asyncio.gather(*(connections.send(message, "c@d.example", begin) for _ in range(40)))
+        async with asyncio.timeout(15):  # one after the other they take 20 s
             await connections.close()
     finally:
         server.stop()
@@ -253,16 +254,28 @@ async def _rows(neighbours: Neighbours, count: int) -> bool | None:
 
 @pytest.mark.parametrize("on_doubt", ["resend", "deadLetter"])
 async def test_a_worker_that_is_killed_repeats_at_most_what_it_had_in_doubt(
-    workers: Workers, neighbours: Neighbours, on_doubt: str
+    workers: Workers, redis: Redis, neighbours: Neighbours, on_doubt: str
 ) -> None:
     count, concurrency = 40, 4
-    neighbours.set_faults("smtp", [{"action": "answer_late", "delay_seconds": 0.05}])
+    neighbours.set_faults("smtp", [{"action": "answer_late", "delay_seconds": 0.5}])  # most of a mail's time
     spec = mailing(neighbours, people(count), {"onDoubt": on_doubt}, concurrency=concurrency)
     run = await workers.open(spec | {"retry": {"maxLosses": 10}}, lease_ms=1500)
     short = {"BATCHJOB_LEASE_SECONDS": "1.5"}
     with workers.process(run, "victim", **short) as victim:
         await wait_for(lambda: _rows(neighbours, 10), "mails to arrive")
+
+        async def caught_in_the_act() -> bool | None:
+            victim.send_signal(signal.SIGSTOP)  # so that what is seen is what is lost
+            await redis.ping()  # what it had sent has arrived
+            notes: Any = await redis.hvals(run_key(run.uid, "ledger"))
+            if any(note.startswith(b"sending ") for note in notes):
+                return True
+            victim.send_signal(signal.SIGCONT)
+            return None
+
+        await wait_for(caught_in_the_act, "the victim to have a mail in doubt")
         victim.kill()
+    neighbours.clear_faults()  # the heir need not be slow
     with workers.process(run, "heir", **short) as heir:
         assert await ended(heir) == 0
     found = await workers.snapshot(run)
