@@ -14,6 +14,7 @@ from batchjob.api.run import EXIT_CLOSED
 from batchjob.controller.known import KnownBatchJobs
 from batchjob.core.items import RunState
 from batchjob.errors import ConfigurationError
+from batchjob.worker import load
 from batchjob.worker.processor import make_processor
 from batchjob_processors import report as processor
 from batchjob_processors import smtp
@@ -231,7 +232,10 @@ async def test_a_query_that_cannot_be_shown_ends_the_run_with_its_field(
     assert "spec.report.sections[1].sql" in (found.message or "")
 
 
-async def test_a_database_that_is_away_ends_the_run_after_its_attempts(workers: Workers) -> None:
+async def test_a_database_that_is_away_ends_the_run_after_its_attempts(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0)  # a resolver that is away for a moment would be waited for
     section = {"title": "T", "sql": {"dsnSecretRef": {"name": "shop", "key": "dsn"}, "query": "SELECT 1"}}
     run = await workers.open(reporting(workers, sections=[section]) | ONE_TRY)
     workers.reference(run, "query-0", dsn="postgresql://u:secret@nowhere.invalid/shop")
