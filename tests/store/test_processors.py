@@ -101,27 +101,34 @@ async def test_a_rate_limit_costs_no_attempt_and_its_wait_is_kept(workers: Worke
 
 
 @pytest.mark.parametrize(
-    ("rule", "error_class", "said", "asked"),
+    ("rule", "error_class", "said", "asked", "seconds"),
     [
-        ({"action": "status", "status": 500}, "upstream", "answered 500", 2),
-        ({"action": "status", "status": 401}, "permission", "spec.aiBatch.model.apiKeySecretRef", 1),
-        ({"action": "status", "status": 400}, "invalid-input", "answered 400", 1),
+        ({"action": "status", "status": 500}, "upstream", "answered 500", 2, 60),
+        ({"action": "status", "status": 401}, "permission", "spec.aiBatch.model.apiKeySecretRef", 1, 60),
+        ({"action": "status", "status": 400}, "invalid-input", "answered 400", 1, 60),
         (
             {"action": "status", "status": 404},
             "invalid-input",
             "check spec.aiBatch.model.baseUrl and spec.aiBatch.model.name",
             1,
+            60,
         ),
-        ({"action": "status", "status": 429}, "rate-limited", "answered 429", 2),
-        ({"action": "wrong_answer"}, "invalid-answer", "does not fill the form", 1),
-        ({"action": "delay", "delay_seconds": 3}, "timeout", "did not answer in time", 2),
+        ({"action": "status", "status": 429}, "rate-limited", "answered 429", 2, 60),
+        ({"action": "wrong_answer"}, "invalid-answer", "does not fill the form", 1, 60),
+        ({"action": "delay", "delay_seconds": 3}, "timeout", "did not answer in time", 2, 1),
     ],
 )
 async def test_an_item_that_always_fails_is_a_dead_letter_with_its_class(
-    workers: Workers, neighbours: Neighbours, rule: dict[str, Any], error_class: str, said: str, asked: int
+    workers: Workers,
+    neighbours: Neighbours,
+    rule: dict[str, Any],
+    error_class: str,
+    said: str,
+    asked: int,
+    seconds: int,
 ) -> None:
     neighbours.set_faults("chat", [rule])
-    limits = {"retry": {"maxAttempts": 2, "backoff": {"initialDelaySeconds": 0}}, "itemTimeoutSeconds": 1}
+    limits = {"retry": {"maxAttempts": 2, "backoff": {"initialDelaySeconds": 0}}, "itemTimeoutSeconds": seconds}
     run = await workers.open(at(neighbours, manifests.ai_batch("a", manifests.inline(1), **limits)))
     found = await work(workers, run)
     assert found.counts.failed == 1
@@ -390,11 +397,12 @@ async def test_results_that_cannot_be_written_fail_the_run_with_the_way_out(
 
 
 async def test_a_sealer_that_is_killed_is_taken_over(workers: Workers, neighbours: Neighbours) -> None:
-    neighbours.set_faults("s3", [{"match": "PUT", "action": "delay", "delay_seconds": 3, "times": 1}])
+    neighbours.set_faults("s3", [{"match": "PUT", "action": "delay", "delay_seconds": 30, "times": 1}])
     manifest = manifests.ai_batch("a", manifests.inline(2), results={"destination": manifests.destination("results")})
     run = await workers.open(at(neighbours, manifest), lease_ms=1500)
     workers.reference(run, "results-credentials", **S3_KEYS)
     with workers.process(run, "first", BATCHJOB_LEASE_SECONDS="1.5") as first:
         await workers.wait(run, lambda s: s.state is RunState.SEALING, "the seal to begin")
         first.kill()
+    neighbours.clear_faults()  # whose delay is of each object's first PUT
     assert (await work(workers, run, "heir")).state is RunState.CLOSED
