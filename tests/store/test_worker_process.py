@@ -54,19 +54,24 @@ def sleeping(count: int, seconds: str) -> list[dict[str, Any]]:
 async def test_a_killed_worker_loses_nothing_and_its_losses_are_counted(workers: Workers, redis: Redis) -> None:
     run = await workers.open(chaos(sleeping(200, "0.1"), concurrency=4, parallelism=2), lease_ms=LEASE_MS)
 
-    with workers.process(run, "victim", **LEASE) as victim, workers.process(run, "other", **LEASE) as other:
+    async def has_begun() -> bool | None:
+        return True if await started_items(redis, run.uid, "victim") else None
 
-        async def caught_in_the_act() -> bool | None:
-            victim.send_signal(signal.SIGSTOP)  # so that what is seen is what is lost
-            await redis.ping()  # what it had sent has arrived
-            if await started_items(redis, run.uid, "victim"):
-                return True
-            victim.send_signal(signal.SIGCONT)
-            return None
+    with workers.process(run, "victim", **LEASE) as victim:
+        await wait_for(has_begun, "the victim to have started items")  # before anybody else is there to do them all
+        with workers.process(run, "other", **LEASE) as other:
 
-        await wait_for(caught_in_the_act, "the victim to have started items")
-        victim.kill()
-        assert await ended(other) == EXIT_CLOSED
+            async def caught_in_the_act() -> bool | None:
+                victim.send_signal(signal.SIGSTOP)  # so that what is seen is what is lost
+                await redis.ping()  # what it had sent has arrived
+                if await has_begun():
+                    return True
+                victim.send_signal(signal.SIGCONT)
+                return None
+
+            await wait_for(caught_in_the_act, "the victim to have started items")
+            victim.kill()
+            assert await ended(other) == EXIT_CLOSED
     found = await workers.snapshot(run)
     assert (found.counts.succeeded, found.counts.failed) == (200, 0)
     # In flight: `concurrency`, and what was declared ahead at this pace: 100 ms of work, that is as many again.
@@ -146,7 +151,7 @@ async def test_sigterm_ends_a_process_that_has_only_begun(workers: Workers) -> N
 
 
 async def test_a_restart_of_the_store_costs_no_worker_and_no_item(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path).start()
+    server = RedisServer(tmp_path, "--appendfsync", "always").start()  # it forgets nothing when it is killed
     try:
         async with Store.connect(StoreAccess(url=server.url), name="operator") as store:
             await store.load_scripts()
@@ -154,7 +159,6 @@ async def test_a_restart_of_the_store_costs_no_worker_and_no_item(tmp_path: Path
             run = await workers.open(chaos(sleeping(60, "0.1"), concurrency=4))
             with workers.process(run) as worker:
                 await workers.wait(run, lambda s: s.counts.succeeded >= 8, "some items to finish")
-                await asyncio.sleep(1.1)  # what Redis may forget: its append-only file is synced each second
                 server.kill()
                 server.start()
                 await store.grant(run.uid, "secret")  # the operator's part: users live in memory
@@ -183,19 +187,8 @@ async def test_sigterm_ends_a_worker_in_time_even_while_the_store_is_away(tmp_pa
         server.kill()
 
 
-async def large_run(workers: Workers, folder: Path, count: int) -> Run:
-    """A run that takes a moment to load."""
-    data = folder / "claim" / "items.jsonl"
-    data.parent.mkdir()
-    data.write_text("".join(f'{{"id": "i{n}"}}\n' for n in range(count)))
-    source = {"uri": {"url": f"file://{data}"}}
-    volumes = {"volumes": [{"claimName": "data", "mountPath": str(data.parent)}]}
-    custom = {"type": "custom", "custom": {"processor": "noop"}, "source": source, "worker": volumes}
-    return await workers.open(custom, lease_ms=LEASE_MS)
-
-
-async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, neighbours: Neighbours) -> None:
-    """The first loader stops in the middle of a file; the second begins anew, and no item is there twice."""
+async def half_loaded(workers: Workers, neighbours: Neighbours) -> Run:
+    """A run whose source stops in the middle of its file."""
     neighbours.put_file(
         "items.jsonl", "".join(f'{{"id": "i{n}", "text": "{"x" * 32}"}}\n' for n in range(20_000)).encode()
     )
@@ -204,6 +197,12 @@ async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, neighbour
     source = {"uri": {"url": url, "caBundleRef": {"name": "ca", "key": "ca.crt"}}}
     run = await workers.open({"type": "custom", "custom": {"processor": "noop"}, "source": source}, lease_ms=LEASE_MS)
     workers.reference(run, "source-ca", ca__crt=neighbours.ca_certificate())
+    return run
+
+
+async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, neighbours: Neighbours) -> None:
+    """The first loader stops in the middle of a file; the second begins anew, and no item is there twice."""
+    run = await half_loaded(workers, neighbours)
     with workers.process(run, "first", **LEASE) as first:
         await workers.wait(run, lambda s: s.counts.waiting > 0, "the load to begin")
         first.kill()
@@ -217,10 +216,10 @@ async def test_a_loader_that_is_killed_is_taken_over(workers: Workers, neighbour
 
 
 async def test_a_loader_that_is_asked_to_go_leaves_the_load_to_others_at_once(
-    workers: Workers, redis: Redis, tmp_path: Path
+    workers: Workers, redis: Redis, neighbours: Neighbours
 ) -> None:
-    run = await large_run(workers, tmp_path, 50_000)
-    with workers.process(run) as worker:
+    run = await half_loaded(workers, neighbours)
+    with workers.process(run, **LEASE) as worker:
         await workers.wait(run, lambda s: s.counts.waiting > 0, "the load to begin")
         worker.send_signal(signal.SIGTERM)
         assert await ended(worker) == EXIT_DRAINED
@@ -257,12 +256,14 @@ async def test_a_worker_waits_for_the_operator_to_make_its_user(workers: Workers
 
 async def test_a_new_password_reaches_a_worker_that_runs(workers: Workers) -> None:
     """A Secret that was made anew is changed in running pods too."""
-    run = await workers.open(chaos(sleeping(20, "0.1")))
+    seen = workers.claim / "seen"  # until then items take long: there is work left when the old password goes
+    run = await workers.open(chaos([item | {"unless": str(seen)} for item in sleeping(20, "3")]))
     with workers.process(run) as worker:
         await workers.wait(run, lambda s: s.counts.active > 0, "the worker to begin")
         await workers.store.revoke(run.uid)  # closes its connections
         await workers.store.grant(run.uid, "another secret")
         await logged(workers, run, worker, "waiting for the store")
+        seen.touch()
         access = workers.access(run).model_copy(update={"password": "another secret"})
         (workers.folder(run) / STORE_FILE).write_text(access.model_dump_json())
         assert await ended(worker) == EXIT_CLOSED
@@ -287,19 +288,24 @@ async def logged(workers: Workers, run: Run, worker: subprocess.Popen[str], even
 
 
 async def test_probes_answer_while_a_worker_lives(workers: Workers) -> None:
-    run = await workers.open(chaos(sleeping(4, "1.5"), concurrency=2))
+    run = await workers.open(chaos([*sleeping(2, "0.1"), *sleeping(2, "60")], concurrency=2))
     port = free_port()
-    with workers.process(run, BATCHJOB_PROBE_PORT=str(port)) as worker:
-        await workers.wait(run, lambda s: s.counts.succeeded >= 2, "some items to finish")
-        assert await get(port, "/healthz") == (200, "ok\n")
+
+    async def all_have_begun() -> str | None:
         status, metrics = await get(port, "/metrics")
         assert status == 200
+        return metrics if 'batchjob_item_wait_seconds_count{queue="custom"} 4.0' in metrics else None
+
+    with workers.process(run, BATCHJOB_PROBE_PORT=str(port), BATCHJOB_GRACE_SECONDS="0.2") as worker:
+        await workers.wait(run, lambda s: s.counts.succeeded >= 2, "some items to finish")
+        assert await get(port, "/healthz") == (200, "ok\n")
+        metrics = await wait_for(all_have_begun, "the next two to begin")
         assert shown(metrics) == declared(Process.WORKER)
         assert 'batchjob_items_total{outcome="succeeded",queue="custom"} 2.0' in metrics
         assert 'batchjob_item_duration_seconds_count{queue="custom"} 2.0' in metrics
-        assert 'batchjob_item_wait_seconds_count{queue="custom"} 4.0' in metrics, "the next two have begun"
         assert "_created" not in metrics
-        assert await ended(worker) == EXIT_CLOSED
+        worker.send_signal(signal.SIGTERM)
+        assert await ended(worker) == EXIT_DRAINED
 
 
 async def get(port: int, path: str) -> tuple[int, str]:
