@@ -200,7 +200,7 @@ async def test_one_file_of_a_bucket_takes_the_place_of_its_parts(
 async def test_a_sample_of_the_proof_that_killed_workers_leave_the_rows_of_a_direct_copy(
     workers: Workers, postgres: PostgresServer, tmp_path: Path, block: dict[str, Any]
 ) -> None:
-    await exports.trial(workers, postgres, tmp_path, 4000, kills=2, seed=7, **block)
+    await exports.trial(workers, postgres, tmp_path, 4000, kills=2, seed=7, answer_seconds=0.3, **block)
 
 
 async def test_a_database_that_hangs_up_in_the_midst_of_a_range_is_asked_again_and_nothing_is_doubled(

@@ -19,6 +19,8 @@ import msgspec
 import psycopg
 import pyarrow.parquet as pq
 
+from batchjob.core.items import RunState
+from batchjob.core.snapshot import Snapshot
 from tests.support import manifests
 from tests.support.crew import LEASE_MS, PATIENCE_SECONDS, Crew
 from tests.support.postgres_server import PostgresServer
@@ -45,23 +47,43 @@ class Told(NamedTuple):
 
 
 async def trial(
-    workers: Workers, postgres: PostgresServer, folder: Path, rows: int, kills: int, seed: int, **block: Any
+    workers: Workers,
+    postgres: PostgresServer,
+    folder: Path,
+    rows: int,
+    kills: int,
+    seed: int,
+    answer_seconds: float = 0.0,
+    **block: Any,
 ) -> dict[str, Any]:
-    """Export so many rows, as `block` says, and read them back; AssertionError where they are others."""
+    """Export so many rows, as `block` says, and read them back; AssertionError where they are others.
+
+    `answer_seconds`: how long each query takes more, so that few rows are not exported before the first kill.
+    """
     fill(postgres, rows)
-    run = await workers.open(spec(workers, rows, **block), lease_ms=LEASE_MS)
+    wanted = spec(workers, rows, **block)
+    if answer_seconds:
+        wanted["source"]["sql"]["query"] += f" WHERE (SELECT pg_sleep({answer_seconds})) IS NOT NULL"
+    run = await workers.open(wanted, lease_ms=LEASE_MS)
     workers.reference(run, "source-credentials", dsn=postgres.dsn)
     place = workers.claim / "out" / run.folder
     place.mkdir(parents=True)
     (place / "part-000000000001-dead.csv").write_bytes(b"of a worker that was lost")
     random = Random(seed)
     async with Crew(workers, run, WORKERS) as crew:
+        hits = 0
         for _ in range(kills):
             done = (await workers.snapshot(run)).counts.succeeded
-            await workers.wait(run, lambda s, n=done: s.counts.succeeded > n, "a part", PATIENCE_SECONDS)  # type: ignore[misc]
+
+            def is_next(found: Snapshot, done: int = done) -> bool:
+                return found.counts.succeeded > done or found.state is RunState.CLOSED
+
+            await workers.wait(run, is_next, "a part", PATIENCE_SECONDS)
             await asyncio.sleep(PAUSE_SECONDS * random.random())
+            hits += (await workers.snapshot(run)).state is RunState.OPEN
             crew.kill()
         found = await crew.finish()
+    assert hits or not kills, "everything was done before the first kill"
     assert 0 < crew.peak_mib <= MOST_MIB, f"a worker took {crew.peak_mib:.1f} MiB"
     assert (found.counts.failed, found.usage["rowsExported"]) == (0, rows)
     files = listed(place)
