@@ -6,6 +6,7 @@ Every item finishes well within the grace period, so nothing is cut off.
 import asyncio
 import json
 import signal
+from contextlib import suppress
 from random import Random
 from typing import Any, Final
 
@@ -21,22 +22,29 @@ from tests.support.workers import Workers, wait_for
 WORKERS: Final = 3
 ITEM_SECONDS: Final = 1.0
 BACK_SECONDS: Final = 2.0
+LEASE_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = 0.5
 ITEMS_PER_DRAIN: Final = 60  # more than are done meanwhile
 
 
-async def trial(workers: Workers, redis: Redis, drains: int, seed: int) -> dict[str, Any]:
-    """Drain so many workers of one run; returns what was counted. AssertionError where the promise does not hold."""
+async def trial(
+    workers: Workers, redis: Redis, drains: int, seed: int, back_seconds: float = BACK_SECONDS
+) -> dict[str, Any]:
+    """Drain so many workers of one run; returns what was counted. AssertionError where the promise does not hold.
+
+    `back_seconds`: what was not started is back by then; a sample on a busy machine asks for less than the promise.
+    """
     random = Random(seed)
     items = drains * ITEMS_PER_DRAIN
-    run = await workers.open(spec(parallelism=WORKERS, concurrency=4))
+    lease_seconds = max(LEASE_SECONDS, 2 * back_seconds)  # what comes back because a lease ran out is not given back
+    run = await workers.open(spec(parallelism=WORKERS, concurrency=4), lease_ms=round(lease_seconds * 1000))
     workers.reference(run, "source", items__jsonl=lines(items))
     returned = 0
-    with Crowd(workers, run, ITEM_SECONDS, lease_seconds=10) as crowd:
+    with Crowd(workers, run, ITEM_SECONDS, lease_seconds) as crowd:
         for _ in range(drains):
             crowd.fill(WORKERS)
             await asyncio.sleep(PAUSE_SECONDS * 2 * random.random())
-            returned += await drain(crowd, redis, run, random.choice(sorted(crowd.living)))
+            returned += await drain(crowd, redis, run, random.choice(sorted(crowd.living)), back_seconds)
         crowd.fill(WORKERS)
         found = await workers.wait(run, lambda s: s.state is RunState.CLOSED, "the run to end", seconds=300)
         effects = crowd.effects()
@@ -52,7 +60,7 @@ async def trial(workers: Workers, redis: Redis, drains: int, seed: int) -> dict[
     return {"drains": drains, "items": items, "repeats": 0, "items_given_back": returned}
 
 
-async def drain(crowd: Crowd, redis: Redis, run: Run, name: str) -> int:
+async def drain(crowd: Crowd, redis: Redis, run: Run, name: str, back_seconds: float) -> int:
     """Drain one worker; returns how many items it held and had not started."""
     before = await idle_items(redis, run.uid, name)
     crowd.drain(name)
@@ -63,8 +71,10 @@ async def drain(crowd: Crowd, redis: Redis, run: Run, name: str) -> int:
     async def exit_code() -> int | None:
         return crowd.exit_code(name)
 
-    async with asyncio.timeout(BACK_SECONDS):
-        await wait_for(has_given_back, "what was not started to come back")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(back_seconds):
+            await wait_for(has_given_back, "what was not started to come back")
+    assert await has_given_back(), "what was not started is not back"  # who looks may have been late too
     code = await wait_for(exit_code, "the worker to leave")
     # One that has only begun has nothing to give back, and no handler yet.
     assert code in {EXIT_DRAINED, -signal.SIGTERM}, f"it left with {code}"

@@ -57,8 +57,8 @@ async def trial(workers: Workers, neighbours: Neighbours, case: Case, seed: int)
             least = max(1, round(kind.items * share))
             await workers.wait(run, lambda s, n=least: s.counts.succeeded >= n, "items", PATIENCE_SECONDS)  # type: ignore[misc]
             await strike(case.blow, workers, kind, run, crew)
+        kind.calm()  # what is left need not be slow
         found = await crew.finish()
-    kind.calm()
     again = judge(kind, found, seen, kind.seen(run))
     assert await kind.kept(run) == kept
     # What counts as lost is what a worker had said it might begin. Seen again is at most what each of its slots was at,
