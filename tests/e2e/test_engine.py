@@ -12,6 +12,7 @@ from tests.support.manifests import ai_batch, batch_job, inline, noop
 from tests.support.neighbours.client import Neighbours
 
 MAILS = 60
+SENTENCES = 300  # half a minute and more: the status is written every 5 s, and the store is to be lost before the end
 QUICK_RETRY = {"retry": {"backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}}
 
 
@@ -58,16 +59,16 @@ def test_a_store_that_lost_its_memory_lets_a_run_without_effects_begin_again_and
     jobs: Jobs, neighbours: Neighbours, installation: Installation
 ) -> None:
     neighbours.set_faults("chat", [{"match": "", "action": "delay", "delay_seconds": 0.5, "times": None}])
-    jobs.apply(ai_batch("forgotten", inline(80), concurrency=4))
+    jobs.apply(ai_batch("forgotten", inline(SENTENCES), concurrency=4))
     jobs.wait_finished("forgotten", at_least=8)
     flush(installation)
     neighbours.clear_faults()
     status = jobs.wait_complete("forgotten")
-    assert status["counts"]["succeeded"] == 80
+    assert status["counts"]["succeeded"] == SENTENCES
     assert status["counts"]["retriedAfterLoss"] >= 8
     events = jobs.kubectl.items("events", "--field-selector", "involvedObject.name=forgotten,reason=StoreLost")
     assert len(events) == 1
-    assert set(chat_answers(neighbours, jobs.uid("forgotten"))) == {f"i{n}" for n in range(80)}
+    assert set(chat_answers(neighbours, jobs.uid("forgotten"))) == {f"i{n}" for n in range(SENTENCES)}
 
 
 def test_dead_letters_are_tried_again_as_a_new_batch_job(jobs: Jobs, neighbours: Neighbours) -> None:
@@ -83,7 +84,7 @@ def test_dead_letters_are_tried_again_as_a_new_batch_job(jobs: Jobs, neighbours:
 
 
 def test_a_delayed_batch_job_costs_no_pod_before_its_time(jobs: Jobs) -> None:
-    after = (datetime.now(UTC) + timedelta(seconds=8)).replace(microsecond=0)
+    after = (datetime.now(UTC) + timedelta(seconds=20)).replace(microsecond=0)
     jobs.apply(noop("delayed", inline(3), startAfter=after.strftime("%Y-%m-%dT%H:%M:%SZ")))
     jobs.wait_condition("delayed", "Queued", "StartAfter")
     status = jobs.wait_complete("delayed")
