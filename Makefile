@@ -66,10 +66,10 @@ AT_ONCE = -n $(1) --dist loadfile
 SLOWEST := --durations=8 --durations-min=5
 
 # Tests with pods mostly wait for them, one at a time: what needs none goes on beside them, once there is nothing left to
-# build or to install. The chart's come last, beside the end of the longer of the two.
+# build or to install. The last two come beside the end of the longer of the two.
 .PHONY: test
 test: check test-unit test-ui promtool redis-server postgresql cluster-up ## Everything but the benches: the one test command
-	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-podless test-chart
+	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-podless test-valkey test-chart
 
 .PHONY: test-podless
 test-podless: ## The tests with servers and without pods, one tier after the other
@@ -83,6 +83,9 @@ test-unit: install ## Pure functions: no socket, no file outside a temporary fol
 test-store: install redis-server postgresql ## The store, the worker and the processors against real servers on loopback
 	$(RUN)/pytest $(QUICKSTART)
 	$(RUN)/pytest tests/store --ignore $(QUICKSTART) $(call AT_ONCE,4) $(SLOWEST)
+
+.PHONY: test-valkey
+test-valkey: install ## What of these tests is about the server, against a real Valkey
 	STORE_SERVER=valkey $(RUN)/pytest $(STORE_ITSELF) $(call AT_ONCE,4)
 
 .PHONY: test-chart
