@@ -5,9 +5,11 @@ import socket
 from typing import Final
 
 # Below what Linux gives to connections and to `bind(0)` (from 32768 on), and below Kubernetes' node ports: what is free
-# now is not somebody else's when the server comes to it, or when it is started again on the same port.
-FIRST_PORT: Final = 15_000
-PORTS: Final = 15_000
+# now is not somebody else's when the server comes to it, or when it is started again on the same port. That holds for
+# the port 10,000 above too, on which a Redis of a cluster talks to the others: none of those is ever given. And above
+# Kubernetes' own, which end at 10,259.
+FIRST_PORT: Final = 11_000
+PORTS: Final = 9_000
 
 _given: set[int] = set()
 
