@@ -66,7 +66,7 @@ AT_ONCE = -n $(1) --dist loadfile
 SLOWEST := --durations=8 --durations-min=5
 
 # Tests with pods mostly wait for them, one at a time: what needs none goes on beside them, once there is nothing left to
-# build or to install. The last two come beside the end of the longer of the two.
+# build or to install. The last two of the list come beside the end of the longer of the first two.
 .PHONY: test
 test: check test-unit test-ui promtool redis-server postgresql cluster-up ## Everything but the benches: the one test command
 	$(MAKE) --no-print-directory -j2 --output-sync=target test-e2e test-podless test-valkey test-chart
@@ -101,7 +101,8 @@ test-ui: install chromium ## The admin UI in a browser: accessibility, keys, fre
 	$(RUN)/pytest tests/ui
 
 .PHONY: test-e2e
-test-e2e: cluster-up ## Real pods on the cluster
+test-e2e: install ## Real pods on the cluster
+	@$(MAKE) --no-print-directory cluster-up  # a line, for while a prerequisite is made, others take this one's place
 	$(RUN)/pytest tests/e2e -p no:randomly $(SLOWEST)
 
 .PHONY: bench
