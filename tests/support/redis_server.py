@@ -44,7 +44,11 @@ class RedisServer:
         """Start it and wait until it answers."""
         with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
-        self._wait_until_ready(time.monotonic() + 20)
+        try:
+            self._wait_until_ready(time.monotonic() + 20)
+        except BaseException:
+            self.kill()  # nobody else knows of it
+            raise
         return self
 
     def _command(self) -> list[str | Path]:
