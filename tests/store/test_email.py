@@ -1,7 +1,6 @@
 """Type email through a real worker, the store and an SMTP server: each mail once, and what a server's no means."""
 
 import asyncio
-import signal
 from collections import Counter
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -25,7 +24,7 @@ from tests.support.mailing import mailing, people, received, send
 from tests.support.neighbours.client import Neighbours
 from tests.support.neighbours.neighbours.certificates import tls_context
 from tests.support.ports import free_port
-from tests.support.workers import Workers, ended, wait_for
+from tests.support.workers import Workers, ended, freeze_when, wait_for
 
 QUICK = {"retry": {"backoff": {"initialDelaySeconds": 0, "maxDelaySeconds": 1}}}
 
@@ -264,16 +263,11 @@ async def test_a_worker_that_is_killed_repeats_at_most_what_it_had_in_doubt(
     with workers.process(run, "victim", **short) as victim:
         await wait_for(lambda: _rows(neighbours, 10), "mails to arrive")
 
-        async def caught_in_the_act() -> bool | None:
-            victim.send_signal(signal.SIGSTOP)  # so that what is seen is what is lost
-            await redis.ping()  # what it had sent has arrived
+        async def is_in_doubt() -> bool:
             notes: Any = await redis.hvals(run_key(run.uid, "ledger"))
-            if any(note.startswith(b"sending ") for note in notes):
-                return True
-            victim.send_signal(signal.SIGCONT)
-            return None
+            return any(note.startswith(b"sending ") for note in notes)
 
-        await wait_for(caught_in_the_act, "the victim to have a mail in doubt")
+        await freeze_when(victim, redis, is_in_doubt, "the victim to have a mail in doubt")
         victim.kill()
     neighbours.clear_faults()  # the heir need not be slow
     with workers.process(run, "heir", **short) as heir:

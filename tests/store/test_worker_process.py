@@ -36,7 +36,7 @@ from tests.support.neighbours.client import Neighbours
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.store_runs import started_items
-from tests.support.workers import Workers, ended, wait_for
+from tests.support.workers import Workers, ended, freeze_when, wait_for
 
 LEASE = {"BATCHJOB_LEASE_SECONDS": "1.5"}
 LEASE_MS = 1500
@@ -60,16 +60,7 @@ async def test_a_killed_worker_loses_nothing_and_its_losses_are_counted(workers:
     with workers.process(run, "victim", **LEASE) as victim:
         await wait_for(has_begun, "the victim to have started items")  # before anybody else is there to do them all
         with workers.process(run, "other", **LEASE) as other:
-
-            async def caught_in_the_act() -> bool | None:
-                victim.send_signal(signal.SIGSTOP)  # so that what is seen is what is lost
-                await redis.ping()  # what it had sent has arrived
-                if await has_begun():
-                    return True
-                victim.send_signal(signal.SIGCONT)
-                return None
-
-            await wait_for(caught_in_the_act, "the victim to have started items")
+            await freeze_when(victim, redis, has_begun, "the victim to have started items")
             victim.kill()
             assert await ended(other) == EXIT_CLOSED
     found = await workers.snapshot(run)

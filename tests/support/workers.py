@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from redis.asyncio import Redis
 
 from batchjob.api.base import Model
 from batchjob.api.defaults import effective
@@ -174,6 +177,22 @@ async def wait_for(look: Callable[[], Awaitable[T | None]], what: str, seconds: 
         assert time.monotonic() < ends, f"waited {seconds} s for {what}"
         await asyncio.sleep(0.02)
     return found
+
+
+async def freeze_when(
+    process: subprocess.Popen[str], redis: Redis, holds: Callable[[], Awaitable[bool | None]], what: str
+) -> None:
+    """Stop a pod in a moment in which `holds` is true: what is seen then is what is lost when it is killed."""
+
+    async def is_caught() -> bool | None:
+        process.send_signal(signal.SIGSTOP)
+        await redis.ping()  # what it had sent has arrived
+        if await holds():
+            return True
+        process.send_signal(signal.SIGCONT)
+        return None
+
+    await wait_for(is_caught, what)
 
 
 async def ended(process: subprocess.Popen[str]) -> int:
